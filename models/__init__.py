@@ -1,0 +1,1 @@
+"""The networks: motion-transfer backbones and keypoint forecasters, behind NumPy facades."""

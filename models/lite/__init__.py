@@ -1,0 +1,1 @@
+"""The small backbone that runs in real time on two CPU cores."""

@@ -1,0 +1,1 @@
+"""The shipped weights, one folder a model: `model.safetensors` and `config.json`."""

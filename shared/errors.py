@@ -1,0 +1,17 @@
+"""The errors a user sees. Each carries one sentence that says what was wrong and what to do."""
+
+
+class KeycastError(Exception):
+    """Something failed while running; commands exit with 1."""
+
+    exit_code = 1
+
+
+class RequestError(KeycastError):
+    """The request itself was wrong (an argument, a file, a device); commands exit with 2."""
+
+    exit_code = 2
+
+
+class PeerError(KeycastError):
+    """What the other side sent breaks the protocol; it is refused, and never trusted half."""
