@@ -1,0 +1,82 @@
+"""What every network does before it serves: fold batch norms, turn pictures into tensors and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from shared.errors import RequestError
+from shared.keypoints import Pictures
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold_batchnorm(module: Network) -> Network:
+    """Return an evaluation-mode copy of `module` without the batch norms that follow a convolution directly.
+
+    Two places are looked at: neighbours in an `nn.Sequential`, and the pairs of attribute names that a module
+    class lists in `conv_then_norm = (("conv", "norm"), ...)`. Norms that stand before a convolution, or after
+    anything else, stay. w' = w g / sqrt(var + eps), b' = (b - mean) g / sqrt(var + eps) + beta (Ioffe &
+    Szegedy 2015, inference); a folded norm becomes `nn.Identity`, so the names of the remaining modules do
+    not move.
+    """
+    folded = copy.deepcopy(module).eval()
+    for parent in list(folded.modules()):
+        for conv_name, norm_name in _pairs(parent):
+            conv, norm = getattr(parent, conv_name), getattr(parent, norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return folded
+
+
+def prepare(
+    module: Network, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Network:
+    """Return a copy of `module` ready to serve: folded, evaluating, channels-last, without gradients."""
+    ready = fold_batchnorm(module).requires_grad_(False).to(device=device, dtype=dtype)
+    for parameter in ready.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return ready
+
+
+def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """Turn RGB pictures (B, H, W, 3) uint8 into a tensor (B, 3, H, W) in [0, 1], channels-last in memory."""
+    # A copy, because torch takes neither read-only arrays nor mirrored views.
+    tensor = torch.from_numpy(np.array(pictures, order="C")).to(device)
+    return tensor.permute(0, 3, 1, 2).to(dtype).div_(255)
+
+
+def to_pictures(tensor: Tensor) -> Pictures:
+    """Turn a tensor (B, 3, H, W) in [0, 1] into RGB pictures (B, H, W, 3) uint8; the rest is clipped."""
+    scaled = tensor.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    pictures: Pictures = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pictures
+
+
+def check_pictures(pictures: Pictures, size: int) -> None:
+    """Raise RequestError unless `pictures` is (B, size, size, 3) uint8 with B >= 1."""
+    if (
+        pictures.dtype != "uint8"
+        or pictures.ndim != 4
+        or pictures.shape[1:] != (size, size, 3)
+        or not len(pictures)
+    ):
+        raise RequestError(
+            f"The network takes {size}x{size} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
+            "crop and scale them first."
+        )
+
+
+def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    if isinstance(parent, nn.Sequential):
+        yield from pairwise(name for name, _ in parent.named_children())
+    yield from getattr(parent, "conv_then_norm", ())
