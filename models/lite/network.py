@@ -1,0 +1,209 @@
+"""The lite network: detector, dense motion, generator. It knows no loss and no optimiser.
+
+Pictures are float (B, 3, 256, 256) in [0, 1]. Motion is estimated on a 64x64 grid; the generator works at 64x64 and
+128x128 and blends its pixels with the warped source picture at 256x256.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.lite.blocks import ConvBlock, Lift, ResidualBlock, UNet
+from models.lite.config import LiteConfig
+from models.lite.geometry import gaussians, local_motions, pixel_grid, resize_flow, warp
+from shared.keypoints import COUNT, POSITIONS
+
+GRID = 64
+
+
+class Points(NamedTuple):
+    """Keypoints of a batch: value (B, 10, 2), jacobian (B, 10, 2, 2)."""
+
+    value: Tensor
+    jacobian: Tensor
+
+    @classmethod
+    def from_flat(cls, flat: Tensor) -> Points:
+        """Split (B, 60)."""
+        return cls(flat[:, :POSITIONS].reshape(-1, COUNT, 2), flat[:, POSITIONS:].reshape(-1, COUNT, 2, 2))
+
+    def flat(self) -> Tensor:
+        """Join to (B, 60)."""
+        return torch.cat([self.value.flatten(1), self.jacobian.flatten(1)], dim=1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that depends on the source picture alone: computed once, used for every frame."""
+
+    picture: Tensor  # (B, 3, 256, 256)
+    small: Tensor  # (B, 3, 64, 64)
+    points: Points
+    gaussians: Tensor  # (B, 10, 64, 64)
+    fine: Tensor  # (B, C, 64, 64)
+    coarse: Tensor  # (B, C, 32, 32)
+
+    def expand(self, batch: int) -> Source:
+        """Repeat a single source (B = 1) over a batch, without copying it."""
+        points = Points(self.points.value.expand(batch, -1, -1), self.points.jacobian.expand(batch, -1, -1, -1))
+        return Source(
+            *(t.expand(batch, -1, -1, -1) for t in (self.picture, self.small)), points,
+            *(t.expand(batch, -1, -1, -1) for t in (self.gaussians, self.fine, self.coarse)),
+        )  # fmt: skip
+
+
+class Motion(NamedTuple):
+    """Dense motion at 64x64: flow (B, 64, 64, 2), occlusion (B, 1, 64, 64) in [0, 1], features (B, C, 64, 64)."""
+
+    flow: Tensor
+    occlusion: Tensor
+    features: Tensor
+
+
+class Window(NamedTuple):
+    """A part of the 64x64 grid that training renders instead of the whole: top, left and size, multiples of 4."""
+
+    top: int = 0
+    left: int = 0
+    size: int = GRID
+
+
+class Detector(nn.Module):
+    """Finds K points and their Jacobians from the picture at 128x128."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.temperature = config.temperature
+        self.body = UNet(12, config.detector)
+        self.heatmaps = nn.Conv2d(config.detector[0], COUNT, 3, padding=1)
+        self.jacobians = nn.Conv2d(config.detector[0], 4 * COUNT, 1)
+        nn.init.zeros_(self.jacobians.weight)
+        with torch.no_grad():
+            assert self.jacobians.bias is not None
+            self.jacobians.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(COUNT))
+
+    def forward(self, picture: Tensor) -> Points:
+        """Return the points of pictures (B, 3, 256, 256): the expectation over each softmax heatmap."""
+        features = self.body(F.pixel_unshuffle(F.avg_pool2d(picture, picture.shape[-1] // (2 * GRID)), 2))
+        logits = self.heatmaps(features).flatten(2).float()
+        weights = torch.softmax(logits / self.temperature, dim=-1)
+        value = weights @ pixel_grid(GRID, GRID, weights).reshape(-1, 2)
+        maps = self.jacobians(features).float().reshape(-1, COUNT, 4, GRID * GRID)
+        jacobian = torch.einsum("bkp,bkjp->bkj", weights, maps).reshape(-1, COUNT, 2, 2)
+        return Points(value, jacobian)
+
+
+class DenseMotion(nn.Module):
+    """Chooses, for every pixel, between the motions of the points and none; says what the source cannot show."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.variance = config.variance
+        self.body = UNet(4 * (COUNT + 1), config.motion)
+        self.mask = nn.Conv2d(config.motion[0], COUNT + 1, 3, padding=1)
+        self.occlusion = nn.Conv2d(config.motion[0], 1, 3, padding=1)
+
+    def forward(self, source: Source, driving: Points) -> Motion:
+        """Return the motion from `driving` points back to the source (both of batch B)."""
+        batch = len(driving.value)
+        heat = gaussians(driving.value, GRID, GRID, self.variance) - source.gaussians
+        heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)
+        motions = local_motions(source.points, driving, GRID, GRID)
+        copies = source.small[:, None].expand(-1, COUNT + 1, -1, -1, -1).flatten(0, 1)
+        warped = warp(copies, motions.flatten(0, 1)).reshape(batch, COUNT + 1, 3, GRID, GRID)
+        features = self.body(torch.cat([heat[:, :, None], warped], dim=2).flatten(1, 2))
+        mask = torch.softmax(self.mask(features).float(), dim=1)
+        flow = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
+        return Motion(flow, torch.sigmoid(self.occlusion(features).float()), features)
+
+
+class Generator(nn.Module):
+    """Renders a frame from warped source features, and from the warped source picture where that is good enough."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        fine, coarse, deep = config.generator
+        self.encode_fine = nn.Sequential(ConvBlock(48, fine), ResidualBlock(fine))
+        self.encode_coarse = nn.Sequential(ConvBlock(fine, coarse), ResidualBlock(coarse))
+        self.hint = nn.Conv2d(config.motion[0], fine, 1)
+        self.enter = ConvBlock(fine, fine)
+        self.middle = nn.Sequential(ConvBlock(fine, coarse), ResidualBlock(coarse))
+        self.deep = nn.Sequential(ConvBlock(coarse, deep), ConvBlock(deep, deep), ConvBlock(deep, deep))
+        self.lift_coarse = Lift(deep, coarse)
+        self.refine = ConvBlock(coarse, coarse)
+        self.lift_fine = Lift(coarse, fine)
+        self.expand = nn.Conv2d(fine, 4 * config.detail, 1)
+        self.detail = nn.Sequential(
+            ConvBlock(config.detail + 12, config.detail), nn.Conv2d(config.detail, 16, 3, padding=1)
+        )
+        self._start_blended()
+
+    def _start_blended(self) -> None:
+        """Start near the warped source, so that a barely trained network is sharp; equal sub-pixels, so no grid."""
+        last = self.detail[1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        with torch.no_grad():
+            last.weight.copy_(0.3 * last.weight[::4].repeat_interleave(4, 0))
+            last.bias.zero_()
+            last.bias[12:] = 1.0
+            self.expand.weight.copy_(self.expand.weight[::4].repeat_interleave(4, 0))
+
+    def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the source's features at 64x64 and at 32x32."""
+        fine = self.encode_fine(F.pixel_unshuffle(picture, 4))
+        return fine, self.encode_coarse(F.avg_pool2d(fine, 2))
+
+    def forward(self, source: Source, motion: Motion, window: Window | None = None) -> tuple[Tensor, Tensor]:
+        """Return the frame and the warped source picture, both (B, 3, 4 size, 4 size) of the window (or the whole)."""
+        top, left, size = window or Window()
+        rows, columns = slice(top, top + size), slice(left, left + size)
+        flow, occlusion = motion.flow[:, rows, columns], motion.occlusion[:, :, rows, columns]
+        fine = warp(source.fine, flow) * occlusion
+        half = F.avg_pool2d(flow.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        coarse = warp(source.coarse, half) * F.avg_pool2d(occlusion, 2)
+        body = self._body(fine + self.hint(motion.features[:, :, rows, columns]), coarse)
+        full = resize_flow(motion.flow, 4 * GRID, 4 * GRID)
+        crop = full[:, 4 * top : 4 * (top + size), 4 * left : 4 * (left + size)]
+        warped = warp(source.picture, crop)
+        return self._blend(body, warped), warped
+
+    def _body(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        fine = self.enter(fine)
+        coarse = self.middle(F.avg_pool2d(fine, 2)) + coarse
+        coarse = self.refine(self.lift_coarse(self.deep(F.avg_pool2d(coarse, 2)), coarse))
+        return torch.as_tensor(self.lift_fine(coarse, fine))
+
+    def _blend(self, body: Tensor, warped: Tensor) -> Tensor:
+        features = torch.cat([F.pixel_shuffle(self.expand(body), 2), F.pixel_unshuffle(warped, 2)], dim=1)
+        pixels = torch.sigmoid(F.pixel_shuffle(self.detail(features), 2).float())
+        alpha = pixels[:, 3:]
+        return alpha * warped + (1 - alpha) * pixels[:, :3]
+
+
+class LiteNetwork(nn.Module):
+    """Detector, dense motion and generator together."""
+
+    def __init__(self, config: LiteConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LiteConfig()
+        self.detector = Detector(self.config)
+        self.motion = DenseMotion(self.config)
+        self.generator = Generator(self.config)
+
+    def encode(self, picture: Tensor, points: Points | None = None) -> Source:
+        """Do everything that depends on source pictures (B, 3, 256, 256) alone."""
+        points = points or self.detector(picture)
+        small = F.avg_pool2d(picture, picture.shape[-1] // GRID)
+        heat = gaussians(points.value, GRID, GRID, self.config.variance)
+        return Source(picture, small, points, heat, *self.generator.encode(picture))
+
+    def render(self, source: Source, driving: Points) -> Tensor:
+        """Render `driving` points (B, ...) from a source of the same batch: (B, 3, 256, 256) in [0, 1]."""
+        frame, _ = self.generator(source, self.motion(source, driving))
+        return torch.as_tensor(frame)
