@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from shared.keypoints import Floats, Pictures
+
+Channel = Literal["kp", "ctl"]
 
 
 class Backbone(Protocol):
@@ -49,4 +51,50 @@ class Forecaster(Protocol):
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:
         """Return `count` possible futures (count, steps, 60); the state does not change."""
+        ...
+
+
+class Connection(Protocol):
+    """One call's two channels, whatever carries them: `kp` may lose and reorder, `ctl` never does."""
+
+    app_sent: int
+    app_received: int
+
+    @property
+    def wire_sent(self) -> int:
+        """IP bytes sent so far (headers included)."""
+        ...
+
+    @property
+    def wire_received(self) -> int:
+        """IP bytes received so far (headers included)."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended, one sentence; "" while it has not, or where it ended in order."""
+        ...
+
+    async def opened(self, timeout: float = 8.0) -> None:
+        """Return once both channels are open. Raise KeycastError when that takes over `timeout` s."""
+        ...
+
+    def send_kp(self, data: bytes) -> bool:
+        """Send one keypoint message; False where it was dropped, since it could not leave at once."""
+        ...
+
+    def send_ctl(self, data: bytes) -> None:
+        """Queue one control message; ignored once the connection has ended."""
+        ...
+
+    async def recv(self) -> tuple[Channel, bytes] | None:
+        """Return the next message and its channel; None once the connection has ended."""
+        ...
+
+    async def drained(self, timeout: float = 1.0) -> bool:
+        """Wait until every control message has left; False where that took longer than `timeout` seconds."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection; the other side's `recv` returns None. Safe to call again."""
         ...

@@ -39,8 +39,8 @@ def relative(source: Floats, driving: Floats, initial: Floats, scale: float = 1.
     """Transfer the motion of `driving` (T, 60) since `initial` (60,) onto the points of `source` (60,).
 
     value = s + (d - d0) * scale and jacobian = d inv(d0) s, as the First Order Motion Model transfers motion
-    (Siarohin et al., NeurIPS 2019, eq. 13 and the published `normalize_kp`). Returns (T, 60). A singular initial
-    Jacobian is inverted in the least-squares sense, so the result stays finite.
+    (Siarohin et al., NeurIPS 2019, eq. 13 and the published `normalize_kp`). Returns (T, 60). A singular
+    initial Jacobian is inverted in the least-squares sense, so the result stays finite.
     """
     frames = len(driving)
     value = source[:POSITIONS] + (driving[:, :POSITIONS] - initial[:POSITIONS]) * scale

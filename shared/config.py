@@ -1,0 +1,156 @@
+"""The numbers both ends of a call share, and the terms a call is held under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from shared.errors import PeerError, RequestError
+from shared.keypoints import COUNT
+
+PROTOCOL = 1
+FPS = 30
+SIZE = 256
+REFERENCE_KBPS = 500.0
+"""What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""
+
+MAX_PACKET = 1160
+"""Bytes of one keypoint message: one SCTP chunk. Two chunks collapse under loss."""
+MAX_PACKET_FRAMES = 32
+MAX_CTL_MESSAGE = 16 * 1024
+MAX_PICTURE_BYTES = 256 * 1024
+PICTURE_CHUNK = 1024
+MAX_REASON = 200
+MAX_NAME = 64
+MAX_BLOCK = 300
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Ship `observe` frames, skip `skip`, repeat. `observe` is 1 to 300, `skip` 0 to 300."""
+
+    observe: int = 6
+    skip: int = 6
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.observe <= MAX_BLOCK and 0 <= self.skip <= MAX_BLOCK):
+            raise RequestError(
+                f"The schedule {self.observe}-{self.skip} is out of range; "
+                f"ship 1 to {MAX_BLOCK} frames and skip 0 to {MAX_BLOCK}, such as 6-6."
+            )
+
+    def ships(self, n: int) -> bool:
+        """Say whether frame number `n` (0 is the first of the call) is sent."""
+        return n % (self.observe + self.skip) < self.observe
+
+    @property
+    def duty(self) -> float:
+        """The share of the frames that is sent, in (0, 1]."""
+        return self.observe / (self.observe + self.skip)
+
+    @classmethod
+    def parse(cls, text: str) -> Schedule:
+        """Read "6-6" (ship 6, skip 6). Raise RequestError on anything else."""
+        observe, dash, skip = text.partition("-")
+        if not (dash and observe.isascii() and observe.isdigit() and skip.isascii() and skip.isdigit()):
+            raise RequestError(f"{text!r} is not a schedule; write frames to ship and to skip, as 6-6.")
+        if max(len(observe), len(skip)) > len(str(MAX_BLOCK)):
+            raise RequestError(f"The schedule {text!r} is out of range; use at most {MAX_BLOCK} frames each.")
+        return cls(int(observe), int(skip))
+
+    def __str__(self) -> str:
+        return f"{self.observe}-{self.skip}"
+
+
+@dataclass(frozen=True)
+class CallTerms:
+    """What a hello carries. All but the schedule (`observe`, `skip`) must be equal on both sides.
+
+    `fingerprint` is the hash of the backbone's weights, `tables` that of the codec's tables ("" for none).
+    """
+
+    backbone: str
+    fingerprint: str
+    codec: str = "paper"
+    tables: str = ""
+    observe: int = 6
+    skip: int = 6
+    keypoints: int = COUNT
+    fps: int = FPS
+    protocol: int = PROTOCOL
+
+    @property
+    def schedule(self) -> Schedule:
+        """The sender's schedule."""
+        return Schedule(self.observe, self.skip)
+
+    def to_map(self) -> dict[str, str | int]:
+        """Return the plain map that goes into a hello."""
+        return asdict(self)
+
+    @classmethod
+    def from_map(cls, data: Mapping[object, object]) -> CallTerms:
+        """Read a peer's map. Raise PeerError on a missing, unknown, mistyped or out-of-range field."""
+        _check_protocol(data.get("protocol"))
+        if set(data) != {field.name for field in fields(cls)}:
+            raise PeerError("The hello's terms have missing or unknown fields.")
+        texts = {name: _text(name, data[name]) for name in ("backbone", "fingerprint", "codec", "tables")}
+        return cls(
+            backbone=texts["backbone"],
+            fingerprint=texts["fingerprint"],
+            codec=texts["codec"],
+            tables=texts["tables"],
+            observe=_whole("observe", data["observe"], 1, MAX_BLOCK),
+            skip=_whole("skip", data["skip"], 0, MAX_BLOCK),
+            keypoints=_whole("keypoints", data["keypoints"], 1, 1000),
+            fps=_whole("fps", data["fps"], 1, 1000),
+        )
+
+    def difference(self, other: CallTerms, here: str = "receiver", there: str = "sender") -> str | None:
+        """Return one sentence naming both sides' values of what must match and does not, or None."""
+        for name, hint in _MUST_MATCH.items():
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                label = _LABELS.get(name, name)
+                return f"The {here} has {label} {_shown(mine)}, the {there} has {_shown(theirs)}; {hint}."
+        return None
+
+
+_MUST_MATCH = {
+    "protocol": "install the same version of keycast on both machines",
+    "backbone": "start both with the same --backbone",
+    "fingerprint": "use the same weights on both machines",
+    "keypoints": "use the same weights on both machines",
+    "fps": "run both at the same frame rate",
+    "codec": "start both with the same codec",
+    "tables": "install the same version of keycast on both machines",
+}
+_LABELS = {"fingerprint": "weights", "tables": "codec tables"}
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return "none" if not text else text[:16]
+
+
+def _check_protocol(theirs: object) -> None:
+    """Refuse another protocol before its fields are looked at: they may have changed."""
+    if type(theirs) is not int:
+        raise PeerError("The hello names no protocol version.")
+    if theirs != PROTOCOL:
+        raise PeerError(
+            f"One side speaks protocol {PROTOCOL}, the other protocol {theirs}; "
+            "install the same version of keycast on both machines."
+        )
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_NAME or not (value.isprintable() and value.isascii()):
+        raise PeerError(f"The hello's {name} is not a short plain text.")
+    return value
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise PeerError(f"The hello's {name} is not a whole number from {low} to {high}.")
+    return value

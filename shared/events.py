@@ -1,0 +1,66 @@
+"""What happens in a call, as its session tells it, and the states a call goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shared.config import CallTerms
+from shared.keypoints import Floats, Pictures
+from shared.messages import Report
+
+
+class State(Enum):
+    """Where a call stands."""
+
+    START = auto()
+    HELLO = auto()
+    PICTURE = auto()
+    STREAMING = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Both sides match; `terms` are the sender's, schedule included."""
+
+    terms: CallTerms
+
+
+@dataclass(frozen=True, eq=False)
+class SourcePicture:
+    """The sender's picture (256, 256, 3), uint8 RGB."""
+
+    picture: Pictures
+
+
+@dataclass(frozen=True)
+class PeerReady:
+    """Streaming begins. On the sender: frames may be sent now."""
+
+
+@dataclass(frozen=True, eq=False)
+class FramesArrived:
+    """Frames (T, 60) numbered from `first`, whose capture time is `timestamp_ms` (wall, modulo 2**32)."""
+
+    first: int
+    timestamp_ms: int
+    frames: Floats
+
+
+@dataclass(frozen=True)
+class PeerReport:
+    """What the receiver says it has seen."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The call is over. `ok` tells a normal end from a refusal or a failure."""
+
+    reason: str
+    ok: bool
+
+
+Event = Agreed | SourcePicture | PeerReady | FramesArrived | PeerReport | Ended

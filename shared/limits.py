@@ -1,0 +1,30 @@
+"""How fast a peer may talk."""
+
+from __future__ import annotations
+
+
+class RateLimit:
+    """A token bucket: `rate` messages a second, `burst` at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens, self._last = burst, float("-inf")
+        self._over_since: float | None = None
+
+    def allows(self, now: float) -> bool:
+        """Take one token at `now` (seconds); False when there is none left."""
+        if now > self._last:
+            self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
+            self._last = now
+        if self._tokens >= self._burst / 2:
+            self._over_since = None
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return True
+        if self._over_since is None:
+            self._over_since = now
+        return False
+
+    def seconds_over(self, now: float) -> float:
+        """Say for how long messages have been coming faster than `rate`, without a rest."""
+        return 0.0 if self._over_since is None else now - self._over_since
