@@ -1,0 +1,1 @@
+"""Forecasters: keypoints that have not arrived, predicted from those that have."""

@@ -1,0 +1,64 @@
+"""Forecasters by name, with the weights that came with the project or with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import Checkpoint, load
+from models.forecast.baselines import Damped, Hold
+from models.forecast.config import CONFIGS, build_network, parse
+from models.forecast.neural import NeuralForecaster
+from models.forecast.recurrent import RecurrentNetwork
+from shared.errors import RequestError
+from shared.interfaces import Forecaster
+
+NAMES = ("hold", "damped", *CONFIGS)
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
+
+def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") -> Forecaster:
+    """Return the forecaster `name`, one of `NAMES`.
+
+    `folder` holds the weights of a learned one; by default those that came with the project. RequestError if
+    the name is unknown or the weights are missing or unfit.
+    """
+    if name == "hold":
+        return Hold()
+    if name == "damped":
+        return Damped()
+    if name not in CONFIGS:
+        raise RequestError(f"there is no forecaster {name!r}: use one of {', '.join(NAMES)}")
+    folder = WEIGHTS / name if folder is None else folder
+    if not (folder / "config.json").is_file():
+        raise RequestError(
+            f"no weights of {name} in {folder}: train them with "
+            f"`python -m models.training forecaster --model {name} --tracks DIR --output {folder}`"
+        )
+    return NeuralForecaster(name, restore(name, load(folder, expect=name)), device)
+
+
+def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
+    """Return the network `name` with the weights of `checkpoint`; RequestError if they do not fit."""
+    # Built without memory, so that sizes in a config cost nothing before the weights are there to match them.
+    with torch.device("meta"):
+        network = build_network(parse(name, checkpoint.config))
+    wanted = {key: tensor.shape for key, tensor in network.state_dict().items()}
+    given = {key: tensor.shape for key, tensor in checkpoint.tensors.items()}
+    if wanted != given:
+        wrong = sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
+        raise RequestError(
+            f"the weights do not fit their config.json ({name}, first at {wrong[0]}): use another file"
+        )
+    for key, tensor in checkpoint.tensors.items():
+        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
+            raise RequestError(
+                f"the weights of {name} are not finite float32 numbers (at {key}): use another file"
+            )
+    network.load_state_dict(checkpoint.tensors, strict=True, assign=True)
+    if not (network.scaling.std > 0).all() or not (network.scaling.step > 0).all():
+        raise RequestError(
+            f"the weights of {name} standardise by a spread that is not positive: use another file"
+        )
+    return network

@@ -1,0 +1,57 @@
+"""The learned forecasters by name: their presets, and the configuration that travels with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+
+from models.forecast.grunf import GRU_NF_PRESETS, GruNf, GruNfConfig
+from models.forecast.recurrent import RecurrentNetwork
+from models.forecast.scaling import PREDICTS
+from models.forecast.vrnn import VRNN_PRESETS, Vrnn, VrnnConfig
+from shared.errors import RequestError
+
+NetworkConfig = VrnnConfig | GruNfConfig
+
+# name -> preset -> sizes
+PRESETS: dict[str, Mapping[str, NetworkConfig]] = {"vrnn": VRNN_PRESETS, "gru-nf": GRU_NF_PRESETS}
+CONFIGS: dict[str, type[NetworkConfig]] = {"vrnn": VrnnConfig, "gru-nf": GruNfConfig}
+
+# Depths make modules even before any weight is read, widths do not.
+MOST_LAYERS = 64
+MOST_UNITS = 8192
+
+
+def build_network(config: NetworkConfig) -> RecurrentNetwork:
+    """Build the untrained network of `config`."""
+    return Vrnn(config) if isinstance(config, VrnnConfig) else GruNf(config)
+
+
+def describe(name: str, config: NetworkConfig, tracks_of: str) -> dict[str, object]:
+    """Return the mapping that is stored with the weights; `tracks_of` is the fingerprint of the detector."""
+    return {"model": name, "tracks_of": tracks_of, **asdict(config)}
+
+
+def parse(name: str, stored: Mapping[str, object]) -> NetworkConfig:
+    """Return the checked configuration of network `name`; RequestError if `stored` is not one."""
+    if not isinstance(stored.get("tracks_of"), str):
+        raise RequestError(f"the weights of {name} do not say which detector they are for: train them again")
+    kind = CONFIGS[name]
+    names = {field.name for field in fields(kind)}
+    if set(stored) - {"format"} != names | {"model", "tracks_of"}:
+        raise RequestError(f"the configuration of {name} must have exactly the entries {sorted(names)}")
+    return kind(**{key: _checked(key, stored[key]) for key in names})  # type: ignore[arg-type]
+
+
+def _checked(key: str, value: object) -> int | str:
+    if key == "predict":
+        if value not in PREDICTS:
+            raise RequestError(f"predict must be one of {', '.join(PREDICTS)}, not {value!r}")
+        return str(value)
+    least, most = (
+        (2 if key == "depth" else 1),
+        MOST_LAYERS if key in ("layers", "blocks", "depth") else MOST_UNITS,
+    )
+    if type(value) is not int or not least <= value <= most:
+        raise RequestError(f"{key} must be a whole number from {least} to {most}, not {value!r}")
+    return value

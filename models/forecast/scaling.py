@@ -1,0 +1,58 @@
+"""Standardisation of keypoints, its statistics stored with the weights, and what a network predicts in it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from shared.keypoints import DIMENSIONS
+
+Predict = Literal["delta", "frame"]
+PREDICTS: tuple[str, ...] = get_args(Predict)
+
+# Standardised inputs beyond this are a cut or a fault; bounded inputs keep every forecast bounded.
+LIMIT = 10.0
+
+
+class Scaling(nn.Module):
+    """Standardises frames per dimension: levels by mean and std, changes by `step`, the std of changes.
+
+    `predict` says what a network's 60 outputs mean: the standardised change since the last frame ("delta") or
+    the standardised frame itself ("frame"). Buffers `mean`, `std`, `step`: (60,), in keypoint units.
+    """
+
+    mean: Tensor
+    std: Tensor
+    step: Tensor
+
+    def __init__(self, predict: Predict) -> None:
+        super().__init__()
+        self.predict = predict
+        self.features = DIMENSIONS if predict == "frame" else 2 * DIMENSIONS
+        self.register_buffer("mean", torch.zeros(DIMENSIONS))
+        self.register_buffer("std", torch.ones(DIMENSIONS))
+        self.register_buffer("step", torch.ones(DIMENSIONS))
+
+    def describe(self, frame: Tensor, last: Tensor) -> Tensor:
+        """Return a network's input (..., features) for `frame` (..., 60) that follows `last` (..., 60).
+
+        In "delta" mode the level and the change stand side by side: (..., 120). Values lie in [-10, 10].
+        """
+        level = (frame - self.mean) / self.std
+        if self.predict == "frame":
+            return level.clamp(-LIMIT, LIMIT)
+        return torch.cat([level, (frame - last) / self.step], dim=-1).clamp(-LIMIT, LIMIT)
+
+    def target(self, frame: Tensor, last: Tensor) -> Tensor:
+        """Return what a network has to predict (..., 60), unbounded, for `frame` to follow `last`."""
+        if self.predict == "frame":
+            return (frame - self.mean) / self.std
+        return (frame - last) / self.step
+
+    def frame(self, target: Tensor, last: Tensor) -> Tensor:
+        """Undo `target`: return the frame (..., 60) that a prediction stands for."""
+        if self.predict == "frame":
+            return torch.addcmul(self.mean, target, self.std)
+        return torch.addcmul(last, target, self.step)

@@ -1,0 +1,132 @@
+"""A variational recurrent network for keypoints.
+
+Chung et al., "A Recurrent Latent Variable Model for Sequential Data" (NeurIPS 2015), with a single-layer GRU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.forecast.recurrent import RecurrentNetwork, State, perceptron
+from models.forecast.scaling import Predict
+from shared.keypoints import DIMENSIONS
+
+# Log-variances stay in (-6, 6): a still clip must not drive a density to infinity.
+LOG_VARIANCE = 6.0
+
+
+@dataclass(frozen=True)
+class VrnnConfig:
+    """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder."""
+
+    hidden: int
+    features: int
+    inner: int
+    latent: int = 15
+    predict: Predict = "delta"
+
+
+VRNN_PRESETS = {
+    "call": VrnnConfig(hidden=128, features=96, inner=128),
+    "paper": VrnnConfig(hidden=256, features=256, inner=512),
+}
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian: `mean` and `log_variance`, both (..., n)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def at(self, noise: Tensor) -> Tensor:
+        """Return the sample that standard normal `noise` (..., n) stands for."""
+        return self.mean + noise * torch.exp(0.5 * self.log_variance)
+
+
+class Unrolled(NamedTuple):
+    """One pass over true frames; all (B, T-1, ...), for the frames from the second on.
+
+    `hidden` (B, T-1, H) is the state after each of them; `target` (B, T-1, 60) what `decoded` ought to be.
+    """
+
+    prior: Gaussian
+    posterior: Gaussian
+    decoded: Gaussian
+    target: Tensor
+    hidden: Tensor
+
+
+class Vrnn(RecurrentNetwork):
+    """Equations 13-16 of the paper. A single prediction takes the prior's and the decoder's mean.
+
+    A sample draws the latent from the prior and takes the decoder's mean: the latent carries what differs
+    between futures, and the decoder's variance is frame-to-frame jitter that nobody wants to see.
+    """
+
+    def __init__(self, config: VrnnConfig) -> None:
+        super().__init__(config.predict, layers=1, hidden=config.hidden)
+        self.noise_size = config.latent
+        width, hidden, inner = config.features, config.hidden, config.inner
+        self.from_frame = nn.Sequential(nn.Linear(self.scaling.features, width), nn.ReLU())
+        self.from_latent = nn.Sequential(nn.Linear(config.latent, width), nn.ReLU())
+        self.prior = perceptron(hidden, inner, 2 * config.latent, 2, nn.ReLU)
+        self.posterior = perceptron(width + hidden, inner, 2 * config.latent, 2, nn.ReLU)
+        self.decoder = perceptron(width + hidden, inner, 2 * DIMENSIONS, 2, nn.ReLU)
+        self.cell = nn.GRUCell(2 * width, hidden)
+
+    def observe(self, state: State, frame: Tensor) -> State:
+        """Return the state after the true `frame` (B, 60), with the posterior's mean as latent."""
+        hidden = state.hidden[0]
+        seen = self.from_frame(self.scaling.describe(frame, state.last))
+        latent = gaussian(self.posterior(torch.cat([seen, hidden], dim=-1))).mean
+        return State(self._update(seen, self.from_latent(latent), hidden)[None], frame)
+
+    def advance(self, state: State, noise: Tensor | None = None) -> State:
+        """Predict one frame from the prior's mean, or from a sample of it if `noise` (B, latent) is given."""
+        hidden = state.hidden[0]
+        prior = gaussian(self.prior(hidden))
+        latent = self.from_latent(prior.mean if noise is None else prior.at(noise))
+        predicted = gaussian(self.decoder(torch.cat([latent, hidden], dim=-1))).mean
+        frame = self.scaling.frame(predicted, state.last)
+        seen = self.from_frame(self.scaling.describe(frame, state.last))
+        return State(self._update(seen, latent, hidden)[None], frame)
+
+    def unroll(self, frames: Tensor, noise: Tensor) -> Unrolled:
+        """Follow true `frames` (B, T, 60), T >= 2, with latents sampled by `noise` (B, T-1, latent).
+
+        The first frame only sets the state: nothing before it says where a person sits.
+        """
+        after, before = frames[:, 1:], frames[:, :-1]
+        hidden = self.observe(self.start(frames[:, 0]), frames[:, 0]).hidden[0]
+        seen = self.from_frame(self.scaling.describe(after, before))
+        hiddens, codes, raws = [hidden], [], []
+        for index in range(seen.shape[1]):
+            raw = self.posterior(torch.cat([seen[:, index], hidden], dim=-1))
+            latent = self.from_latent(gaussian(raw).at(noise[:, index]))
+            hidden = self._update(seen[:, index], latent, hidden)
+            hiddens.append(hidden)
+            codes.append(latent)
+            raws.append(raw)
+        past = torch.stack(hiddens[:-1], dim=1)
+        decoded = self.decoder(torch.cat([torch.stack(codes, dim=1), past], dim=-1))
+        return Unrolled(
+            prior=gaussian(self.prior(past)),
+            posterior=gaussian(torch.stack(raws, dim=1)),
+            decoded=gaussian(decoded),
+            target=self.scaling.target(after, before),
+            hidden=torch.stack(hiddens[1:], dim=1),
+        )
+
+    def _update(self, seen: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
+        updated: Tensor = self.cell(torch.cat([seen, latent], dim=-1), hidden)
+        return updated
+
+
+def gaussian(raw: Tensor) -> Gaussian:
+    """Split a network's output (..., 2n) into a Gaussian over n numbers with a bounded variance."""
+    mean, spread = raw.chunk(2, dim=-1)
+    return Gaussian(mean, LOG_VARIANCE * torch.tanh(spread / LOG_VARIANCE))
