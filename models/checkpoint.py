@@ -101,7 +101,8 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Copy `tensors` into `module` strictly; RequestError says about `what` which name or shape differs.
 
-    Floating tensors are converted to the dtype of the module; NaN and infinity are refused.
+    Floating tensors are converted to the dtype of the module; NaN and infinity are refused. A module built on
+    the meta device, which saves initialising it, takes over the tensors themselves.
     """
     wanted = module.state_dict()
     differences = [
@@ -119,7 +120,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
             f"{what} does not fit this network ({differences[0]}{more}); use matching weights."
         )
     converted = {name: _converted(name, tensors[name], tensor, what) for name, tensor in wanted.items()}
-    module.load_state_dict(converted)
+    module.load_state_dict(converted, assign=any(tensor.is_meta for tensor in wanted.values()))
 
 
 def _converted(name: str, tensor: Tensor, wanted: Tensor, what: str) -> Tensor:

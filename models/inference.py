@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shared.errors import RequestError
-from shared.keypoints import Pictures
+from shared.keypoints import DIMENSIONS, Floats, Pictures
+
+# Far outside of any picture, and small enough that no motion computed from it overflows float32.
+MAX_KEYPOINT = 1e4
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -74,6 +77,15 @@ def check_pictures(pictures: Pictures, size: int) -> None:
             f"The network takes {size}x{size} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
             "crop and scale them first."
         )
+
+
+def check_keypoints(keypoints: Floats) -> None:
+    """Raise RequestError unless `keypoints` is (B, 60), B >= 1, of finite numbers within +-10,000."""
+    if keypoints.ndim != 2 or keypoints.shape[1] != DIMENSIONS or not len(keypoints):
+        raise RequestError(f"The network takes keypoints of shape (B, {DIMENSIONS}), not {keypoints.shape}.")
+    # Written so that NaN, which compares false, is refused.
+    if not bool((np.abs(keypoints) <= MAX_KEYPOINT).all()):
+        raise RequestError("The keypoints hold NaN, infinity or positions far outside of the picture.")
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

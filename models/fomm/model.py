@@ -1,0 +1,124 @@
+"""The whole model: detector and generator under one roof, loaded from public checkpoints or our own."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models import checkpoint
+from models.fomm.config import MGIF_256, VOX_256, FommConfig
+from models.fomm.generator import OcclusionAwareGenerator
+from models.fomm.keypoint_detector import KPDetector
+from shared.errors import RequestError
+
+KIND = "fomm"
+PARTS = ("kp_detector", "generator")
+# The largest published checkpoint, optimisers and discriminator included, has 0.75 GB.
+MAX_BYTES = 4 << 30
+
+
+class Fomm(nn.Module):
+    """`kp_detector` and `generator` of one configuration, in evaluation mode."""
+
+    def __init__(self, config: FommConfig = VOX_256) -> None:
+        super().__init__()
+        self.config = config
+        self.kp_detector = KPDetector(config)
+        self.generator = OcclusionAwareGenerator(config)
+        self.eval()
+
+    def fingerprint(self) -> str:
+        """Return what names these sizes and weights, wherever they were loaded from (16 hex digits)."""
+        return checkpoint.fingerprint(self.state_dict(), asdict(self.config))
+
+
+def save_fomm(folder: Path | str, model: Fomm) -> None:
+    """Write `model` as a checkpoint folder of our own format; RequestError if it cannot be written."""
+    checkpoint.save(folder, model.state_dict(), {"model": KIND, "sizes": asdict(model.config)})
+
+
+def load_fomm(path: Path | str, config: FommConfig | None = None) -> Fomm:
+    """Load a public checkpoint file (.pth, .pth.tar) or a checkpoint folder of our own format, onto the CPU.
+
+    A public file does not say its sizes: `config` gives them, by default the published ones that fit. A file
+    is only ever read as data (`weights_only=True`): code in it is refused. Raises RequestError for anything
+    that is not a complete, intact FOMM.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_folder(path)
+    parts = _public_parts(path)
+    model = _without_weights(config or _published_config(parts))
+    for part in PARTS:
+        checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
+    return model
+
+
+def _load_folder(path: Path) -> Fomm:
+    stored = checkpoint.load(path, expect=KIND)
+    sizes = stored.config.get("sizes")
+    if not isinstance(sizes, dict):
+        raise RequestError(f'The config in {path} has no "sizes" object; use an intact FOMM checkpoint.')
+    model = _without_weights(FommConfig.from_mapping(sizes))
+    checkpoint.load_into(model, stored)
+    return model
+
+
+def _without_weights(config: FommConfig) -> Fomm:
+    """Build on the meta device: nothing is allocated before the tensors of the file are known to fit."""
+    with torch.device("meta"):
+        return Fomm(config)
+
+
+def _published_config(parts: Mapping[str, Mapping[str, Tensor]]) -> FommConfig:
+    bias = parts["kp_detector"].get("jacobian.bias")
+    return MGIF_256 if bias is not None and bias.numel() == 4 else VOX_256
+
+
+def _public_parts(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of the two networks in a public checkpoint, by their published names."""
+    stored = _read_public(path)
+    if not isinstance(stored, dict) or any(not _is_state(stored.get(part)) for part in PARTS):
+        raise RequestError(
+            f'{path} is not a FOMM checkpoint (it needs "generator" and "kp_detector" weights); '
+            "download one such as vox-cpk.pth.tar."
+        )
+    return {part: stored[part] for part in PARTS}
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout is torch.strided
+        for name, tensor in value.items()
+    )
+
+
+def _read_public(path: Path) -> object:
+    if not path.is_file():
+        raise RequestError(f"There is no FOMM checkpoint at {path}; give a .pth file or a checkpoint folder.")
+    try:
+        size = _unpacked_size(path)
+        stored: object = (
+            torch.load(path, map_location="cpu", weights_only=True) if size <= MAX_BYTES else None
+        )
+    # On a damaged or hostile file the restricted unpickler fails with any exception at all.
+    except Exception as error:
+        raise RequestError(
+            f"{path} is truncated, damaged or holds more than weights, and was not loaded; download it again."
+        ) from error
+    if size > MAX_BYTES:
+        raise RequestError(f"{path} unpacks to {size} bytes, more than {MAX_BYTES}; use another checkpoint.")
+    return stored
+
+
+def _unpacked_size(path: Path) -> int:
+    """Return the size in memory, before anything is unpacked: a zip archive may be a bomb."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
