@@ -1,0 +1,56 @@
+"""What every console command does around its work: one sentence for an error, one exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from shared.errors import KeycastError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def run_command(main: Callable[[], int], debug: bool) -> int:
+    """Run `main` and return the exit code of the command.
+
+    A KeycastError is printed as its own sentence and gives its `exit_code`; Ctrl-C gives 130; a reader that
+    closed our output (`| head`) gives 1 in silence; anything else is a fault of ours, named as such, and
+    gives 1. `debug` prints the traceback before the sentence.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("stopped", debug)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return FAILED
+    except KeycastError as error:
+        _say(f"error: {error}", debug)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a bare traceback
+        hint = "" if debug else "; run with --debug"
+        _say(f"error: {_sentence(error)} (internal{hint})", debug)
+        return FAILED
+    return code
+
+
+def _say(line: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(line, file=sys.stderr)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first line of `error`'s message with its type, which alone often says nothing."""
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, or the interpreter complains again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,65 @@
+"""Commands end in one sentence and one exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from shared.command import run_command
+from shared.errors import KeycastError, PeerError, RequestError
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (RequestError("There is no file x; give another."), 2, "error: There is no file x; give another.\n"),
+        (KeycastError("The disk is full."), 1, "error: The disk is full.\n"),
+        (PeerError("Garbage."), 1, "error: Garbage.\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+        (ValueError("odd\nmore"), 1, "error: ValueError: odd (internal; run with --debug)\n"),
+        (ZeroDivisionError(), 1, "error: ZeroDivisionError (internal; run with --debug)\n"),
+    ],
+)
+def test_each_error_is_one_sentence(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(raising(error), debug=False) == code
+    assert capsys.readouterr().err == line
+
+
+def test_the_commands_own_code_is_returned() -> None:
+    assert run_command(lambda: 7, debug=False) == 7
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(raising(RequestError("Wrong.")), debug=True) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert shown.endswith("error: Wrong.\n")
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    program = (
+        "import sys; from shared.command import run_command\n"
+        "def main():\n    for _ in range(100000): print('line')\n    return 0\n"
+        "sys.exit(run_command(main, False))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(20) == 1
+        assert child.stderr.read() == b""
