@@ -32,7 +32,7 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
     except KeycastError as error:
         _say(f"error: {error}", debug)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a bare traceback
+    except Exception as error:
         hint = "" if debug else "; run with --debug"
         _say(f"error: {_sentence(error)} (internal{hint})", debug)
         return FAILED
