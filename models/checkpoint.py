@@ -128,7 +128,7 @@ def _converted(name: str, tensor: Tensor, wanted: Tensor, what: str) -> Tensor:
         raise RequestError(
             f"{what} does not fit this network ({name} is {tensor.dtype}); use matching weights."
         )
-    converted = tensor.to(wanted.dtype)
+    converted = tensor.to(wanted.dtype).contiguous()
     if not bool(torch.isfinite(converted).all()):
         raise RequestError(f"{what} is unusable ({name} holds NaN or infinity); use intact weights.")
     return converted

@@ -43,7 +43,7 @@ class FommConfig:
             )
         if self.image_size % (int(thinning) * 2**depth):
             raise RequestError(
-                f"FOMM pictures of {self.image_size} pixels cannot be halved {depth} times; change its config."
+                f"FOMM pictures of {self.image_size} pixels cannot be halved {depth} times; fix its config."
             )
 
     @classmethod

@@ -41,7 +41,7 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 class DenseMotionNetwork(nn.Module):
-    """Combines the first-order motions around the keypoints into one deformation (FOMM eq. 4 to 6)."""
+    """Combines the first-order motions around the keypoints into one deformation (FOMM eq. 4 to 7)."""
 
     def __init__(self, config: FommConfig) -> None:
         super().__init__()

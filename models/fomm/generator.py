@@ -29,7 +29,7 @@ class Rendered(NamedTuple):
 
 
 class OcclusionAwareGenerator(nn.Module):
-    """Draws the source picture at other keypoints (FOMM section 3.2)."""
+    """Draws the source picture at other keypoints (FOMM eq. 8)."""
 
     def __init__(self, config: FommConfig) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ class Points(NamedTuple):
 
 
 class KPDetector(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1] -> `Points`; equations 8 and 9 of the FOMM supplement's detector."""
+    """Pictures (B, 3, H, W) in [0, 1] -> `Points`: one heatmap and one Jacobian map per keypoint."""
 
     def __init__(self, config: FommConfig) -> None:
         super().__init__()
