@@ -71,6 +71,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, from either side."""
+        ...
+
+    @property
     def reason(self) -> str:
         """Why the connection ended, one sentence; "" while it has not, or where it ended in order."""
         ...

@@ -33,6 +33,19 @@ from shared.limits import RateLimit
 from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
 from shared.wire import MAX_PAYLOAD, KeypointPacket
 
+__all__ = [
+    "Agreed",
+    "Ended",
+    "Event",
+    "FramesArrived",
+    "PeerReady",
+    "PeerReport",
+    "ReceiverSession",
+    "SenderSession",
+    "SourcePicture",
+    "State",
+]
+
 MAX_BAD_PACKETS = 200
 MAX_JUMP_FRAMES = 10 * 60 * FPS
 KP_PER_SECOND, KP_BURST = 120.0, 240.0

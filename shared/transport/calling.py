@@ -1,0 +1,120 @@
+"""Set-up over HTTP, the sender's side: reach a receiver and return an open link."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import aiohttp
+
+from shared.errors import KeycastError, PeerError, RequestError
+from shared.transport.datachannel import OPEN_SECONDS, IceServer, Link
+from shared.transport.pairing import call_url, check_token, local_token
+from shared.transport.sdp import MAX_SDP_BYTES
+
+_ATTEMPTS = 2
+_HTTP_SECONDS = 10.0
+_NOT_KEYCAST = "What listens at {url} is not a keycast receiver; check the address."
+_REFUSALS: dict[int, type[KeycastError]] = {401: RequestError, 409: KeycastError, 429: KeycastError}
+_SENTENCES = {
+    401: "The receiver at {url} refuses the token; give the one it shows with --token.",
+    409: "The receiver at {url} already has a call; wait until it has ended.",
+    429: "The receiver at {url} has seen too many wrong tokens; wait a minute and try again.",
+}
+
+
+async def connect(
+    url: str | None = None,
+    token: str | None = None,
+    ice_servers: Sequence[IceServer] = (),
+    timeout: float = OPEN_SECONDS,
+) -> Link:
+    """Return an open link to the receiver at `url` (None: on this machine).
+
+    Without `token`, one that a receiver on this machine has published is used. A set-up that does not open
+    within `timeout` seconds is tried once more. Raise RequestError where there is no receiver or the token is
+    wrong, KeycastError where it is busy or no connection comes about.
+    """
+    url = call_url(url)
+    token = token or local_token(url)
+    if token is None:
+        raise RequestError(
+            f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
+        )
+    limit = aiohttp.ClientTimeout(total=_HTTP_SECONDS)
+    headers = {"Authorization": f"Bearer {check_token(token)}"}
+    async with aiohttp.ClientSession(timeout=limit, headers=headers) as http:
+        for _ in range(_ATTEMPTS):
+            link = await _attempt(http, url, ice_servers, timeout)
+            if link is not None:
+                return link
+    raise KeycastError(
+        f"The receiver at {url} answers, but no connection opened within {timeout:.0f} seconds, twice; "
+        "a firewall may block UDP between the two machines."
+    )
+
+
+async def _attempt(
+    http: aiohttp.ClientSession, url: str, ice_servers: Sequence[IceServer], seconds: float
+) -> Link | None:
+    """Try one set-up; None where all went well but the link did not open."""
+    link = Link(ice_servers)
+    try:
+        answer, session = await _exchange(http, url, await link.offer())
+        await _accept(link, url, answer)
+        try:
+            await link.opened(seconds)
+        except KeycastError:
+            # The receiver would hold its half open for seconds more, and call itself busy.
+            await _forget(http, url + session)
+            await link.close()
+            return None
+    except BaseException:
+        await link.close()
+        raise
+    return link
+
+
+async def _accept(link: Link, url: str, answer: str) -> None:
+    try:
+        await link.accept(answer)
+    except PeerError as error:
+        raise RequestError(_NOT_KEYCAST.format(url=url)) from error
+
+
+async def _exchange(http: aiohttp.ClientSession, url: str, offer: str) -> tuple[str, str]:
+    """Post the offer; return the answer and the path of its session."""
+    try:
+        async with http.post(
+            f"{url}/whip", data=offer, headers={"Content-Type": "application/sdp"}, allow_redirects=False
+        ) as response:
+            return await _read(response, url)
+    except aiohttp.ClientConnectionError as error:
+        raise RequestError(
+            f"No receiver answers at {url}; start one there, or check the address and the firewall."
+        ) from error
+    except TimeoutError as error:
+        raise KeycastError(f"The receiver at {url} does not answer in time; try again.") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise RequestError(_NOT_KEYCAST.format(url=url)) from error
+
+
+async def _read(response: aiohttp.ClientResponse, url: str) -> tuple[str, str]:
+    if response.status in _REFUSALS:
+        raise _REFUSALS[response.status](_SENTENCES[response.status].format(url=url))
+    session = response.headers.get("Location", "")
+    is_answer = response.status == 201 and response.content_type == "application/sdp"
+    if not is_answer or not session.startswith("/session/"):
+        raise RequestError(_NOT_KEYCAST.format(url=url))
+    body = b""
+    async for piece in response.content.iter_chunked(4096):
+        body += piece
+        if len(body) > MAX_SDP_BYTES:
+            raise RequestError(_NOT_KEYCAST.format(url=url))
+    return body.decode(), session
+
+
+async def _forget(http: aiohttp.ClientSession, session_url: str) -> None:
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async with http.delete(session_url):
+            pass

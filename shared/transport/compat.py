@@ -1,0 +1,107 @@
+"""What aiortc and aioice do not do by themselves, in a few lines over their private names.
+
+- One empty UDP datagram from anyone closes a connection (an IndexError in aioice): empty ones are ignored.
+- Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
+  own framing (at least 4 bytes a datagram) is not counted.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aioice.ice
+from aiortc import RTCPeerConnection
+
+from shared.errors import KeycastError
+
+if TYPE_CHECKING:
+    from aioice.ice import StunProtocol
+    from aioice.stun import Message
+
+_IPV4_UDP, _IPV6_UDP = 28, 48
+_MARK = "_keycast_guard"
+
+
+@dataclass
+class Traffic:
+    """IP bytes of one connection so far."""
+
+    sent: int = 0
+    received: int = 0
+
+
+_traffic: weakref.WeakKeyDictionary[object, Traffic] = weakref.WeakKeyDictionary()
+
+
+def install() -> None:
+    """Guard and count every connection made from now on; a second call does nothing.
+
+    Raise KeycastError where the installed aioice does not have the names this rests on.
+    """
+    protocol = getattr(aioice.ice, "StunProtocol", None)
+    names = ("datagram_received", "send_data", "send_stun")
+    if protocol is None or not all(callable(getattr(protocol, name, None)) for name in names):
+        raise _moved("aioice")
+    if getattr(protocol, _MARK, False):
+        return
+    _wrap(protocol)
+    setattr(protocol, _MARK, True)
+
+
+def traffic_of(peer: RTCPeerConnection) -> Traffic:
+    """Return the live byte counts of `peer`, which has a data channel. Raise KeycastError, as `install`."""
+    try:
+        connection = peer.sctp.transport.transport._connection  # type: ignore[union-attr]
+    except AttributeError as error:
+        raise _moved("aiortc") from error
+    return _traffic.setdefault(connection, Traffic())
+
+
+def unacknowledged(peer: RTCPeerConnection) -> bool:
+    """Say whether data that was sent has not been confirmed. Raise KeycastError, as `install`."""
+    try:
+        return bool(peer.sctp._outbound_queue or peer.sctp._sent_queue)  # type: ignore[union-attr]
+    except AttributeError as error:
+        raise _moved("aiortc") from error
+
+
+def _wrap(protocol: type[StunProtocol]) -> None:
+    received, send_data, send_stun = protocol.datagram_received, protocol.send_data, protocol.send_stun
+
+    def guarded_received(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
+        if not data:
+            return
+        _counts(self).received += _on_wire(len(data), addr)
+        received(self, data, addr)
+
+    async def counted_data(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
+        _counts(self).sent += _on_wire(len(data), addr)
+        await send_data(self, data, addr)
+
+    def counted_stun(self: StunProtocol, message: Message, addr: tuple[str, int]) -> None:
+        _counts(self).sent += _on_wire(len(bytes(message)), addr)
+        send_stun(self, message, addr)
+
+    for name, method in (
+        ("datagram_received", guarded_received),
+        ("send_data", counted_data),
+        ("send_stun", counted_stun),
+    ):
+        setattr(protocol, name, method)
+
+
+def _counts(protocol: StunProtocol) -> Traffic:
+    return _traffic.setdefault(protocol.receiver, Traffic())
+
+
+def _on_wire(payload_bytes: int, addr: tuple[str, int]) -> int:
+    return payload_bytes + (_IPV6_UDP if ":" in str(addr[0]) else _IPV4_UDP)
+
+
+def _moved(package: str) -> KeycastError:
+    return KeycastError(
+        f"The installed {package} has changed inside; install the versions of aiortc and aioice named in the "
+        "constraints file."
+    )

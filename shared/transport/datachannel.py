@@ -1,0 +1,204 @@
+"""One call's WebRTC connection: an unordered `kp` channel that never repeats and a reliable `ctl` one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+
+from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.errors import KeycastError, PeerError
+from shared.interfaces import Channel
+from shared.transport import compat
+from shared.transport.inbox import Inbox
+from shared.transport.sdp import checked
+
+OPEN_SECONDS = 8.0
+_KP_ID, _CTL_ID = 0, 2
+_LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
+_BACKLOG_SECONDS = 0.05
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class IceServer:
+    """A STUN or TURN server, such as "turn:relay.example.org:3478"."""
+
+    url: str
+    username: str | None = None
+    credential: str | None = None
+
+
+class Link:
+    """An RTCPeerConnection with its two channels; a `shared.interfaces.Connection`.
+
+    The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
+    channels are negotiated beforehand, so a peer has no say in how they work and may open no others.
+    """
+
+    def __init__(self, ice_servers: Sequence[IceServer] = ()) -> None:
+        compat.install()
+        servers = [RTCIceServer(s.url, s.username, s.credential) for s in ice_servers]
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._kp = self._peer.createDataChannel(
+            "kp", ordered=False, maxRetransmits=0, negotiated=True, id=_KP_ID
+        )
+        self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
+        self._traffic = compat.traffic_of(self._peer)
+        self._inbox = Inbox()
+        self._open = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        self._backlog_since: float | None = None
+        self._reason = ""
+        self.app_sent = 0
+        self.app_received = 0
+        self._listen()
+
+    @property
+    def wire_sent(self) -> int:
+        """IP bytes sent so far."""
+        return self._traffic.sent
+
+    @property
+    def wire_received(self) -> int:
+        """IP bytes received so far."""
+        return self._traffic.received
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended; "" while it has not, or where either side closed it."""
+        return self._reason
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, from either side."""
+        return self._closing is not None
+
+    async def offer(self) -> str:
+        """Gather candidates and return the offer's SDP."""
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        return self._peer.localDescription.sdp
+
+    async def accept(self, sdp: str) -> None:
+        """Take the other side's answer. Raise PeerError where it is malformed."""
+        await self._remote(sdp, "answer")
+
+    async def answer(self, sdp: str) -> str:
+        """Take the other side's offer and return the answer's SDP. Raise PeerError where it is malformed."""
+        await self._remote(sdp, "offer")
+        await self._peer.setLocalDescription(await self._peer.createAnswer())
+        return self._peer.localDescription.sdp
+
+    async def opened(self, timeout: float = OPEN_SECONDS) -> None:
+        """Return once both channels are open. Raise KeycastError when that takes over `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._open.wait(), timeout)
+        except TimeoutError:
+            self._end(f"The connection did not open within {timeout:.0f} seconds.")
+        if self.ended:
+            raise KeycastError(self._reason or "The connection was closed before it opened.")
+
+    def send_kp(self, data: bytes) -> bool:
+        """Send one keypoint message; False where it was dropped: not open, or earlier ones cannot leave."""
+        if self.ended or self._kp.readyState != "open" or self._is_backed_up():
+            return False
+        self._kp.send(data)
+        self.app_sent += len(data)
+        return True
+
+    def send_ctl(self, data: bytes) -> None:
+        """Queue one control message; ignored once ended. Raise KeycastError before the connection opened."""
+        if self.ended:
+            return
+        if self._ctl.readyState != "open":
+            raise KeycastError("The connection is not open yet.")
+        self._ctl.send(data)
+        self.app_sent += len(data)
+
+    async def recv(self) -> tuple[Channel, bytes] | None:
+        """Return the next message and its channel; None once the connection has ended."""
+        return await self._inbox.get()
+
+    async def drained(self, timeout: float = 1.0) -> bool:
+        """Wait until the other side has confirmed all; False when that takes over `timeout` seconds."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while not self.ended and (self._ctl.bufferedAmount or compat.unacknowledged(self._peer)):
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return not self.ended
+
+    async def close(self) -> None:
+        """End the connection and release its sockets. Safe to call again."""
+        self._end("")
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def _remote(self, sdp: str, kind: str) -> None:
+        sdp = checked(sdp)
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription(sdp, kind))
+        # aiortc's SDP reader raises nearly anything on bad input: AssertionError, IndexError, KeyError, ...
+        except Exception as error:
+            raise PeerError("The session description is malformed.") from error
+
+    def _listen(self) -> None:
+        self._peer.on("connectionstatechange", self._on_state)
+        self._peer.on("datachannel", self._on_channel)
+        for name, channel in (("kp", self._kp), ("ctl", self._ctl)):
+            self._listen_to("kp" if name == "kp" else "ctl", channel)
+
+    def _listen_to(self, name: Channel, channel: RTCDataChannel) -> None:
+        channel.on("open", self._on_open)
+        channel.on("close", lambda: self._end(""))
+        channel.on("message", lambda data: self._on_message(name, data))
+
+    def _on_open(self) -> None:
+        if self._kp.readyState == self._ctl.readyState == "open":
+            self._open.set()
+
+    def _on_state(self) -> None:
+        state = self._peer.connectionState
+        if state == "failed":
+            self._end("No way through the network to the other side was found.")
+        elif state == "closed":
+            self._end("")
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        self._end(f"The other side opened an unexpected channel {channel.label[:20]!r}.")
+
+    def _on_message(self, name: Channel, data: bytes | str) -> None:
+        if self.ended:
+            return
+        if isinstance(data, str) or len(data) > _LIMITS[name]:
+            self._end(f"The other side sent a message on {name} that is text or over {_LIMITS[name]} bytes.")
+            return
+        self.app_received += len(data)
+        if not self._inbox.put(name, data) and name == "ctl":
+            self._end("The other side sends control messages faster than they can be read.")
+
+    def _is_backed_up(self) -> bool:
+        """Messages sent in one go may wait for each other; a wait that lasts means the path is full."""
+        if not self._kp.bufferedAmount:
+            self._backlog_since = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._backlog_since is None:
+            self._backlog_since = now
+        return now - self._backlog_since > _BACKLOG_SECONDS
+
+    def _end(self, reason: str) -> None:
+        if self._closing is not None:
+            return
+        self._reason = reason
+        self._closing = asyncio.get_running_loop().create_task(self._peer.close())
+        self._inbox.close()
+        self._open.set()

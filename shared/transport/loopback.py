@@ -1,0 +1,141 @@
+"""Two connected ends in memory, as lossy as asked, the same on every run. For tests of a whole call."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass
+
+from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.errors import KeycastError
+from shared.interfaces import Channel
+from shared.transport.inbox import Inbox
+
+MESSAGE_OVERHEAD = 93
+"""IP 20, UDP 8, DTLS 37 and SCTP 28 bytes, as a message of a real link has."""
+
+
+@dataclass(frozen=True)
+class Impairment:
+    """What happens to `kp` messages on their way; `ctl` messages always arrive, at once and in order.
+
+    `loss`, `duplicate`, `reorder` are probabilities in [0, 1]. `delay` and `jitter` are counted in messages:
+    one arrives when `delay` later ones have been sent, and a reordered one up to `jitter` (>= 1) later still.
+    """
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    delay: int = 0
+    jitter: int = 3
+    seed: int = 0
+
+
+class LoopbackConnection:
+    """One end; a `shared.interfaces.Connection`. Made by `pair`."""
+
+    def __init__(self, impairment: Impairment, seed: int) -> None:
+        self._impairment = impairment
+        self._random = random.Random(seed)
+        self._inbox = Inbox()
+        self._on_way: list[tuple[int, int, bytes]] = []
+        self._step = 0
+        self._order = 0
+        self._ended = False
+        self._reason = ""
+        self._other: LoopbackConnection | None = None
+        self.app_sent = 0
+        self.app_received = 0
+        self.wire_sent = 0
+        self.wire_received = 0
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended; "" in order."""
+        return self._reason
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, from either side."""
+        return self._ended
+
+    async def opened(self, timeout: float = 8.0) -> None:  # noqa: ARG002 - the interface's
+        """Return at once. Raise KeycastError where the connection has ended."""
+        if self._ended:
+            raise KeycastError("The connection was closed before it opened.")
+
+    def send_kp(self, data: bytes) -> bool:
+        """Send one keypoint message through the impairments."""
+        if self._ended:
+            return False
+        self._count_sent(data, MAX_PACKET)
+        self._step += 1
+        chance, how = self._random, self._impairment
+        copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
+        for _ in range(copies):
+            late = chance.randint(1, how.jitter) if chance.random() < how.reorder else 0
+            heapq.heappush(self._on_way, (self._step + how.delay + late, self._order, data))
+            self._order += 1
+        self._deliver()
+        return True
+
+    def send_ctl(self, data: bytes) -> None:
+        """Send one control message; ignored once the connection has ended."""
+        if self._ended:
+            return
+        self._count_sent(data, MAX_CTL_MESSAGE)
+        self._peer._arrive("ctl", data)
+
+    async def recv(self) -> tuple[Channel, bytes] | None:
+        """Return the next message and its channel; None once the connection has ended."""
+        return await self._inbox.get()
+
+    async def drained(self, timeout: float = 1.0) -> bool:  # noqa: ARG002 - the interface's
+        """Return at once: control messages leave as they are sent."""
+        return not self._ended
+
+    async def close(self) -> None:
+        """End the connection on both sides; messages still on their way are lost."""
+        self._end("")
+
+    def cut(self, reason: str = "The connection was lost.") -> None:
+        """End the connection on both sides as a broken network does."""
+        self._end(reason)
+
+    @property
+    def _peer(self) -> LoopbackConnection:
+        if self._other is None:
+            raise ValueError("a loopback connection is made by pair()")
+        return self._other
+
+    def _count_sent(self, data: bytes, limit: int) -> None:
+        if len(data) > limit:
+            raise ValueError(f"a message of {len(data)} bytes is over {limit}")
+        self.app_sent += len(data)
+        self.wire_sent += len(data) + MESSAGE_OVERHEAD
+
+    def _deliver(self) -> None:
+        while self._on_way and self._on_way[0][0] <= self._step:
+            self._peer._arrive("kp", heapq.heappop(self._on_way)[2])
+
+    def _arrive(self, channel: Channel, data: bytes) -> None:
+        self.app_received += len(data)
+        self.wire_received += len(data) + MESSAGE_OVERHEAD
+        if not self._inbox.put(channel, data) and channel == "ctl":
+            self._end("The other side sends control messages faster than they can be read.")
+
+    def _end(self, reason: str) -> None:
+        for side in (self, self._peer):
+            if not side._ended:
+                side._ended = True
+                side._reason = reason
+                side._inbox.close()
+
+
+def pair(impairment: Impairment | None = None) -> tuple[LoopbackConnection, LoopbackConnection]:
+    """Return two connected ends, both under `impairment` (none by default), each with its own randomness."""
+    impairment = impairment or Impairment()
+    left = LoopbackConnection(impairment, 2 * impairment.seed)
+    right = LoopbackConnection(impairment, 2 * impairment.seed + 1)
+    left._other, right._other = right, left
+    return left, right

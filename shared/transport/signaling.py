@@ -1,0 +1,166 @@
+"""Set-up over HTTP, the receiver's side: an SDP offer in, an answer out (WHIP), behind a pairing token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+from aiohttp import web
+
+from shared.clock import Clock, SystemClock
+from shared.errors import KeycastError, PeerError, RequestError
+from shared.limits import FailureLimit
+from shared.transport import pairing
+from shared.transport.datachannel import IceServer, Link
+from shared.transport.sdp import MAX_SDP_BYTES
+
+SDP_TYPE = "application/sdp"
+_BODY_SECONDS = 5.0
+_STOP_SECONDS = 2.0
+
+
+class SignalingServer:
+    """Listens for one call at a time; `on_link` gets every link that has opened, and owns it from there.
+
+    The next offer is taken once that link has ended. The token is also published for senders of the same user
+    on this machine (see `pairing`); where that fails, `unpublished` says why. Use it as an async context
+    manager.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str,
+        on_link: Callable[[Link], None],
+        *,
+        stats: Callable[[], Mapping[str, object]] | None = None,
+        ice_servers: Sequence[IceServer] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self.host, self.port = host, port
+        self._token = pairing.check_token(token).encode()
+        self.unpublished = ""
+        self._on_link = on_link
+        self._stats = stats
+        self._ice_servers = ice_servers
+        self._clock = clock or SystemClock()
+        self._failures = FailureLimit()
+        self._answering = False
+        self._link: Link | None = None
+        self._session = ""
+        self._admission: asyncio.Task[None] | None = None
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as a sender types it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        """Start listening; port 0 takes a free one. Raise RequestError where the address cannot be used."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port)
+        try:
+            await site.start()
+            self.port = int(self._runner.addresses[0][1])
+        except (OSError, OverflowError) as error:
+            await self._runner.cleanup()
+            raise RequestError(
+                f"Cannot listen on {self.host} port {self.port}: it is taken, or not an "
+                "address of this machine; choose another with --listen HOST:PORT."
+            ) from error
+        try:
+            pairing.publish(self.port, self._token.decode())
+        except RequestError as error:
+            # Another user can spoil a shared folder; that must not keep this receiver from working.
+            self.unpublished = str(error)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening and close a link that is still open."""
+        if not self.unpublished:
+            pairing.withdraw(self.port)
+        await self._runner.cleanup()
+        if self._link is not None:
+            await self._link.close()
+        if self._admission is not None:
+            await self._admission
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=MAX_SDP_BYTES)
+        application.router.add_post("/whip", self._whip)
+        application.router.add_delete("/session/{id}", self._delete)
+        application.router.add_get("/stats", self._get_stats)
+        return application
+
+    def _authorize(self, request: web.Request) -> None:
+        address, now = request.remote or "", self._clock.now()
+        if self._failures.blocked(address, now):
+            raise web.HTTPTooManyRequests(text="Too many wrong tokens; wait a minute.")
+        given = request.headers.get("Authorization", "").encode(errors="replace")
+        if not hmac.compare_digest(given, b"Bearer " + self._token):
+            self._failures.failed(address, now)
+            raise web.HTTPUnauthorized(text="Wrong token.", headers={"WWW-Authenticate": "Bearer"})
+
+    async def _whip(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        if request.content_type != SDP_TYPE:
+            raise web.HTTPUnsupportedMediaType(text=f"Send {SDP_TYPE}.")
+        if self._answering or (self._link is not None and not self._link.ended):
+            raise web.HTTPConflict(text="A call is already on.")
+        self._answering = True
+        try:
+            answer = await self._answer(await _body(request))
+        finally:
+            self._answering = False
+        location = {"Location": f"/session/{self._session}"}
+        return web.Response(status=201, text=answer, content_type=SDP_TYPE, headers=location)
+
+    async def _answer(self, offer: str) -> str:
+        link = Link(self._ice_servers)
+        try:
+            answer = await link.answer(offer)
+        except PeerError as error:
+            await link.close()
+            raise web.HTTPBadRequest(text=str(error)) from error
+        except BaseException:
+            await link.close()
+            raise
+        self._link, self._session = link, secrets.token_urlsafe(9)
+        self._admission = asyncio.create_task(self._admit(link))
+        return answer
+
+    async def _admit(self, link: Link) -> None:
+        """Hand a link on once it has opened; one that never does is closed, and the next offer welcome."""
+        try:
+            await link.opened()
+        except KeycastError:
+            await link.close()
+            return
+        self._on_link(link)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        if self._link is None or not hmac.compare_digest(request.match_info["id"], self._session):
+            raise web.HTTPNotFound(text="There is no such session.")
+        await self._link.close()
+        return web.Response(text="Ended.")
+
+    async def _get_stats(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        return web.json_response(dict(self._stats()) if self._stats else {})
+
+
+async def _body(request: web.Request) -> str:
+    """Return the request's text. A body over the limit is answered 413, a slow one 408, odd bytes 400."""
+    with contextlib.suppress(UnicodeDecodeError):
+        try:
+            return (await asyncio.wait_for(request.read(), _BODY_SECONDS)).decode()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text="The offer took too long to arrive.") from error
+    raise web.HTTPBadRequest(text="The session description is not text.")
