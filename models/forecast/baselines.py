@@ -46,7 +46,7 @@ class Damped:
 
     name = "damped"
 
-    def __init__(self, decay: float = 0.7, window: int = 2) -> None:
+    def __init__(self, decay: float = 0.5, window: int = 3) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay must be in [0, 1), not {decay}")
         if window < 1:

@@ -33,8 +33,8 @@ def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") 
     folder = WEIGHTS / name if folder is None else folder
     if not (folder / "config.json").is_file():
         raise RequestError(
-            f"no weights of {name} in {folder}: train them with "
-            f"`python -m models.training forecaster --model {name} --tracks DIR --output {folder}`"
+            f"no weights of {name} in {folder}: train them with `python -m models.training forecaster "
+            f"--model {name} --tracks DIR --output DIR` and put DIR/weights there"
         )
     return NeuralForecaster(name, restore(name, load(folder, expect=name)), device)
 

@@ -18,7 +18,7 @@ PRESETS: dict[str, Mapping[str, NetworkConfig]] = {"vrnn": VRNN_PRESETS, "gru-nf
 CONFIGS: dict[str, type[NetworkConfig]] = {"vrnn": VrnnConfig, "gru-nf": GruNfConfig}
 
 # Depths make modules even before any weight is read, widths do not.
-MOST_LAYERS = 64
+MOST_LAYERS = 32
 MOST_UNITS = 8192
 
 

@@ -41,7 +41,7 @@ class GruNf(RecurrentNetwork):
     def __init__(self, config: GruNfConfig) -> None:
         super().__init__(config.predict, config.layers, config.hidden)
         self.noise_size = DIMENSIONS
-        self.gru = nn.GRU(self.scaling.features, config.hidden, config.layers, batch_first=True)
+        self.gru = nn.GRU(DIMENSIONS, config.hidden, config.layers, batch_first=True)
         self.flow = Flow(DIMENSIONS, config.hidden, config.blocks, config.inner, config.depth)
 
     def observe(self, state: State, frame: Tensor) -> State:

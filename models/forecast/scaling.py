@@ -30,20 +30,17 @@ class Scaling(nn.Module):
     def __init__(self, predict: Predict) -> None:
         super().__init__()
         self.predict = predict
-        self.features = DIMENSIONS if predict == "frame" else 2 * DIMENSIONS
         self.register_buffer("mean", torch.zeros(DIMENSIONS))
         self.register_buffer("std", torch.ones(DIMENSIONS))
         self.register_buffer("step", torch.ones(DIMENSIONS))
 
     def describe(self, frame: Tensor, last: Tensor) -> Tensor:
-        """Return a network's input (..., features) for `frame` (..., 60) that follows `last` (..., 60).
+        """Return a network's input (..., 60), in [-10, 10], for `frame` (..., 60) following `last`.
 
-        In "delta" mode the level and the change stand side by side: (..., 120). Values lie in [-10, 10].
+        It is the target, bounded. In "delta" mode a network never sees the level itself: where the points sit
+        says who somebody is rather than where they go, and a network that sees it learns people by heart.
         """
-        level = (frame - self.mean) / self.std
-        if self.predict == "frame":
-            return level.clamp(-LIMIT, LIMIT)
-        return torch.cat([level, (frame - last) / self.step], dim=-1).clamp(-LIMIT, LIMIT)
+        return self.target(frame, last).clamp(-LIMIT, LIMIT)
 
     def target(self, frame: Tensor, last: Tensor) -> Tensor:
         """Return what a network has to predict (..., 60), unbounded, for `frame` to follow `last`."""

@@ -71,7 +71,7 @@ class Vrnn(RecurrentNetwork):
         super().__init__(config.predict, layers=1, hidden=config.hidden)
         self.noise_size = config.latent
         width, hidden, inner = config.features, config.hidden, config.inner
-        self.from_frame = nn.Sequential(nn.Linear(self.scaling.features, width), nn.ReLU())
+        self.from_frame = nn.Sequential(nn.Linear(DIMENSIONS, width), nn.ReLU())
         self.from_latent = nn.Sequential(nn.Linear(config.latent, width), nn.ReLU())
         self.prior = perceptron(hidden, inner, 2 * config.latent, 2, nn.ReLU)
         self.posterior = perceptron(width + hidden, inner, 2 * config.latent, 2, nn.ReLU)

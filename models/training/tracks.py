@@ -1,0 +1,148 @@
+"""Keypoint tracks to train forecasters on: one .npz file a clip, brought to the rate of a call."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from shared.errors import RequestError
+from shared.keypoints import DIMENSIONS, Floats
+
+log = logging.getLogger(__name__)
+
+FPS = 30.0
+SLOWEST = 20.0
+FASTEST = 240.0
+# 29.97 is 30 here: resampling it would only blur.
+CLOSE = 0.5
+MOST_BYTES = 1 << 28
+
+
+class _BrokenError(Exception):
+    """One file is not a track."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One clip: keypoints `frames` (T, 60) at 30 frames a second, T >= 2, of one `person`."""
+
+    name: str
+    person: str
+    frames: Floats
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """All usable clips of a folder; how many were `slow` (left out) or `broken` (skipped).
+
+    `tracks_of` is the fingerprint of the detector that made them, "unknown" if the files do not say.
+    """
+
+    clips: tuple[Track, ...]
+    slow: int
+    broken: int
+    tracks_of: str
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in all clips."""
+        return sum(len(clip.frames) for clip in self.clips)
+
+
+def save_track(path: Path, keypoints: Floats, fps: float, person: str, tracks_of: str) -> None:
+    """Write one clip's keypoints (T, 60) at its own `fps`; `tracks_of` is the detector's fingerprint."""
+    np.savez_compressed(
+        path, keypoints=keypoints.astype(np.float32), fps=fps, person=person, tracks_of=tracks_of
+    )
+
+
+def load_tracks(folder: Path) -> Tracks:
+    """Read all .npz files of `folder`, resampled to 30 fps.
+
+    Clips under 20 fps are left out, broken files skipped with a warning. RequestError if the folder is
+    missing, nothing usable is in it, or its files come from different detectors.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"there is no folder of tracks at {folder}: extract keypoint tracks first")
+    clips: list[Track] = []
+    makers: set[str] = set()
+    slow = broken = 0
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            track, maker = _read(path)
+        except _BrokenError as error:
+            broken += 1
+            log.warning("skipped %s: %s", path, error)
+            continue
+        if track is None:
+            slow += 1
+            continue
+        clips.append(track)
+        makers.add(maker)
+    if not clips:
+        raise RequestError(
+            f"no usable tracks in {folder} ({slow} too slow, {broken} broken): extract them again"
+        )
+    if len(makers) > 1:
+        raise RequestError(
+            f"tracks in {folder} come from several detectors ({', '.join(sorted(makers))}): keep one"
+        )
+    return Tracks(tuple(clips), slow, broken, makers.pop())
+
+
+def split_by_person(tracks: Tracks, share: float, seed: int) -> tuple[Tracks, Tracks]:
+    """Hold out about `share` of the people (at least one): (rest, held out). RequestError with one person."""
+    people = sorted({clip.person for clip in tracks.clips})
+    if len(people) < 2:
+        raise RequestError("all tracks are of one person: give other people's with --validate")
+    count = min(max(1, round(share * len(people))), len(people) - 1)
+    held = {people[index] for index in np.random.default_rng(seed).permutation(len(people))[:count]}
+    rest = tuple(clip for clip in tracks.clips if clip.person not in held)
+    out = tuple(clip for clip in tracks.clips if clip.person in held)
+    return Tracks(rest, 0, 0, tracks.tracks_of), Tracks(out, 0, 0, tracks.tracks_of)
+
+
+def resample(frames: Floats, fps: float) -> Floats:
+    """Bring `frames` (T, 60) from `fps` to 30 frames a second by linear interpolation between timestamps."""
+    if abs(fps - FPS) <= CLOSE or len(frames) < 2:
+        return frames
+    # The last new timestamp is never past the last old one: nothing is extrapolated.
+    count = int((len(frames) - 1) / fps * FPS + 1e-6) + 1
+    place = np.arange(count) * (fps / FPS)
+    before = np.minimum(place.astype(np.int64), len(frames) - 2)
+    weight = (place - before)[:, None]
+    mixed = (1 - weight) * frames[before] + weight * frames[before + 1]
+    return cast(Floats, mixed.astype(np.float32))
+
+
+def _read(path: Path) -> tuple[Track | None, str]:
+    """Return the clip in `path`, None if it is too slow, and the detector it is of."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+                raise _BrokenError(f"it unpacks to more than {MOST_BYTES} bytes")
+        with np.load(path, allow_pickle=False) as stored:
+            keypoints, fps = stored["keypoints"], float(stored["fps"])
+            person = str(stored["person"])
+            maker = str(stored["tracks_of"]) if "tracks_of" in stored else "unknown"
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise _BrokenError(f"it cannot be read ({error})") from error
+    _check(keypoints, fps)
+    if fps < SLOWEST:
+        return None, maker
+    frames = resample(cast(Floats, keypoints.astype(np.float32)), fps)
+    return Track(path.stem, person, frames), maker
+
+
+def _check(keypoints: np.ndarray, fps: float) -> None:
+    if keypoints.ndim != 2 or keypoints.shape[1] != DIMENSIONS or len(keypoints) < 2:
+        raise _BrokenError(f"keypoints must be (T, {DIMENSIONS}) with T >= 2, not {keypoints.shape}")
+    if keypoints.dtype.kind != "f" or not np.isfinite(keypoints).all():
+        raise _BrokenError("keypoints must be finite floating-point numbers")
+    if not 0 < fps <= FASTEST:
+        raise _BrokenError(f"fps must be in (0, {FASTEST:.0f}], not {fps}")

@@ -1,0 +1,174 @@
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import checkpoint
+from models.forecast.build import load_forecaster
+from models.forecast.config import NetworkConfig
+from models.forecast.grunf import GruNfConfig
+from models.forecast.vrnn import VrnnConfig
+from models.training import forecaster
+from models.training.forecaster import Settings, Training, main
+from models.training.forecaster_validation import Figures, Validation
+from models.training.run import load_state, save_state
+from models.training.tracks import Track, Tracks, save_track
+from shared.errors import RequestError
+from shared.keypoints import Floats
+
+torch.set_num_threads(1)
+TINY: dict[str, NetworkConfig] = {
+    "vrnn": VrnnConfig(hidden=24, features=24, inner=24, latent=4),
+    "gru-nf": GruNfConfig(layers=1, hidden=24, blocks=2, depth=2, inner=24),
+}
+both = pytest.mark.parametrize("name", list(TINY))
+
+
+def oscillation(person: int, count: int = 90) -> Floats:
+    """One person's points swing at one rate, each with its own phase; a little noise on top."""
+    rng = np.random.default_rng(person)
+    phase = rng.uniform(0, 2 * np.pi) + np.linspace(0, 2, 60)
+    swing = 0.2 * np.sin(0.35 * np.arange(count)[:, None] + phase)
+    noise = rng.normal(scale=0.002, size=(count, 60))
+    return (rng.uniform(-0.5, 0.5, 60) + swing + noise).astype(np.float32)
+
+
+def tracks(people: range) -> Tracks:
+    clips = tuple(Track(f"clip{person}", f"person{person}", oscillation(person)) for person in people)
+    return Tracks(clips, 0, 0, "beef")
+
+
+def settings(name: str, steps: int = 90) -> Settings:
+    return Settings(name, TINY[name], steps, None, batch=16, rate=1e-2)
+
+
+def start(name: str, steps: int = 90) -> Training:
+    return Training(settings(name, steps), tracks(range(12)), torch.device("cpu"))
+
+
+@both
+def test_a_short_training_beats_holding_still(name: str) -> None:
+    validation = Validation(tracks(range(50, 54)))
+    run = start(name)
+    untrained = validation.of_network(run.network).against(validation.hold)
+    for _ in range(90):
+        run.advance()
+    trained = validation.of_network(run.network).against(validation.hold)
+    assert untrained > 0.9
+    assert trained < 0.5
+
+
+@both
+def test_a_resumed_run_takes_the_same_steps(name: str, tmp_path: Path) -> None:
+    through, first, second = start(name, 6), start(name, 6), start(name, 6)
+    losses = [through.advance() for _ in range(6)]
+    for _ in range(3):
+        first.advance()
+    first.judge(0.5)
+    save_state(tmp_path / "state.pt", first.state())
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    second.restore(state)
+    assert [second.advance() for _ in range(3)] == losses[3:]
+    assert second.best == 0.5
+    for key, value in through.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[key], value, rtol=0, atol=0)
+
+
+def test_the_best_weights_are_kept() -> None:
+    run = start("vrnn")
+    run.advance()
+    assert run.judge(0.8)
+    kept = {key: value.clone() for key, value in run.network.state_dict().items()}
+    run.advance()
+    assert not run.judge(0.9)
+    assert run.stale == 1
+    assert not torch.equal(run.network.state_dict()["cell.bias_hh"], kept["cell.bias_hh"])
+    for key, value in kept.items():
+        torch.testing.assert_close(run.best_weights[key], value, rtol=0, atol=0)
+
+
+def test_another_run_or_a_damaged_one_is_not_resumed() -> None:
+    run = start("vrnn")
+    state = run.state()
+    with pytest.raises(RequestError, match="other settings"):
+        start("vrnn", 7).restore(state)
+    with pytest.raises(RequestError, match="damaged"):
+        run.restore({"settings": state["settings"]})
+
+
+def test_figures_of_holding_a_ramp_are_known() -> None:
+    ramp = (np.arange(40, dtype=np.float32)[:, None] + np.zeros((1, 60), np.float32)) * np.float32(0.1)
+    validation = Validation(Tracks((Track("a", "a", ramp),), 0, 0, "beef"))
+    assert len(validation.past) == 2
+    expected = 0.1 * np.sqrt(np.mean(np.arange(1, 7) ** 2))
+    assert validation.hold.overall[6] == pytest.approx(expected, rel=1e-5)
+    assert validation.hold.positions[6] == pytest.approx(expected, rel=1e-5)
+    halves = Figures(*({n: value / 2 for n, value in validation.hold.overall.items()} for _ in range(2)))
+    assert halves.against(validation.hold) == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of tracks; the presets are tiny."""
+    monkeypatch.setattr(forecaster, "PRESETS", {name: {"call": config} for name, config in TINY.items()})
+    where = tmp_path / "tracks"
+    where.mkdir()
+    for person in range(5):
+        save_track(where / f"{person}.npz", oscillation(person), 30.0, f"person{person}", "beef")
+    return where
+
+
+def command(folder: Path, output: Path, *more: str) -> list[str]:
+    return f"--model vrnn --tracks {folder} --output {output} --batch 4 --every 2 --steps 4".split() + list(
+        more
+    )
+
+
+def test_the_command_leaves_weights_that_load(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert main(command(folder, output)) == 0
+    assert checkpoint.load(output / "weights").config["tracks_of"] == "beef"
+    learned = load_forecaster("vrnn", output / "weights")
+    learned.observe(oscillation(9)[:6])
+    assert learned.forecast(24).shape == (24, 60)
+    lines = [json.loads(line) for line in (output / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+
+
+def test_a_stop_saves_and_the_same_command_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advance = Training.advance
+
+    def interrupted(run: Training) -> dict[str, float]:
+        losses = advance(run)
+        if run.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return losses
+
+    output = tmp_path / "run"
+    monkeypatch.setattr(Training, "advance", interrupted)
+    assert main(command(folder, output)) == 130
+    assert "stopped at step 3" in capsys.readouterr().out
+    assert main(command(folder, output)) == 0
+    assert "going on at step 3" in capsys.readouterr().out
+    whole = tmp_path / "whole"
+    monkeypatch.setattr(Training, "advance", advance)
+    assert main(command(folder, whole)) == 0
+    assert checkpoint.load(output / "weights").fingerprint == checkpoint.load(whole / "weights").fingerprint
+
+
+def test_a_wrong_request_is_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path / "none", tmp_path / "run")) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    save_track(other / "1.npz", oscillation(1), 30.0, "b", "cafe")
+    assert main(command(folder, tmp_path / "run", "--validate", str(other))) == 2
+    assert "different detectors" in capsys.readouterr().err
