@@ -1,6 +1,7 @@
 """What aiortc and aioice do not do by themselves, in a few lines over their private names.
 
 - One empty UDP datagram from anyone closes a connection (an IndexError in aioice): empty ones are ignored.
+- A machine without any network still has itself: where aioice finds no address, 127.0.0.1 is used.
 - Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
   own framing (at least 4 bytes a datagram) is not counted.
 """
@@ -8,6 +9,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,12 +43,14 @@ def install() -> None:
     Raise KeycastError where the installed aioice does not have the names this rests on.
     """
     protocol = getattr(aioice.ice, "StunProtocol", None)
+    addresses = getattr(aioice.ice, "get_host_addresses", None)
     names = ("datagram_received", "send_data", "send_stun")
-    if protocol is None or not all(callable(getattr(protocol, name, None)) for name in names):
+    if addresses is None or not all(callable(getattr(protocol, name, None)) for name in names):
         raise _moved("aioice")
     if getattr(protocol, _MARK, False):
         return
-    _wrap(protocol)
+    _wrap(aioice.ice.StunProtocol)
+    setattr(aioice.ice, "get_host_addresses", _or_loopback(addresses))  # noqa: B010
     setattr(protocol, _MARK, True)
 
 
@@ -65,6 +69,13 @@ def unacknowledged(peer: RTCPeerConnection) -> bool:
         return bool(peer.sctp._outbound_queue or peer.sctp._sent_queue)  # type: ignore[union-attr]
     except AttributeError as error:
         raise _moved("aiortc") from error
+
+
+def _or_loopback(addresses: Callable[[bool, bool], list[str]]) -> Callable[[bool, bool], list[str]]:
+    def found(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+    return found
 
 
 def _wrap(protocol: type[StunProtocol]) -> None:

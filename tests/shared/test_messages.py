@@ -1,0 +1,122 @@
+import contextlib
+import math
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config import MAX_CTL_MESSAGE, CallTerms
+from shared.errors import PeerError
+from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
+
+TERMS = CallTerms("lite", "abc")
+counts = st.integers(0, 2**53)
+messages = st.one_of(
+    st.builds(Hello, st.just(TERMS), st.booleans()),
+    st.builds(
+        lambda picture, offset, data: SourceChunk(picture, 200_000, offset, data),
+        counts,
+        st.integers(0, 190_000),
+        st.binary(min_size=1, max_size=1024),
+    ),
+    st.builds(Ready, counts),
+    st.builds(Report, counts, counts, counts, counts, st.floats(-1e10, 1e10)),
+    st.builds(Bye, st.text("abc .", max_size=200), st.booleans()),
+)
+
+
+@given(messages)
+def test_messages_go_there_and_back(message: Message) -> None:
+    assert parse_message(pack_message(message)) == message
+
+
+def test_the_bytes_of_a_message() -> None:
+    packed = pack_message(Bye("done", ok=True))
+    assert packed == b"\x83\xa4type\xa3bye\xa6reason\xa4done\xa2ok\xc3"
+    assert parse_message(packed) == Bye("done", ok=True)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
+    with contextlib.suppress(PeerError):
+        parse_message(data)
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(), st.binary()
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+
+
+@given(message=messages, data=st.data())
+def test_a_message_with_one_field_replaced_parses_or_is_refused(
+    message: Message, data: st.DataObject
+) -> None:
+    body = msgpack.unpackb(pack_message(message))
+    name = data.draw(st.sampled_from(sorted(body)))
+    with contextlib.suppress(PeerError):
+        parse_message(msgpack.packb(body | {name: data.draw(values)}))
+
+
+def whole(**changes: object) -> bytes:
+    body = {"type": "picture", "picture": 0, "total": 10, "offset": 0, "data": b"x"}
+    return bytes(msgpack.packb(body | changes))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        whole(offset=10),
+        whole(offset=-1),
+        whole(offset=True),
+        whole(offset=0.0),
+        whole(total=256 * 1024 + 1),
+        whole(data=b""),
+        whole(data="x"),
+        whole(data=bytes(1025), total=5000),
+        whole(type="unknown"),
+        whole(type=b"picture"),
+        whole(type=None),
+        whole(more=1),
+        whole() + b"\x00",
+        whole()[:-1],
+        msgpack.packb([1, 2]),
+        msgpack.packb({"type": "ready"}),
+        msgpack.packb({"type": "hello", "terms": 5, "avatar": True}),
+        msgpack.packb({"type": "hello", "terms": TERMS.to_map(), "avatar": 1}),
+        msgpack.packb({"type": "bye", "reason": "x" * 201, "ok": True}),
+        msgpack.packb({"type": "bye", "reason": "x", "ok": "yes"}),
+        msgpack.packb({n: n for n in range(5)}),
+        b"\x81" * 5000,
+        b"\xc1",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+    ],
+)
+def test_a_malformed_message_is_refused(data: bytes) -> None:
+    with pytest.raises(PeerError):
+        parse_message(data)
+
+
+@pytest.mark.parametrize("latency", [math.nan, math.inf, -math.inf, 1e11, 5, "5", None])
+def test_an_implausible_latency_is_refused(latency: object) -> None:
+    body = msgpack.unpackb(pack_message(Report()))
+    with pytest.raises(PeerError, match="latency"):
+        parse_message(msgpack.packb(body | {"latency_p50_ms": latency}))
+
+
+def test_an_oversize_message_is_refused_before_it_is_read() -> None:
+    with pytest.raises(PeerError, match="over the limit"):
+        parse_message(bytes(MAX_CTL_MESSAGE + 1))
+
+
+def test_what_is_too_large_is_not_packed() -> None:
+    with pytest.raises(ValueError, match="picture message"):
+        pack_message(SourceChunk(0, 20_000, 0, bytes(20_000)))
+
+
+def test_control_characters_of_a_reason_reach_no_terminal() -> None:
+    assert parse_message(pack_message(Bye("a\x1b[2Jb\n"))) == Bye("a [2Jb ")

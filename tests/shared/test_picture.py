@@ -1,0 +1,97 @@
+import contextlib
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from shared import picture
+from shared.config import MAX_PICTURE_BYTES
+from shared.errors import PeerError
+from shared.keypoints import Pictures
+
+
+def portrait() -> Pictures:
+    y, x = np.mgrid[0:256, 0:256]
+    return np.stack([x, y, (x + y) // 2], axis=-1).astype(np.uint8)
+
+
+GOOD = picture.encode(portrait())
+
+
+def saved(size: tuple[int, int] = (256, 256), mode: str = "RGB", kind: str = "JPEG") -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, kind)
+    return out.getvalue()
+
+
+def test_a_picture_comes_back_nearly_as_it_was() -> None:
+    error = np.abs(picture.decode(GOOD).astype(int) - portrait().astype(int))
+    assert error.mean() < 2
+    assert len(GOOD) < 20_000
+
+
+def test_the_worst_picture_stays_under_the_limit() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    assert len(picture.encode(noise)) < MAX_PICTURE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "not a readable JPEG"),
+        (b"\xff\xd8\xff", "not a readable JPEG"),
+        (GOOD[: len(GOOD) // 2], "not a readable JPEG"),
+        (GOOD[:200], "not a readable JPEG"),
+        (saved(kind="PNG"), "not a readable JPEG"),
+        (saved(kind="WEBP"), "not a readable JPEG"),
+        (saved(kind="GIF"), "not a readable JPEG"),
+        (saved((255, 256)), "255x256"),
+        (saved((2000, 2000)), "2000x2000"),
+        (saved(mode="L"), "256x256 L"),
+        (saved(mode="CMYK"), "256x256 CMYK"),
+        (bytes(MAX_PICTURE_BYTES + 1), "over the limit"),
+    ],
+)
+def test_a_picture_that_is_not_ours_is_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(PeerError, match=sentence):
+        picture.decode(data)
+
+
+@pytest.mark.parametrize("side", [10_000, 65_535])
+def test_a_header_that_promises_a_huge_picture_is_refused_without_decoding(side: int) -> None:
+    small = saved()
+    at = small.index(b"\xff\xc0") + 5
+    with pytest.raises(PeerError):
+        picture.decode(small[:at] + struct.pack(">HH", side, side) + small[at + 4 :])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_a_damaged_picture_decodes_or_is_refused(damage: list[tuple[int, int]]) -> None:
+    data = bytearray(GOOD)
+    for at, value in damage:
+        data[at] = value
+    with contextlib.suppress(PeerError):
+        assert picture.decode(bytes(data)).shape == (256, 256, 3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([b"", GOOD[:2], GOOD[:4], GOOD[:20], GOOD[:170]]))
+def test_any_bytes_decode_or_are_refused(data: bytes, head: bytes) -> None:
+    with pytest.raises(PeerError):
+        picture.decode(head + data)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (128, 128, 3), (256, 256, 4)])
+def test_another_shape_is_not_encoded(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="the picture is"):
+        picture.encode(np.zeros(shape, np.uint8))
+
+
+def test_another_type_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="float32"):
+        picture.encode(np.zeros((256, 256, 3), np.float32))  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+import pytest
+
+from shared.errors import PeerError
+from shared.transport.sdp import checked
+
+SDP = (
+    "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
+)
+NUMERIC = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\n"
+SIXTH = "a=candidate:1 1 udp 2130706431 2001:db8::1 5000 typ host\r\n"
+
+
+def test_numeric_candidates_stay_and_names_go() -> None:
+    named = "a=candidate:2 1 udp 2130706431 0b4c.local 5001 typ host\r\n"
+    other = "a=candidate:3 1 udp 2130706431 internal.example.org 5001 typ host\r\n"
+    broken = "a=candidate:\r\na=candidate:4 1 udp\r\n"
+    assert checked(SDP + named + NUMERIC + other + broken + SIXTH) == SDP + NUMERIC + SIXTH
+
+
+def test_line_ends_may_be_plain() -> None:
+    assert checked(SDP.replace("\r\n", "\n")) == SDP
+
+
+def test_candidates_are_bounded() -> None:
+    many = "".join(NUMERIC.replace("5000", str(5000 + n)) for n in range(100))
+    assert checked(SDP + many).count("a=candidate") == 32
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        "",
+        "hello",
+        "v=0\r\n",
+        SDP.replace("v=0", "v=1"),
+        SDP.replace("m=application", "m=video"),
+        SDP.replace("webrtc-datachannel", "5000"),
+        SDP + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+    ],
+)
+def test_anything_but_one_data_channel_is_refused(sdp: str) -> None:
+    with pytest.raises(PeerError, match="session description"):
+        checked(sdp)
