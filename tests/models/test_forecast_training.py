@@ -12,7 +12,8 @@ from models.forecast.config import NetworkConfig
 from models.forecast.grunf import GruNfConfig
 from models.forecast.vrnn import VrnnConfig
 from models.training import forecaster
-from models.training.forecaster import Settings, Training, main
+from models.training.forecaster import main
+from models.training.forecaster_run import Settings, Training
 from models.training.forecaster_validation import Figures, Validation
 from models.training.run import load_state, save_state
 from models.training.tracks import Track, Tracks, save_track
