@@ -1,0 +1,246 @@
+"""Files play at their own pace, cameras show the newest picture, and bad input is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+import wave
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from sender.camera import CameraSource
+from sender.capture import FileSource, open_source
+from sender.crop import Crop
+from sender.demo import DemoSource
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Pictures
+
+
+def write_clip(path: Path, times: list[int], size: tuple[int, int] = (64, 48), rate: int = 30) -> Path:
+    """Write frames of grey 10, 20, 30, ... at `times`, in units of 1 / rate s."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for index, pts in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 10 + 10 * index, np.uint8))
+            frame.pts, frame.time_base = pts, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def grey(picture: Pictures | None) -> int | None:
+    """Return which of the frames of `write_clip` this is."""
+    return None if picture is None else round((float(picture.mean()) - 10) / 10)
+
+
+def shown(source: FileSource, numbers: range) -> list[int | None]:
+    return [grey(source.frame(n)) for n in numbers]
+
+
+def test_frames_come_at_thirty_a_second(tmp_path: Path) -> None:
+    source = FileSource(write_clip(tmp_path / "a.mp4", [0, 1, 2, 3, 4]))
+    assert shown(source, range(7)) == [0, 1, 2, 3, 4, None, None]
+
+
+def test_a_slow_file_repeats_and_a_fast_one_skips(tmp_path: Path) -> None:
+    slow = FileSource(write_clip(tmp_path / "slow.mp4", [0, 1, 2], rate=10))
+    assert shown(slow, range(10)) == [0, 0, 0, 1, 1, 1, 2, 2, 2, None]
+    fast = FileSource(write_clip(tmp_path / "fast.mp4", list(range(8)), rate=60))
+    assert shown(fast, range(5)) == [0, 2, 4, 6, None]
+
+
+def test_uneven_times_are_kept(tmp_path: Path) -> None:
+    source = FileSource(write_clip(tmp_path / "a.mp4", [0, 1, 5, 6]))
+    assert shown(source, range(8)) == [0, 1, 1, 1, 1, 2, 3, None]
+
+
+def test_the_first_frame_is_time_zero(tmp_path: Path) -> None:
+    source = FileSource(write_clip(tmp_path / "a.mkv", [30, 31, 32]))
+    assert shown(source, range(4)) == [0, 1, 2, None]
+
+
+def test_numbers_may_jump_ahead_and_repeat(tmp_path: Path) -> None:
+    source = FileSource(write_clip(tmp_path / "a.mp4", list(range(10))))
+    assert [grey(source.frame(n)) for n in (0, 4, 4, 9, 20)] == [0, 4, 4, 9, None]
+
+
+def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
+    source = FileSource(write_clip(tmp_path / "a.mp4", [0, 1, 2]), loop=True)
+    assert shown(source, range(8)) == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert grey(source.frame(32)) == 2
+
+
+def test_only_shown_frames_are_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[float] = []
+    convert = FileSource._convert
+    monkeypatch.setattr(
+        FileSource, "_convert", lambda self, frame: converted.append(frame.time) or convert(self, frame)
+    )
+    source = FileSource(write_clip(tmp_path / "a.mp4", list(range(9))))
+    for n in (0, 0, 4, 4, 8):
+        source.frame(n)
+    assert [round(t * 30) for t in converted] == [0, 4, 8]
+
+
+def test_the_centre_square_or_the_crop_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    picture = np.zeros((64, 128, 3), np.uint8)
+    picture[:, 32:96, 0] = 200
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv444p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    middle, left = FileSource(path).frame(0), FileSource(path, Crop(0, 0, 32)).frame(0)
+    assert middle is not None
+    assert left is not None
+    assert middle[:, 16:-16, 0].min() > 180
+    assert left[:, :220].max() < 20
+
+
+def test_rotation_is_honoured(tmp_path: Path) -> None:
+    """A phone held upright stores its picture lying, with a matrix that turns it clockwise by 90 degrees."""
+    path = tmp_path / "a.mp4"
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, :32] = 220
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    one, unit = 1 << 16, 1 << 30
+    start = data.index(b"tkhd") + 44
+    assert struct.unpack(">9i", data[start : start + 36]) == (one, 0, 0, 0, one, 0, 0, 0, unit)
+    data[start : start + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 64 * one, 0, unit)
+    path.write_bytes(data)
+    turned = FileSource(path).frame(0)
+    assert turned is not None
+    assert turned[:100].min() > 190
+    assert turned[-100:].max() < 40
+
+
+def test_a_truncated_file_plays_what_is_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (90, 64, 64, 3), np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for picture in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with caplog.at_level(logging.WARNING):
+        source = FileSource(path)
+        count = next(n for n in range(200) if source.frame(n) is None)
+    assert 20 < count < 70
+    assert len(caplog.records) == 1
+    assert "a.mp4" in caplog.text
+
+
+def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video\n" * 50)
+    (tmp_path / "empty.mp4").touch()
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    cut = write_clip(tmp_path / "cut.mp4", [0, 1, 2])
+    cut.write_bytes(cut.read_bytes()[:300])
+    for name, words in {
+        "missing.mp4": "There is no .*missing.mp4; give cam0",
+        "": "is a folder",
+        "text.mp4": "not a readable video",
+        "empty.mp4": "not a readable video",
+        "sound.wav": "holds no video",
+        "cut.mp4": "or is damaged",
+    }.items():
+        with pytest.raises(RequestError, match=words) as caught:
+            open_source(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_crop_outside_of_the_video_is_refused_at_once(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [0, 1])
+    with pytest.raises(RequestError, match="64x48"):
+        open_source(str(path), Crop(0, 0, 49))
+
+
+def test_demo_and_files_are_told_apart(tmp_path: Path) -> None:
+    demo = open_source("demo")
+    assert isinstance(demo, DemoSource)
+    assert demo.frame(299) is not None
+    assert demo.frame(300) is None
+    demo.close()
+    assert isinstance(open_source(str(write_clip(tmp_path / "a.mp4", [0]))), FileSource)
+
+
+@pytest.mark.parametrize("spec", ["cam99", "/dev/video99"])
+def test_a_missing_camera_lists_the_choices(spec: str) -> None:
+    with pytest.raises(
+        RequestError, match=rf"no camera {spec}.* cam0, cam1, a device .*, a video file, or demo"
+    ):
+        open_source(spec)
+
+
+class ScriptedCamera:
+    """Gives the pictures that the test hands over, one at a time: there is no camera in a test machine."""
+
+    def __init__(self) -> None:
+        self.next = threading.Semaphore(0)
+        self.taken = threading.Semaphore(0)
+        self.level = 0
+        self.released = False
+
+    def read(self) -> tuple[bool, Any]:
+        self.taken.release()
+        if not self.next.acquire(timeout=0.01):
+            return False, None
+        self.level += 40
+        picture = np.zeros((48, 64, 3), np.uint8)
+        picture[..., 0] = self.level  # blue comes first
+        return True, picture
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_camera_shows_the_newest_picture_until_it_stops() -> None:
+    camera, clock = ScriptedCamera(), [0.0]
+    source = CameraSource(camera, now=lambda: clock[0])
+    camera.next.release()
+    first = source.frame(0)
+    assert first is not None
+    assert first.shape == (256, 256, 3)
+    assert tuple(first[0, 0]) == (0, 0, 40)
+    assert source.frame(1) is first
+    for _ in range(2):
+        camera.next.release()
+    while camera.level < 120 or not camera.taken.acquire(timeout=0.02):
+        pass
+    newest = source.frame(2)
+    assert newest is not None
+    assert newest[0, 0, 2] in {80, 120}
+    clock[0] = 2.9
+    assert source.frame(3) is not None
+    clock[0] = 3.1
+    with pytest.raises(KeycastError, match="nothing for 3 s"):
+        source.frame(4)
+    source.close()
+    assert camera.released
+    assert source.frame(5) is None
+
+
+def test_a_camera_that_sends_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.camera.FIRST_FRAME_S", 0.05)
+    source = CameraSource(ScriptedCamera())
+    with pytest.raises(KeycastError, match="sends no pictures"):
+        source.frame(0)
+    source.close()
