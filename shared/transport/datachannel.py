@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aiortc import (
@@ -35,6 +36,17 @@ class IceServer:
     url: str
     username: str | None = None
     credential: str | None = None
+
+
+@contextlib.contextmanager
+def _refusing_malformed() -> Iterator[None]:
+    try:
+        yield
+    except PeerError:
+        raise
+    # aiortc's SDP reader raises nearly anything on bad input: AssertionError, IndexError, KeyError, ...
+    except Exception as error:
+        raise PeerError("The session description is malformed.") from error
 
 
 class Link:
@@ -89,12 +101,14 @@ class Link:
 
     async def accept(self, sdp: str) -> None:
         """Take the other side's answer. Raise PeerError where it is malformed."""
-        await self._remote(sdp, "answer")
+        with _refusing_malformed():
+            await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "answer"))
 
     async def answer(self, sdp: str) -> str:
         """Take the other side's offer and return the answer's SDP. Raise PeerError where it is malformed."""
-        await self._remote(sdp, "offer")
-        await self._peer.setLocalDescription(await self._peer.createAnswer())
+        with _refusing_malformed():
+            await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "offer"))
+            await self._peer.setLocalDescription(await self._peer.createAnswer())
         return self._peer.localDescription.sdp
 
     async def opened(self, timeout: float = OPEN_SECONDS) -> None:
@@ -141,14 +155,6 @@ class Link:
         self._end("")
         if self._closing is not None:
             await asyncio.shield(self._closing)
-
-    async def _remote(self, sdp: str, kind: str) -> None:
-        sdp = checked(sdp)
-        try:
-            await self._peer.setRemoteDescription(RTCSessionDescription(sdp, kind))
-        # aiortc's SDP reader raises nearly anything on bad input: AssertionError, IndexError, KeyError, ...
-        except Exception as error:
-            raise PeerError("The session description is malformed.") from error
 
     def _listen(self) -> None:
         self._peer.on("connectionstatechange", self._on_state)

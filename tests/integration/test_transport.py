@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
-from shared.errors import KeycastError, RequestError
+from shared.errors import KeycastError, PeerError, RequestError
 from shared.transport import compat, pairing
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
@@ -238,6 +238,22 @@ async def test_a_bad_offer_has_its_status(
     ):
         assert response.status == status
     await receiver.call()
+
+
+async def test_an_offer_with_a_spoiled_line_is_answered_or_refused() -> None:
+    offering = Link()
+    lines = (await offering.offer()).splitlines()
+    await offering.close()
+    refused = 0
+    for n, line in enumerate(lines):
+        for spoiled in ([], [line[: len(line) // 2]], [line, line], [line[:-1] + "\u00ff"]):
+            link = Link()
+            try:
+                await link.answer("\r\n".join(lines[:n] + spoiled + lines[n + 1 :]))
+            except PeerError:
+                refused += 1
+            await link.close()
+    assert 0 < refused < 4 * len(lines)
 
 
 async def test_stats_and_sessions_are_behind_the_token(receiver: Receiver) -> None:
