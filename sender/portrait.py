@@ -2,8 +2,8 @@
 
 The head is a height field (ellipsoids and soft bumps), shaded once. A frame looks every pixel up in that
 relief: turning shifts what stands out further, as parallax does; jaw and brows are warps; eyes and the open
-mouth are drawn on top. Positions are x to the right and y down, both in [-1, 1] of the picture; heights are in
-that unit.
+mouth are drawn on top. Positions are x to the right and y down, both in [-1, 1] of the picture, and heights
+are in that unit.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from models.lite.geometry import warp
 from models.lite.network import GRID, LiteNetwork, Points, Window
-from models.training.losses import AffineWarp, Perceptual, equivariance, pyramid_l1
+from models.perceptual import Perceptual
+from models.training.losses import AffineWarp, equivariance, pyramid_l1
 
 _WINDOW = GRID // 2
 

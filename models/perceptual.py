@@ -1,0 +1,60 @@
+"""A distance between pictures in the features of a SqueezeNet, for training and for measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.errors import RequestError
+
+
+class Perceptual(nn.Module):
+    """Distance in SqueezeNet v1.1 features (torchvision's names; input RGB in [0, 1], normalisation folded in).
+
+    The mean over five depths of the squared distance of unit-length feature vectors, as LPIPS without its
+    calibrated heads (Zhang et al., CVPR 2018); call it the SqueezeNet perceptual distance.
+    """
+
+    _FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
+    _POOLS = (2, 5, 8)
+    _TAPS = (1, 4, 7, 10, 12)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            weights = load_file(str(path))
+        except (OSError, SafetensorError) as error:
+            raise RequestError(f"Could not read the perceptual network {path}: {error}.") from error
+        for name, tensor in weights.items():
+            self.register_buffer(name.replace(".", "_"), tensor.float(), persistent=False)
+
+    def _conv(self, x: Tensor, name: str, padding: int = 0, stride: int = 1) -> Tensor:
+        weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
+        return torch.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))
+
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """Return the features of (B, 3, H, W) at five depths."""
+        x = self._conv(picture, "features_0", stride=2)
+        taps = []
+        for layer in range(1, 13):
+            if layer in self._POOLS:
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            elif layer in self._FIRES:
+                squeezed = self._conv(x, f"features_{layer}_squeeze")
+                wide = self._conv(squeezed, f"features_{layer}_expand3x3", padding=1)
+                x = torch.cat([self._conv(squeezed, f"features_{layer}_expand1x1"), wide], dim=1)
+            if layer in self._TAPS:
+                taps.append(x)
+        return taps
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the distance (a scalar) of two batches of pictures."""
+        with torch.no_grad():
+            wanted = [F.normalize(t, dim=1) for t in self.features(target)]
+        got = [F.normalize(t, dim=1) for t in self.features(prediction)]
+        return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(got, wanted, strict=True)]).mean()
