@@ -246,7 +246,7 @@ async def test_an_offer_with_a_spoiled_line_is_answered_or_refused() -> None:
     await offering.close()
     refused = 0
     for n, line in enumerate(lines):
-        for spoiled in ([], [line[: len(line) // 2]], [line, line], [line[:-1] + "\u00ff"]):
+        for spoiled in ([], [line.partition(":")[0]], [line, line], [line[:-1] + "\u00ff"]):
             link = Link()
             try:
                 await link.answer("\r\n".join(lines[:n] + spoiled + lines[n + 1 :]))
