@@ -14,7 +14,7 @@ from shared.errors import RequestError
 
 
 class Perceptual(nn.Module):
-    """Distance in SqueezeNet v1.1 features (torchvision's names; input RGB in [0, 1], normalisation folded in).
+    """Distance in SqueezeNet v1.1 features (torchvision's names; RGB in [0, 1], normalisation folded in).
 
     The mean over five depths of the squared distance of unit-length feature vectors, as LPIPS without its
     calibrated heads (Zhang et al., CVPR 2018); call it the SqueezeNet perceptual distance.

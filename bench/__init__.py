@@ -1,0 +1,1 @@
+"""Measurements of the whole call and of its parts."""

@@ -1,0 +1,81 @@
+"""Videos play with the frames that were given, and pictures show what they should."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.media import GAP, HEADER, contact_sheet, side_by_side, write_file, write_mp4
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Pictures
+
+GREY = np.full((256, 256, 3), 128, np.uint8)
+GREEN = np.zeros((256, 256, 3), np.uint8)
+GREEN[..., 1] = 200
+
+
+def test_an_mp4_has_every_frame_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    frames = [np.full((64, 96, 3), 20 * level, np.uint8) for level in range(10)]
+    assert write_mp4(path, iter(frames), fps=25) == 10
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate) == (96, 64, 25)
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        decoded = [
+            (frame.time, frame.to_ndarray(format="rgb24").mean()) for frame in container.decode(stream)
+        ]
+    assert [time for time, _ in decoded] == pytest.approx([n / 25 for n in range(10)])
+    assert [level for _, level in decoded] == pytest.approx([20 * n for n in range(10)], abs=3)
+
+
+def test_a_failure_on_the_way_leaves_no_file(tmp_path: Path) -> None:
+    def frames() -> Iterator[Pictures]:
+        yield GREY
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_mp4(tmp_path / "a.mp4", frames())
+    with pytest.raises(KeycastError, match="no frame"):
+        write_mp4(tmp_path / "a.mp4", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder"):
+        write_mp4(tmp_path / "missing" / "a.mp4", [GREY])
+    with pytest.raises(RequestError, match="is a folder"):
+        write_file(tmp_path, b"x")
+
+
+def test_side_by_side_keeps_the_pictures_and_marks_forecasts() -> None:
+    plain = side_by_side(GREY, GREEN, "paper 28.8 kbps")
+    marked = side_by_side(GREY, GREEN, "paper 28.8 kbps", forecast=True)
+    assert plain.shape == (256 + HEADER, 512 + GAP, 3)
+    assert (plain[HEADER:, :256] == GREY).all()
+    assert (plain[HEADER:, 256 + GAP :] == GREEN).all()
+    different = np.nonzero((plain != marked).any(-1))
+    assert len(different[0]) > 100
+    assert different[0].max() < HEADER
+    assert different[1].min() > 256 + GAP
+
+
+def test_side_by_side_has_even_sides_for_video(tmp_path: Path) -> None:
+    assert write_mp4(tmp_path / "a.mp4", [side_by_side(GREY, GREEN)] * 2) == 2
+
+
+def test_a_contact_sheet_shows_every_picture_beside_its_label() -> None:
+    sheet = Image.open(
+        io.BytesIO(contact_sheet([("source", [GREY, GREEN]), ("received", [GREEN])], ("0 s", "1 s")))
+    )
+    assert sheet.format == "PNG"
+    pixels = np.asarray(sheet)
+    assert (pixels == GREY[0, 0]).all(-1).sum() >= 160 * 160
+    assert (pixels == GREEN[0, 0]).all(-1).sum() >= 2 * 160 * 160
+    assert sheet.height == HEADER + 2 * (160 + GAP)
