@@ -23,6 +23,8 @@ class ConvBlock(nn.Sequential):
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))); the second batch-norm starts at zero, so that a block starts as the identity."""
 
+    conv_then_norm = (("conv", "norm"),)
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = ConvBlock(channels, channels)

@@ -182,7 +182,6 @@ def _validate(run: _Run, options: argparse.Namespace, others: list[Clip], device
     half = {
         name: tensor.half() if tensor.dtype.is_floating_point else tensor
         for name, tensor in run.average.state_dict().items()
-        if not name.endswith("num_batches_tracked")
     }
     config = {"format": 1, "model": "lite", "network": run.average.config.to_map(), "pictures": run.pictures}
     checkpoint.save(options.output / "weights", half, config)

@@ -1,0 +1,53 @@
+"""Networks by name: what `--backbone`, `--checkpoint`, `--forecaster` and `--device` mean everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.fomm.backbone import FommBackbone
+from models.lite.backbone import LiteBackbone
+from shared.errors import RequestError
+from shared.interfaces import Backbone
+
+BACKBONES = ("lite", "fomm")
+DEVICES = ("auto", "cpu", "cuda")
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def choose_device(name: str) -> str:
+    """Resolve `auto` to the GPU where there is one. Raise RequestError for a GPU that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in DEVICES:
+        raise RequestError(f"There is no device {name!r}; choose from: {', '.join(DEVICES)}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RequestError("This machine has no CUDA GPU that torch can use; choose --device cpu.")
+    return name
+
+
+def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
+    """Build the backbone called `name` (None: the one that runs in real time here) from the weights at `path`.
+
+    The lite backbone's weights are shipped; the full First Order Motion Model needs a public checkpoint.
+    Raises RequestError, in one sentence, for whatever is missing or does not fit.
+    """
+    where = choose_device(device)
+    if name is None:
+        name = "fomm" if where == "cuda" and path is not None else "lite"
+    if name == "lite":
+        return LiteBackbone.load(path or SHIPPED / "lite", where)
+    if name == "fomm":
+        if path is None:
+            raise RequestError(
+                "The fomm backbone needs --checkpoint with a published First Order Motion Model file, "
+                "such as vox-cpk.pth.tar; without one, use --backbone lite."
+            )
+        return FommBackbone.load(path, where)
+    raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+
+
+def use_threads(count: int) -> None:
+    """Let networks use `count` CPU threads from now on, in this process."""
+    torch.set_num_threads(count)

@@ -1,0 +1,67 @@
+"""`receiver`: take a keycast call and show it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.command import run_command
+from shared.eventloop import run_async
+
+FORECASTERS = ("vrnn", "gru-nf", "damped", "hold")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    commands = argparse.ArgumentParser(prog="receiver", description=__doc__)
+    add = commands.add_argument
+    add("--listen", metavar="HOST:PORT", default="127.0.0.1", help="default: this machine only; 0.0.0.0 for all networks")
+    add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
+    add("--view", choices=("window", "none"), help="default: a window where there is a screen")
+    add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
+    add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
+    add("--forecaster", choices=FORECASTERS, default="vrnn", help="what fills in missing frames (default vrnn)")
+    add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")
+    add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--threads", type=int, default=2, help="CPU threads for the networks (default 2)")
+    add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
+    add("--stats", type=Path, metavar="FILE", help="write the call's figures as JSON")
+    add("--debug", action="store_true", help="show tracebacks")
+    return commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = parser().parse_args(arguments)
+
+    def work() -> int:
+        # Imported here, so that --help and wrong arguments answer at once.
+        from receiver.app import ReceiverOptions, run
+        from shared.transport.pairing import listen_address
+
+        host, port = listen_address(given.listen)
+        options = ReceiverOptions(
+            host=host,
+            port=port,
+            token=given.token,
+            view=given.view,
+            output=given.output,
+            avatar=given.avatar,
+            forecaster=given.forecaster,
+            backbone=given.backbone,
+            checkpoint=given.checkpoint,
+            device=given.device,
+            threads=given.threads,
+            playout_delay=given.playout_delay / 1000,
+            stats=given.stats,
+        )
+        return run_async(run(options))
+
+    return run_command(work, given.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Puts a receiver together: networks, sink, signaling, call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.build import load_backbone, use_threads
+from models.forecast.build import load_forecaster
+from receiver.avatar import load_avatar
+from receiver.fill import Filler
+from receiver.pipeline import ReceiverCall
+from receiver.playout import DELAY_SECONDS, Playout
+from receiver.renderer import Renderer
+from receiver.sinks import Sinks, make_sink
+from shared.clock import SystemClock
+from shared.codec import codec_by_name
+from shared.config import FPS, CallTerms
+from shared.errors import KeycastError
+from shared.interfaces import Backbone, Forecaster
+from shared.keypoints import Pictures
+from shared.session import Ended, ReceiverSession
+from shared.transport.datachannel import Link
+from shared.transport.pairing import new_token
+from shared.transport.signaling import SignalingServer
+
+CODEC = "paper"
+
+
+@dataclass(frozen=True)
+class ReceiverOptions:
+    """What the command line asked for; None means: choose."""
+
+    host: str
+    port: int
+    token: str | None = None
+    view: str | None = None
+    output: Path | None = None
+    avatar: Path | None = None
+    forecaster: str = "vrnn"
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    device: str = "auto"
+    threads: int = 2
+    playout_delay: float = DELAY_SECONDS
+    stats: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Models:
+    backbone: Backbone
+    forecaster: Forecaster
+    avatar: Pictures | None
+
+
+async def run(options: ReceiverOptions) -> int:
+    """Serve until one call has ended and return the exit code; KeycastError where it fails."""
+    use_threads(options.threads)
+    loop = asyncio.get_running_loop()
+    sink = make_sink(options.view, options.output)
+    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
+        # Everything is loaded and warm before the first call may come in.
+        models = await loop.run_in_executor(inference, _load, options)
+        await loop.run_in_executor(output, sink.open)
+        try:
+            return await _Receiver(options, models, sink, inference, output).serve()
+        finally:
+            await loop.run_in_executor(output, sink.close)
+
+
+def _load(options: ReceiverOptions) -> _Models:
+    avatar = load_avatar(options.avatar) if options.avatar is not None else None
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    backbone.warmup()
+    forecaster = load_forecaster(options.forecaster)
+    return _Models(backbone, forecaster, avatar)
+
+
+class _Receiver:
+    """Waits for a call, runs it, says what came of it."""
+
+    def __init__(
+        self, options: ReceiverOptions, models: _Models, sink: Sinks,
+        inference: ThreadPoolExecutor, output: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self._options = options
+        self._models = models
+        self._sink = sink
+        self._inference = inference
+        self._output = output
+        self._links: asyncio.Queue[Link | None] = asyncio.Queue()
+        self._call: ReceiverCall | None = None
+        self._hung_up = False
+
+    async def serve(self) -> int:
+        """Take calls until one was set up and has ended, or until Ctrl-C."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._hang_up)
+        token = self._options.token or new_token()
+        server = SignalingServer(
+            self._options.host, self._options.port, token, self._links.put_nowait, stats=self._stats
+        )
+        async with server:
+            self._announce(server, token)
+            while (link := await self._links.get()) is not None:
+                ended = await self._take(link)
+                if self._call is not None and self._call.streaming:
+                    return self._finish(self._call, ended)
+                print(f"refused a call: {ended.reason}", file=sys.stderr, flush=True)
+        return 0
+
+    def _announce(self, server: SignalingServer, token: str) -> None:
+        if server.unpublished:
+            print(f"note: {server.unpublished}", file=sys.stderr)
+        url = server.url if self._options.host not in ("0.0.0.0", "::") else f"http://{_own_address()}:{server.port}"
+        print(f"listening; on the other machine run:\n  sender --source cam0 --connect {url} --token {token}")
+        print("or, on this machine: sender --source demo", flush=True)
+
+    async def _take(self, link: Link) -> Ended:
+        models = self._models
+        codec = codec_by_name(CODEC)
+        terms = CallTerms(models.backbone.name, models.backbone.fingerprint, codec.name, codec.tables)
+        renderer = Renderer(models.backbone, Filler(models.forecaster), models.avatar)
+        session = ReceiverSession(terms, avatar=models.avatar is not None)
+        playout = Playout(FPS, self._options.playout_delay)
+        self._call = ReceiverCall(
+            link, session, renderer, self._sink, playout, SystemClock(), self._inference, self._output
+        )
+        try:
+            return await self._call.run()
+        finally:
+            await link.close()
+
+    def _finish(self, call: ReceiverCall, ended: Ended) -> int:
+        if self._options.stats is not None:
+            self._options.stats.write_text(json.dumps(call.summary.to_map()))
+        print("\n".join(call.summary.lines()), flush=True)
+        if not ended.ok:
+            raise KeycastError(ended.reason)
+        print(ended.reason, flush=True)
+        return 0
+
+    def _hang_up(self) -> None:
+        if self._call is not None:
+            self._call.end("The receiver hung up.")
+        self._links.put_nowait(None)
+
+    def _stats(self) -> dict[str, object]:
+        if self._call is None:
+            return {"state": "listening"}
+        values = self._call.summary.to_map()
+        values.pop("shown")
+        return {"state": "in a call", **values}
+
+
+def _own_address() -> str:
+    """Return the address by which other machines most likely reach this one. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])

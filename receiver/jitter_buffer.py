@@ -1,0 +1,39 @@
+"""Frames that have arrived and are not due yet."""
+
+from __future__ import annotations
+
+from shared.keypoints import Floats
+
+CAPACITY = 150
+"""Frames kept ahead of the one due: 5 s. A peer that sends further ahead is not believed."""
+
+
+class JitterBuffer:
+    """Frames by number, whatever order they came in; bounded, and each frame is given out once."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._frames: dict[int, Floats] = {}
+        self._next: int | None = None
+        self.highest = -1
+        self.late = 0
+        self.refused = 0
+
+    def put(self, first: int, frames: Floats) -> None:
+        """Store frames (T, 60) numbered from `first`. Frames too far ahead are refused and counted."""
+        start = self._next if self._next is not None else first
+        for number, frame in enumerate(frames, first):
+            if number >= start + self._capacity:
+                self.refused += 1
+                continue
+            self.late += number < start
+            self._frames.setdefault(number, frame)
+            self.highest = max(self.highest, number)
+
+    def take(self, number: int) -> dict[int, Floats]:
+        """Return and forget all frames up to `number`, those that came after their own moment included."""
+        self._next = number + 1
+        taken = {n: self._frames[n] for n in sorted(self._frames) if n <= number}
+        for n in taken:
+            del self._frames[n]
+        return taken

@@ -1,0 +1,157 @@
+"""One call at the receiver: messages in, frames shown on time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from receiver.jitter_buffer import JitterBuffer
+from receiver.playout import Playout
+from receiver.renderer import Rendered, Renderer
+from receiver.sinks import Sink
+from receiver.sinks.window import WindowClosed
+from receiver.summary import CallSummary, Shown
+from shared.clock import Clock
+from shared.config import FPS
+from shared.interfaces import Connection
+from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
+
+REPORT_SECONDS = 2.0
+_TICK_SECONDS = 0.5
+Result = TypeVar("Result")
+
+
+class ReceiverCall:
+    """Runs one call over `connection` until either side ends it.
+
+    `inference` and `output` are single-threaded: one owns the networks, the other the sink. The event loop only moves
+    messages, so a slow frame never delays a packet.
+    """
+
+    def __init__(
+        self, connection: Connection, session: ReceiverSession, renderer: Renderer, sink: Sink, playout: Playout,
+        clock: Clock, inference: Executor, output: Executor,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._session = session
+        self._renderer = renderer
+        self._sink = sink
+        self._playout = playout
+        self._clock = clock
+        self._inference = inference
+        self._output = output
+        self._buffer = JitterBuffer()
+        self._playing = asyncio.Event()
+        self._ended: Ended | None = None
+        self._stop = False
+        self.summary = CallSummary(FPS)
+
+    @property
+    def streaming(self) -> bool:
+        """True once keypoints were expected: the call was set up."""
+        return self.summary.started
+
+    def end(self, reason: str) -> None:
+        """End the call from this side, in order."""
+        self._handle(self._session.end(reason))
+        self._flush()
+        self._stop = True
+        self._playing.set()
+
+    async def run(self) -> Ended:
+        """Run the call and return how it ended. Raises KeycastError where the sink failed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._watch()), group.create_task(self._report())]
+                receiving = group.create_task(self._receive())
+                await self._play()
+                for task in (*tasks, receiving):
+                    task.cancel()
+        except ExceptionGroup as failures:
+            self._handle(self._session.end("The receiver had to stop.", ok=False))
+            raise failures.exceptions[0] from None
+        finally:
+            self._flush()
+            await self._connection.drained()
+            self.summary.close(self._connection, self._session, self._buffer, self._renderer.stages)
+        assert self._ended is not None
+        return self._ended
+
+    async def _receive(self) -> None:
+        while (message := await self._connection.recv()) is not None:
+            channel, data = message
+            now = self._clock.now()
+            receive = self._session.receive_kp if channel == "kp" else self._session.receive_ctl
+            await self._handle_now(receive(data, now))
+        await self._handle_now(self._session.lost(self._connection.reason or "The sender is gone."))
+
+    async def _handle_now(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, SourcePicture):
+                await self._in(self._inference, self._renderer.set_source, event.picture)
+        self._handle(events)
+        self._flush()
+
+    def _handle(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, PeerReady):
+                self.summary.started = True
+            elif isinstance(event, FramesArrived):
+                self._arrived(event)
+            elif isinstance(event, Ended):
+                self._ended = event
+                self._playing.set()
+
+    def _arrived(self, event: FramesArrived) -> None:
+        now = self._clock.now()
+        self._playout.arrived(event.first, now)
+        self._buffer.put(event.first, event.frames)
+        self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
+        self._playing.set()
+
+    async def _play(self) -> None:
+        """Show one frame each 1/30 s; after the sender's bye, what is still buffered."""
+        await self._playing.wait()
+        if not self._playout.started:
+            return
+        number = self._playout.current(self._clock.now()) + 1
+        while not self._stop and (self._ended is None or (self._ended.ok and number <= self._buffer.highest)):
+            await self._clock.sleep_until(self._playout.due(number))
+            await self._show(number)
+            behind = self._playout.current(self._clock.now())
+            self.summary.dropped += max(0, behind - number - 1)
+            number = max(number + 1, behind)
+
+    async def _show(self, number: int) -> None:
+        due, began = self._playout.due(number), self._clock.wall_ms()
+        frames = self._buffer.take(number)
+        rendered: Rendered | None = await self._in(self._inference, self._renderer.render, number, frames)
+        if rendered is None:
+            return
+        try:
+            await self._in(self._output, self._sink.write, number, rendered.picture)
+        except WindowClosed:
+            self.end("The receiver closed its window.")
+        in_time = self._clock.now() <= due + 1 / FPS
+        self.summary.shown(Shown(number, rendered.kind, in_time, began, self._clock.wall_ms()))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._handle(self._session.tick(self._clock.now()))
+            self._flush()
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            self._session.report(*self.summary.report())
+            self._flush()
+
+    def _flush(self) -> None:
+        for message in self._session.outgoing():
+            self._connection.send_ctl(message)
+
+    async def _in(self, executor: Executor, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)

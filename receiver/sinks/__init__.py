@@ -1,0 +1,79 @@
+"""Where shown frames go: files, a window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from receiver.sinks.mp4 import Mp4Sink
+from receiver.sinks.raw import RawSink
+from receiver.sinks.window import WindowSink
+from shared.errors import RequestError
+from shared.keypoints import Pictures
+
+
+class Sink(Protocol):
+    """Takes frames in order. A sink is opened, written and closed by one thread."""
+
+    def open(self) -> None:
+        """Make ready; RequestError where the destination cannot be used."""
+        ...
+
+    def write(self, number: int, picture: Pictures) -> None:
+        """Take frame `number` (ascending, gaps allowed), (256, 256, 3) uint8 RGB; KeycastError where it fails."""
+        ...
+
+    def close(self) -> None:
+        """Finish. Safe to call again, and after a failure."""
+        ...
+
+
+class Sinks:
+    """Several sinks as one."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = tuple(sinks)
+
+    def open(self) -> None:
+        """Open all."""
+        for sink in self._sinks:
+            sink.open()
+
+    def write(self, number: int, picture: Pictures) -> None:
+        """Write to all."""
+        for sink in self._sinks:
+            sink.write(number, picture)
+
+    def close(self) -> None:
+        """Close all, even when one of them fails to."""
+        for index, sink in enumerate(self._sinks):
+            try:
+                sink.close()
+            except BaseException:
+                Sinks(self._sinks[index + 1 :]).close()
+                raise
+
+
+def has_screen() -> bool:
+    """Say whether a window can be shown."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def make_sink(view: str | None, output: Path | None) -> Sinks:
+    """Build the sink for `--view` (None: a window where there is a screen) and `--output` (.mp4 or .npy)."""
+    sinks: list[Sink] = []
+    if output is not None:
+        if output.suffix not in _FILES:
+            raise RequestError(f"Cannot write {output}: give --output a name that ends in {' or '.join(_FILES)}.")
+        sinks.append(_FILES[output.suffix](output))
+    if view == "window" and not has_screen():
+        raise RequestError("There is no screen to show a window on; use --view none, and --output to keep the video.")
+    if view == "window" or (view is None and has_screen()):
+        sinks.append(WindowSink())
+    return Sinks(sinks)
+
+
+_FILES: dict[str, type[Mp4Sink] | type[RawSink]] = {".mp4": Mp4Sink, ".npy": RawSink}

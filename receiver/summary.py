@@ -1,0 +1,137 @@
+"""What a call came to at the receiver: frames by kind, times, bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.fill import Kind
+from receiver.jitter_buffer import JitterBuffer
+from shared.clock import elapsed_ms
+from shared.interfaces import Connection
+from shared.session import ReceiverSession
+from shared.stats import Reservoir, StageTimes, kbps
+
+_FRAMES_LISTED = 20_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One frame handed to the sink. Times are wall clock, ms modulo 2**32."""
+
+    number: int
+    kind: Kind
+    in_time: bool
+    began_ms: int
+    done_ms: int
+
+
+class CallSummary:
+    """Counts while a call runs. Memory stays bounded however long it runs."""
+
+    def __init__(self, fps: int) -> None:
+        self._fps = fps
+        self._kinds: Counter[Kind] = Counter()
+        self._captured: tuple[int, int] | None = None
+        self._arrivals: dict[int, int] = {}
+        self._latency = Reservoir()
+        self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
+        self._frames: list[tuple[int, str, bool]] = []
+        self._last_done: int | None = None
+        self._first: int | None = None
+        self._last = 0
+        self._in_time = 0
+        self.longest_gap_ms = 0
+        self.dropped = 0
+        self.started = False
+        self._fields: dict[str, Any] = {}
+
+    def arrived(self, first: int, count: int, timestamp_ms: int, wall_ms: int) -> None:
+        """A packet came: frames from `first`, captured from `timestamp_ms`, at `wall_ms`."""
+        self._captured = (first, timestamp_ms)
+        for number in range(first, first + count):
+            self._arrivals[number] = wall_ms
+        for number in [n for n in self._arrivals if n < first - 10 * self._fps]:
+            del self._arrivals[number]
+
+    def shown(self, frame: Shown) -> None:
+        """A frame was handed to the sink."""
+        self._kinds[frame.kind] += 1
+        self._in_time += frame.in_time
+        self._first = frame.number if self._first is None else self._first
+        self._last = frame.number
+        if len(self._frames) < _FRAMES_LISTED:
+            self._frames.append((frame.number, frame.kind.value, frame.in_time))
+        if self._last_done is not None:
+            self.longest_gap_ms = max(self.longest_gap_ms, elapsed_ms(frame.done_ms, self._last_done))
+        self._last_done = frame.done_ms
+        self._measure(frame)
+
+    def _measure(self, frame: Shown) -> None:
+        if self._captured is None:
+            return
+        # A forecast frame was never captured; its moment follows from the newest packet's.
+        captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
+        self._latency.add(elapsed_ms(frame.done_ms, captured))
+        arrival = self._arrivals.get(frame.number)
+        if frame.kind is Kind.OBSERVED and arrival is not None:
+            self._parts["arrival"].add(elapsed_ms(arrival, captured))
+            self._parts["buffer"].add(elapsed_ms(frame.began_ms, arrival))
+            self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
+
+    def report(self) -> tuple[int, int, int, float]:
+        """Return frames observed, forecast and held, and the median latency in ms."""
+        kinds = self._kinds
+        median = self._latency.percentiles().p50
+        return kinds[Kind.OBSERVED], kinds[Kind.FORECAST], kinds[Kind.HELD], median
+
+    def close(
+        self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
+    ) -> None:
+        """Take the final counts of the parts of the call."""
+        self._fields = {
+            "packets": session.packets,
+            "payload_bytes": session.payload_bytes,
+            "bad_packets": session.bad_packets + session.flood_packets,
+            "late_frames": buffer.late,
+            "app_sent": connection.app_sent,
+            "app_received": connection.app_received,
+            "wire_sent": connection.wire_sent,
+            "wire_received": connection.wire_received,
+            "stages_ms": stages.mean_ms(),
+        }
+
+    def to_map(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        total = sum(self._kinds.values())
+        seconds = (self._last - self._first + 1) / self._fps if self._first is not None else 0.0
+        latency = self._latency.percentiles()
+        stages = self._fields.get("stages_ms", {})
+        return {
+            "role": "receiver",
+            "seconds": seconds,
+            "frames": total,
+            **{f"frames_{kind.value}": self._kinds[kind] for kind in Kind},
+            "frames_dropped": self.dropped,
+            "fps_shown": self._in_time / seconds if seconds else 0.0,
+            "fps_rendered": 1000 / stages["render"] if stages.get("render") else 0.0,
+            "longest_freeze_ms": self.longest_gap_ms,
+            **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
+            **self._fields,
+            "shown": self._frames,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the call in a few lines for people."""
+        values = self.to_map()
+        seconds = values["seconds"]
+        rate = kbps(values.get("payload_bytes", 0), seconds)
+        return [
+            f"{values['frames']} frames in {seconds:.1f} s: {values['frames_observed']} observed, "
+            f"{values['frames_forecast']} forecast, {values['frames_held']} held; "
+            f"{values['fps_shown']:.1f} fps shown in time",
+            f"payload {rate:.1f} kbps, all IP bytes received {kbps(values.get('wire_received', 0), seconds):.1f} kbps; "
+            f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms",
+        ]

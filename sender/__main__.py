@@ -1,0 +1,66 @@
+"""`sender`: send a camera, a video file or the demo portrait to a receiver, as keypoints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.command import run_command
+from shared.eventloop import run_async
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    commands = argparse.ArgumentParser(prog="sender", description=__doc__)
+    add = commands.add_argument
+    add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
+    add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
+    add("--token", help="the pairing token that the receiver shows")
+    add("--preset", choices=("paper",), default="paper", help="paper: raw float32 keypoints, 28.8 kbps at 6-6")
+    add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
+    add("--frames-per-message", type=int, metavar="N", help="frames that share a message: fewer is sooner, more is leaner")
+    add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    add("--loop", action="store_true", help="start a video file again when it ends")
+    add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")
+    add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--threads", type=int, default=1, help="CPU threads for the network (default 1)")
+    add("--stats", type=Path, metavar="FILE", help="write the call's figures as JSON")
+    add("--debug", action="store_true", help="show tracebacks")
+    return commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = parser().parse_args(arguments)
+
+    def work() -> int:
+        # Imported here, so that --help and wrong arguments answer at once.
+        from sender.app import SenderOptions, run
+        from sender.crop import Crop
+        from shared.config import Schedule
+
+        options = SenderOptions(
+            source=given.source,
+            url=given.connect,
+            token=given.token,
+            preset=given.preset,
+            schedule=Schedule.parse(given.schedule),
+            frames_per_message=given.frames_per_message,
+            crop=Crop.parse(given.crop) if given.crop else None,
+            loop=given.loop,
+            backbone=given.backbone,
+            checkpoint=given.checkpoint,
+            device=given.device,
+            threads=given.threads,
+            stats=given.stats,
+        )
+        return run_async(run(options))
+
+    return run_command(work, given.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

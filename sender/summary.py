@@ -1,0 +1,67 @@
+"""What a call came to at the sender: frames, times, bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.config import FPS
+from shared.interfaces import Connection
+from shared.messages import Report
+from shared.session import SenderSession
+from shared.stats import StageTimes, kbps, savings
+
+
+class CallSummary:
+    """Counts while a call runs."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+        self.dropped_packets = 0
+        self._stages = StageTimes()
+        self._last: int | None = None
+        self._fields: dict[str, Any] = {}
+
+    def detected(self, number: int, capture_seconds: float, detect_seconds: float) -> None:
+        """Frame `number` was captured and its keypoints found."""
+        self._last = number
+        self._stages.add("capture", capture_seconds)
+        self._stages.add("detect", detect_seconds)
+
+    def close(self, connection: Connection, session: SenderSession) -> None:
+        """Take the final counts."""
+        # The schedule's last block counts whole: what is skipped at its end is part of the video as well.
+        schedule = session.terms.schedule
+        block = schedule.observe + schedule.skip
+        frames = 0 if self._last is None else self._last + 1
+        if frames % block == schedule.observe:
+            frames += schedule.skip
+        self._fields = {
+            "seconds": frames / FPS,
+            "packets": session.packets,
+            "frames": session.frames,
+            "payload_bytes": session.payload_bytes,
+            "app_sent": connection.app_sent,
+            "app_received": connection.app_received,
+            "wire_sent": connection.wire_sent,
+            "wire_received": connection.wire_received,
+        }
+
+    def to_map(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return {
+            "role": "sender",
+            **self._fields,
+            "dropped_packets": self.dropped_packets,
+            "stages_ms": self._stages.mean_ms(),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the call in a line for people."""
+        seconds = self._fields.get("seconds", 0.0)
+        if not seconds:
+            return ["No frame was sent."]
+        rates = {name: kbps(self._fields[f"{name}"], seconds) for name in ("payload_bytes", "wire_sent")}
+        return [
+            f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {rates['payload_bytes']:.1f} kbps "
+            f"({savings(rates['payload_bytes']):.1f}x below 500), all IP bytes sent {rates['wire_sent']:.1f} kbps"
+        ]
