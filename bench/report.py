@@ -49,6 +49,10 @@ class Report:
     def publish(self, path: Path | None) -> None:
         """Print the table, and write the JSON to `path` unless it is None. Raises KeycastError."""
         print(self.table(), flush=True)
+        self.write(path)
+
+    def write(self, path: Path | None) -> None:
+        """Write the JSON to `path` unless it is None. Raises KeycastError."""
         if path is not None:
             with replacing(path) as temporary:
                 temporary.write_text(self.json() + "\n", encoding="utf-8")

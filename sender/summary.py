@@ -36,6 +36,7 @@ class CallSummary:
         if frames % block == schedule.observe:
             frames += schedule.skip
         self._fields = {
+            "backbone": session.terms.backbone,
             "seconds": frames / FPS,
             "packets": session.packets,
             "frames": session.frames,

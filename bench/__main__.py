@@ -1,0 +1,33 @@
+"""`bench`: measure calls, speed and quality. Each command prints a table; --json writes it for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from shared.command import run_command
+
+_COMMANDS = {
+    "loopback": "a whole call on this machine: frames, rates, latency, quality",
+    "throughput": "how fast detection, forecasting and rendering are here",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    from bench import loopback, throughput
+
+    modules = {"loopback": loopback, "throughput": throughput}
+    for name, module in modules.items():
+        command = commands.add_parser(name, help=_COMMANDS[name])
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    given = parser.parse_args(arguments)
+    return run_command(lambda: modules[given.command].run(given), given.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

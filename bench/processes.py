@@ -1,0 +1,131 @@
+"""Runs a receiver and a sender as two real processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from shared.errors import KeycastError
+
+_START_SECONDS = 120.0
+_END_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy)."""
+
+    sender: dict[str, Any]
+    receiver: dict[str, Any]
+    pictures: Path
+
+
+class _Process:
+    """A command of this project in its own process; its messages are kept for the case that it fails."""
+
+    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+        self.name = module
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        self._errors: list[str] = []
+        self.listening = threading.Event()
+        self._readers = [
+            threading.Thread(target=self._read_output, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_output(self, stream: IO[str]) -> None:
+        for line in stream:
+            if line.startswith("listening"):
+                self.listening.set()
+        self.listening.set()  # also when it ended without ever listening
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        self._errors.extend(line.strip() for line in stream)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait for a good end; KeycastError with the process's own sentence otherwise."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise KeycastError(f"The {self.name} did not end within {seconds:.0f} seconds.") from error
+        if code:
+            raise self.failure()
+
+    def failure(self) -> KeycastError:
+        for reader in self._readers:
+            reader.join(1.0)
+        said = [line for line in self._errors if line.startswith("error")] or self._errors[-1:]
+        return KeycastError(f"The {self.name} failed: {said[-1] if said else 'it said nothing'}")
+
+    def stop(self) -> None:
+        """End the process, in order if it will."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def run_call(folder: Path, receiver: Sequence[str], sender: Sequence[str], seconds: float | None = None) -> CallRecord:
+    """Run one call through real processes and a real connection on 127.0.0.1; files go to `folder`.
+
+    `receiver` and `sender` are further arguments of the two commands. `seconds` ends the call early. Raises
+    KeycastError with the sentence of the side that failed.
+    """
+    address, token = f"127.0.0.1:{_free_port()}", secrets.token_urlsafe(9)
+    pictures, stats = folder / "received.npy", {side: folder / f"{side}.json" for side in ("receiver", "sender")}
+    listening = ["--listen", address, "--view", "none", "--output", str(pictures)]
+    there = _Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
+    here: _Process | None = None
+    try:
+        if not there.listening.wait(_START_SECONDS) or not there.running:
+            raise there.failure()
+        calling = ["--connect", f"http://{address}", "--token", token, "--stats", str(stats["sender"])]
+        here = _Process("sender", [*calling, *sender])
+        _await_sender(here, there, seconds)
+        there.wait(_END_SECONDS)
+    finally:
+        for process in (here, there):
+            if process is not None:
+                process.stop()
+    both = {side: json.loads(path.read_text()) for side, path in stats.items()}
+    return CallRecord(both["sender"], both["receiver"], pictures)
+
+
+def _await_sender(here: _Process, there: _Process, seconds: float | None) -> None:
+    if seconds is None:
+        here.wait(None)
+        return
+    try:
+        here.wait(seconds)
+    except KeycastError:
+        if not here.running:
+            raise here.failure() from None
+        here.stop()
+    if not there.running:
+        there.wait(_END_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
