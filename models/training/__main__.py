@@ -1,27 +1,32 @@
-"""The training commands."""
+"""`python -m models.training COMMAND`: everything that is learned is learned here."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 
-from models.training import backbone
-from shared.errors import KeycastError
+from models.training import backbone, extract, forecaster
+from shared.command import run_command
 
 
-def main() -> int:
-    """Run `python -m models.training COMMAND ...`."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the training commands and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m models.training")
+    parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    backbone.add_arguments(commands.add_parser("backbone", help="train the lite motion-transfer network"))
-    options = parser.parse_args()
-    try:
-        return backbone.train(options)
-    except KeycastError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    for name, what, add_arguments, run in (
+        ("backbone", "train the lite motion-transfer network", backbone.add_arguments, backbone.train),
+        ("tracks", "detect the keypoints of whole clips", extract.add_arguments, extract.extract),
+        ("forecaster", "train a forecaster on tracks", forecaster.add_arguments, forecaster.train),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show a traceback with an error")
+        command.set_defaults(run=run)
+    options = parser.parse_args(argv)
+    return run_command(lambda: int(options.run(options)), options.debug)
 
 
 if __name__ == "__main__":

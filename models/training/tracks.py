@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from shared.errors import RequestError
+from shared.errors import KeycastError, RequestError
 from shared.keypoints import DIMENSIONS, Floats
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,27 @@ class Tracks:
 
 
 def save_track(path: Path, keypoints: Floats, fps: float, person: str, tracks_of: str) -> None:
-    """Write one clip's keypoints (T, 60) at its own `fps`; `tracks_of` is the detector's fingerprint."""
-    np.savez_compressed(
-        path, keypoints=keypoints.astype(np.float32), fps=fps, person=person, tracks_of=tracks_of
-    )
+    """Write one clip's keypoints (T, 60) at its own `fps`; `tracks_of` is the detector's fingerprint.
+
+    A kill leaves either no track at `path` or the whole one. KeycastError where it cannot be written.
+    """
+    partial = path.with_suffix(".part")
+    try:
+        with partial.open("wb") as out:
+            np.savez_compressed(
+                out, keypoints=keypoints.astype(np.float32), fps=fps, person=person, tracks_of=tracks_of
+            )
+        partial.replace(path)
+    except OSError as error:
+        raise KeycastError(f"Cannot write {path} ({error}); free some space and repeat it.") from error
+
+
+def track_maker(path: Path) -> str | None:
+    """Return the fingerprint of the detector that made the track at `path`; None without a sound track."""
+    try:
+        return _read(path)[1]
+    except _BrokenError:
+        return None
 
 
 def load_tracks(folder: Path) -> Tracks:
