@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -111,3 +112,31 @@ def _encode(path: Path, frames: Iterable[Pictures], fps: int) -> int:
         if count:
             container.mux(stream.encode(None))
     return count
+
+
+def write_npy(path: Path, frames: Iterable[Pictures]) -> int:
+    """Write `frames`, of one shape (H, W, 3) uint8, as one array (T, H, W, 3); return their number T.
+
+    All or nothing, and never more than one frame in memory. Raises RequestError for a place that cannot be
+    written, KeycastError where writing fails or there is no frame.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as out:
+        count, shape = 0, (0, 0, 0)
+        for count, picture in enumerate(frames, start=1):
+            if count == 1:
+                shape = picture.shape
+                _write_npy_header(out, (0, *shape))
+            if picture.shape != shape or picture.dtype != np.uint8:
+                raise ValueError(f"a frame is {picture.dtype} {picture.shape}, not uint8 {shape}")
+            out.write(np.ascontiguousarray(picture).data)
+        if not count:
+            raise KeycastError(f"There was no frame to write to {path}.")
+        # NumPy pads its header so that the first axis can grow without moving the data.
+        out.seek(0)
+        _write_npy_header(out, (count, *shape))
+    return count
+
+
+def _write_npy_header(out: BinaryIO, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)

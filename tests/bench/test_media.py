@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.media import GAP, HEADER, contact_sheet, side_by_side, write_file, write_mp4
+from bench.media import GAP, HEADER, contact_sheet, side_by_side, write_file, write_mp4, write_npy
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -79,3 +79,17 @@ def test_a_contact_sheet_shows_every_picture_beside_its_label() -> None:
     assert (pixels == GREY[0, 0]).all(-1).sum() >= 160 * 160
     assert (pixels == GREEN[0, 0]).all(-1).sum() >= 2 * 160 * 160
     assert sheet.height == HEADER + 2 * (160 + GAP)
+
+
+def test_an_npy_is_the_array_of_its_frames(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1234, 4, 6, 3), np.uint8)
+    assert write_npy(tmp_path / "a.npy", iter(frames)) == 1234
+    assert (np.load(tmp_path / "a.npy") == frames).all()
+
+
+def test_an_npy_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(KeycastError, match="no frame"):
+        write_npy(tmp_path / "a.npy", [])
+    with pytest.raises(ValueError, match="a frame is"):
+        write_npy(tmp_path / "a.npy", [GREY, GREY[:5]])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,178 @@
+"""The command from end to end, with a network whose weights are random, and its refusals."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.animate import Job, animate, driving_frames, main, source_picture
+from bench.media import write_mp4
+from models.checkpoint import save
+from models.forecast.baselines import Hold
+from models.lite.network import LiteNetwork
+from sender.demo import DemoSource
+from shared.config import Schedule
+from shared.errors import RequestError
+from shared.keypoints import Floats, Pictures
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a network, a 14-frame clip and a picture of another size."""
+    folder = tmp_path_factory.mktemp("animate")
+    torch.manual_seed(0)
+    network = LiteNetwork()
+    save(folder / "lite", network.state_dict(), {"model": "lite", "network": network.config.to_map()})
+    source = DemoSource(14 / 30)
+    write_mp4(folder / "clip.mp4", driving_frames(source))
+    source.close()
+    Image.fromarray(np.full((300, 500, 3), 90, np.uint8)).save(folder / "face.png")
+    return folder
+
+
+def command(place: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "--driving", str(place / "clip.mp4"), "--output", str(output), "--backbone", "lite",
+        "--checkpoint", str(place / "lite"), "--device", "cpu", *more,
+    ]  # fmt: skip
+
+
+def test_a_picture_moves_into_an_mp4(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.mp4"
+    assert main(command(place, output, "--source", str(place / "face.png"))) == 0
+    with av.open(str(output)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 14
+    assert frames[0].shape == (256, 256, 3)
+    assert f"wrote {output} (14 frames)" in capsys.readouterr().out
+
+
+def test_an_npy_holds_every_frame(place: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.npy"
+    assert main(command(place, output, "--forecaster", "hold", "--observe", "3", "--predict", "2")) == 0
+    frames = np.load(output)
+    assert frames.shape == (14, 256, 256, 3)
+    assert frames.dtype == np.uint8
+
+
+class Recorder:
+    """A network whose keypoints are the frame's grey level, and whose pictures are nothing."""
+
+    name = "recorder"
+    fingerprint = ""
+
+    def __init__(self) -> None:
+        self.detected: list[int] = []
+        self.rendered: list[Floats] = []
+
+    def detect(self, frames: Pictures) -> Floats:
+        levels = frames[:, 0, 0, 0]
+        self.detected += levels.tolist()
+        return np.stack([self._points(level / 1000) for level in levels])
+
+    def set_source(self, image: Pictures) -> Floats:  # noqa: ARG002
+        return self._points(0.5)
+
+    def render(self, keypoints: Floats) -> Pictures:
+        self.rendered += list(keypoints)
+        return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
+
+    def warmup(self) -> None:
+        pass
+
+    @staticmethod
+    def _points(x: float) -> Floats:
+        eye = np.tile([1, 0, 0, 1], 10)
+        return np.concatenate([np.full(20, x), eye]).astype(np.float32)
+
+
+def levels(count: int) -> list[Pictures]:
+    return [np.full((256, 256, 3), 10 + n, np.uint8) for n in range(count)]
+
+
+def test_transfer_moves_relative_to_the_first_driving_frame() -> None:
+    network = Recorder()
+    drawn = list(animate(Job(network, "transfer"), levels(1)[0], iter(levels(30))))
+    assert len(drawn) == 30
+    assert [row[0] for row in network.rendered] == pytest.approx([0.5 + n / 1000 for n in range(30)])
+
+
+def test_reconstruction_takes_the_keypoints_as_they_are() -> None:
+    network = Recorder()
+    list(animate(Job(network, "reconstruction"), levels(1)[0], iter(levels(30))))
+    assert [row[0] for row in network.rendered] == pytest.approx([(10 + n) / 1000 for n in range(30)])
+
+
+def test_only_observed_frames_are_detected_and_the_others_are_forecast() -> None:
+    network = Recorder()
+    job = Job(network, "reconstruction", Hold(), Schedule(6, 6))
+    assert len(list(animate(job, levels(1)[0], iter(levels(31))))) == 31
+    assert network.detected == [10 + n for n in range(31) if n % 12 < 6]
+    shown = [1000 * row[0] - 10 for row in network.rendered]
+    assert shown[:6] == pytest.approx(range(6), abs=1e-3)
+    assert shown[6:12] == pytest.approx([5] * 6, abs=1e-3)
+    assert shown[23] == pytest.approx(17, abs=1e-3)
+
+
+def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
+    assert (source_picture(str(place / "face.png")) == 90).all()
+    assert source_picture(str(place / "clip.mp4")).shape == (256, 256, 3)
+    assert source_picture("demo").shape == (256, 256, 3)
+    with pytest.raises(RequestError, match="neither a picture nor a video"):
+        source_picture(str(place / "lite" / "config.json"))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (["--output", "out.gif"], "neither in .mp4 nor in .npy"),
+    (["--output", "missing/out.mp4"], "no folder"),
+    (["--mode", "transfer"], "give one with --source"),
+    (["--source", "missing.png"], "There is no picture missing.png"),
+    (["--driving", "missing.mp4"], "There is no missing.mp4"),
+    (["--crop", "0,0,400"], "reaches outside"),
+    (["--crop", "big"], "is not a crop"),
+    (["--observe", "0", "--forecaster", "hold"], "out of range"),
+    (["--threads", "0"], "--threads 1 or more"),
+    (["--checkpoint", "missing"], "missing"),
+])  # fmt: skip
+def test_a_wrong_request_is_one_sentence(  # noqa: PLR0917
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    change: list[str], words: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main([*command(place, tmp_path / "out.mp4"), *change]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ")
+    assert words in said[-1]
+    assert "Traceback" not in "".join(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_leaves_no_half_file(place: Path, tmp_path: Path) -> None:
+    given = ["--driving", "demo", *command(place, tmp_path / "out.mp4")[2:]]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.animate", *given], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as child:
+        assert child.stderr is not None
+        said = b""
+        # Wait until frames are being written.
+        while not re.search(rb"[1-9]frame", said):
+            said += os.read(child.stderr.fileno(), 1000) or pytest.fail(said.decode())
+        assert list(tmp_path.iterdir())
+        child.send_signal(signal.SIGINT)
+        said += child.stderr.read()
+        assert child.wait(20) == 130
+    assert said.endswith(b"stopped\n")
+    assert b"Traceback" not in said
+    assert not list(tmp_path.iterdir())
