@@ -1,4 +1,4 @@
-"""`bench`: measure calls, speed and quality. Each command prints a table; --json writes it for other programs."""
+"""`bench`: measure calls and speed. Each command prints a table; --json writes it for other programs."""
 
 from __future__ import annotations
 

@@ -23,7 +23,15 @@ _COLUMNS = (
     "backbone", "forecaster", "preset", "fps_rendered", "fps_shown", "frames_observed", "frames_forecast",
     "frames_held", "mae", "static_mae", "ssim",
 )  # fmt: skip
-_RATES = ("payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps", "savings_payload", "savings_app", "savings_wire")
+_RATES = (
+    "payload_kbps",
+    "app_kbps",
+    "wire_up_kbps",
+    "wire_down_kbps",
+    "savings_payload",
+    "savings_app",
+    "savings_wire",
+)
 _TIMES = (
     "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_arrival_p95_ms", "latency_buffer_p95_ms",
     "latency_present_p95_ms", "stage_capture_ms", "stage_detect_ms", "stage_forecast_ms", "stage_render_ms",
@@ -45,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backbone", choices=("lite", "fomm"))
     add("--checkpoint", type=Path)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--perceptual", type=Path, metavar="FILE", help="SqueezeNet v1.1 convolutions, for the perceptual column")
+    add(
+        "--perceptual",
+        type=Path,
+        metavar="FILE",
+        help="SqueezeNet v1.1 convolutions, for the perceptual column",
+    )
     add("--output", type=Path, metavar="FILE.mp4", help="source beside received, forecast frames marked")
     add("--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the same")
     add("--json", type=Path, metavar="FILE", help="the report for other programs")
@@ -58,14 +71,16 @@ def run(options: argparse.Namespace) -> int:
     open_source(options.source, _crop(options)).close()  # a wrong source is told before two processes start
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source}, forecaster {options.forecaster} ...", flush=True)
-        record = run_call(Path(folder), _receiver_arguments(options), _sender_arguments(options), options.seconds)
+        record = run_call(
+            Path(folder), _receiver_arguments(options), _sender_arguments(options), options.seconds
+        )
         quality = _compare(record, options)
     row = {**_call_row(record, options), **quality}
     meta = describe(
         "loopback", options.device, source=options.source, schedule=options.schedule,
         seconds=record.sender["seconds"], frames_dropped=record.receiver["frames_dropped"],
         late_frames=record.receiver["late_frames"],
-        note="wire = IP bytes, set-up and source picture included; savings_wire counts both directions together",
+        note="wire: all IP bytes, set-up and source picture too; savings_wire: both directions",
     )  # fmt: skip
     for title, columns in (("frames", _COLUMNS), ("rates", _RATES), ("times, ms", _TIMES)):
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
@@ -106,7 +121,14 @@ def _call_row(record: CallRecord, options: argparse.Namespace) -> dict[str, Any]
         "wire_down": kbps(ours["wire_received"], seconds),
     }
     wire = rates["wire_up"] + rates["wire_down"]
-    same = ("fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_held", "longest_freeze_ms")
+    same = (
+        "fps_rendered",
+        "fps_shown",
+        "frames_observed",
+        "frames_forecast",
+        "frames_held",
+        "longest_freeze_ms",
+    )
     return {
         "backbone": ours["backbone"],
         "forecaster": options.forecaster,

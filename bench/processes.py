@@ -69,13 +69,12 @@ class _Process:
             raise self.failure()
 
     def failure(self) -> KeycastError:
-        for reader in self._readers:
-            reader.join(1.0)
+        self._readers[1].join(1.0)
         said = [line for line in self._errors if line.startswith("error")] or self._errors[-1:]
         return KeycastError(f"The {self.name} failed: {said[-1] if said else 'it said nothing'}")
 
     def stop(self) -> None:
-        """End the process, in order if it will."""
+        """End the process, in order if it will, and give back its pipes."""
         if self.running:
             self._process.terminate()
             try:
@@ -83,16 +82,25 @@ class _Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        for reader, stream in zip(self._readers, (self._process.stdout, self._process.stderr), strict=True):
+            reader.join()
+            if stream is not None:
+                stream.close()
 
 
-def run_call(folder: Path, receiver: Sequence[str], sender: Sequence[str], seconds: float | None = None) -> CallRecord:
+def run_call(
+    folder: Path, receiver: Sequence[str], sender: Sequence[str], seconds: float | None = None
+) -> CallRecord:
     """Run one call through real processes and a real connection on 127.0.0.1; files go to `folder`.
 
     `receiver` and `sender` are further arguments of the two commands. `seconds` ends the call early. Raises
     KeycastError with the sentence of the side that failed.
     """
     address, token = f"127.0.0.1:{_free_port()}", secrets.token_urlsafe(9)
-    pictures, stats = folder / "received.npy", {side: folder / f"{side}.json" for side in ("receiver", "sender")}
+    pictures, stats = (
+        folder / "received.npy",
+        {side: folder / f"{side}.json" for side in ("receiver", "sender")},
+    )
     listening = ["--listen", address, "--view", "none", "--output", str(pictures)]
     there = _Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
     here: _Process | None = None

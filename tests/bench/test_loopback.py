@@ -1,0 +1,114 @@
+"""`bench loopback` end to end: two processes, a real connection, one report."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.__main__ import main
+from models.checkpoint import save
+from models.lite.network import LiteNetwork
+
+pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
+
+FRAMES = 48
+COLUMNS = [
+    "backbone",
+    "forecaster",
+    "preset",
+    "policy",
+    "fps_rendered",
+    "fps_shown",
+    "frames_observed",
+    "frames_forecast",
+    "frames_held",
+    "payload_kbps",
+    "app_kbps",
+    "wire_up_kbps",
+    "wire_down_kbps",
+    "savings_payload",
+    "savings_app",
+    "savings_wire",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "mae",
+    "ssim",
+    "perceptual",
+    "longest_freeze_ms",
+    "stage_detect_ms",
+    "stage_forecast_ms",
+    "stage_render_ms",
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained weights: times and bytes do not depend on them."""
+    network = LiteNetwork()
+    folder = tmp_path_factory.mktemp("weights") / "lite"
+    save(folder, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A square that drifts over a gradient for 1.6 s at 30 fps."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuv420p"
+        for index in range(FRAMES):
+            picture = ramp.copy()
+            picture[96:160, 64 + index : 128 + index] = 230
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path) -> None:
+    report, video, sheet = tmp_path / "report.json", tmp_path / "call.mp4", tmp_path / "call.png"
+    arguments = ["loopback", "--source", str(clip), "--checkpoint", str(weights), "--forecaster", "hold"]
+    arguments += ["--output", str(video), "--sheet", str(sheet), "--json", str(report), "--debug"]
+    assert main(arguments) == 0
+
+    written = json.loads(report.read_text())
+    (row,) = written["rows"]
+    assert [name for name in COLUMNS if name not in row] == []
+    assert written["meta"]["command"] == "loopback"
+    assert written["meta"]["seconds"] == pytest.approx(FRAMES / 30)
+    # Half of 30 frames of 240 bytes a second, exactly as published.
+    assert row["payload_kbps"] == pytest.approx(28.8)
+    assert row["savings_payload"] == pytest.approx(500 / 28.8)
+    # Headers only add to the payload, and the source picture goes up.
+    assert row["payload_kbps"] < row["app_kbps"] < row["wire_up_kbps"] + row["wire_down_kbps"]
+    assert row["wire_up_kbps"] > row["wire_down_kbps"] > 0
+    shown = row["frames_observed"] + row["frames_forecast"] + row["frames_held"]
+    assert 0 < shown <= FRAMES
+    assert 0 <= row["mae"] < 1
+    assert row["perceptual"] is None
+
+    with av.open(str(video)) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+    assert frames == shown
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_side_that_fails_says_why(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["loopback", "--source", str(tmp_path / "none.mp4"), "--checkpoint", str(weights)]) == 2
+    assert "none.mp4" in capsys.readouterr().err
+    assert main(["loopback", "--checkpoint", str(tmp_path / "nowhere"), "--forecaster", "hold"]) == 1
+    assert "There is no checkpoint folder" in capsys.readouterr().err
