@@ -100,8 +100,9 @@ def _run(given: argparse.Namespace) -> int:
     try:
         frames = driving_frames(driving)
         picture, frames = _picture(given.source, frames)
-        drawn = tqdm(animate(job, picture, frames), unit="frame", desc="animate", file=sys.stderr)
-        count = write(given.output, iter(drawn))
+        moved = animate(job, picture, frames)
+        with tqdm(moved, unit="frame", desc="animate", file=sys.stderr) as drawn:
+            count = write(given.output, iter(drawn))
     finally:
         driving.close()
     print(f"wrote {given.output} ({count} frames)")

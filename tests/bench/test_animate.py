@@ -173,6 +173,6 @@ def test_ctrl_c_leaves_no_half_file(place: Path, tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         said += child.stderr.read()
         assert child.wait(20) == 130
-    assert said.endswith(b"stopped\n")
+    assert said.endswith(b"\nstopped\n")
     assert b"Traceback" not in said
     assert not list(tmp_path.iterdir())
