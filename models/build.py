@@ -28,14 +28,15 @@ def choose_device(name: str) -> str:
 
 
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
-    """Build the backbone called `name` (None: the one that runs in real time here) from the weights at `path`.
+    """Build the backbone called `name` from the weights at `path`.
 
     The lite backbone's weights are shipped; the full First Order Motion Model needs a public checkpoint.
+    Without a name it is what the weights are of: fomm for a published file, lite for a folder or for none.
     Raises RequestError, in one sentence, for whatever is missing or does not fit.
     """
     where = choose_device(device)
     if name is None:
-        name = "fomm" if where == "cuda" and path is not None else "lite"
+        name = "fomm" if path is not None and path.is_file() else "lite"
     if name == "lite":
         return LiteBackbone.load(path or SHIPPED / "lite", where)
     if name == "fomm":

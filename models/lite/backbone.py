@@ -35,18 +35,19 @@ class LiteBackbone:
     def load(cls, folder: Path, device: str = "cpu") -> LiteBackbone:
         """Load a checkpoint folder; RequestError, in one sentence, where it does not fit."""
         checkpoint = load(folder, expect="lite")
-        network = LiteNetwork(LiteConfig.from_map(checkpoint.config.get("network")))
+        config = LiteConfig.from_map(checkpoint.config.get("network"))
+        # Without memory of its own: initialising it would be wasted, and the sizes come from a file.
+        with torch.device("meta"):
+            network = LiteNetwork(config)
         load_into(network, checkpoint)
         return cls(network, checkpoint.fingerprint, device)
 
     @torch.inference_mode()
     def detect(self, frames: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB; RequestError on other shapes."""
+        """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB; RequestError on others."""
         check_pictures(frames, SIZE)
-        found = [
-            self.network.detector(to_tensor(frames[start : start + MAX_BATCH], self.device, torch.float32)).flat()
-            for start in range(0, len(frames), MAX_BATCH)
-        ]
+        batches = (frames[start : start + MAX_BATCH] for start in range(0, len(frames), MAX_BATCH))
+        found = [self.network.detector(self._tensor(batch)).flat() for batch in batches]
         flat: Floats = torch.cat(found).cpu().numpy()
         return flat
 
@@ -54,7 +55,7 @@ class LiteBackbone:
     def set_source(self, image: Pictures) -> Floats:
         """Encode the source picture (256, 256, 3) once and return its keypoints (60,)."""
         check_pictures(image[None], SIZE)
-        self._source = self.network.encode(to_tensor(image[None], self.device, torch.float32))
+        self._source = self.network.encode(self._tensor(image[None]))
         flat: Floats = self._source.points.flat()[0].cpu().numpy()
         return flat
 
@@ -67,10 +68,15 @@ class LiteBackbone:
         if self._source is None:
             raise KeycastError("There is no source picture to render yet; set one first.")
         check_keypoints(keypoints)
-        driving = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
-        return np.concatenate([self._draw(self._source, part) for part in driving.split(MAX_BATCH)])
+        batches = (keypoints[start : start + MAX_BATCH] for start in range(0, len(keypoints), MAX_BATCH))
+        return np.concatenate([self._draw(self._source, batch) for batch in batches])
 
-    def _draw(self, source: Source, driving: Tensor) -> Pictures:
+    def _tensor(self, pictures: Pictures) -> Tensor:
+        return to_tensor(pictures, self.device, torch.float32)
+
+    def _draw(self, source: Source, keypoints: Floats) -> Pictures:
+        # A copy, because torch takes neither read-only arrays nor mirrored views.
+        driving = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
         return to_pictures(self.network.render(source.expand(len(driving)), Points.from_flat(driving)))
 
     def warmup(self) -> None:

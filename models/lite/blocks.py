@@ -1,10 +1,12 @@
 """Convolution blocks of the lite network.
 
-Plain 3x3 convolutions, not depthwise ones: at these sizes CPUs reach ten times the arithmetic rate with them, so a
-GMAC of dense convolution costs less time than a fifth of it in depthwise layers.
+Plain 3x3 convolutions, not depthwise ones: at these sizes CPUs reach ten times the arithmetic rate with them,
+so a GMAC of dense convolution costs less time than a fifth of it in depthwise layers.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +18,14 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
         )
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))); the second batch-norm starts at zero, so that a block starts as the identity."""
+    """x + conv(relu(conv(x))); the second batch-norm starts at zero: a block starts as the identity."""
 
     conv_then_norm = (("conv", "norm"),)
 
@@ -58,13 +62,13 @@ class UNet(nn.Module):
         super().__init__()
         self.stem = ConvBlock(inputs, channels[0])
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(a, b), ConvBlock(b, b)) for a, b in zip(channels, channels[1:], strict=False)
+            nn.Sequential(ConvBlock(a, b), ConvBlock(b, b)) for a, b in pairwise(channels)
         )
         coarse = channels[::-1]
-        self.up = nn.ModuleList(Lift(a, b) for a, b in zip(coarse, coarse[1:], strict=False))
+        self.up = nn.ModuleList(Lift(a, b) for a, b in pairwise(coarse))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, channels[0], H, W); H and W divide by 2 to the number of coarser scales."""
+        """Map (B, inputs, H, W) to (B, channels[0], H, W); 2 halves H and W at every coarser scale."""
         skips = [self.stem(x)]
         for block in self.down:
             skips.append(block(F.avg_pool2d(skips[-1], 2)))

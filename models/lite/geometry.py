@@ -1,4 +1,4 @@
-"""Coordinates, Gaussians and affine motions. Positions are x, y in [-1, 1]; a pixel's position is its centre."""
+"""Coordinates, Gaussians, affine motions. Positions are x, y in [-1, 1]; a pixel's position is its centre."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def inverse_2x2(matrix: Tensor) -> Tensor:
     return adjugate / safe[..., None, None]
 
 
-def local_motions(source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor], height: int, width: int) -> Tensor:
+def local_motions(
+    source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor], height: int, width: int
+) -> Tensor:
     """Return where each pixel of the driving frame comes from, by each point's affine motion and by none.
 
-    T(z) = p_S + J_S inv(J_D) (z - p_D) (Siarohin et al., NeurIPS 2019, eq. 4), preceded by the identity for the
-    background: (B, K + 1, height, width, 2). Each side is (value (B, K, 2), jacobian (B, K, 2, 2)).
+    T(z) = p_S + J_S inv(J_D) (z - p_D) (Siarohin et al., NeurIPS 2019, eq. 4), preceded by the identity for
+    the background: (B, K + 1, height, width, 2). Each side is (value (B, K, 2), jacobian (B, K, 2, 2)).
     """
     grid = pixel_grid(height, width, driving[0])
     offset = grid - driving[0][:, :, None, None]
@@ -48,12 +50,12 @@ def local_motions(source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor],
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """Sample `picture` (B, C, h, w) at `flow` (B, H, W, 2), in the flow's precision; outside, the nearest border."""
+    """Sample `picture` (B, C, h, w) at `flow` (B, H, W, 2), in the flow's precision; outside, the border."""
     return F.grid_sample(picture.to(flow.dtype), flow, padding_mode="border", align_corners=False)
 
 
 def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Resample a flow (B, H, W, 2) to another size."""
+    """Resample a flow (B, H, W, 2) to another size. Beyond the outermost old centres it stays constant."""
     if flow.shape[1:3] == (height, width):
         return flow
     planes = flow.permute(0, 3, 1, 2)

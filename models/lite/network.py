@@ -1,7 +1,7 @@
 """The lite network: detector, dense motion, generator. It knows no loss and no optimiser.
 
-Pictures are float (B, 3, 256, 256) in [0, 1]. Motion is estimated on a 64x64 grid; the generator works at 64x64 and
-128x128 and blends its pixels with the warped source picture at 256x256.
+Pictures are float (B, 3, 256, 256) in [0, 1]. Motion is estimated on a 64x64 grid; the generator works at
+64x64 and 128x128 and blends its pixels with the warped source picture at 256x256.
 """
 
 from __future__ import annotations
@@ -50,15 +50,22 @@ class Source:
 
     def expand(self, batch: int) -> Source:
         """Repeat a single source (B = 1) over a batch, without copying it."""
-        points = Points(self.points.value.expand(batch, -1, -1), self.points.jacobian.expand(batch, -1, -1, -1))
+
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor.expand(batch, *tensor.shape[1:])
+
         return Source(
-            *(t.expand(batch, -1, -1, -1) for t in (self.picture, self.small)), points,
-            *(t.expand(batch, -1, -1, -1) for t in (self.gaussians, self.fine, self.coarse)),
-        )  # fmt: skip
+            repeated(self.picture),
+            repeated(self.small),
+            Points(repeated(self.points.value), repeated(self.points.jacobian)),
+            repeated(self.gaussians),
+            repeated(self.fine),
+            repeated(self.coarse),
+        )
 
 
 class Motion(NamedTuple):
-    """Dense motion at 64x64: flow (B, 64, 64, 2), occlusion (B, 1, 64, 64) in [0, 1], features (B, C, 64, 64)."""
+    """Motion at 64x64: flow (B, 64, 64, 2), occlusion (B, 1, 64, 64) in [0, 1], features (B, C, 64, 64)."""
 
     flow: Tensor
     occlusion: Tensor
@@ -66,7 +73,7 @@ class Motion(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of the 64x64 grid that training renders instead of the whole: top, left and size, multiples of 4."""
+    """The part of the 64x64 grid that training renders: top, left and size, multiples of 4."""
 
     top: int = 0
     left: int = 0
@@ -99,7 +106,7 @@ class Detector(nn.Module):
 
 
 class DenseMotion(nn.Module):
-    """Chooses, for every pixel, between the motions of the points and none; says what the source cannot show."""
+    """Chooses for every pixel between the points' motions and none; says what the source cannot show."""
 
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
@@ -123,7 +130,7 @@ class DenseMotion(nn.Module):
 
 
 class Generator(nn.Module):
-    """Renders a frame from warped source features, and from the warped source picture where that is good enough."""
+    """Renders a frame from warped source features, and from the warped source where that is good enough."""
 
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
@@ -144,7 +151,7 @@ class Generator(nn.Module):
         self._start_blended()
 
     def _start_blended(self) -> None:
-        """Start near the warped source, so that a barely trained network is sharp; equal sub-pixels, so no grid."""
+        """Start near the warped source, so that early pictures are sharp; equal sub-pixels, so no grid."""
         last = self.detail[1]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
@@ -160,7 +167,7 @@ class Generator(nn.Module):
         return fine, self.encode_coarse(F.avg_pool2d(fine, 2))
 
     def forward(self, source: Source, motion: Motion, window: Window | None = None) -> tuple[Tensor, Tensor]:
-        """Return the frame and the warped source picture, both (B, 3, 4 size, 4 size) of the window (or the whole)."""
+        """Return the frame and the warped source picture, both (B, 3, 4 size, 4 size) of the window."""
         top, left, size = window or Window()
         rows, columns = slice(top, top + size), slice(left, left + size)
         flow, occlusion = motion.flow[:, rows, columns], motion.occlusion[:, :, rows, columns]
@@ -198,7 +205,7 @@ class LiteNetwork(nn.Module):
 
     def encode(self, picture: Tensor, points: Points | None = None) -> Source:
         """Do everything that depends on source pictures (B, 3, 256, 256) alone."""
-        points = points or self.detector(picture)
+        points = self.detector(picture) if points is None else points
         small = F.avg_pool2d(picture, picture.shape[-1] // GRID)
         heat = gaussians(points.value, GRID, GRID, self.config.variance)
         return Source(picture, small, points, heat, *self.generator.encode(picture))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 from PIL import Image
@@ -17,11 +18,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
-from shared.config import SIZE
-from shared.errors import RequestError
+from models.training.video import CLIP_ERRORS, find_clips, open_video, square, video_stream
+from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 FRAMES_PER_SECOND = 8.0
 FRAMES_PER_CLIP = 120
 _JPEG_QUALITY = 92
@@ -45,50 +45,80 @@ def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
     """Load every clip below `folders`, decoding only those that are not in `cache` yet.
 
     A clip that cannot be read, or has fewer than two frames, is skipped with a warning and counted. Raises
-    RequestError when nothing is left.
+    RequestError when nothing is left, or `cache` cannot be written.
     """
-    files = [f for folder in folders for f in sorted(Path(folder).rglob("*")) if f.suffix.lower() in VIDEO_SUFFIXES]
-    cache.mkdir(parents=True, exist_ok=True)
-    clips, broken = [], 0
+    files = [file for _, file in find_clips(folders)]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"Cannot write the cache {cache} ({error}); give another --cache.") from error
+    clips = []
     for file in tqdm(files, desc="clips", unit="clip", leave=False):
         try:
-            frames = _cached_frames(file, cache)
-        except (av.FFmpegError, OSError, ValueError, KeyError) as error:
+            frames = _frames(file, cache)
+        except CLIP_ERRORS as error:
             _log.warning("Skipped %s: %s", file, error)
-            broken += 1
-            continue
-        if len(frames) < 2:
-            _log.warning("Skipped %s: it has fewer than two frames", file)
-            broken += 1
             continue
         clips.append(Clip(file.name, frames))
-    if broken:
-        _log.warning("Skipped %d of %d clips that could not be read", broken, len(files))
     if not clips:
-        raise RequestError(f"No readable video clip below {', '.join(map(str, folders))}; give a folder with videos.")
+        names = ", ".join(map(str, folders))
+        raise RequestError(f"None of the clips below {names} could be read; give folders with intact videos.")
+    if len(clips) < len(files):
+        _log.warning("Skipped %d of %d clips that could not be read", len(files) - len(clips), len(files))
     return clips
 
 
-def _cached_frames(file: Path, cache: Path) -> tuple[bytes, ...]:
+def _frames(file: Path, cache: Path) -> tuple[bytes, ...]:
     stat = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:24]
     stored = cache / f"{key}.npz"
-    if stored.exists():
-        with np.load(stored, allow_pickle=False) as archive:
-            return _split(archive["data"].tobytes(), archive["sizes"])
-    frames = tuple(_encode(picture) for picture in _sparse_frames(file))
-    partial = stored.with_suffix(".part")
-    with partial.open("wb") as out:
-        np.savez(out, data=np.frombuffer(b"".join(frames), np.uint8), sizes=np.array([len(f) for f in frames]))
-    partial.rename(stored)
+    frames = _read_cache(stored)
+    if frames is None:
+        frames = _decode(file)
+        _write_cache(stored, frames)
+    if len(frames) < 2:
+        raise ValueError("it has fewer than two frames")
     return frames
 
 
-def _split(data: bytes, sizes: np.ndarray) -> tuple[bytes, ...]:
-    ends = np.cumsum(sizes)
-    if len(ends) and ends[-1] != len(data):
-        raise ValueError("its cache entry is damaged; delete the cache folder")
+def _read_cache(stored: Path) -> tuple[bytes, ...] | None:
+    """Return the frames of a cache entry; None where there is none, or it is damaged."""
+    if not stored.exists():
+        return None
+    try:
+        with np.load(stored, allow_pickle=False) as archive:
+            data, sizes = archive["data"].tobytes(), archive["sizes"].tolist()
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        _log.warning("Decoding again what the damaged cache entry %s held: %s", stored, error)
+        return None
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
     return tuple(data[end - size : end] for end, size in zip(ends, sizes, strict=True))
+
+
+def _write_cache(stored: Path, frames: Sequence[bytes]) -> None:
+    data, sizes = np.frombuffer(b"".join(frames), np.uint8), np.array([len(frame) for frame in frames])
+    try:
+        # A place of its own: the processes of one run may decode the same clip at the same time.
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=stored.parent) as temporary:
+            np.savez(Path(temporary, stored.name), data=data, sizes=sizes)
+            Path(temporary, stored.name).replace(stored)
+    except OSError as error:
+        raise KeycastError(f"Cannot write the cache entry {stored} ({error}); free some space.") from error
+
+
+def _decode(file: Path) -> tuple[bytes, ...]:
+    """Return about eight frames a second, at most 120 in all, spread over the clip."""
+    with open_video(file) as container:
+        stream = video_stream(container)
+        stride = max(1, round(float(stream.average_rate or 25) / FRAMES_PER_SECOND))
+        kept: list[bytes] = []
+        for index, frame in enumerate(container.decode(stream)):
+            if index % stride == 0:
+                kept.append(_encode(square(frame)))
+            # Not all files tell their length: thin out when there are too many.
+            if len(kept) > FRAMES_PER_CLIP:
+                kept, stride = kept[::2], 2 * stride
+    return tuple(kept)
 
 
 def _encode(picture: Pictures) -> bytes:
@@ -97,24 +127,12 @@ def _encode(picture: Pictures) -> bytes:
     return out.getvalue()
 
 
-def _sparse_frames(file: Path) -> Iterator[Pictures]:
-    """Yield about eight frames a second, at most 120 in all, spread over the clip, each 256x256."""
-    with av.open(str(file)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        rate = float(stream.average_rate or 25)
-        length = stream.frames or 0
-        stride = max(1, round(rate / FRAMES_PER_SECOND), -(-length // FRAMES_PER_CLIP))
-        for index, frame in enumerate(container.decode(stream)):
-            if index % stride == 0:
-                yield frame.reformat(width=SIZE, height=SIZE, format="rgb24").to_ndarray()
-
-
 class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
     """Endless random (source, driving) pairs of one clip each, (3, 256, 256) uint8.
 
-    Clips are drawn by the square root of their length, so that neither one long clip nor many one-second clips of
-    one recording dominate. A pair is mirrored and tinted alike. The stream is a function of seed, rank and worker.
+    Clips are drawn by the square root of their length, so that neither one long clip nor many one-second
+    clips of one recording dominate. A pair is mirrored and tinted alike. The stream is a function of seed,
+    rank and worker.
     """
 
     def __init__(self, clips: Sequence[Clip], seed: int, rank: int = 0) -> None:

@@ -16,7 +16,7 @@ from models import checkpoint
 from models.forecast.config import PRESETS, describe
 from models.training.forecaster_run import Settings, Training
 from models.training.forecaster_validation import Figures, Validation
-from models.training.run import load_state, save_state, stop_requests
+from models.training.run import load_state, positive_float, positive_int, save_state, stop_requests
 from models.training.tracks import Tracks, load_tracks, split_by_person
 from shared.errors import KeycastError, RequestError
 
@@ -38,16 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", choices=("call", "paper"), default="call")
     parser.add_argument("--predict", choices=("delta", "frame"), default="delta")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=_positive_int)
-    length.add_argument("--minutes", type=_positive_float, help="default: 8")
-    parser.add_argument("--batch", type=_positive_int, default=64)
-    parser.add_argument("--rate", type=_positive_float, default=1e-3, help="highest learning rate")
+    length.add_argument("--steps", type=positive_int)
+    length.add_argument("--minutes", type=positive_float, help="default: 8")
+    parser.add_argument("--batch", type=positive_int, default=64)
+    parser.add_argument("--rate", type=positive_float, default=1e-3, help="highest learning rate")
     parser.add_argument("--rollout-weight", type=_weight, default=0.1)
-    parser.add_argument("--every", type=_positive_int, default=100, help="steps between validations")
-    parser.add_argument("--patience", type=_positive_int, default=40, help="validations without a new best")
+    parser.add_argument("--every", type=positive_int, default=100, help="steps between validations")
+    parser.add_argument("--patience", type=positive_int, default=40, help="validations without a new best")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=_positive_int, default=1)
+    parser.add_argument("--threads", type=positive_int, default=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,18 +164,4 @@ def _weight(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be at least 0, not {value}")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be over 0, not {value}")
     return value

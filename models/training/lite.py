@@ -27,9 +27,9 @@ def random_window(generator: torch.Generator) -> Window:
 class LiteObjective(nn.Module):
     """Reconstruct a driving frame from another frame of the same clip.
 
-    10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 4 SqueezeNet feature distance
-    + 10 and 5 equivariance of values and Jacobians. Detection and motion always see the whole picture; only the
-    generator, the costly part, is trained on a window of it, at the true scale.
+    10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 4 SqueezeNet feature
+    distance + 10 and 5 equivariance of values and Jacobians. Detection and motion always see the whole
+    picture; only the generator, the costly part, is trained on a window of it, at the true scale.
     """
 
     def __init__(self, network: LiteNetwork, perceptual: Path | None) -> None:
@@ -38,18 +38,21 @@ class LiteObjective(nn.Module):
         self.perceptual = Perceptual(perceptual) if perceptual else None
 
     def forward(self, source: Tensor, driving: Tensor, window: Window | None) -> dict[str, Tensor]:
-        """Return the weighted losses of pictures (B, 3, 256, 256) in [0, 1]; their sum is what is minimised."""
+        """Return the weighted losses of pictures (B, 3, 256, 256) in [0, 1]; their sum is minimised."""
         batch = len(source)
         affine = AffineWarp(batch, driving)
         found = self.network.detector(torch.cat([source, driving, affine.warp(driving)]))
-        points = [Points(v, j) for v, j in zip(found.value.split(batch), found.jacobian.split(batch), strict=True)]
-        encoded = self.network.encode(source, points[0])
-        motion = self.network.motion(encoded, points[1])
+        of_source, of_driving, of_warped = (
+            Points(found.value[part], found.jacobian[part])
+            for part in (slice(batch), slice(batch, 2 * batch), slice(2 * batch, None))
+        )
+        encoded = self.network.encode(source, of_source)
+        motion = self.network.motion(encoded, of_driving)
         frame, _ = self.network.generator(encoded, motion, window)
         top, left, size = window or Window()
         wanted = driving[:, :, 4 * top : 4 * (top + size), 4 * left : 4 * (left + size)]
         small = F.avg_pool2d(driving, driving.shape[-1] // GRID)
-        value, jacobian = equivariance(points[1], points[2], affine)
+        value, jacobian = equivariance(of_driving, of_warped, affine)
         losses = {
             "pixels": 10 * pyramid_l1(frame, wanted),
             "warp": 5 * pyramid_l1(warp(encoded.small, motion.flow), small, levels=3),

@@ -11,7 +11,7 @@ from models.lite.network import Points
 
 
 def pyramid_l1(prediction: Tensor, target: Tensor, levels: int = 4) -> Tensor:
-    """Mean over a pyramid of the L1 distance of pixels plus that of their horizontal and vertical differences."""
+    """Mean over a pyramid of the L1 distances of pixels and of their horizontal and vertical differences."""
     total = prediction.new_zeros(())
     for level in range(levels):
         if level:
@@ -38,7 +38,7 @@ class AffineWarp:
 
     def warp(self, picture: Tensor) -> Tensor:
         """Return the picture Y with Y(z) = X(A z + b)."""
-        grid = pixel_grid(*picture.shape[2:], self.matrix)
+        grid = pixel_grid(picture.shape[2], picture.shape[3], self.matrix)
         flow = torch.einsum("bij,hwj->bhwi", self.matrix, grid) + self.shift[:, None, None]
         return F.grid_sample(picture, flow.to(picture.dtype), padding_mode="reflection", align_corners=False)
 
@@ -49,7 +49,7 @@ class AffineWarp:
 
 
 def equivariance(plain: Points, warped: Points, warp: AffineWarp) -> tuple[Tensor, Tensor]:
-    """Equivariance losses of value and Jacobian (Siarohin et al., NeurIPS 2019, section 3.3), affine warps."""
+    """Return the losses of value and Jacobian (Siarohin et al., NeurIPS 2019, section 3.3)."""
     back = warp.apply(warped)
     identity = torch.eye(2, device=back.jacobian.device)
     jacobian = (inverse_2x2(plain.jacobian) @ back.jacobian - identity).abs().mean()

@@ -1,4 +1,4 @@
-"""Validation of a backbone while it trains: reconstruction of people it was not trained on, and a contact sheet."""
+"""Validation of a backbone while it trains: reconstruction of other people's clips, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ def _tensor(pictures: Sequence[Pictures], device: torch.device) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(network: LiteNetwork, clips: Sequence[Clip], sheet: Path, device: torch.device) -> dict[str, float]:
+def validate(
+    network: LiteNetwork, clips: Sequence[Clip], sheet: Path, device: torch.device
+) -> dict[str, float]:
     """Render six frames of each clip from its first, write a contact sheet, return the figures.
 
-    `mae` is the mean absolute pixel error in [0, 1], `static_mae` that of showing the first frame, `share` their
-    ratio averaged over clips, `worse` the number of clips where the still picture would have been better.
+    `mae` is the mean absolute pixel error in [0, 1], `static_mae` that of showing the first frame, `share`
+    their ratio averaged over clips, `worse` the number of clips where the still picture would be better.
     """
     network.eval()
     rows, ours, still = [], [], []
