@@ -1,0 +1,205 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models import checkpoint
+from models.build import choose_device, load_backbone
+from models.inference import fold_batchnorm
+from models.lite.backbone import MAX_BATCH, LiteBackbone
+from models.lite.blocks import ResidualBlock
+from models.lite.config import LiteConfig
+from models.lite.network import LiteNetwork
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Pictures
+
+torch.set_num_threads(1)
+TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
+
+
+def network(seed: int = 0) -> LiteNetwork:
+    """A network whose every weight and statistic matters."""
+    torch.manual_seed(seed)
+    result = LiteNetwork(TINY).eval()
+    for module in result.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                assert isinstance(tensor, Tensor)
+                tensor.uniform_(0.5, 1.5)
+    result.detector.jacobians.weight.data.normal_(std=0.02)
+    return result
+
+
+def frames(count: int, seed: int = 0) -> Pictures:
+    return np.random.default_rng(seed).integers(0, 256, (count, 256, 256, 3), np.uint8)
+
+
+def backbone() -> LiteBackbone:
+    return LiteBackbone(network(), "beef")
+
+
+def store(folder: Path, half: bool = False, **config: Any) -> str:
+    weights = {
+        name: t.half() if half and t.is_floating_point() else t for name, t in network().state_dict().items()
+    }
+    return checkpoint.save(folder, weights, {"model": "lite", "network": TINY.to_map(), **config})
+
+
+def test_folding_leaves_no_batch_norm_and_the_same_network() -> None:
+    plain = network()
+    folded = fold_batchnorm(plain)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    blocks = [module for module in folded.modules() if isinstance(module, ResidualBlock)]
+    assert len(blocks) == 3
+    assert all(isinstance(block.norm, nn.Identity) for block in blocks)
+    picture = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        driving = plain.detector(picture.flip(0))
+        torch.testing.assert_close(folded.detector(picture.flip(0)).flat(), driving.flat(), atol=1e-4, rtol=0)
+        expected = plain.render(plain.encode(picture), driving)
+        torch.testing.assert_close(
+            folded.render(folded.encode(picture), driving), expected, atol=1e-3, rtol=0
+        )
+
+
+def test_one_frame_at_a_time_is_the_whole_batch() -> None:
+    net, clip = backbone(), frames(MAX_BATCH + 2)
+    whole = net.detect(clip)
+    assert whole.shape == (MAX_BATCH + 2, 60)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
+    net.set_source(clip[0])
+    rendered = net.render(whole)
+    assert rendered.shape == clip.shape
+    assert rendered.dtype == np.uint8
+    single = np.concatenate([net.render(points[None]) for points in whole])
+    assert np.abs(single.astype(int) - rendered).max() <= 1
+    assert rendered.std() > 1
+
+
+def test_a_new_source_replaces_the_one_before() -> None:
+    net, points = backbone(), backbone().detect(frames(1, seed=4))
+    first, second = frames(2, seed=5)
+    net.set_source(first)
+    of_first = net.render(points)
+    net.set_source(second)
+    fresh = backbone()
+    found = fresh.set_source(second)
+    np.testing.assert_array_equal(net.render(points), fresh.render(points))
+    assert not np.array_equal(net.render(points), of_first)
+    np.testing.assert_allclose(found, fresh.detect(second[None])[0], atol=1e-5)
+
+
+def test_warming_up_keeps_the_source_and_needs_none() -> None:
+    net, points = backbone(), backbone().detect(frames(1))
+    net.warmup()
+    with pytest.raises(KeycastError, match="no source picture"):
+        net.render(points)
+    net.set_source(frames(1)[0])
+    before = net.render(points)
+    net.warmup()
+    np.testing.assert_array_equal(net.render(points), before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((1, 128, 128, 3), np.uint8),
+        np.zeros((0, 256, 256, 3), np.uint8),
+        np.zeros((256, 256, 3), np.uint8),
+        np.zeros((1, 256, 256, 4), np.uint8),
+        np.zeros((1, 256, 256, 3), np.float32),
+    ],
+)
+def test_pictures_of_another_shape_are_refused(wrong: Pictures) -> None:
+    net = backbone()
+    with pytest.raises(RequestError, match="256x256 RGB"):
+        net.detect(wrong)
+    with pytest.raises(RequestError, match="256x256 RGB"):
+        net.set_source(wrong if wrong.ndim == 4 else wrong[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e9])
+def test_keypoints_that_no_frame_can_have_are_refused(value: float) -> None:
+    net = backbone()
+    points = net.set_source(frames(1)[0])[None]
+    points[0, 33] = value
+    with pytest.raises(RequestError, match="NaN"):
+        net.render(points)
+    for shape in ((60,), (1, 59), (0, 60)):
+        with pytest.raises(RequestError, match="shape"):
+            net.render(np.zeros(shape, np.float32))
+
+
+def test_extreme_keypoints_still_give_a_picture() -> None:
+    net = backbone()
+    net.set_source(frames(1)[0])
+    for value in (0.0, 1e4, -1e4):
+        assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
+
+
+def test_arrays_that_torch_would_not_take_are_taken() -> None:
+    net, clip = backbone(), frames(2)
+    mirrored = clip[:, :, ::-1]
+    mirrored.flags.writeable = False
+    np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
+    points = net.set_source(mirrored[0])[None]
+    points.flags.writeable = False
+    net.render(points)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_saved_weights_load_as_the_same_network(tmp_path: Path, half: bool) -> None:
+    fingerprint = store(tmp_path, half)
+    net = LiteBackbone.load(tmp_path)
+    assert (net.name, net.fingerprint) == ("lite", fingerprint)
+    assert net.network.detector.heatmaps.weight.dtype == torch.float32
+    expected = backbone().detect(frames(2))
+    np.testing.assert_allclose(net.detect(frames(2)), expected, atol=2e-2 if half else 1e-6)
+    chosen = load_backbone(path=tmp_path, device="cpu")
+    assert chosen.fingerprint == fingerprint
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no checkpoint folder"):
+        load_backbone("lite", tmp_path / "none", "cpu")
+    store(tmp_path / "sizes", network={**TINY.to_map(), "detail": 1024})
+    with pytest.raises(RequestError, match="does not fit this network"):
+        load_backbone("lite", tmp_path / "sizes", "cpu")
+    store(tmp_path / "hostile", network={**TINY.to_map(), "motion": [10**9] * 4})
+    with pytest.raises(RequestError, match="channel count under 'motion'"):
+        load_backbone("lite", tmp_path / "hostile", "cpu")
+    store(tmp_path / "kind", model="vrnn")
+    with pytest.raises(RequestError, match="kind 'lite' is needed"):
+        load_backbone("lite", tmp_path / "kind", "cpu")
+    store(tmp_path / "without")
+    config = json.loads((tmp_path / "without" / "config.json").read_text())
+    del config["network"]
+    (tmp_path / "without" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RequestError, match="not those of this version"):
+        load_backbone("lite", tmp_path / "without", "cpu")
+
+
+def test_a_request_for_nothing_that_is_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no backbone 'large'; choose from: lite, fomm"):
+        load_backbone("large", device="cpu")
+    with pytest.raises(RequestError, match="no device 'tpu'; choose from: auto, cpu, cuda"):
+        load_backbone("lite", device="tpu")
+    with pytest.raises(RequestError, match="needs --checkpoint"):
+        load_backbone("fomm", device="cpu")
+    # A single file is a published model's: it is read as one, and says so.
+    (tmp_path / "vox.pth.tar").write_bytes(b"junk")
+    with pytest.raises(RequestError, match=r"vox\.pth\.tar"):
+        load_backbone(path=tmp_path / "vox.pth.tar", device="cpu")
+
+
+def test_auto_is_the_gpu_where_there_is_one() -> None:
+    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(RequestError, match="no CUDA GPU"):
+            choose_device("cuda")
