@@ -17,12 +17,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     commands = argparse.ArgumentParser(prog="receiver", description=__doc__)
     add = commands.add_argument
-    add("--listen", metavar="HOST:PORT", default="127.0.0.1", help="default: this machine only; 0.0.0.0 for all networks")
+    listen = "default: this machine only; 0.0.0.0 for all networks"
+    add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
     add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
     add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
-    add("--forecaster", choices=FORECASTERS, default="vrnn", help="what fills in missing frames (default vrnn)")
+    add("--forecaster", choices=FORECASTERS, default="vrnn", help="fills in missing frames (default vrnn)")
     add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")
     add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")

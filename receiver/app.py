@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +14,17 @@ from models.forecast.build import load_forecaster
 from receiver.avatar import load_avatar
 from receiver.fill import Filler
 from receiver.pipeline import ReceiverCall
-from receiver.playout import DELAY_SECONDS, Playout
+from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
 from shared.clock import SystemClock
 from shared.codec import codec_by_name
 from shared.config import FPS, CallTerms
-from shared.errors import KeycastError
+from shared.errors import KeycastError, RequestError
+from shared.eventloop import on_interrupt
+from shared.files import check_writable, write_json
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import Pictures
+from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
 from shared.transport.datachannel import Link
 from shared.transport.pairing import new_token
@@ -54,41 +54,60 @@ class ReceiverOptions:
 
 @dataclass(frozen=True)
 class _Models:
+    """`avatar`: the keypoints (60,) of the receiver's own picture, the backbone's source; or None."""
+
     backbone: Backbone
     forecaster: Forecaster
-    avatar: Pictures | None
+    avatar: Floats | None
 
 
 async def run(options: ReceiverOptions) -> int:
     """Serve until one call has ended and return the exit code; KeycastError where it fails."""
+    _check(options)
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
     sink = make_sink(options.view, options.output)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
-        # Everything is loaded and warm before the first call may come in.
-        models = await loop.run_in_executor(inference, _load, options)
-        await loop.run_in_executor(output, sink.open)
         try:
+            await loop.run_in_executor(output, sink.open)
+            # Everything is loaded and warm before the first call may come in.
+            models = await loop.run_in_executor(inference, _load, options)
             return await _Receiver(options, models, sink, inference, output).serve()
         finally:
             await loop.run_in_executor(output, sink.close)
 
 
+def _check(options: ReceiverOptions) -> None:
+    if options.threads < 1:
+        raise RequestError(
+            f"The networks need at least 1 thread, not {options.threads}; give another --threads."
+        )
+    if not 0 <= options.playout_delay <= MAX_DELAY_SECONDS:
+        most = MAX_DELAY_SECONDS * 1000
+        raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")
+    if options.stats is not None:
+        check_writable(options.stats)
+
+
 def _load(options: ReceiverOptions) -> _Models:
-    avatar = load_avatar(options.avatar) if options.avatar is not None else None
+    picture = load_avatar(options.avatar) if options.avatar is not None else None
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     backbone.warmup()
-    forecaster = load_forecaster(options.forecaster)
-    return _Models(backbone, forecaster, avatar)
+    avatar = backbone.set_source(picture) if picture is not None else None
+    return _Models(backbone, load_forecaster(options.forecaster), avatar)
 
 
 class _Receiver:
     """Waits for a call, runs it, says what came of it."""
 
     def __init__(
-        self, options: ReceiverOptions, models: _Models, sink: Sinks,
-        inference: ThreadPoolExecutor, output: ThreadPoolExecutor,
-    ) -> None:  # fmt: skip
+        self,
+        options: ReceiverOptions,
+        models: _Models,
+        sink: Sinks,
+        inference: ThreadPoolExecutor,
+        output: ThreadPoolExecutor,
+    ) -> None:
         self._options = options
         self._models = models
         self._sink = sink
@@ -100,56 +119,64 @@ class _Receiver:
 
     async def serve(self) -> int:
         """Take calls until one was set up and has ended, or until Ctrl-C."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._hang_up)
+        on_interrupt(self._hang_up)
         token = self._options.token or new_token()
         server = SignalingServer(
             self._options.host, self._options.port, token, self._links.put_nowait, stats=self._stats
         )
         async with server:
             self._announce(server, token)
-            while (link := await self._links.get()) is not None:
-                ended = await self._take(link)
-                if self._call is not None and self._call.streaming:
-                    return self._finish(self._call, ended)
-                print(f"refused a call: {ended.reason}", file=sys.stderr, flush=True)
+            while (link := await self._links.get()) is not None and not self._hung_up:
+                self._call = call = self._new_call(link)
+                ended = await self._run(call, link)
+                self._call = None
+                if call.streaming:
+                    return _exit_code(ended)
+                if not self._hung_up:
+                    print(f"refused a call: {ended.reason}", file=sys.stderr, flush=True)
         return 0
 
     def _announce(self, server: SignalingServer, token: str) -> None:
         if server.unpublished:
             print(f"note: {server.unpublished}", file=sys.stderr)
-        url = server.url if self._options.host not in ("0.0.0.0", "::") else f"http://{_own_address()}:{server.port}"
+        everywhere = self._options.host in ("0.0.0.0", "::")
+        url = f"http://{_own_address()}:{server.port}" if everywhere else server.url
         print(f"listening; on the other machine run:\n  sender --source cam0 --connect {url} --token {token}")
         print("or, on this machine: sender --source demo", flush=True)
 
-    async def _take(self, link: Link) -> Ended:
+    def _new_call(self, link: Link) -> ReceiverCall:
         models = self._models
         codec = codec_by_name(CODEC)
         terms = CallTerms(models.backbone.name, models.backbone.fingerprint, codec.name, codec.tables)
-        renderer = Renderer(models.backbone, Filler(models.forecaster), models.avatar)
-        session = ReceiverSession(terms, avatar=models.avatar is not None)
-        playout = Playout(FPS, self._options.playout_delay)
-        self._call = ReceiverCall(
-            link, session, renderer, self._sink, playout, SystemClock(), self._inference, self._output
+        return ReceiverCall(
+            connection=link,
+            session=ReceiverSession(terms, avatar=models.avatar is not None),
+            renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
+            sink=self._sink,
+            playout=Playout(FPS, self._options.playout_delay),
+            clock=SystemClock(),
+            inference=self._inference,
+            output=self._output,
         )
+
+    async def _run(self, call: ReceiverCall, link: Link) -> Ended:
         try:
-            return await self._call.run()
+            return await call.run()
         finally:
             await link.close()
+            if call.streaming:
+                self._record(call)
 
-    def _finish(self, call: ReceiverCall, ended: Ended) -> int:
+    def _record(self, call: ReceiverCall) -> None:
         if self._options.stats is not None:
-            self._options.stats.write_text(json.dumps(call.summary.to_map()))
+            write_json(self._options.stats, call.summary.to_map())
         print("\n".join(call.summary.lines()), flush=True)
-        if not ended.ok:
-            raise KeycastError(ended.reason)
-        print(ended.reason, flush=True)
-        return 0
 
     def _hang_up(self) -> None:
+        self._hung_up = True
+        self._links.put_nowait(None)
         if self._call is not None:
             self._call.end("The receiver hung up.")
-        self._links.put_nowait(None)
 
     def _stats(self) -> dict[str, object]:
         if self._call is None:
@@ -157,6 +184,13 @@ class _Receiver:
         values = self._call.summary.to_map()
         values.pop("shown")
         return {"state": "in a call", **values}
+
+
+def _exit_code(ended: Ended) -> int:
+    if not ended.ok:
+        raise KeycastError(ended.reason)
+    print(ended.reason, flush=True)
+    return 0
 
 
 def _own_address() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from shared.config import SIZE
 from shared.errors import RequestError
@@ -17,6 +18,8 @@ def load_avatar(path: Path) -> Pictures:
     try:
         with Image.open(path) as image:
             square = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SIZE, SIZE))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RequestError(f"Could not read the picture {path}: {error}.") from error
+    # What Pillow raises on broken files, by its own documentation and by fuzzing.
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError) as error:
+        cause = getattr(error, "strerror", None) or "it is not a picture in a known format, or damaged"
+        raise RequestError(f"Cannot read the picture {path}: {cause}; give another --avatar.") from error
     return np.asarray(square)

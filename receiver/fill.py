@@ -32,9 +32,10 @@ class Filled:
 class FillSettings:
     """How forecasts are used, in frames at 30 fps.
 
-    context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after them each
-    step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend: frames over which a
-    change of course is spread. leap: how far a point may be forecast to move, in the units of positions.
+    context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
+    them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:
+    frames over which a change of course is spread. leap, bend: how far a forecast may take a position and a
+    Jacobian's entry away from the last frame observed; past that the picture holds still.
     """
 
     context: int = 24
@@ -43,13 +44,14 @@ class FillSettings:
     horizon: int = 45
     blend: int = 3
     leap: float = 0.6
+    bend: float = 3.0
 
 
 class Filler:
     """Turns numbered, gappy keypoints into one frame for every number asked for.
 
-    `fill` is asked for ascending numbers. Frames may be observed after their own moment: they then mend the past
-    that forecasts are made from, and a forecast under way is made again.
+    `fill` is asked for ascending numbers. Frames may be observed after their own moment: they then mend the
+    past that forecasts are made from, and a forecast under way is made again.
     """
 
     def __init__(self, forecaster: Forecaster, settings: FillSettings | None = None) -> None:
@@ -57,17 +59,18 @@ class Filler:
         self._settings = settings or FillSettings()
         self._observed: dict[int, Floats] = {}
         self._forecast: dict[int, Floats] = {}
-        self._course: Floats | None = None
-        self._start = 0
+        self._course: Floats | None = None  # the forecast under way; its last frame is held
+        self._start = 0  # the number of its first frame
         self._last: int | None = None
         self._offset = np.zeros(DIMENSIONS, np.float32)
         self._offset_left = 0
         self._expected: Floats | None = None  # where a change of course is blended from
 
     def observe(self, frames: Mapping[int, Floats]) -> None:
-        """Take in frames (60,) by number, in any order."""
-        self._observed.update(frames)
-        if self._course is not None and self._last is not None and any(n <= self._last for n in frames):
+        """Take in frames (60,) by number, in any order; of two with one number the first counts."""
+        new = {n: frame for n, frame in frames.items() if n not in self._observed}
+        self._observed.update(new)
+        if self._last is not None and any(n <= self._last for n in new):
             self._leave_course(self._last + 1)
 
     def fill(self, number: int) -> Filled | None:
@@ -82,7 +85,7 @@ class Filler:
             self._target(missed)
         target, kind = self._target(number)
         self._last = number
-        self._forget(number - self._settings.context - 1)
+        self._forget(number - self._settings.context)
         return Filled(self._blended(target), kind)
 
     def _target(self, number: int) -> tuple[Floats, Kind]:
@@ -99,11 +102,10 @@ class Filler:
             self._leave_course(number)
             return truth, Kind.OBSERVED
         if self._course is None:
-            self._course, self._start = self._new_course(number), number
-        step = number - self._start
-        frame = self._course[min(step, len(self._course) - 1)]
-        self._forecast[number] = frame
-        return frame, Kind.FORECAST if step < len(self._course) - 1 else Kind.HELD
+            self._course = self._new_course(number)
+        step = min(number - self._start, len(self._course) - 1)
+        self._forecast[number] = self._course[step]
+        return self._course[step], Kind.FORECAST if step < len(self._course) - 1 else Kind.HELD
 
     def _leave_course(self, number: int) -> None:
         """End the course under way; what it would have shown at `number` is where the next blend starts."""
@@ -113,27 +115,32 @@ class Filler:
             self._course = None
 
     def _new_course(self, number: int) -> Floats:
-        """Return the forecast from `number` on, damped and cut where it leaves reason, ending in a frame to hold."""
+        """Return the forecast (T, 60) that follows the last frame observed before `number`."""
+        last = max(n for n in self._observed if n < number)
+        self._start = last + 1
         past: list[Floats] = []
-        for n in range(number - 1, number - 1 - self._settings.context, -1):
+        for n in range(last, last - self._settings.context, -1):
             frame = self._observed.get(n, self._forecast.get(n))
             if frame is None:
                 break
             past.append(frame)
-        if not past:  # after a long pause: hold the newest frame there is
-            newest = self._observed.get(max(self._observed)) if self._observed else None
-            return np.stack([newest if newest is not None else self._forecast[max(self._forecast)]])
         self._forecaster.reset()
         self._forecaster.observe(np.stack(past[::-1]))
-        return self._tamed(past[0], self._forecaster.forecast(self._settings.horizon))
+        course = self._tamed(past[0], self._forecaster.forecast(self._settings.horizon))
+        for n in range(max(self._start, number - self._settings.context), number):
+            self._forecast[n] = course[min(n - self._start, len(course) - 1)]
+        return course
 
     def _tamed(self, last: Floats, course: Floats) -> Floats:
-        steps = np.diff(course, axis=0, prepend=last[None])
+        """Return `course` damped, cut where it leaves reason, and ending in a frame to hold."""
         beyond = np.maximum(np.arange(1, len(course) + 1) - self._settings.trust, 0)
-        damped = last + np.cumsum(steps * (self._settings.damping**beyond)[:, None], axis=0)
+        with np.errstate(all="ignore"):  # a network may give NaN or infinity
+            steps = np.diff(course, axis=0, prepend=last[None])
+            damped = last + np.cumsum(steps * (self._settings.damping**beyond)[:, None], axis=0)
+            moved = np.abs(damped - last)
         # Written so that NaN, which compares false, is cut off too.
-        near = np.abs(damped[:, :POSITIONS] - last[:POSITIONS]).max(axis=1) <= self._settings.leap
-        sound = near & np.isfinite(damped).all(axis=1)
+        near = moved[:, :POSITIONS].max(axis=1) <= self._settings.leap
+        sound = near & (moved[:, POSITIONS:].max(axis=1) <= self._settings.bend)
         length = len(damped) if sound.all() else int(sound.argmin())
         kept = damped[:length].astype(np.float32)
         return np.concatenate([kept, kept[-1:] if length else last[None]])
@@ -149,7 +156,7 @@ class Filler:
         return blended
 
     def _forget(self, before: int) -> None:
+        # The newest of the past stays whatever its age: a forecast starts at it.
         for store in (self._observed, self._forecast):
-            newest = max(store, default=before)
-            for number in [n for n in store if n < before and n != newest]:
+            for number in sorted(n for n in store if n < before)[:-1]:
                 del store[number]

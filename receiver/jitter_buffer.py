@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.keypoints import Floats
 
 CAPACITY = 150
-"""Frames kept ahead of the one due: 5 s. A peer that sends further ahead is not believed."""
+"""Frames kept ahead of the one due: 5 s. A peer that sends further ahead, or as late, is not believed."""
 
 
 class JitterBuffer:
@@ -14,26 +14,26 @@ class JitterBuffer:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._frames: dict[int, Floats] = {}
+        self._given: set[int] = set()
         self._next: int | None = None
         self.highest = -1
         self.late = 0
         self.refused = 0
 
     def put(self, first: int, frames: Floats) -> None:
-        """Store frames (T, 60) numbered from `first`. Frames too far ahead are refused and counted."""
-        start = self._next if self._next is not None else first
+        """Store frames (T, 60) numbered from `first`; those too far ahead or behind are refused."""
+        due = self._next if self._next is not None else min(self._frames, default=first)
         for number, frame in enumerate(frames, first):
-            if number >= start + self._capacity:
+            if abs(number - due) >= self._capacity:
                 self.refused += 1
-                continue
-            self.late += number < start
-            self._frames.setdefault(number, frame)
-            self.highest = max(self.highest, number)
+            elif number not in self._frames and number not in self._given:
+                self.late += self._next is not None and number < self._next
+                self._frames[number] = frame
+                self.highest = max(self.highest, number)
 
     def take(self, number: int) -> dict[int, Floats]:
         """Return and forget all frames up to `number`, those that came after their own moment included."""
         self._next = number + 1
-        taken = {n: self._frames[n] for n in sorted(self._frames) if n <= number}
-        for n in taken:
-            del self._frames[n]
+        taken = {n: self._frames.pop(n) for n in sorted(self._frames) if n <= number}
+        self._given = {n for n in self._given | taken.keys() if n > number - self._capacity}
         return taken

@@ -20,20 +20,29 @@ from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSessi
 
 REPORT_SECONDS = 2.0
 _TICK_SECONDS = 0.5
+_NAP_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
 class ReceiverCall:
     """Runs one call over `connection` until either side ends it.
 
-    `inference` and `output` are single-threaded: one owns the networks, the other the sink. The event loop only moves
-    messages, so a slow frame never delays a packet.
+    `inference` and `output` are single-threaded: one owns the networks, the other the sink. The event loop
+    only moves messages, so a slow frame never delays a packet.
     """
 
     def __init__(
-        self, connection: Connection, session: ReceiverSession, renderer: Renderer, sink: Sink, playout: Playout,
-        clock: Clock, inference: Executor, output: Executor,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        connection: Connection,
+        session: ReceiverSession,
+        renderer: Renderer,
+        sink: Sink,
+        playout: Playout,
+        clock: Clock,
+        inference: Executor,
+        output: Executor,
+    ) -> None:
         self._connection = connection
         self._session = session
         self._renderer = renderer
@@ -54,45 +63,41 @@ class ReceiverCall:
         return self.summary.started
 
     def end(self, reason: str) -> None:
-        """End the call from this side, in order."""
-        self._handle(self._session.end(reason))
-        self._flush()
+        """End the call from this side, in order; to the sender, one that was never set up has failed."""
+        self._handle(self._session.end(reason, ok=self.streaming))
         self._stop = True
-        self._playing.set()
 
     async def run(self) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the sink failed."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._watch()), group.create_task(self._report())]
-                receiving = group.create_task(self._receive())
+                others = [
+                    group.create_task(work) for work in (self._receive(), self._watch(), self._report())
+                ]
                 await self._play()
-                for task in (*tasks, receiving):
+                for task in others:
                     task.cancel()
         except ExceptionGroup as failures:
             self._handle(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
-            self._flush()
             await self._connection.drained()
             self.summary.close(self._connection, self._session, self._buffer, self._renderer.stages)
+        # What wakes and what stops the playing is the end of the call.
         assert self._ended is not None
         return self._ended
 
     async def _receive(self) -> None:
         while (message := await self._connection.recv()) is not None:
             channel, data = message
-            now = self._clock.now()
             receive = self._session.receive_kp if channel == "kp" else self._session.receive_ctl
-            await self._handle_now(receive(data, now))
-        await self._handle_now(self._session.lost(self._connection.reason or "The sender is gone."))
-
-    async def _handle_now(self, events: list[Event]) -> None:
-        for event in events:
-            if isinstance(event, SourcePicture):
-                await self._in(self._inference, self._renderer.set_source, event.picture)
-        self._handle(events)
-        self._flush()
+            events = receive(data, self._clock.now())
+            for event in events:
+                if isinstance(event, SourcePicture):
+                    # Before the sender is told to go on: the first frame needs it.
+                    await self._in(self._inference, self._renderer.set_source, event.picture)
+            self._handle(events)
+        self._handle(self._session.lost(self._connection.reason or "The sender is gone."))
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
@@ -103,10 +108,11 @@ class ReceiverCall:
             elif isinstance(event, Ended):
                 self._ended = event
                 self._playing.set()
+        for message in self._session.outgoing():
+            self._connection.send_ctl(message)
 
     def _arrived(self, event: FramesArrived) -> None:
-        now = self._clock.now()
-        self._playout.arrived(event.first, now)
+        self._playout.arrived(event.first, self._clock.now())
         self._buffer.put(event.first, event.frames)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
@@ -117,12 +123,24 @@ class ReceiverCall:
         if not self._playout.started:
             return
         number = self._playout.current(self._clock.now()) + 1
-        while not self._stop and (self._ended is None or (self._ended.ok and number <= self._buffer.highest)):
-            await self._clock.sleep_until(self._playout.due(number))
+        while self._wants(number):
+            if not await self._is_due(number):
+                continue
             await self._show(number)
             behind = self._playout.current(self._clock.now())
             self.summary.dropped += max(0, behind - number - 1)
             number = max(number + 1, behind)
+
+    def _wants(self, number: int) -> bool:
+        if self._stop:
+            return False
+        return self._ended is None or (self._ended.ok and number <= self._buffer.highest)
+
+    async def _is_due(self, number: int) -> bool:
+        """Sleep until frame `number` is due, but not long: the call may end, or the timeline move."""
+        due, nap = self._playout.due(number), self._clock.now() + _NAP_SECONDS
+        await self._clock.sleep_until(min(due, nap))
+        return due <= nap
 
     async def _show(self, number: int) -> None:
         due, began = self._playout.due(number), self._clock.wall_ms()
@@ -139,19 +157,14 @@ class ReceiverCall:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await self._clock.sleep_until(self._clock.now() + _TICK_SECONDS)
             self._handle(self._session.tick(self._clock.now()))
-            self._flush()
 
     async def _report(self) -> None:
         while True:
-            await asyncio.sleep(REPORT_SECONDS)
+            await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
             self._session.report(*self.summary.report())
-            self._flush()
-
-    def _flush(self) -> None:
-        for message in self._session.outgoing():
-            self._connection.send_ctl(message)
+            self._handle([])
 
     async def _in(self, executor: Executor, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 DELAY_SECONDS = 0.05
-_PACKETS_TO_RESET = 10
-_EARLY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 2.0
+_PACKETS_TO_MOVE = 10
+_EARLY_SECONDS = 0.1
 
 
 class Playout:
     """The receiver's timeline: frame n is due at anchor + n / fps.
 
-    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. When ten packets in a
-    row come too late to be shown, or over half a second too early, the timeline is set anew by the last of them.
+    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Ten packets in a
+    row that come too late to be shown move the timeline back; ten that each wait over 0.1 s longer than `delay`
+    (the first may have been slow itself) move it forward.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
         self._fps = fps
         self._delay = delay
         self._anchor: float | None = None
-        self._off = 0
+        self._off: list[float] = []  # the margins of packets in a row that are all late, or all early
 
     @property
     def started(self) -> bool:
@@ -30,12 +33,19 @@ class Playout:
     def arrived(self, first: int, now: float) -> None:
         """Take note that a packet starting with frame `first` arrived at `now` (monotonic seconds)."""
         if self._anchor is None:
-            self._set(first, now)
+            self._anchor = now + self._delay - first / self._fps
             return
         margin = self.due(first) - now
-        self._off = 0 if 0 <= margin <= _EARLY_SECONDS else self._off + 1
-        if self._off >= _PACKETS_TO_RESET:
-            self._set(first, now)
+        is_late, is_early = margin < 0, margin > self._delay + _EARLY_SECONDS
+        if not (is_late or is_early) or (self._off and (self._off[0] < 0) != is_late):
+            self._off.clear()
+        if is_late or is_early:
+            self._off.append(margin)
+        if len(self._off) >= _PACKETS_TO_MOVE:
+            # One stray among the late ones must not stop the picture; no packet of an early row may become late.
+            typical = statistics.median(self._off) if is_late else min(self._off)
+            self._anchor += self._delay - typical
+            self._off.clear()
 
     def due(self, number: int) -> float:
         """Return when frame `number` is due (monotonic seconds)."""
@@ -49,7 +59,3 @@ class Playout:
             raise RuntimeError("no packet has arrived yet")
         # A hair of slack: a loop that wakes exactly on time must not read the frame before.
         return math.floor((now - self._anchor) * self._fps + 1e-6)
-
-    def _set(self, first: int, now: float) -> None:
-        self._anchor = now + self._delay - first / self._fps
-        self._off = 0

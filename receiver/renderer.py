@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from receiver.fill import Filler, Kind
+from shared.codec import MAX_MAGNITUDE
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures, relative
 from shared.stats import StageTimes
@@ -23,14 +26,15 @@ class Rendered:
 class Renderer:
     """Renders any frame number asked for, from whatever has been observed.
 
-    With an avatar, the source picture is the receiver's own and motion is transferred relative to the first frame
-    observed; without one, keypoints are the sender's own and drive the sender's picture.
+    `avatar` are the keypoints (60,) of the receiver's own picture, where `backbone` has been given one as
+    its source: motion is then transferred onto it relative to the first frame shown. Without it, keypoints
+    are the sender's own and drive the sender's picture.
     """
 
-    def __init__(self, backbone: Backbone, filler: Filler, avatar: Pictures | None = None) -> None:
+    def __init__(self, backbone: Backbone, filler: Filler, avatar: Floats | None = None) -> None:
         self._backbone = backbone
         self._filler = filler
-        self._avatar_points = backbone.set_source(avatar) if avatar is not None else None
+        self._avatar = avatar
         self._initial: Floats | None = None
         self.stages = StageTimes()
 
@@ -45,13 +49,20 @@ class Renderer:
         filled = self._filler.fill(number)
         if filled is None:
             return None
-        points = filled.keypoints[None]
-        if self._avatar_points is not None:
-            if self._initial is None:
-                self._initial = filled.keypoints
-            points = relative(self._avatar_points, points, self._initial)
+        points = (
+            filled.keypoints if self._avatar is None else self._transferred(self._avatar, filled.keypoints)
+        )
         middle = perf_counter()
-        picture = self._backbone.render(points)[0]
+        picture = self._backbone.render(points[None])[0]
         self.stages.add("forecast", middle - start)
         self.stages.add("render", perf_counter() - middle)
         return Rendered(picture, filled.kind)
+
+    def _transferred(self, avatar: Floats, points: Floats) -> Floats:
+        if self._initial is None:
+            self._initial = points
+        # A peer's first frame may hardly be invertible; what comes of it is limited to what networks take.
+        with np.errstate(all="ignore"):
+            moved = relative(avatar, points[None], self._initial)[0]
+        limited: Floats = np.nan_to_num(np.clip(moved, -MAX_MAGNITUDE, MAX_MAGNITUDE))
+        return limited

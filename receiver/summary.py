@@ -14,6 +14,7 @@ from shared.session import ReceiverSession
 from shared.stats import Reservoir, StageTimes, kbps
 
 _FRAMES_LISTED = 20_000
+_ARRIVALS_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class CallSummary:
         """A packet came: frames from `first`, captured from `timestamp_ms`, at `wall_ms`."""
         self._captured = (first, timestamp_ms)
         for number in range(first, first + count):
-            self._arrivals[number] = wall_ms
-        for number in [n for n in self._arrivals if n < first - 10 * self._fps]:
-            del self._arrivals[number]
+            self._arrivals.setdefault(number, wall_ms)
+        while len(self._arrivals) > _ARRIVALS_KEPT:
+            del self._arrivals[next(iter(self._arrivals))]
 
     def shown(self, frame: Shown) -> None:
         """A frame was handed to the sink."""
@@ -127,11 +128,12 @@ class CallSummary:
         """Return the call in a few lines for people."""
         values = self.to_map()
         seconds = values["seconds"]
-        rate = kbps(values.get("payload_bytes", 0), seconds)
+        payload = kbps(values.get("payload_bytes", 0), seconds)
+        wire = kbps(values.get("wire_received", 0), seconds)
         return [
             f"{values['frames']} frames in {seconds:.1f} s: {values['frames_observed']} observed, "
             f"{values['frames_forecast']} forecast, {values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
-            f"payload {rate:.1f} kbps, all IP bytes received {kbps(values.get('wire_received', 0), seconds):.1f} kbps; "
+            f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
             f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms",
         ]

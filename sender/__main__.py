@@ -18,9 +18,10 @@ def parser() -> argparse.ArgumentParser:
     add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help="the pairing token that the receiver shows")
-    add("--preset", choices=("paper",), default="paper", help="paper: raw float32 keypoints, 28.8 kbps at 6-6")
+    add("--preset", choices=("paper",), default="paper", help="paper: raw float32, 28.8 kbps at 6-6")
     add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
-    add("--frames-per-message", type=int, metavar="N", help="frames that share a message: fewer is sooner, more is leaner")
+    share = "frames that share a message: fewer is sooner, more is leaner"
+    add("--frames-per-message", type=int, metavar="N", help=share)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--loop", action="store_true", help="start a video file again when it ends")
     add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from models.build import load_backbone, use_threads
@@ -19,6 +18,8 @@ from shared.clock import SystemClock
 from shared.codec import codec_by_name
 from shared.config import MAX_PACKET, CallTerms, Schedule
 from shared.errors import KeycastError, RequestError
+from shared.eventloop import on_interrupt
+from shared.files import check_writable, write_json
 from shared.interfaces import Backbone
 from shared.session import SenderSession
 from shared.transport.calling import connect
@@ -36,7 +37,7 @@ class SenderOptions:
     url: str | None = None
     token: str | None = None
     preset: str = "paper"
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)
     frames_per_message: int | None = None
     crop: Crop | None = None
     loop: bool = False
@@ -50,6 +51,7 @@ class SenderOptions:
 async def run(options: SenderOptions) -> int:
     """Run one call and return the exit code; KeycastError, in one sentence, where it fails."""
     per_message = _frames_per_message(options)
+    _check(options)
     use_threads(options.threads)
     source = open_source(options.source, options.crop, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference:
@@ -61,44 +63,63 @@ async def run(options: SenderOptions) -> int:
 
 def _frames_per_message(options: SenderOptions) -> int:
     most = codec_by_name(CODEC[options.preset]).max_frames(MAX_PACKET - HEADER_BYTES)
-    wanted = options.frames_per_message or FRAMES_PER_MESSAGE[options.preset]
+    wanted = options.frames_per_message
+    if wanted is None:
+        return FRAMES_PER_MESSAGE[options.preset]
     if not 1 <= wanted <= most:
-        raise RequestError(f"A message of the {options.preset} preset holds 1 to {most} frames, not {wanted}.")
+        raise RequestError(
+            f"A message of the {options.preset} preset holds 1 to {most} frames, not {wanted}; "
+            "give another --frames-per-message."
+        )
     return wanted
+
+
+def _check(options: SenderOptions) -> None:
+    if options.threads < 1:
+        raise RequestError(
+            f"The network needs at least 1 thread, not {options.threads}; give another --threads."
+        )
+    if options.stats is not None:
+        check_writable(options.stats)
 
 
 async def _call(
     options: SenderOptions, source: VideoSource, per_message: int, inference: ThreadPoolExecutor
-) -> int:  # fmt: skip
-    loop = asyncio.get_running_loop()
-
+) -> int:
     def prepare() -> tuple[Backbone, bytes]:
         picture = reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
         backbone.warmup()
         return backbone, picture
 
-    backbone, picture = await loop.run_in_executor(inference, prepare)
-    codec = codec_by_name(CODEC[options.preset])
-    schedule = options.schedule
-    terms = CallTerms(
-        backbone.name, backbone.fingerprint, codec.name, codec.tables, schedule.observe, schedule.skip
-    )
+    backbone, picture = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     link = await connect(options.url, options.token)
+    call = SenderCall(
+        connection=link,
+        session=SenderSession(_terms(options, backbone), picture),
+        source=source,
+        backbone=backbone,
+        batcher=Batcher(options.schedule, per_message),
+        clock=SystemClock(),
+        inference=inference,
+    )
+    on_interrupt(partial(call.end, "The sender hung up."))
+    print("calling", flush=True)
     try:
-        session = SenderSession(terms, picture)
-        batcher = Batcher(schedule, per_message)
-        call = SenderCall(link, session, source, backbone, batcher, SystemClock(), inference)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, call.end, "The sender hung up.")
-        print("calling", flush=True)
         ended = await call.run()
     finally:
         await link.close()
-    if options.stats is not None:
-        options.stats.write_text(json.dumps(call.summary.to_map()))
-    print("\n".join(call.summary.lines()), flush=True)
+        if options.stats is not None:
+            write_json(options.stats, call.summary.to_map())
+        print("\n".join(call.summary.lines()), flush=True)
     if not ended.ok:
         raise KeycastError(ended.reason)
     print(ended.reason, flush=True)
     return 0
+
+
+def _terms(options: SenderOptions, backbone: Backbone) -> CallTerms:
+    codec, schedule = codec_by_name(CODEC[options.preset]), options.schedule
+    return CallTerms(
+        backbone.name, backbone.fingerprint, codec.name, codec.tables, schedule.observe, schedule.skip
+    )

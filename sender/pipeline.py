@@ -36,14 +36,21 @@ class Detected:
 class SenderCall:
     """Runs one call over `connection` until the video or the call ends.
 
-    `inference` is single-threaded and owns source and network; the event loop only moves messages. Frame n is taken
-    n / 30 s after streaming began. Frames that do not ship are not even captured.
+    `inference` is single-threaded and owns source and network; the event loop only moves messages. Frame n is
+    taken n / 30 s after streaming began. Frames that do not ship are not even captured.
     """
 
     def __init__(
-        self, connection: Connection, session: SenderSession, source: VideoSource, backbone: Backbone,
-        batcher: Batcher, clock: Clock, inference: Executor,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        connection: Connection,
+        session: SenderSession,
+        source: VideoSource,
+        backbone: Backbone,
+        batcher: Batcher,
+        clock: Clock,
+        inference: Executor,
+    ) -> None:
         self._connection = connection
         self._session = session
         self._source = source
@@ -52,6 +59,7 @@ class SenderCall:
         self._clock = clock
         self._inference = inference
         self._ready = asyncio.Event()
+        self._over = asyncio.Event()
         self._ended: Ended | None = None
         self.summary = CallSummary()
 
@@ -62,18 +70,18 @@ class SenderCall:
     async def run(self) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the source failed."""
         self._session.start()
-        self._flush()
+        self._handle([])
         try:
             async with asyncio.TaskGroup() as group:
-                others = [group.create_task(self._receive()), group.create_task(self._watch())]
-                await self._stream()
-                for task in others:
+                works = (self._receive(), self._watch(), self._stream())
+                tasks = [group.create_task(work) for work in works]
+                await self._over.wait()
+                for task in tasks:
                     task.cancel()
         except ExceptionGroup as failures:
             self._handle(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
-            self._flush()
             await self._connection.drained()
             self.summary.close(self._connection, self._session)
         assert self._ended is not None
@@ -88,7 +96,7 @@ class SenderCall:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await self._clock.sleep_until(self._clock.now() + _TICK_SECONDS)
             self._handle(self._session.tick(self._clock.now()))
 
     def _handle(self, events: list[Event]) -> None:
@@ -99,27 +107,26 @@ class SenderCall:
                 self.summary.report = event.report
             elif isinstance(event, Ended):
                 self._ended = event
-                self._ready.set()
-        self._flush()
+                self._over.set()
+        for message in self._session.outgoing():
+            self._connection.send_ctl(message)
 
     async def _stream(self) -> None:
         await self._ready.wait()
         start, number = self._clock.now(), 0
-        while self._ended is None:
+        while True:
             number = self._next_shipped(number)
             await self._clock.sleep_until(start + number / FPS)
-            if self._ended is not None:
-                return
             timestamp_ms = self._clock.wall_ms()
             detected = await self._in(self._detect, number)
             if detected is None:
-                self._send(self._batcher.flush())
-                self._handle(self._session.end("The video has ended."))
-                return
+                break
             self.summary.detected(number, detected.capture_seconds, detected.detect_seconds)
             self._send(self._batcher.add(number, timestamp_ms, detected.keypoints))
             behind = int((self._clock.now() - start) * FPS)
             number = max(number + 1, behind)
+        self._send(self._batcher.flush())
+        self._handle(self._session.end("The video has ended."))
 
     def _next_shipped(self, number: int) -> int:
         schedule = self._session.terms.schedule
@@ -141,10 +148,6 @@ class SenderCall:
             packet = self._session.send_frames(batch.first, batch.timestamp_ms, batch.frames)
             if packet is not None and not self._connection.send_kp(packet):
                 self.summary.dropped_packets += 1
-
-    def _flush(self) -> None:
-        for message in self._session.outgoing():
-            self._connection.send_ctl(message)
 
     async def _in(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._inference, work, *arguments)

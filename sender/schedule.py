@@ -22,8 +22,8 @@ class Batch:
 class Batcher:
     """Gathers shipped frames into messages of up to `per_message` frames.
 
-    A message leaves when it is full and at the end of each block, so that no frame waits through a skipped block; a
-    frame that does not follow the one before it (the machine was too slow) starts a new message.
+    A message leaves when it is full and at the end of each block, so that no frame waits through a skipped
+    block; a frame that does not follow the one before it (the machine was too slow) starts a new message.
     """
 
     def __init__(self, schedule: Schedule, per_message: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from shared.config import FPS
@@ -54,6 +55,7 @@ class CallSummary:
             **self._fields,
             "dropped_packets": self.dropped_packets,
             "stages_ms": self._stages.mean_ms(),
+            "receiver_reports": asdict(self.report),
         }
 
     def lines(self) -> list[str]:
@@ -61,8 +63,8 @@ class CallSummary:
         seconds = self._fields.get("seconds", 0.0)
         if not seconds:
             return ["No frame was sent."]
-        rates = {name: kbps(self._fields[f"{name}"], seconds) for name in ("payload_bytes", "wire_sent")}
+        payload, wire = (kbps(self._fields[name], seconds) for name in ("payload_bytes", "wire_sent"))
         return [
-            f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {rates['payload_bytes']:.1f} kbps "
-            f"({savings(rates['payload_bytes']):.1f}x below 500), all IP bytes sent {rates['wire_sent']:.1f} kbps"
+            f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
+            f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
         ]

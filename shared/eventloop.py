@@ -1,10 +1,11 @@
-"""The event loop the commands run on: uvloop where it exists."""
+"""The event loop the commands run on, uvloop where it exists, and Ctrl-C on it."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -17,3 +18,13 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
     import uvloop
 
     return uvloop.run(work)
+
+
+def on_interrupt(callback: Callable[[], None]) -> None:
+    """Have the running event loop call `callback` at Ctrl-C (SIGINT) and SIGTERM, in place of stopping."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, callback)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))

@@ -23,7 +23,10 @@ class Sink(Protocol):
         ...
 
     def write(self, number: int, picture: Pictures) -> None:
-        """Take frame `number` (ascending, gaps allowed), (256, 256, 3) uint8 RGB; KeycastError where it fails."""
+        """Take frame `number` (ascending, gaps allowed), (256, 256, 3) uint8 RGB.
+
+        Raises KeycastError where it fails, WindowClosed where the user has closed the window.
+        """
         ...
 
     def close(self) -> None:
@@ -59,18 +62,23 @@ class Sinks:
 
 def has_screen() -> bool:
     """Say whether a window can be shown."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    has_server = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform in ("win32", "darwin") or bool(has_server)
 
 
 def make_sink(view: str | None, output: Path | None) -> Sinks:
     """Build the sink for `--view` (None: a window where there is a screen) and `--output` (.mp4 or .npy)."""
     sinks: list[Sink] = []
     if output is not None:
-        if output.suffix not in _FILES:
-            raise RequestError(f"Cannot write {output}: give --output a name that ends in {' or '.join(_FILES)}.")
-        sinks.append(_FILES[output.suffix](output))
+        kind = _FILES.get(output.suffix.lower())
+        if kind is None:
+            endings = " or ".join(_FILES)
+            raise RequestError(f"Cannot write {output}: give --output a name that ends in {endings}.")
+        sinks.append(kind(output))
     if view == "window" and not has_screen():
-        raise RequestError("There is no screen to show a window on; use --view none, and --output to keep the video.")
+        raise RequestError(
+            "There is no screen for a window; use --view none, and --output to keep the video."
+        )
     if view == "window" or (view is None and has_screen()):
         sinks.append(WindowSink())
     return Sinks(sinks)

@@ -6,68 +6,71 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from shared.config import FPS, SIZE
-from shared.errors import KeycastError, RequestError
+from shared.errors import KeycastError
+from shared.files import check_writable
 from shared.keypoints import Pictures
 
-# Fragments of a second each: what was written before a crash or a full disk plays.
-_OPTIONS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+# Fragments of a second each, handed to the system as soon as they are whole: what was written before a crash
+# or a full disk plays.
+_OPTIONS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _ENCODER = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
 
 
 class Mp4Sink:
-    """Writes H.264 at 30 fps; a frame that was never shown leaves the one before it on screen."""
+    """Writes H.264 at 30 fps; a frame that was never shown leaves the one before it on screen.
+
+    The file is made with the first frame: a call that never began leaves an older file alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._container: av.container.OutputContainer | None = None
-        self._stream: VideoStream | None = None
-        self._first: int | None = None
+        self._output: tuple[OutputContainer, VideoStream] | None = None
+        self._first = 0
 
     def open(self) -> None:
-        """Create the file; RequestError where that is not possible."""
-        try:
-            self._container = av.open(str(self._path), "w", format="mp4", options=_OPTIONS)
-            stream = self._container.add_stream("libx264", rate=FPS, options=_ENCODER)
-            stream.width = stream.height = SIZE
-            stream.pix_fmt = "yuv420p"
-            stream.gop_size = FPS
-            stream.time_base = Fraction(1, FPS)
-            self._container.start_encoding()
-        except (OSError, av.FFmpegError) as error:
-            raise RequestError(f"Cannot write {self._path}: {_cause(error)}; choose another --output.") from error
-        self._stream = stream
+        """Raise RequestError unless the file can be written."""
+        check_writable(self._path)
 
     def write(self, number: int, picture: Pictures) -> None:
         """Append one frame; KeycastError when the disk is full."""
-        if self._stream is None or self._container is None:
-            return
-        if self._first is None:
-            self._first = number
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame.pts = number - self._first
         try:
-            self._container.mux(self._stream.encode(frame))
+            if self._output is None:
+                self._first = number
+                self._output = self._create()
+            container, stream = self._output
+            frame.pts = number - self._first
+            container.mux(stream.encode(frame))
         except (OSError, av.FFmpegError) as error:
             raise self._failed(error) from error
 
     def close(self) -> None:
         """Flush and close; what was written stays playable even where this fails."""
-        container, stream = self._container, self._stream
-        self._container = self._stream = None
-        if container is None or stream is None:
+        output, self._output = self._output, None
+        if output is None:
             return
+        container, stream = output
         try:
             container.mux(stream.encode(None))
             container.close()
         except (OSError, av.FFmpegError) as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: BaseException) -> KeycastError:
-        return KeycastError(f"Writing {self._path} failed: {_cause(error)}; what was written before it plays.")
+    def _create(self) -> tuple[OutputContainer, VideoStream]:
+        container = av.open(str(self._path), "w", format="mp4", options=_OPTIONS)
+        stream = container.add_stream("libx264", rate=FPS, options=_ENCODER)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = FPS
+        stream.time_base = Fraction(1, FPS)
+        container.start_encoding()
+        return container, stream
 
-
-def _cause(error: BaseException) -> str:
-    return (getattr(error, "strerror", None) or str(error)).rstrip(".")
+    def _failed(self, error: OSError | av.FFmpegError) -> KeycastError:
+        # Some of the encoder's errors have a text alone.
+        cause = (error.strerror or str(error)).rstrip(".")
+        return KeycastError(f"Writing {self._path} failed: {cause}; what was written before it plays.")

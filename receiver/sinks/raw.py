@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
 from shared.config import SIZE
-from shared.errors import KeycastError, RequestError
+from shared.errors import KeycastError
+from shared.files import check_writable
 from shared.keypoints import Pictures
 
 _HEADER_BYTES = 128
 
 
 class RawSink:
-    """Writes (T, 256, 256, 3) uint8 RGB, one picture for each frame shown; `numpy.load` reads it at any time."""
+    """Writes (T, 256, 256, 3) uint8 RGB, one picture a frame shown; `numpy.load` reads it at any time.
+
+    The file is made with the first frame: a call that never began leaves an older file alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,38 +26,40 @@ class RawSink:
         self._count = 0
 
     def open(self) -> None:
-        """Create the file; RequestError where that is not possible."""
-        try:
-            self._file = self._path.open("wb")
-            self._file.write(_header(0))
-        except OSError as error:
-            raise RequestError(f"Cannot write {self._path}: {error.strerror}; choose another --output.") from error
+        """Raise RequestError unless the file can be written."""
+        check_writable(self._path)
 
     def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - the frame's number is kept elsewhere
         """Append one picture; KeycastError when the disk is full."""
-        if self._file is None:
-            return
         try:
+            if self._file is None:
+                self._file = self._path.open("wb")
+                self._file.write(_header(0))
             self._file.write(picture.tobytes())
+            self._count += 1
+            # Seeking flushes, so the count is never ahead of the pictures, even when the program is killed.
+            self._file.seek(0)
+            self._file.write(_header(self._count))
+            self._file.seek(0, os.SEEK_END)
         except OSError as error:
-            raise KeycastError(f"Writing {self._path} failed: {error.strerror}.") from error
-        self._count += 1
+            raise self._failed(error) from error
 
     def close(self) -> None:
-        """Write the final count and close."""
+        """Close the file."""
         file, self._file = self._file, None
         if file is None:
             return
         try:
-            with file:
-                file.seek(0)
-                file.write(_header(self._count))
+            file.close()
         except OSError as error:
-            raise KeycastError(f"Writing {self._path} failed: {error.strerror}.") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> KeycastError:
+        return KeycastError(f"Writing {self._path} failed: {error.strerror}.")
 
 
 def _header(count: int) -> bytes:
-    """Return a version 1.0 .npy header of fixed length, so that it can be written again with the final count."""
+    """Return a version 1.0 .npy header of fixed length: it is written again as the count grows."""
     magic = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {SIZE}, {SIZE}, 3), }}"
     return magic + text.ljust(_HEADER_BYTES - 11).encode() + b"\n"

@@ -26,7 +26,7 @@ class WindowSink:
         self._shown = True
 
     def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - a window shows what is newest
-        """Show one frame; raises KeyboardInterrupt when the window was closed."""
+        """Show one frame; raises WindowClosed when the user has closed the window."""
         import cv2
 
         if not self._shown:
