@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 
 from models.lite.network import LiteNetwork, Window
 from shared.errors import KeycastError, RequestError
+
+# Takes source and driving pictures and the window to render; returns the losses by name.
+Objective = Callable[[Tensor, Tensor, Window | None], dict[str, Tensor]]
 
 _MAX_NORM = 5.0
 # Single steps overflow now and then; a run of them does not recover.
@@ -60,7 +64,7 @@ class Run:
             ) from error
 
     def advance(
-        self, objective: nn.Module, pair: tuple[Tensor, Tensor], window: Window | None, bf16: bool
+        self, objective: Objective, pair: tuple[Tensor, Tensor], window: Window | None, bf16: bool
     ) -> dict[str, Tensor]:
         """Take one optimiser step on a pair of picture batches (B, 3, 256, 256) uint8; return its losses.
 
@@ -73,7 +77,7 @@ class Run:
             for picture in pair
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            losses: dict[str, Tensor] = objective(source, driving, window)
+            losses = objective(source, driving, window)
             total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

@@ -86,7 +86,8 @@ def _read_cache(stored: Path) -> tuple[bytes, ...] | None:
     if not stored.exists():
         return None
     try:
-        with np.load(stored, allow_pickle=False) as archive:
+        # Opened here, because NumPy leaves a file that it cannot read open.
+        with stored.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             data, sizes = archive["data"].tobytes(), archive["sizes"].tolist()
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         _log.warning("Decoding again what the damaged cache entry %s held: %s", stored, error)

@@ -1,0 +1,285 @@
+import argparse
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.checkpoint import load
+from models.lite.backbone import LiteBackbone
+from models.lite.config import LiteConfig
+from models.lite.network import LiteNetwork
+from models.training import backbone
+from models.training.__main__ import main
+from models.training.backbone_run import Run, follow
+from models.training.run import load_state, save_state
+from shared.errors import KeycastError, RequestError
+
+torch.set_num_threads(1)
+TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
+# What a child process runs: the command, with the tiny network, saving after every step.
+CHILD = """
+import argparse, logging, sys
+import torch
+from models.lite.config import LiteConfig
+from models.training import backbone
+
+torch.set_num_threads(1)
+backbone.SAVE_SECONDS = 0.0
+parser = argparse.ArgumentParser()
+backbone.add_arguments(parser)
+sizes = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
+logging.basicConfig(level=logging.INFO)
+sys.exit(backbone.train(parser.parse_args(), sizes))
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one clip: a textured disc that swings over a textured ground."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    ground, disc = (
+        np.asarray(Image.fromarray(rng.integers(low, low + 90, (16, 16, 3), np.uint8)).resize((256, 256)))
+        for low in (20, 150)
+    )
+    y, x = np.mgrid[:256, :256]
+    with av.open(str(folder / "swing.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuv420p"
+        for index in range(16):
+            shift = round(50 * math.sin(2 * math.pi * index / 16))
+            inside = ((x - 128 - shift) ** 2 + (y - 128) ** 2 < 60**2)[..., None]
+            picture = np.where(inside, np.roll(disc, shift, axis=1), ground)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
+    return folder
+
+
+def arguments(clips: Path, output: Path, *more: str) -> list[str]:
+    folders = f"--clips {clips} --validate {clips} --output {output} --cache {clips / 'cache'}"
+    return [*folders.split(), "--device", "cpu", "--batch", "2", *more]
+
+
+def options(clips: Path, output: Path, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    backbone.add_arguments(parser)
+    return parser.parse_args(arguments(clips, output, *more))
+
+
+def validations(output: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output / "validation.jsonl").read_text().splitlines()]
+
+
+def test_a_short_run_learns_and_leaves_all_that_it_promises(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backbone.train(options(clips, tmp_path, "--pictures", "2"), TINY) == 0
+    assert backbone.train(options(clips, tmp_path, "--pictures", "160", "--rate", "5e-3"), TINY) == 0
+    out = capsys.readouterr().out
+    assert "1 clips to train on" in out
+    assert re.search(r"40/160 pictures, [\d.]+/s, pixels [\d.]+ warp", out)
+    before, after = validations(tmp_path)
+    assert (before["pictures"], after["pictures"]) == (2, 160)
+    assert after["mae"] < 0.8 * before["mae"]
+    with Image.open(tmp_path / "sheet-0000160.png") as sheet:
+        assert sheet.size == (1536, 256)
+    assert load(tmp_path / "weights").config["pictures"] == 160
+    net = LiteBackbone.load(tmp_path / "weights")
+    assert net.network.config == TINY
+    net.warmup()
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advance = Run.advance
+
+    def interrupted(run: Run, *inputs: object) -> object:
+        losses = advance(run, *inputs)  # type: ignore[arg-type]
+        if run.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return losses
+
+    monkeypatch.setattr(Run, "advance", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert backbone.train(options(clips, tmp_path, "--pictures", "12"), TINY) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "stopped after 6 pictures: the same command goes on" in capsys.readouterr().out
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    assert (state["pictures"], state["step"]) == (6, 3)
+    assert set(state) == {"network", "average", "optimiser", "pictures", "step", "random"}
+    assert backbone.train(options(clips, tmp_path, "--pictures", "12"), TINY) == 0
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    assert (state["pictures"], state["step"]) == (12, 6)
+
+
+def child(line: list[str], **environment: str) -> subprocess.Popen[str]:
+    # The repository itself, whatever else is installed.
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *line],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def steps_saved(output: Path) -> int:
+    state = load_state(output / "state.pt")
+    return int(state["step"]) if state else 0
+
+
+def wait_for_steps(output: Path, count: int, *running: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while steps_saved(output) < count:
+        ended = [
+            process.stdout.read() for process in running if process.poll() is not None and process.stdout
+        ]
+        assert not ended, ended
+        assert time.monotonic() < deadline, "the run takes no steps"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes to be gone at the end of the test, however it ends."""
+    running: list[subprocess.Popen[str]] = []
+    yield running
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_that_is_killed_goes_on_from_its_last_save(
+    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    # While it saves after every step, a kill falls into a save as likely as not.
+    process = child(arguments(clips, tmp_path, "--pictures", "100000"))
+    started.append(process)
+    wait_for_steps(tmp_path, 4, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = steps_saved(tmp_path)
+    assert reached >= 4
+    length = str(2 * reached + 4)
+    assert backbone.train(options(clips, tmp_path, "--pictures", length), TINY) == 0
+    assert steps_saved(tmp_path) == reached + 2
+
+
+def test_two_processes_train_one_network_and_stop_together(
+    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line = arguments(clips, tmp_path, "--pictures", "100000")
+    for rank in range(2):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        started.append(child(line, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **place))
+    wait_for_steps(tmp_path, 3, *started)
+    # Only the process that saves nothing is told to stop.
+    started[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [130, 130], outputs
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    assert state["pictures"] == 4 * state["step"]
+    assert f"stopped after {state['pictures']} pictures" in outputs[0]
+    assert validations(tmp_path)[-1]["pictures"] == state["pictures"]
+    assert LiteBackbone.load(tmp_path / "weights").network.config == TINY
+
+
+def test_a_damaged_or_foreign_state_is_one_sentence(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 cut short")
+    assert main(["backbone", *arguments(clips, tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "Could not resume from" in error
+    assert error.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in error
+    save_state(tmp_path / "state.pt", {"step": 3})
+    with pytest.raises(RequestError, match="damaged or of other network sizes"):
+        backbone.train(options(clips, tmp_path), TINY)
+    save_state(tmp_path / "state.pt", fresh().state())
+    with pytest.raises(RequestError, match="other network sizes"):
+        backbone.train(options(clips, tmp_path), LiteConfig((8, 8, 8, 8), (8, 8, 8, 8), (8, 8, 16), 4))
+
+
+@pytest.mark.parametrize("wrong", ["--pictures 0", "--batch 0", "--rate nan", "--every 0", "--device tpu"])
+def test_options_out_of_range_are_refused(
+    wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["backbone", *arguments(clips, tmp_path, *wrong.split())])
+    assert caught.value.code == 2
+    assert wrong.split(maxsplit=1)[0] in capsys.readouterr().err
+
+
+def fresh() -> Run:
+    torch.manual_seed(0)
+    return Run.fresh(LiteNetwork(TINY), 1e-3)
+
+
+def test_a_resumed_run_is_the_run() -> None:
+    run, other = fresh(), fresh()
+    pair = torch.zeros(2, 3, 256, 256, dtype=torch.uint8), torch.full((2, 3, 256, 256), 9, dtype=torch.uint8)
+
+    def objective(source: torch.Tensor, driving: torch.Tensor, _window: object) -> dict[str, torch.Tensor]:
+        return {"noise": (run.network.detector(source).flat() * torch.rand(60)).sum() * driving.mean()}
+
+    run.advance(objective, pair, None, bf16=False)
+    run.pictures = 2
+    state = run.state()
+    expected = torch.rand(3)
+    other.resume(state)
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+    assert (other.pictures, other.step) == (2, 1)
+    assert other.optimiser.state_dict()["state"]
+    for mine, theirs in ((other.network, run.network), (other.average, run.average)):
+        for name, tensor in theirs.state_dict().items():
+            torch.testing.assert_close(mine.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_a_step_without_a_finite_gradient_changes_nothing_and_many_end_the_run() -> None:
+    run = fresh()
+    before = {name: tensor.clone() for name, tensor in run.network.named_parameters()}
+    pair = torch.zeros(1, 3, 256, 256, dtype=torch.uint8), torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+
+    def objective(*_inputs: object) -> dict[str, torch.Tensor]:
+        return {"bad": next(run.network.parameters()).sum() * float("nan")}
+
+    for _ in range(19):
+        run.advance(objective, pair, None, bf16=False)
+    for name, tensor in run.network.named_parameters():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    with pytest.raises(KeycastError, match="diverged"):
+        run.advance(objective, pair, None, bf16=False)
+
+
+def test_the_average_follows_slowly() -> None:
+    average, network = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
+    network.weight.data.fill_(3.0)
+    network.running_mean = torch.tensor([4.0])
+    network.num_batches_tracked = torch.tensor(7)
+    follow(average, network, 0.75)
+    assert average.weight.item() == pytest.approx(1.5)
+    assert average.running_mean is not None
+    assert average.running_mean.item() == pytest.approx(1.0)
+    assert average.num_batches_tracked == 7

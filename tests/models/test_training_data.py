@@ -1,0 +1,192 @@
+import logging
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from models.training.data import FRAMES_PER_CLIP, Clip, Pairs, load_clips
+from models.training.video import find_clips, square, timed_pictures
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Pictures
+
+
+def write_clip(path: Path, count: int, fps: int = 24, size: tuple[int, int] = (64, 64)) -> Path:
+    """A grey clip whose brightness rises frame by frame, with one bright square that moves to the right."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(count):
+            picture = np.full((height, width, 3), 40 + index % 100, np.uint8)
+            left = 2 * index % (width - 16)
+            picture[height // 2 - 8 : height // 2 + 8, left : left + 16] = 250
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def grey(*levels: int) -> Clip:
+    from models.training.data import _encode
+
+    return Clip("grey", tuple(_encode(np.full((256, 256, 3), level, np.uint8)) for level in levels))
+
+
+def test_clips_are_thinned_to_a_few_frames_a_second(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", 25)
+    (clip,) = load_clips([tmp_path], tmp_path / "cache")
+    assert clip.name == "a.mp4"
+    assert len(clip.frames) == 9
+    first, last = clip.picture(0), clip.picture(8)
+    assert first.shape == (256, 256, 3)
+    assert first.dtype == np.uint8
+    # Frame 24 is 24 levels brighter than the first, in its corner.
+    assert int(last[0, 0, 0]) - int(first[0, 0, 0]) == pytest.approx(24, abs=4)
+
+
+def test_long_clips_are_spread_over_their_length(tmp_path: Path) -> None:
+    write_clip(tmp_path / "long.mp4", 300, fps=8, size=(32, 32))
+    (clip,) = load_clips([tmp_path], tmp_path / "cache")
+    assert FRAMES_PER_CLIP // 2 <= len(clip.frames) <= FRAMES_PER_CLIP
+    # Every fourth frame; the brightness starts again at every hundredth.
+    levels = [int(clip.picture(index)[0, 0, 0]) for index in (0, 24, 50, 74)]
+    np.testing.assert_allclose(np.array(levels) - levels[0], [0, 96, 0, 96], atol=5)
+
+
+def test_broken_files_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = write_clip(tmp_path / "good.mp4", 25).read_bytes()
+    (tmp_path / "junk.mp4").write_bytes(b"junk")
+    (tmp_path / "cut.mp4").write_bytes(whole[:200])
+    (tmp_path / "notes.txt").write_text("not a video")
+    write_clip(tmp_path / "single.mp4", 1)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with caplog.at_level(logging.WARNING):
+        clips = load_clips([tmp_path], tmp_path / "cache")
+    assert [clip.name for clip in clips] == ["good.mp4"]
+    text = caplog.text
+    assert text.count("Skipped") == 5
+    assert "fewer than two frames" in text
+    assert "holds no video" in text
+    assert "Skipped 4 of 5 clips" in text
+
+
+def test_nothing_to_train_on_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder"):
+        load_clips([tmp_path / "none"], tmp_path / "cache")
+    with pytest.raises(RequestError, match="No video below"):
+        load_clips([tmp_path], tmp_path / "cache")
+    (tmp_path / "junk.mp4").write_bytes(b"junk")
+    with pytest.raises(RequestError, match="None of the clips"):
+        load_clips([tmp_path], tmp_path / "cache")
+    with pytest.raises(RequestError, match="--cache"):
+        load_clips([tmp_path], tmp_path / "junk.mp4" / "cache")
+
+
+def test_the_cache_is_used_until_the_clip_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, cache = tmp_path / "a.mp4", tmp_path / "cache"
+    write_clip(clip, 25)
+    before = load_clips([tmp_path], cache)
+    assert [file.suffix for file in cache.iterdir()] == [".npz"]
+    decoded: list[Path] = []
+    monkeypatch.setattr("models.training.data.open_video", decoded.append)
+    assert load_clips([tmp_path], cache) == before
+    assert not decoded
+    monkeypatch.undo()
+    write_clip(clip, 49)
+    assert len(load_clips([tmp_path], cache)[0].frames) == 17
+
+
+def test_a_damaged_cache_entry_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = tmp_path / "cache"
+    write_clip(tmp_path / "a.mp4", 25)
+    before = load_clips([tmp_path], cache)
+    (entry,) = cache.iterdir()
+    whole = entry.read_bytes()
+    spoiled = bytearray(whole)
+    spoiled[len(whole) // 2] ^= 0xFF
+    for damage in (b"", whole[: len(whole) // 2], b"junk", bytes(spoiled)):
+        entry.write_bytes(damage)
+        assert load_clips([tmp_path], cache) == before
+        assert entry.read_bytes() == whole
+    assert caplog.text.count("damaged cache entry") == 4
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "a.mp4", 9)
+
+    def full(*_args: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(KeycastError, match="No space left"):
+        load_clips([tmp_path], tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 96)])
+def test_the_centre_square_is_taken(size: tuple[int, int]) -> None:
+    width, height = size
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[height // 2 - 32 : height // 2 + 32, width // 2 - 32 : width // 2 + 32] = 200
+    picture = square(av.VideoFrame.from_ndarray(pixels, "rgb24"))
+    assert picture.shape == (256, 256, 3)
+    assert (picture == 200).all()
+
+
+def test_times_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "uneven.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 1000)
+        for milliseconds in (0, 40, 80, 240, 280):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert find_clips([tmp_path]) == [(tmp_path, path)]
+    times = [time for time, _ in timed_pictures(path)]
+    np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.24, 0.28], atol=1e-6)
+
+
+def draw(pairs: Pairs, count: int) -> list[Pictures]:
+    stream = iter(pairs)
+    return [np.stack([picture.numpy() for picture in next(stream)]) for _ in range(count)]
+
+
+def test_pairs_depend_on_seed_and_rank_alone() -> None:
+    clips = [grey(10, 60, 110), grey(160, 210)]
+    first = draw(Pairs(clips, seed=3), 4)
+    assert first[0].shape == (2, 3, 256, 256)
+    assert first[0].dtype == np.uint8
+    np.testing.assert_array_equal(first, draw(Pairs(clips, seed=3), 4))
+    assert not np.array_equal(first, draw(Pairs(clips, seed=4), 4))
+    assert not np.array_equal(first, draw(Pairs(clips, seed=3, rank=1), 4))
+
+
+def test_a_pair_is_two_frames_of_one_clip_tinted_alike() -> None:
+    # Neither the frames' difference nor the clip they are of is lost in the tint.
+    dark, bright = grey(60, 70), grey(130, 140)
+    for pair in draw(Pairs([dark, bright], seed=0), 12):
+        levels = pair.reshape(2, 3, -1).mean(2)
+        difference = np.abs(levels[0] - levels[1])
+        assert (difference > 6).all()
+        assert (difference < 15).all()
+
+
+def test_a_pair_is_mirrored_as_a_whole() -> None:
+    from models.training.data import _encode
+
+    left = np.zeros((256, 256, 3), np.uint8)
+    left[:, :128] = 200
+    pairs = draw(Pairs([Clip("half", (_encode(left), _encode(left)))], seed=0), 12)
+    mirrored = [pair[0, 0, 0, 0] < pair[0, 0, 0, -1] for pair in pairs]
+    assert {*mirrored} == {True, False}
+    for pair in pairs:
+        np.testing.assert_array_equal(pair[0], pair[1])
