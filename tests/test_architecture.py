@@ -1,0 +1,149 @@
+"""The design's rules, read from the imports: who imports whom, which door each heavy dependency has."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "shared": {"shared"},
+    "models": {"shared", "models"},
+    "sender": {"shared", "models", "sender"},
+    "receiver": {"shared", "models", "receiver"},
+    "bench": {"shared", "models", "sender", "receiver", "bench"},
+}
+# Where each heavy dependency may be imported; a name that ends in a dot stands for all below it.
+DOORS = {
+    "torch": ("models.", "bench.metrics", "bench.throughput", "bench.subjects"),
+    "safetensors": ("models.",),
+    "aiortc": ("shared.transport.",),
+    "aioice": ("shared.transport.",),
+    "aiohttp": ("shared.transport.",),
+    "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
+    "cv2": ("sender.camera", "sender.capture", "receiver.sinks.", "models.training.", "bench."),
+    "skimage": ("bench.metrics",),
+    "fvcore": ("bench.metrics",),
+    "uvloop": ("shared.eventloop",),
+}
+NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
+PURE = ("shared.", "sender.schedule", "receiver.jitter_buffer", "receiver.playout", "receiver.fill")
+WORLD = {"asyncio", "time", "socket", "threading", "subprocess", "torch"}
+# Absolute paths of some machine, and the way out of the repository into what lies beside it.
+OUTSIDE = re.compile(r"(?<![\w.\-/])/(?:work|home|root|Users|mnt)/|/tmp/[a-z]+/|\.\./shared")
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    files = (file for package in MAY_IMPORT for file in sorted((ROOT / package).rglob("*.py")))
+    return {module_name(file): file for file in files}
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """All that the module imports, anywhere in it, by full name: `from a import b` counts as a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+def within(name: str, places: Iterable[str]) -> bool:
+    """Whether module `name` is one of `places`, or lies in one that ends in a dot."""
+    return any(f"{name}.".startswith(place) if place.endswith(".") else name == place for place in places)
+
+
+def tops(names: Iterable[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(modules()) > 50
+    assert "shared.keypoints" in imports("models.lite.network")
+
+
+@pytest.mark.parametrize("package", list(MAY_IMPORT))
+def test_imports_run_one_way(package: str) -> None:
+    ours = {*MAY_IMPORT, "tests"}
+    wrong = [
+        f"{name} imports {', '.join(sorted(forbidden))}"
+        for name in modules()
+        if name.split(".")[0] == package and (forbidden := (tops(imports(name)) & ours) - MAY_IMPORT[package])
+    ]
+    assert not wrong
+
+
+def test_only_training_imports_training() -> None:
+    wrong = [
+        name
+        for name in modules()
+        if not within(name, ("models.training.",))
+        and any(within(i, ("models.training.",)) for i in imports(name))
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("dependency", list(DOORS))
+def test_a_heavy_dependency_has_its_door(dependency: str) -> None:
+    users = [name for name in modules() if dependency in tops(imports(name))]
+    assert users
+    assert [name for name in users if not within(name, DOORS[dependency])] == []
+
+
+def test_what_is_pure_touches_neither_clock_nor_network_nor_thread() -> None:
+    pure = [name for name in modules() if within(name, PURE) and not within(name, NOT_PURE)]
+    assert len(pure) > 15
+    wrong = {name: sorted(found) for name in pure if (found := tops(imports(name)) & WORLD)}
+    assert not wrong
+
+
+def test_every_module_is_installed_and_every_package_listed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {module_name(file) for file in modules().values() if file.name == "__init__.py"}
+    assert sorted(listed) == sorted(there)
+    homeless = [name for name, file in modules().items() if not (file.parent / "__init__.py").exists()]
+    assert not homeless
+
+
+def test_every_command_exists() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) == {"sender", "receiver", "bench", "animate"}
+    for target in scripts.values():
+        module, function = target.split(":")
+        tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def texts() -> list[Path]:
+    """Every file of the repository that is read by people."""
+    folders = [*MAY_IMPORT, "tests", "docker", ".ci"]
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
+    files += [file for file in ROOT.iterdir() if file.is_file() and not file.name.startswith(".")]
+    binary = {".npz", ".npy", ".safetensors", ".pyc", ".png", ".jpg", ".mp4", ".json"}
+    return [file for file in files if file.suffix not in binary]
+
+
+def test_nothing_names_a_place_outside_of_the_repository() -> None:
+    assert len(texts()) > 100
+    wrong = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for file in texts()
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if OUTSIDE.search(line)
+    ]
+    assert not wrong
