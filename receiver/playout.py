@@ -14,9 +14,9 @@ _EARLY_SECONDS = 0.1
 class Playout:
     """The receiver's timeline: frame n is due at anchor + n / fps.
 
-    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Ten packets in a
-    row that come too late to be shown move the timeline back; ten that each wait over 0.1 s longer than `delay`
-    (the first may have been slow itself) move it forward.
+    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Ten packets
+    in a row that come too late to be shown move the timeline back; ten that each wait over 0.1 s longer than
+    `delay` (the first may have been slow itself) move it forward.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
@@ -42,7 +42,7 @@ class Playout:
         if is_late or is_early:
             self._off.append(margin)
         if len(self._off) >= _PACKETS_TO_MOVE:
-            # One stray among the late ones must not stop the picture; no packet of an early row may become late.
+            # One stray among late packets must not stop the picture; of early ones none may become late.
             typical = statistics.median(self._off) if is_late else min(self._off)
             self._anchor += self._delay - typical
             self._off.clear()

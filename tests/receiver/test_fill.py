@@ -1,0 +1,255 @@
+"""A frame that is not there is forecast, whatever the reason; nothing pops, runs away or grows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.forecast.baselines import Damped, Hold
+from receiver.fill import Filler, FillSettings, Kind
+from shared.interfaces import Forecaster
+from shared.keypoints import DIMENSIONS, POSITIONS, Floats
+
+EVENTS = ("ship", "lose", "late", "jump")
+OBSERVED, FORECAST, HELD = Kind.OBSERVED, Kind.FORECAST, Kind.HELD
+
+
+class Linear:
+    """Goes on at the last velocity for ever, and remembers what it was shown."""
+
+    name = "linear"
+
+    def __init__(self) -> None:
+        self.shown: list[Floats] = []
+
+    def reset(self) -> None:
+        self._frames = np.zeros((0, DIMENSIONS), np.float32)
+
+    def observe(self, frames: Floats) -> None:
+        self.shown.append(frames)
+        self._frames = frames
+
+    def forecast(self, steps: int) -> Floats:
+        last = self._frames[-1]
+        velocity = last - self._frames[-2] if len(self._frames) > 1 else np.zeros_like(last)
+        course: Floats = last + np.arange(1, steps + 1, dtype=np.float32)[:, None] * velocity
+        return course
+
+    def sample(self, count: int, steps: int, seed: int) -> Floats:
+        raise NotImplementedError
+
+
+class Fixed(Linear):
+    """Forecasts what it is told to."""
+
+    def __init__(self, course: Floats) -> None:
+        super().__init__()
+        self._course = course
+
+    def forecast(self, steps: int) -> Floats:
+        return self._course[:steps]
+
+
+def at(value: float) -> Floats:
+    return np.full(DIMENSIONS, value, np.float32)
+
+
+def ramp(numbers: range, slope: float = 0.01) -> dict[int, Floats]:
+    return {n: at(n * slope) for n in numbers}
+
+
+def run(filler: Filler, numbers: range) -> tuple[list[float], list[Kind]]:
+    filled = [filler.fill(n) for n in numbers]
+    assert all(f is not None for f in filled)
+    return [float(f.keypoints[0]) for f in filled if f], [f.kind for f in filled if f]
+
+
+def test_there_is_nothing_before_the_first_frame_observed() -> None:
+    filler = Filler(Hold())
+    assert filler.fill(0) is None
+    filler.observe({5: at(0.5)})
+    assert filler.fill(4) is None
+    filled = filler.fill(5)
+    assert filled is not None
+    assert filled.kind is OBSERVED
+
+
+def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None:
+    filler = Filler(Linear())
+    filler.observe(ramp(range(6)))
+    filler.observe(ramp(range(12, 18)))
+    values, kinds = run(filler, range(18))
+    assert kinds == [OBSERVED] * 6 + [FORECAST] * 6 + [OBSERVED] * 6
+    np.testing.assert_allclose(values, np.arange(18) * 0.01, atol=1e-6)
+
+
+def test_truth_elsewhere_than_forecast_is_blended_in_over_three_frames() -> None:
+    filler = Filler(Hold())
+    filler.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
+    values, _ = run(filler, range(10))
+    np.testing.assert_allclose(values, [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4], atol=1e-6)
+
+
+def test_truth_that_follows_truth_is_shown_as_it_is() -> None:
+    filler = Filler(Hold())
+    filler.observe({0: at(0.0), 1: at(0.9)})
+    values, _ = run(filler, range(2))
+    assert values == pytest.approx([0.0, 0.9])
+
+
+def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
+    """One frame of truth between two gaps: the blend is still under way when the next forecast begins."""
+    filler = Filler(Hold())
+    filler.observe({0: at(0.0), 3: at(0.4)})
+    values, kinds = run(filler, range(8))
+    assert kinds[3:5] == [OBSERVED, FORECAST]
+    np.testing.assert_allclose(values, [0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-6)
+
+
+def test_a_long_forecast_slows_down_and_then_holds() -> None:
+    chosen = FillSettings(trust=4, damping=0.5, horizon=10)
+    filler = Filler(Linear(), chosen)
+    filler.observe(ramp(range(2)))
+    values, kinds = run(filler, range(16))
+    assert kinds == [OBSERVED] * 2 + [FORECAST] * 10 + [HELD] * 4
+    steps = np.diff(values)[1:]
+    np.testing.assert_allclose(steps[:4], 0.01, atol=1e-6)
+    np.testing.assert_allclose(steps[4:10], 0.01 * 0.5 ** np.arange(1, 7), atol=1e-6)
+    assert steps[10:].max() == 0
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_forecast_that_leaves_reason_is_cut_there_and_held(broken: float) -> None:
+    course = np.repeat(at(0.1)[None], 45, axis=0)
+    course[3:, POSITIONS + 5] = broken
+    filler = Filler(Fixed(course))
+    filler.observe({0: at(0.1)})
+    values, kinds = run(filler, range(10))
+    assert kinds == [OBSERVED] + [FORECAST] * 3 + [HELD] * 6
+    assert values == pytest.approx([0.1] * 10)
+
+
+def test_a_forecast_of_nothing_but_nan_holds_the_last_frame() -> None:
+    filler = Filler(Fixed(np.full((45, DIMENSIONS), np.nan, np.float32)))
+    filler.observe({0: at(0.1)})
+    assert run(filler, range(3)) == (pytest.approx([0.1] * 3), [OBSERVED, HELD, HELD])
+
+
+@pytest.mark.parametrize(("index", "limit"), [(0, 0.6), (POSITIONS, 3.0)])
+def test_no_point_is_forecast_further_than_a_leap(index: int, limit: float) -> None:
+    course = np.zeros((45, DIMENSIONS), np.float32)
+    course[:, index] = np.arange(1, 46) * limit * 0.24
+    filler = Filler(Fixed(course), FillSettings(trust=45))
+    filler.observe({0: at(0.0)})
+    reached = [filled.keypoints[index] for n in range(12) if (filled := filler.fill(n))]
+    assert max(reached) == pytest.approx(0.96 * limit)
+
+
+def test_late_frames_redirect_a_forecast_under_way_from_the_newest_truth() -> None:
+    filler = Filler(Linear())
+    filler.observe({0: at(0.0)})
+    run(filler, range(4))
+    # Frames 1 to 3 come after their moment: it has been moving all the time.
+    filler.observe(ramp(range(1, 4)))
+    values, kinds = run(filler, range(4, 9))
+    assert kinds == [FORECAST] * 5
+    # From 0, where the picture stood, over three frames onto the line.
+    np.testing.assert_allclose(values, [0.01, 0.03, 0.05, 0.07, 0.08], atol=1e-6)
+
+
+def test_the_steps_of_a_redirected_forecast_count_from_the_newest_truth() -> None:
+    filler = Filler(Hold(), FillSettings(horizon=10))
+    filler.observe({0: at(0.0)})
+    run(filler, range(8))
+    filler.observe({2: at(0.0)})
+    _, kinds = run(filler, range(8, 16))
+    assert kinds == [FORECAST] * 5 + [HELD] * 3
+
+
+def test_late_frames_mend_the_context() -> None:
+    forecaster = Linear()
+    filler = Filler(forecaster)
+    filler.observe({0: at(0.0), 6: at(0.06)})
+    run(filler, range(7))
+    filler.observe({3: at(0.03)})
+    run(filler, range(7, 8))
+    np.testing.assert_allclose(forecaster.shown[-1][:, 0], [0.0, 0.0, 0.0, 0.03, 0.0, 0.0, 0.06], atol=1e-6)
+
+
+def test_a_frame_observed_twice_changes_nothing() -> None:
+    forecaster = Linear()
+    filler = Filler(forecaster)
+    filler.observe(ramp(range(3)))
+    before, _ = run(filler, range(5))
+    filler.observe({2: at(0.9)})
+    after, _ = run(filler, range(5, 7))
+    assert len(forecaster.shown) == 1
+    np.testing.assert_allclose(before + after, np.arange(7) * 0.01, atol=1e-6)
+
+
+def test_a_slow_machine_skips_numbers_and_stays_on_course() -> None:
+    filler = Filler(Linear())
+    filler.observe(ramp(range(6)))
+    run(filler, range(5))
+    filled = filler.fill(8)
+    assert filled is not None
+    assert filled.kind is FORECAST
+    assert filled.keypoints[0] == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize("number", [10_000, 2**32 - 1])
+def test_after_a_long_pause_the_last_forecast_is_held(number: int) -> None:
+    filler = Filler(Hold())
+    filler.observe(ramp(range(6)))
+    run(filler, range(6))
+    filled = filler.fill(number)
+    assert filled is not None
+    assert (filled.kind, filled.keypoints[0]) == (HELD, pytest.approx(0.05))
+    filler.observe({number + 1: at(0.2)})
+    filled = filler.fill(number + 1)
+    assert filled is not None
+    assert filled.kind is OBSERVED
+
+
+def forecasters() -> st.SearchStrategy[Forecaster]:
+    return st.sampled_from([Hold, Damped, Linear]).map(lambda kind: kind())
+
+
+@settings(deadline=None, max_examples=60)
+@given(forecasters(), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=150))
+def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster, events: list[str]) -> None:
+    filler, truth = Filler(forecaster), np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS))
+    filler.observe({0: truth[0].astype(np.float32)})
+    previous = filler.fill(0)
+    number, came, late = 0, True, dict[int, Floats]()
+    for event in events:
+        number += 7 if event == "jump" else 1
+        frame = truth[number].astype(np.float32)
+        if event == "ship":
+            filler.observe({number: frame, **late})
+            late = {}
+        else:
+            late[number] = frame
+        if event == "late":
+            filler.observe({n: f for n, f in late.items() if n < number})
+        filled = filler.fill(number)
+        assert filled is not None
+        assert previous is not None
+        assert (filled.kind is OBSERVED) == (event == "ship")
+        assert np.isfinite(filled.keypoints).all()
+        step = float(np.abs(filled.keypoints[:POSITIONS] - previous.keypoints[:POSITIONS]).max())
+        if event == "ship" and not came:
+            # Truth in [-1, 1], a forecast at most a leap outside of it: no more than a quarter of the gap
+            # and what is left of an earlier blend.
+            assert step < 2.6
+        previous, came = filled, event == "ship"
+        assert max(len(filler._observed), len(filler._forecast)) <= 24 + 2
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.integers(1, 60))
+def test_the_return_of_truth_shows_no_more_than_a_quarter_of_the_gap(a: float, b: float, gap: int) -> None:
+    filler = Filler(Hold())
+    filler.observe({0: at(a), **{gap + n: at(b) for n in range(1, 6)}})
+    values, _ = run(filler, range(gap + 6))
+    assert np.abs(np.diff(values)).max() <= abs(a - b) / 4 + 1e-6
+    assert values[-1] == pytest.approx(np.float32(b))

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from receiver.fill import Kind
+from receiver.jitter_buffer import JitterBuffer
+from receiver.summary import CallSummary, Shown
+from shared.config import CallTerms
+from shared.session import ReceiverSession
+from shared.stats import StageTimes
+from shared.transport.loopback import pair
+
+
+def frame(number: int, kind: Kind = Kind.OBSERVED, done_ms: int = 0, in_time: bool = True) -> Shown:
+    return Shown(number, kind, in_time, done_ms - 5, done_ms)
+
+
+def test_a_call_of_three_frames() -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 2, 1000, 1040)
+    summary.shown(frame(0, done_ms=1090))
+    summary.shown(frame(1, done_ms=1123))
+    summary.shown(frame(2, Kind.FORECAST, done_ms=1257, in_time=False))
+    assert summary.report() == (2, 1, 0, 90.0)
+    values = summary.to_map()
+    assert values["seconds"] == pytest.approx(0.1)
+    assert (values["frames"], values["frames_observed"], values["frames_forecast"]) == (3, 2, 1)
+    assert values["fps_shown"] == pytest.approx(20)
+    assert values["longest_freeze_ms"] == 134
+    # From capture (frame 1: 33 ms after frame 0) over arrival to the moment the drawing begins.
+    assert values["latency_arrival_p95_ms"] == pytest.approx(40, abs=2)
+    assert values["latency_buffer_p95_ms"] == pytest.approx(78, abs=2)
+    assert values["latency_present_p95_ms"] == 5
+    assert values["shown"] == [(0, "observed", True), (1, "observed", True), (2, "forecast", False)]
+    assert json.loads(json.dumps(values))["shown"][2] == [2, "forecast", False]
+    assert "3 frames in 0.1 s: 2 observed, 1 forecast, 0 held" in summary.lines()[0]
+
+
+def test_the_clock_of_the_wall_may_run_over() -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 1, 2**32 - 20, 10)
+    summary.shown(frame(0, done_ms=30))
+    assert summary.report()[3] == 50.0
+
+
+def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 1, 1000, 1010)
+    summary.arrived(0, 1, 1000, 1500)
+    summary.shown(frame(0, done_ms=1060))
+    assert summary.to_map()["latency_arrival_p95_ms"] == 10
+
+
+def test_memory_is_bounded_however_the_sender_numbers() -> None:
+    summary = CallSummary(30)
+    for n in range(5000):
+        summary.arrived(10**6 - 4 * n, 4, 0, 0)
+        summary.arrived(4 * n, 4, 0, 0)
+    assert len(summary._arrivals) <= 1024
+    for n in range(21_000):
+        summary.shown(frame(n))
+    assert len(summary.to_map()["shown"]) == 20_000
+    assert summary.to_map()["frames"] == 21_000
+
+
+def test_a_call_without_frames_has_a_summary_too() -> None:
+    summary = CallSummary(30)
+    summary.close(pair()[0], ReceiverSession(CallTerms("lite", "abc")), JitterBuffer(), StageTimes())
+    values = summary.to_map()
+    assert (values["seconds"], values["fps_shown"], values["payload_bytes"]) == (0, 0, 0)
+    assert summary.lines()

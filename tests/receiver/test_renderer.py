@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from models.forecast.baselines import Hold
+from receiver.fill import Filler, Kind
+from receiver.renderer import Renderer
+from shared.keypoints import DIMENSIONS, POSITIONS, Floats, Pictures
+
+IDENTITY = np.tile(np.eye(2, dtype=np.float32).reshape(-1), 10)
+
+
+def points(position: float, jacobian: Floats = IDENTITY) -> Floats:
+    return np.concatenate([np.full(POSITIONS, position, np.float32), jacobian])
+
+
+class Backbone:
+    """Notes what it is asked to render."""
+
+    name = fingerprint = "fake"
+
+    def __init__(self) -> None:
+        self.source: Pictures | None = None
+        self.asked: list[Floats] = []
+
+    def detect(self, frames: Pictures) -> Floats:
+        raise NotImplementedError
+
+    def set_source(self, image: Pictures) -> Floats:
+        self.source = image
+        return points(0.0)
+
+    def render(self, keypoints: Floats) -> Pictures:
+        assert np.isfinite(keypoints).all()
+        assert np.abs(keypoints).max() <= 1e4
+        self.asked += list(keypoints)
+        return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
+
+    def warmup(self) -> None:
+        pass
+
+
+def test_frames_are_rendered_as_they_are_observed_or_forecast() -> None:
+    backbone = Backbone()
+    renderer = Renderer(backbone, Filler(Hold()))
+    renderer.set_source(np.ones((256, 256, 3), np.uint8))
+    assert backbone.source is not None
+    assert renderer.render(3, {}) is None
+    shown = [renderer.render(4, {4: points(0.25)}), renderer.render(5, {})]
+    assert [r and r.kind for r in shown] == [Kind.OBSERVED, Kind.FORECAST]
+    assert all(r is not None and r.picture.shape == (256, 256, 3) for r in shown)
+    np.testing.assert_array_equal(backbone.asked, [points(0.25)] * 2)
+    assert set(renderer.stages.mean_ms()) == {"forecast", "render"}
+
+
+def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None:
+    backbone = Backbone()
+    renderer = Renderer(backbone, Filler(Hold()), avatar=points(0.5, IDENTITY * 3))
+    renderer.render(0, {0: points(-0.2, IDENTITY * 2)})
+    renderer.render(1, {1: points(-0.1, IDENTITY * 4)})
+    np.testing.assert_allclose(backbone.asked[0], points(0.5, IDENTITY * 3), atol=1e-6)
+    np.testing.assert_allclose(backbone.asked[1], points(0.6, IDENTITY * 6), atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [0.0, 1e-30, 1e-45, 1e3])
+def test_a_hostile_first_frame_breaks_no_avatar(first: float) -> None:
+    backbone = Backbone()
+    renderer = Renderer(backbone, Filler(Hold()), avatar=points(0.0))
+    renderer.render(0, {0: np.full(DIMENSIONS, first, np.float32)})
+    renderer.render(1, {1: np.full(DIMENSIONS, -1e3, np.float32)})
+    assert len(backbone.asked) == 2

@@ -1,0 +1,45 @@
+import json
+
+import numpy as np
+import pytest
+
+from sender.summary import CallSummary
+from shared.config import CallTerms
+from shared.events import State
+from shared.messages import Report
+from shared.session import SenderSession
+from shared.transport.loopback import pair
+
+
+def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary:
+    summary = CallSummary()
+    if last is not None:
+        summary.detected(last, 0.001, 0.004)
+    session = SenderSession(CallTerms("lite", "abc", observe=observe, skip=skip), None)
+    session.state = State.STREAMING
+    session.send_frames(0, 0, np.zeros((3, 60), np.float32))
+    summary.close(pair()[0], session)
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("last", "observe", "skip", "frames"),
+    [(5, 6, 6, 12), (4, 6, 6, 5), (12, 6, 6, 13), (17, 6, 6, 24), (59, 6, 0, 60), (0, 1, 299, 300)],
+)
+def test_what_is_skipped_at_the_end_counts_as_video(last: int, observe: int, skip: int, frames: int) -> None:
+    assert summary_of(last, observe, skip).to_map()["seconds"] == pytest.approx(frames / 30)
+
+
+def test_the_figures_are_plain_json() -> None:
+    summary = summary_of(5)
+    summary.report = Report(7, 6, 5, 4, 80.0)
+    values = json.loads(json.dumps(summary.to_map()))
+    assert (values["packets"], values["frames"], values["payload_bytes"]) == (1, 3, 720)
+    assert values["stages_ms"] == pytest.approx({"capture": 1.0, "detect": 4.0})
+    assert values["receiver_reports"]["frames_forecast"] == 5
+    assert "payload 14.4 kbps" in summary.lines()[0]
+
+
+def test_a_call_without_frames_says_so() -> None:
+    assert summary_of(None).lines() == ["No frame was sent."]
+    assert CallSummary().lines() == ["No frame was sent."]
