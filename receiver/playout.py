@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import deque
 
 DELAY_SECONDS = 0.05
 MAX_DELAY_SECONDS = 2.0
-_PACKETS_TO_MOVE = 10
+_PACKETS = 10
 _EARLY_SECONDS = 0.1
 
 
 class Playout:
     """The receiver's timeline: frame n is due at anchor + n / fps.
 
-    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Ten packets
-    in a row that come too late to be shown move the timeline back; ten that each wait over 0.1 s longer than
-    `delay` (the first may have been slow itself) move it forward.
+    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Where half of
+    ten packets come too late to be shown, the timeline moves back; where all ten wait over 0.1 s longer than
+    `delay` (the first may have been slow itself), it moves forward.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
         self._fps = fps
         self._delay = delay
         self._anchor: float | None = None
-        self._off: list[float] = []  # the margins of packets in a row that are all late, or all early
+        self._margins: deque[float] = deque(maxlen=_PACKETS)
 
     @property
     def started(self) -> bool:
@@ -35,17 +36,20 @@ class Playout:
         if self._anchor is None:
             self._anchor = now + self._delay - first / self._fps
             return
-        margin = self.due(first) - now
-        is_late, is_early = margin < 0, margin > self._delay + _EARLY_SECONDS
-        if not (is_late or is_early) or (self._off and (self._off[0] < 0) != is_late):
-            self._off.clear()
-        if is_late or is_early:
-            self._off.append(margin)
-        if len(self._off) >= _PACKETS_TO_MOVE:
-            # One stray among late packets must not stop the picture; of early ones none may become late.
-            typical = statistics.median(self._off) if is_late else min(self._off)
-            self._anchor += self._delay - typical
-            self._off.clear()
+        self._margins.append(self.due(first) - now)
+        if len(self._margins) < _PACKETS:
+            return
+        late = [margin for margin in self._margins if margin < 0]
+        if len(late) >= _PACKETS / 2:
+            # By the median: one stray from long ago must not stop the picture.
+            self._move(statistics.median(late))
+        elif min(self._margins) > self._delay + _EARLY_SECONDS:
+            self._move(min(self._margins))
+
+    def _move(self, margin: float) -> None:
+        """Move the timeline so that a packet with `margin` has the wanted delay."""
+        self._anchor = self.due(0) + self._delay - margin
+        self._margins.clear()
 
     def due(self, number: int) -> float:
         """Return when frame `number` is due (monotonic seconds)."""

@@ -41,7 +41,7 @@ def test_jitter_within_the_delay_moves_nothing() -> None:
     assert playout.due(0) == pytest.approx(10.05)
 
 
-def test_ten_late_packets_in_a_row_move_the_timeline_back() -> None:
+def test_late_packets_move_the_timeline_back() -> None:
     playout = started()
     for n in range(1, 10):
         playout.arrived(n, 10.0 + n / 30 + 0.3)
@@ -50,26 +50,26 @@ def test_ten_late_packets_in_a_row_move_the_timeline_back() -> None:
     assert playout.due(0) == pytest.approx(10.35)
 
 
+def test_it_is_enough_that_every_other_packet_is_late() -> None:
+    playout = started()
+    for n in range(1, 100):
+        playout.arrived(n, 10.0 + n / 30 + (0.3 if n % 2 else 0.0))
+    assert playout.due(0) == pytest.approx(10.35)
+
+
+def test_now_and_then_a_late_packet_moves_nothing() -> None:
+    playout = started()
+    for n in range(1, 100):
+        playout.arrived(n, 10.0 + n / 30 + (0.3 if n % 3 == 0 else 0.0))
+    assert playout.due(0) == pytest.approx(10.05)
+
+
 def test_one_stray_among_late_packets_does_not_stop_the_picture() -> None:
     playout = started(first=1000)
     for n in range(9):
         playout.arrived(1000 + n, 10.0 + n / 30 + 0.3)
     playout.arrived(0, 10.3)  # 33 s late: a duplicate from long ago
     assert playout.due(1000) == pytest.approx(10.35)
-
-
-def test_a_packet_in_time_breaks_the_row() -> None:
-    playout = started()
-    for n in range(1, 40):
-        playout.arrived(n, 10.0 + n / 30 + (0.0 if n % 9 == 0 else 0.3))
-    assert playout.due(0) == pytest.approx(10.05)
-
-
-def test_late_and_early_packets_do_not_make_a_row_together() -> None:
-    playout = started()
-    for n in range(1, 40):
-        playout.arrived(n, 10.0 + n / 30 + (0.3 if n % 2 else -0.3))
-    assert playout.due(0) == pytest.approx(10.05)
 
 
 def test_a_slow_first_packet_does_not_delay_the_whole_call() -> None:
