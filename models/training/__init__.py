@@ -1,1 +1,1 @@
-"""Training: `python -m models.training backbone | tracks | forecaster`. Nothing outside this folder imports it."""
+"""Training: `python -m models.training backbone | tracks | forecaster`. Nothing outside imports it."""
