@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from shared.errors import KeycastError
+import subprocess
+import sys
+
+from receiver.screen import READY
+from shared.errors import RequestError
 from shared.keypoints import Pictures
 
-_TITLE = "keycast"
-
-
-class WindowSink:
-    """Shows frames in a window; closing it, or pressing q or Escape, ends the call."""
-
-    def __init__(self) -> None:
-        self._shown = False
-
-    def open(self) -> None:
-        """Open the window; KeycastError where OpenCV was built without one."""
-        import cv2
-
-        try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
-            cv2.resizeWindow(_TITLE, 512, 512)
-        except cv2.error as error:
-            raise KeycastError("OpenCV cannot open a window here; use --view none.") from error
-        self._shown = True
-
-    def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - a window shows what is newest
-        """Show one frame; raises WindowClosed when the user has closed the window."""
-        import cv2
-
-        if not self._shown:
-            return
-        cv2.imshow(_TITLE, picture[:, :, ::-1])
-        key = cv2.waitKey(1) & 0xFF
-        if key in (ord("q"), 27) or cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            raise WindowClosed
-
-    def close(self) -> None:
-        """Close the window."""
-        import cv2
-
-        if self._shown:
-            self._shown = False
-            cv2.destroyAllWindows()
+_END_SECONDS = 2.0
 
 
 class WindowClosed(Exception):  # noqa: N818 - not an error: the user is done
     """The user closed the window."""
+
+
+class WindowSink:
+    """Shows frames in a window, which lives in its own process (see `receiver.screen`)."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self) -> None:
+        """Open the window; RequestError where that is not possible here."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "receiver.screen"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != READY:
+            self.close()
+            raise RequestError("OpenCV cannot open a window here; use --view none, and --output to keep it.")
+
+    def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - a window shows what is newest
+        """Show one frame; raises WindowClosed when the user has closed the window."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(picture.tobytes())
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise WindowClosed from error
+
+    def close(self) -> None:
+        """Close the window."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended before us, as it may
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
