@@ -1,7 +1,7 @@
 """The window's own process: raw RGB pictures come in on stdin, `ready` goes out once the window stands.
 
-A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux once
-PyAV is loaded beside it. It ends with its input, or when the user closes the window or presses q or Escape.
+A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
+once PyAV is loaded beside it. It ends with its input, or when the user closes it or presses q or Escape.
 """
 
 from __future__ import annotations

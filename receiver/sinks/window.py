@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -51,10 +52,8 @@ class WindowSink:
             return
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may have ended before us
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended before us, as it may
         try:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
