@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import secrets
 import socket
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shared.errors import KeycastError
+from shared.transport.pairing import new_token
 
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
@@ -38,7 +39,8 @@ class _Process:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self._errors: list[str] = []
-        self.listening = threading.Event()
+        self.listens = False
+        self.answered = threading.Event()  # it listens, or will never
         self._readers = [
             threading.Thread(target=self._read_output, args=(self._process.stdout,), daemon=True),
             threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
@@ -49,8 +51,9 @@ class _Process:
     def _read_output(self, stream: IO[str]) -> None:
         for line in stream:
             if line.startswith("listening"):
-                self.listening.set()
-        self.listening.set()  # also when it ended without ever listening
+                self.listens = True
+                self.answered.set()
+        self.answered.set()
 
     def _read_errors(self, stream: IO[str]) -> None:
         self._errors.extend(line.strip() for line in stream)
@@ -58,6 +61,13 @@ class _Process:
     @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended badly; asked when the other side has failed, so a last moment is given."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        return bool(self._process.returncode)
 
     def wait(self, seconds: float | None) -> None:
         """Wait for a good end; KeycastError with the process's own sentence otherwise."""
@@ -96,7 +106,7 @@ def run_call(
     `receiver` and `sender` are further arguments of the two commands. `seconds` ends the call early. Raises
     KeycastError with the sentence of the side that failed.
     """
-    address, token = f"127.0.0.1:{_free_port()}", secrets.token_urlsafe(9)
+    address, token = f"127.0.0.1:{_free_port()}", new_token()
     pictures, stats = (
         folder / "received.npy",
         {side: folder / f"{side}.json" for side in ("receiver", "sender")},
@@ -105,7 +115,7 @@ def run_call(
     there = _Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
     here: _Process | None = None
     try:
-        if not there.listening.wait(_START_SECONDS) or not there.running:
+        if not there.answered.wait(_START_SECONDS) or not there.listens:
             raise there.failure()
         calling = ["--connect", f"http://{address}", "--token", token, "--stats", str(stats["sender"])]
         here = _Process("sender", [*calling, *sender])
@@ -120,17 +130,16 @@ def run_call(
 
 
 def _await_sender(here: _Process, there: _Process, seconds: float | None) -> None:
-    if seconds is None:
-        here.wait(None)
-        return
+    """Wait until the sender has ended, or stop it after `seconds`; KeycastError of the side that failed first."""
     try:
         here.wait(seconds)
     except KeycastError:
-        if not here.running:
-            raise here.failure() from None
-        here.stop()
-    if not there.running:
-        there.wait(_END_SECONDS)
+        if here.running:  # its time is over
+            here.stop()
+        elif there.failed:
+            raise there.failure() from None
+        else:
+            raise
 
 
 def _free_port() -> int:

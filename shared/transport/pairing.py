@@ -19,8 +19,8 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 def new_token() -> str:
-    """Return a fresh pairing token: 72 random bits in 12 letters that need no quoting."""
-    return secrets.token_urlsafe(9)
+    """Return a fresh pairing token: 72 random bits in 18 hexadecimal digits, which no shell misreads."""
+    return secrets.token_hex(9)
 
 
 def check_token(token: str) -> str:
