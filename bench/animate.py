@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from bench.media import write_mp4, write_npy
 from bench.report import check_output
-from models.build import BACKBONES, DEVICES, load_backbone, use_threads
+from models.build import load_backbone, use_threads
 from models.forecast.build import NAMES, load_forecaster
 from receiver.avatar import load_avatar
 from receiver.fill import Filler
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
-from shared.command import run_command
+from shared.command import add_network_arguments, run_command
 from shared.config import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
@@ -69,9 +69,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="X,Y,SIZE",
         help="the square of the driving video to use; default: the centre square",
     )
-    add("--backbone", choices=BACKBONES, help="default: what runs in real time here")
-    add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
-    add("--device", choices=DEVICES, default="auto")
+    add_network_arguments(commands)
     add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
     add("--debug", action="store_true", help="show tracebacks")
     return commands

@@ -16,6 +16,7 @@ from bench.processes import CallRecord, run_call
 from bench.report import Report, check_output, describe
 from sender.capture import open_source
 from sender.crop import Crop
+from shared.command import add_network_arguments
 from shared.keypoints import Pictures
 from shared.stats import kbps, savings
 
@@ -50,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="paper")
     add("--schedule", default="6-6", metavar="N-M")
     add("--frames-per-message", type=int, metavar="N")
-    add("--backbone", choices=("lite", "fomm"))
-    add("--checkpoint", type=Path)
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_network_arguments(parser)
     add(
         "--perceptual",
         type=Path,

@@ -130,7 +130,7 @@ def run_call(
 
 
 def _await_sender(here: _Process, there: _Process, seconds: float | None) -> None:
-    """Wait until the sender has ended, or stop it after `seconds`; KeycastError of the side that failed first."""
+    """Wait for the sender, or stop it after `seconds`; KeycastError of the side that failed first."""
     try:
         here.wait(seconds)
     except KeycastError:

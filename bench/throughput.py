@@ -23,10 +23,10 @@ from bench import subjects
 from bench.metrics import tops
 from bench.report import Report, Row, Value, check_output, describe
 from bench.subjects import Forecasting, Subject
-from models.build import BACKBONES, DEVICES, choose_device, load_backbone, use_threads
+from models.build import choose_device, load_backbone, use_threads
 from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
-from shared.config import FPS, Schedule
+from shared.config import BACKBONES, DEVICES, FPS, Schedule
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 

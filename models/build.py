@@ -8,11 +8,10 @@ import torch
 
 from models.fomm.backbone import FommBackbone
 from models.lite.backbone import LiteBackbone
+from shared.config import BACKBONES, DEVICES
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 
-BACKBONES = ("lite", "fomm")
-DEVICES = ("auto", "cpu", "cuda")
 SHIPPED = Path(__file__).parent / "weights"
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.command import run_command
+from shared.command import add_call_arguments, run_command
 from shared.eventloop import run_async
 
 FORECASTERS = ("vrnn", "gru-nf", "damped", "hold")
@@ -24,13 +24,8 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     add("--forecaster", choices=FORECASTERS, default="vrnn", help="fills in missing frames (default vrnn)")
-    add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")
-    add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--threads", type=int, default=2, help="CPU threads for the networks (default 2)")
     add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
-    add("--stats", type=Path, metavar="FILE", help="write the call's figures as JSON")
-    add("--debug", action="store_true", help="show tracebacks")
+    add_call_arguments(commands)
     return commands
 
 

@@ -47,7 +47,7 @@ class ReceiverOptions:
     backbone: str | None = None
     checkpoint: Path | None = None
     device: str = "auto"
-    threads: int = 2
+    threads: int = 1
     playout_delay: float = DELAY_SECONDS
     stats: Path | None = None
 

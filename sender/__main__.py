@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from shared.command import run_command
+from shared.command import add_call_arguments, run_command
 from shared.eventloop import run_async
 
 
@@ -24,12 +23,7 @@ def parser() -> argparse.ArgumentParser:
     add("--frames-per-message", type=int, metavar="N", help=share)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--loop", action="store_true", help="start a video file again when it ends")
-    add("--backbone", choices=("lite", "fomm"), help="default: what runs in real time here")
-    add("--checkpoint", type=Path, help="weights to use instead of the shipped ones")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--threads", type=int, default=1, help="CPU threads for the network (default 1)")
-    add("--stats", type=Path, metavar="FILE", help="write the call's figures as JSON")
-    add("--debug", action="store_true", help="show tracebacks")
+    add_call_arguments(commands)
     return commands
 
 

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
+from shared.config import BACKBONES, DEVICES
 from shared.errors import KeycastError
 
 FAILED = 1
 INTERRUPTED = 130
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--backbone`, `--checkpoint` and `--device`, which mean the same in every command."""
+    add = parser.add_argument
+    add("--backbone", choices=BACKBONES, help="default: what runs in real time here")
+    add("--checkpoint", type=Path, metavar="PATH", help="weights to use instead of the shipped ones")
+    add("--device", choices=DEVICES, default="auto", help="default: a GPU where there is one")
+
+
+def add_call_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what both ends of a call take: the network's arguments, `--threads`, `--stats`, `--debug`."""
+    add_network_arguments(parser)
+    add = parser.add_argument
+    # One: two processes with two threads each stall one another on two cores.
+    add("--threads", type=int, default=1, metavar="N", help="CPU threads for the networks (default 1)")
+    add("--stats", type=Path, metavar="FILE", help="write the call's figures as JSON")
+    add("--debug", action="store_true", help="show tracebacks")
 
 
 def run_command(main: Callable[[], int], debug: bool) -> int:

@@ -11,6 +11,8 @@ from shared.keypoints import COUNT
 PROTOCOL = 1
 FPS = 30
 SIZE = 256
+BACKBONES = ("lite", "fomm")
+DEVICES = ("auto", "cpu", "cuda")
 REFERENCE_KBPS = 500.0
 """What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from models import checkpoint
-from models.build import DEVICES, choose_device
+from models.build import choose_device
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 from models.training.backbone_run import Run
@@ -35,6 +35,7 @@ from models.training.run import (
     stop_requests,
 )
 from models.training.validate import validate
+from shared.config import DEVICES
 from shared.errors import KeycastError, RequestError
 
 INTERRUPTED = 130

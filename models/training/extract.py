@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from models.build import BACKBONES, DEVICES, load_backbone
+from models.build import load_backbone
 from models.training.tracks import FASTEST, save_track, track_maker
 from models.training.video import CLIP_ERRORS, find_clips, timed_pictures
+from shared.command import add_network_arguments
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
@@ -32,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of clips; a clips.csv in one (columns file, person) says who is who",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder of the tracks, one .npz a clip")
-    parser.add_argument("--backbone", choices=BACKBONES, help="default: what this machine runs in real time")
-    parser.add_argument("--checkpoint", type=Path, help="weights (default: the shipped ones)")
-    parser.add_argument("--device", default="auto", choices=DEVICES)
+    add_network_arguments(parser)
 
 
 def extract(options: argparse.Namespace) -> int:

@@ -58,7 +58,8 @@ def test_other_text_is_no_url(text: str) -> None:
 def test_tokens_are_new_and_sound() -> None:
     tokens = {pairing.new_token() for _ in range(100)}
     assert len(tokens) == 100
-    assert all(pairing.check_token(token) == token and len(token) == 18 and token.isalnum() for token in tokens)
+    assert all(pairing.check_token(token) == token and len(token) == 18 for token in tokens)
+    assert all(token.isalnum() for token in tokens)
 
 
 @pytest.mark.parametrize("token", ["", "a b", "ä", "a\nb", "x" * 201])
