@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models import checkpoint
 from models.build import choose_device, load_backbone
 from models.inference import fold_batchnorm
-from models.lite.backbone import MAX_BATCH, LiteBackbone
+from models.lite.backbone import LiteBackbone
 from models.lite.blocks import ResidualBlock
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
@@ -67,9 +67,9 @@ def test_folding_leaves_no_batch_norm_and_the_same_network() -> None:
 
 
 def test_one_frame_at_a_time_is_the_whole_batch() -> None:
-    net, clip = backbone(), frames(MAX_BATCH + 2)
+    net, clip = backbone(), frames(LiteBackbone.max_batch + 2)
     whole = net.detect(clip)
-    assert whole.shape == (MAX_BATCH + 2, 60)
+    assert whole.shape == (LiteBackbone.max_batch + 2, 60)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
     net.set_source(clip[0])
