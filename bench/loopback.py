@@ -68,12 +68,13 @@ def run(options: argparse.Namespace) -> int:
     for path in filter(None, (options.output, options.sheet, options.json)):
         check_output(path)
     open_source(options.source, _crop(options)).close()  # a wrong source is told before two processes start
+    distances = Distances(options.perceptual)
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source}, forecaster {options.forecaster} ...", flush=True)
         record = run_call(
             Path(folder), _receiver_arguments(options), _sender_arguments(options), options.seconds
         )
-        quality = _compare(record, options)
+        quality = _compare(record, options, distances)
     row = {**_call_row(record, options), **quality}
     meta = describe(
         "loopback", options.device, source=options.source, schedule=options.schedule,
@@ -143,9 +144,8 @@ def _call_row(record: CallRecord, options: argparse.Namespace) -> dict[str, Any]
     }
 
 
-def _compare(record: CallRecord, options: argparse.Namespace) -> dict[str, float]:
+def _compare(record: CallRecord, options: argparse.Namespace, distances: Distances) -> dict[str, float]:
     """Measure what was shown against the source's own frames, and leave the pictures for people."""
-    distances = Distances(options.perceptual)
     static = Distances(with_ssim=False)
     first: Pictures | None = None
     for _, source, received, _ in _pairs(record, options):

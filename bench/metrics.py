@@ -32,20 +32,29 @@ def ssim(a: Pictures, b: Pictures) -> float:
 
     Raises RequestError where scikit-image is not installed.
     """
+    return float(_structural_similarity()(a, b, channel_axis=-1, data_range=255))
+
+
+def _structural_similarity() -> Callable[..., float]:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
         raise RequestError(f"SSIM needs scikit-image, but {_EXTRA}.") from error
-    similarity: Any = structural_similarity(a, b, channel_axis=-1, data_range=255)  # type: ignore[no-untyped-call]
-    return float(similarity)
+    function: Callable[..., float] = structural_similarity
+    return function
 
 
 class Distances:
-    """Running means of the distances of pairs of pictures: one `add` a frame, `row` at the end."""
+    """Running means of the distances of pairs of pictures: one `add` a frame, `row` at the end.
+
+    Raises RequestError where scikit-image or the perceptual network is missing.
+    """
 
     def __init__(self, perceptual: Path | None = None, device: str = "cpu", with_ssim: bool = True) -> None:
         self._perceptual = None if perceptual is None else PerceptualDistance(perceptual, device)
         self._with_ssim = with_ssim
+        if with_ssim:
+            _structural_similarity()  # what is missing is told before the work, not after it
         self._sums = {"mae": 0.0, "ssim": 0.0, "perceptual": 0.0}
         self.count = 0
 
