@@ -64,7 +64,7 @@ def lite_subject(backbone: LiteBackbone, frames: int, runs: int) -> Subject:
     with torch.no_grad():
         source = network.encode(picture)
     return Subject(
-        "lite", "torch", "float32", backbone, parameters(network),
+        "lite", "torch", backbone.precision, backbone, parameters(network),
         operations(network, lambda x: network.detector(x).flat(), picture),
         operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points.flat()),
         trained=True, frames=frames, runs=runs,

@@ -162,9 +162,14 @@ class Generator(nn.Module):
             self.expand.weight.copy_(self.expand.weight[::4].repeat_interleave(4, 0))
 
     def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the source's features at 64x64 and at 32x32."""
-        fine = self.encode_fine(F.pixel_unshuffle(picture, 4))
-        return fine, self.encode_coarse(F.avg_pool2d(fine, 2))
+        """Return the source's features at 64x64 and at 32x32, in the picture's precision."""
+        fine = self.encode_fine(F.pixel_unshuffle(picture, 4).to(self.precision))
+        return fine.to(picture.dtype), self.encode_coarse(F.avg_pool2d(fine, 2)).to(picture.dtype)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type its convolutions work in; motion, warps and blending stay in the picture's."""
+        return self.expand.weight.dtype
 
     def forward(self, source: Source, motion: Motion, window: Window | None = None) -> tuple[Tensor, Tensor]:
         """Return the frame and the warped source picture, both (B, 3, 4 size, 4 size) of the window."""
@@ -174,7 +179,8 @@ class Generator(nn.Module):
         fine = warp(source.fine, flow) * occlusion
         half = F.avg_pool2d(flow.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
         coarse = warp(source.coarse, half) * F.avg_pool2d(occlusion, 2)
-        body = self._body(fine + self.hint(motion.features[:, :, rows, columns]), coarse)
+        hint = self.hint(motion.features[:, :, rows, columns].to(self.precision))
+        body = self._body(fine.to(self.precision) + hint, coarse.to(self.precision))
         full = resize_flow(motion.flow, 4 * GRID, 4 * GRID)
         crop = full[:, 4 * top : 4 * (top + size), 4 * left : 4 * (left + size)]
         warped = warp(source.picture, crop)
@@ -187,7 +193,8 @@ class Generator(nn.Module):
         return torch.as_tensor(self.lift_fine(coarse, fine))
 
     def _blend(self, body: Tensor, warped: Tensor) -> Tensor:
-        features = torch.cat([F.pixel_shuffle(self.expand(body), 2), F.pixel_unshuffle(warped, 2)], dim=1)
+        sharp = F.pixel_unshuffle(warped, 2).to(self.precision)
+        features = torch.cat([F.pixel_shuffle(self.expand(body), 2), sharp], dim=1)
         pixels = torch.sigmoid(F.pixel_shuffle(self.detail(features), 2).float())
         alpha = pixels[:, 3:]
         return alpha * warped + (1 - alpha) * pixels[:, :3]

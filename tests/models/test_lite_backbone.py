@@ -203,3 +203,20 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(RequestError, match="no CUDA GPU"):
             choose_device("cuda")
+
+
+def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
+    net, clip = network(), frames(3)
+    exact, half = LiteBackbone(net), LiteBackbone(net, precision="bfloat16")
+    assert (exact.precision, half.precision) == ("float32", "bfloat16")
+    for served in (exact, half):
+        served.set_source(clip[0])
+    keypoints = exact.detect(clip)
+    assert np.array_equal(keypoints, half.detect(clip))
+    difference = np.abs(exact.render(keypoints).astype(int) - half.render(keypoints))
+    assert difference.max() <= 8
+    assert difference.mean() < 0.5
+
+
+def test_the_precision_is_chosen_by_measurement() -> None:
+    assert LiteBackbone(network(), precision="auto").precision in ("float32", "bfloat16")
