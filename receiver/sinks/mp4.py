@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from receiver.sinks.fragments import cut_to_whole_fragments
 from shared.config import FPS, SIZE
 from shared.errors import KeycastError
 from shared.files import check_writable
@@ -30,13 +32,16 @@ class Mp4Sink:
         self._path = path
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._first = 0
+        self._failure: KeycastError | None = None
 
     def open(self) -> None:
         """Raise RequestError unless the file can be written."""
         check_writable(self._path)
 
     def write(self, number: int, picture: Pictures) -> None:
-        """Append one frame; KeycastError when the disk is full."""
+        """Append one frame; KeycastError when the disk is full, and from then on."""
+        if self._failure is not None:
+            raise self._failure
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         try:
             if self._output is None:
@@ -46,7 +51,7 @@ class Mp4Sink:
             frame.pts = number - self._first
             container.mux(stream.encode(frame))
         except (OSError, av.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise self._fail(error) from error
 
     def close(self) -> None:
         """Flush and close; what was written stays playable even where this fails."""
@@ -58,7 +63,7 @@ class Mp4Sink:
             container.mux(stream.encode(None))
             container.close()
         except (OSError, av.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise self._fail(error) from error
 
     def _create(self) -> tuple[OutputContainer, VideoStream]:
         container = av.open(str(self._path), "w", format="mp4", options=_OPTIONS)
@@ -70,7 +75,18 @@ class Mp4Sink:
         container.start_encoding()
         return container, stream
 
-    def _failed(self, error: OSError | av.FFmpegError) -> KeycastError:
+    def _fail(self, error: OSError | av.FFmpegError) -> KeycastError:
+        """Close the file and keep what plays of it; return the failure to raise."""
+        output, self._output = self._output, None
+        # It fails as well: it would flush what there is no room for.
+        with contextlib.suppress(OSError, av.FFmpegError):
+            if output is not None:
+                output[0].close()
+        with contextlib.suppress(OSError):  # a device, such as /dev/full, cannot be cut
+            cut_to_whole_fragments(self._path)
         # Some of the encoder's errors have a text alone.
         cause = (error.strerror or str(error)).rstrip(".")
-        return KeycastError(f"Writing {self._path} failed: {cause}; what was written before it plays.")
+        self._failure = KeycastError(
+            f"Writing {self._path} failed: {cause}; what was written before it plays."
+        )
+        return self._failure

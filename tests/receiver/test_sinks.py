@@ -161,13 +161,9 @@ def test_a_disk_that_fills_up_leaves_an_mp4_that_plays(tmp_path: Path) -> None:
         with pytest.raises(KeycastError, match=r"^Writing .*; what was written before it plays\.$"):
             write_all(sink, noise)
         close_quietly(sink)
-    decoded = 0
+    # The fragment during which the disk filled up is gone; all before it plays to the end.
     with av.open(str(path)) as container:
-        try:
-            for _ in container.decode(video=0):
-                decoded += 1
-        except av.error.InvalidDataError:
-            pass  # the fragment during which the disk filled up
+        decoded = sum(1 for _ in container.decode(video=0))
     assert decoded >= 30
 
 
