@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--source", default="demo", help="a video file, or demo (default)")
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end the call after this long")
-    add("--forecaster", default="vrnn")
+    add("--forecaster", help="default: what the receiver takes for this backbone")
     add("--preset", default="paper")
     add("--schedule", default="6-6", metavar="N-M")
     add("--frames-per-message", type=int, metavar="N")
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     open_source(options.source, _crop(options)).close()  # a wrong source is told before two processes start
     distances = Distances(options.perceptual)
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
-        print(f"calling with {options.source}, forecaster {options.forecaster} ...", flush=True)
+        print(f"calling with {options.source} ...", flush=True)
         record = run_call(
             Path(folder), _receiver_arguments(options), _sender_arguments(options), options.seconds
         )
@@ -99,7 +99,8 @@ def _shared_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def _receiver_arguments(options: argparse.Namespace) -> list[str]:
-    return ["--forecaster", options.forecaster, *_shared_arguments(options)]
+    chosen = [] if options.forecaster is None else ["--forecaster", options.forecaster]
+    return [*chosen, *_shared_arguments(options)]
 
 
 def _sender_arguments(options: argparse.Namespace) -> list[str]:
@@ -131,7 +132,7 @@ def _call_row(record: CallRecord, options: argparse.Namespace) -> dict[str, Any]
     )
     return {
         "backbone": ours["backbone"],
-        "forecaster": options.forecaster,
+        "forecaster": theirs["forecaster"],
         "preset": options.preset,
         "policy": f"alternate {options.schedule}",
         **{name: theirs[name] for name in same},

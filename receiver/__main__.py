@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
     add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
-    add("--forecaster", choices=FORECASTERS, default="vrnn", help="fills in missing frames (default vrnn)")
+    best = "fills in missing frames; default: vrnn where its weights fit the backbone's, else damped"
+    add("--forecaster", choices=FORECASTERS, help=best)
     add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
     add_call_arguments(commands)
     return commands

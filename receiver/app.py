@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.build import load_backbone, use_threads
-from models.forecast.build import load_forecaster
+from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
 from receiver.fill import Filler
 from receiver.pipeline import ReceiverCall
@@ -43,7 +43,7 @@ class ReceiverOptions:
     view: str | None = None
     output: Path | None = None
     avatar: Path | None = None
-    forecaster: str = "vrnn"
+    forecaster: str | None = None
     backbone: str | None = None
     checkpoint: Path | None = None
     device: str = "auto"
@@ -94,7 +94,9 @@ def _load(options: ReceiverOptions) -> _Models:
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     backbone.warmup()
     avatar = backbone.set_source(picture) if picture is not None else None
-    return _Models(backbone, load_forecaster(options.forecaster), avatar)
+    name = options.forecaster
+    forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.fingerprint)
+    return _Models(backbone, forecaster, avatar)
 
 
 class _Receiver:
@@ -169,7 +171,9 @@ class _Receiver:
 
     def _record(self, call: ReceiverCall) -> None:
         if self._options.stats is not None:
-            write_json(self._options.stats, call.summary.to_map())
+            write_json(
+                self._options.stats, {"forecaster": self._models.forecaster.name, **call.summary.to_map()}
+            )
         print("\n".join(call.summary.lines()), flush=True)
 
     def _hang_up(self) -> None:

@@ -16,6 +16,8 @@ from shared.interfaces import Forecaster
 
 NAMES = ("hold", "damped", *CONFIGS)
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+BEST = "vrnn"
+FALLBACK = "damped"
 
 
 def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") -> Forecaster:
@@ -37,6 +39,18 @@ def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") 
             f"--model {name} --tracks DIR --output DIR` and put DIR/weights there"
         )
     return NeuralForecaster(name, restore(name, load(folder, expect=name)), device)
+
+
+def best_forecaster(detector: str, device: str = "cpu") -> Forecaster:
+    """Return the shipped forecaster that is best for the keypoints of `detector`, a backbone's fingerprint.
+
+    Another detector's keypoints stand for other places; without a forecaster trained on them, it is damped
+    velocity.
+    """
+    checkpoint = load(WEIGHTS / BEST, expect=BEST)
+    if checkpoint.config.get("tracks_of") != detector:
+        return load_forecaster(FALLBACK)
+    return NeuralForecaster(BEST, restore(BEST, checkpoint), device)
 
 
 def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
