@@ -170,7 +170,10 @@ async def test_a_second_call_is_busy_and_welcome_after_the_first(receiver: Recei
 
 
 async def test_a_sender_on_this_machine_needs_no_token(receiver: Receiver) -> None:
-    receiver.opened += [await connect(receiver.server.url), await receiver.links.get()]
+    sender, other = await connect(receiver.server.url), await receiver.links.get()
+    receiver.opened += [sender, other]
+    sender.send_ctl(b"hello")
+    assert await received(other) == ("ctl", b"hello")
 
 
 async def test_a_wrong_token_is_refused_and_after_five_the_right_one_too(receiver: Receiver) -> None:
