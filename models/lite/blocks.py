@@ -1,7 +1,8 @@
 """Convolution blocks of the lite network.
 
-Plain 3x3 convolutions, not depthwise ones: at these sizes CPUs reach ten times the arithmetic rate with them,
-so a GMAC of dense convolution costs less time than a fifth of it in depthwise layers.
+Plain 3x3 convolutions, not inverted residuals: on one core of a server CPU (AVX-512, float32, 64 channels at
+64x64 and 96 at 32x32) an inverted residual with a 5x5 depthwise layer took 1.3 to 2.6 times as long as a
+plain 3x3 convolution of twice its multiply-accumulates.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _MAX_CHANNELS = 1024
 class LiteConfig:
     """Channels of each U-Net from fine to coarse. The shipped weights were trained with the defaults.
 
-    At 256x256 they cost 0.19 GMAC a detection and 1.37 GMAC a rendered frame, with 2.4 M parameters.
+    At 256x256 they cost 0.19 GMAC a detection and 1.31 GMAC a rendered frame, with 2.4 M parameters.
     `temperature` divides the heatmaps' logits; `variance` is that of a point's Gaussian, in a picture 2 wide.
     """
 
