@@ -55,9 +55,24 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Resample a flow (B, H, W, 2) to another size. Beyond the outermost old centres it stays constant."""
-    if flow.shape[1:3] == (height, width):
+    """Resample a flow (B, H, W, 2) to another size; beyond the outermost old centres it goes on linearly."""
+    rows, columns = flow.shape[1:3]
+    if (rows, columns) == (height, width):
         return flow
-    planes = flow.permute(0, 3, 1, 2)
-    size = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
-    return size.permute(0, 2, 3, 1)
+    wide = _continued(_continued(flow, 1), 2)
+    planes = F.interpolate(
+        wide.permute(0, 3, 1, 2),
+        size=(height * (rows + 2) // rows, width * (columns + 2) // columns),
+        mode="bilinear",
+        align_corners=False,
+    )
+    top, left = height // rows, width // columns
+    return planes[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
+
+
+def _continued(flow: Tensor, axis: int) -> Tensor:
+    """Add one linearly extrapolated row or column at either end."""
+    size = flow.shape[axis]
+    first, second = flow.narrow(axis, 0, 1), flow.narrow(axis, 1, 1)
+    last, before = flow.narrow(axis, size - 1, 1), flow.narrow(axis, size - 2, 1)
+    return torch.cat([2 * first - second, flow, 2 * last - before], dim=axis)

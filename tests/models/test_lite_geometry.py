@@ -110,3 +110,9 @@ def test_a_resized_flow_says_the_same_of_finer_pixels() -> None:
     inside = slice(2, -2)
     expected = pixel_grid(32, 32, picture()) * 0.5 + 0.1
     torch.testing.assert_close(finer[0, inside, inside], expected[inside, inside])
+
+
+def test_a_resized_affine_flow_is_the_affine_flow_of_the_finer_grid_up_to_the_border() -> None:
+    matrix = torch.tensor([[0.9, 0.2], [-0.1, 1.1]])
+    coarse, fine = (pixel_grid(size, size, matrix) @ matrix.T for size in (8, 32))
+    torch.testing.assert_close(resize_flow(coarse[None], 32, 32), fine[None])
