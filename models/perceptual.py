@@ -52,9 +52,15 @@ class Perceptual(nn.Module):
                 taps.append(x)
         return taps
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the distance (a scalar) of two batches of pictures."""
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the distance (a scalar) of two batches of pictures.
+
+        `weight` (B, 1, H, W) says how much each place counts, 1 being usual; each depth has it averaged.
+        """
         with torch.no_grad():
             wanted = [F.normalize(t, dim=1) for t in self.features(target)]
         got = [F.normalize(t, dim=1) for t in self.features(prediction)]
-        return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(got, wanted, strict=True)]).mean()
+        maps = [(a - b).square().sum(1, keepdim=True) for a, b in zip(got, wanted, strict=True)]
+        if weight is not None:
+            maps = [m * F.adaptive_avg_pool2d(weight, (m.shape[2], m.shape[3])) for m in maps]
+        return torch.stack([m.mean() for m in maps]).mean()

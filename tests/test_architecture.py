@@ -25,7 +25,7 @@ DOORS = {
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
     "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
-    "cv2": ("sender.camera", "receiver.screen"),
+    "cv2": ("sender.camera", "receiver.screen", "models.training."),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
     "uvloop": ("shared.eventloop",),

@@ -22,8 +22,9 @@ from models.build import choose_device
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 from models.training.backbone_run import Run
-from models.training.data import Clip, Pairs, load_clips
+from models.training.data import Clip, load_clips
 from models.training.lite import LiteObjective, random_window
+from models.training.pairs import Pairs
 from models.training.run import (
     any_process,
     cosine,

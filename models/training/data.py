@@ -1,4 +1,4 @@
-"""Training pictures: folders of video clips, decoded once into a cache of JPEG frames that fits in memory."""
+"""Clips to train on: folders of videos, decoded once into a cache of JPEG frames that fits in memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import io
 import logging
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from models.training.people import read_people
 from models.training.video import CLIP_ERRORS, find_clips, open_video, square, video_stream
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
@@ -30,15 +28,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip's frames as JPEG files in memory."""
+    """One clip's frames as JPEG files in memory, and who is in it."""
 
     name: str
     frames: tuple[bytes, ...]
+    person: str = ""
 
     def picture(self, index: int) -> Pictures:
         """Decode frame `index`: (256, 256, 3) uint8 RGB."""
-        with Image.open(io.BytesIO(self.frames[index]), formats=["JPEG"]) as image:
-            return np.asarray(image.convert("RGB"))
+        return decode_jpeg(self.frames[index])
+
+
+def decode_jpeg(data: bytes) -> Pictures:
+    """Decode a JPEG file: (H, W, 3) uint8 RGB."""
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
@@ -47,19 +51,20 @@ def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
     A clip that cannot be read, or has fewer than two frames, is skipped with a warning and counted. Raises
     RequestError when nothing is left, or `cache` cannot be written.
     """
-    files = [file for _, file in find_clips(folders)]
+    files = find_clips(folders)
+    people = {folder: read_people(folder) for folder in folders}
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"Cannot write the cache {cache} ({error}); give another --cache.") from error
     clips = []
-    for file in tqdm(files, desc="clips", unit="clip", leave=False):
+    for folder, file in tqdm(files, desc="clips", unit="clip", leave=False):
         try:
             frames = _frames(file, cache)
         except CLIP_ERRORS as error:
             _log.warning("Skipped %s: %s", file, error)
             continue
-        clips.append(Clip(file.name, frames))
+        clips.append(Clip(file.name, frames, people[folder].get(file.name, file.stem)))
     if not clips:
         names = ", ".join(map(str, folders))
         raise RequestError(f"None of the clips below {names} could be read; give folders with intact videos.")
@@ -126,40 +131,3 @@ def _encode(picture: Pictures) -> bytes:
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "JPEG", quality=_JPEG_QUALITY)
     return out.getvalue()
-
-
-class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
-    """Endless random (source, driving) pairs of one clip each, (3, 256, 256) uint8.
-
-    Clips are drawn by the square root of their length, so that neither one long clip nor many one-second
-    clips of one recording dominate. A pair is mirrored and tinted alike. The stream is a function of seed,
-    rank and worker.
-    """
-
-    def __init__(self, clips: Sequence[Clip], seed: int, rank: int = 0) -> None:
-        super().__init__()
-        self.clips = clips
-        self.seed = seed
-        self.rank = rank
-        weights = np.sqrt([len(clip.frames) for clip in clips])
-        self.weights = weights / weights.sum()
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, self.rank, worker.id if worker else 0])
-        while True:
-            clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
-            a, b = rng.choice(len(clip.frames), 2, replace=False)
-            pair = np.stack([clip.picture(int(a)), clip.picture(int(b))])
-            source, driving = _augment(pair, rng)
-            yield torch.from_numpy(source), torch.from_numpy(driving)
-
-
-def _augment(pair: Pictures, rng: np.random.Generator) -> Pictures:
-    """Mirror and tint a pair (2, 256, 256, 3) alike; return (2, 3, 256, 256)."""
-    if rng.random() < 0.5:
-        pair = pair[:, :, ::-1]
-    gain = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3)
-    table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(-20, 20), 0, 255).astype(np.uint8)
-    tinted = np.stack([table[pair[..., channel], channel] for channel in range(3)], axis=1)
-    return np.ascontiguousarray(tinted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone
+from models.training.people import read_people
 from models.training.tracks import FASTEST, save_track, track_maker
 from models.training.video import CLIP_ERRORS, find_clips, timed_pictures
 from shared.command import add_network_arguments
@@ -42,7 +42,7 @@ def extract(options: argparse.Namespace) -> int:
     A clip that cannot be read is skipped with a warning and counted. RequestError where no track results.
     """
     clips = _named(find_clips(options.clips))
-    people = {folder: _people(folder) for folder in options.clips}
+    people = {folder: read_people(folder) for folder in options.clips}
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -119,17 +119,3 @@ def _named(clips: Sequence[tuple[Path, Path]]) -> dict[str, tuple[Path, Path]]:
             )
         names[name] = (folder, file)
     return names
-
-
-def _people(folder: Path) -> dict[str, str]:
-    """Read who is in each file from `folder`/clips.csv; empty where there is none."""
-    table = folder / "clips.csv"
-    if not table.exists():
-        return {}
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            return {row["file"]: row["person"] for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise RequestError(
-            f"{table} is not a table with the columns file and person ({error}); mend it."
-        ) from error

@@ -14,6 +14,7 @@ from models.perceptual import Perceptual
 from models.training.losses import AffineWarp, equivariance, pyramid_l1
 
 _WINDOW = GRID // 2
+_EMPHASIS = 4.0
 
 
 def random_window(generator: torch.Generator) -> Window:
@@ -27,9 +28,10 @@ def random_window(generator: torch.Generator) -> Window:
 class LiteObjective(nn.Module):
     """Reconstruct a driving frame from another frame of the same clip.
 
-    10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 4 SqueezeNet feature
-    distance + 10 and 5 equivariance of values and Jacobians. Detection and motion always see the whole
-    picture; only the generator, the costly part, is trained on a window of it, at the true scale.
+    10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 6 SqueezeNet feature
+    distance + 10 and 5 equivariance of values and Jacobians, on half of the batch. Detection and motion
+    see the whole picture; only the generator, the costly part, is trained on a window of it, at the true
+    scale. Where driving pictures have a fourth channel (see `Pairs`), eyes and mouth count up to five times.
     """
 
     def __init__(self, network: LiteNetwork, perceptual: Path | None) -> None:
@@ -38,10 +40,12 @@ class LiteObjective(nn.Module):
         self.perceptual = Perceptual(perceptual) if perceptual else None
 
     def forward(self, source: Tensor, driving: Tensor, window: Window | None) -> dict[str, Tensor]:
-        """Return the weighted losses of pictures (B, 3, 256, 256) in [0, 1]; their sum is minimised."""
-        batch = len(source)
-        affine = AffineWarp(batch, driving)
-        found = self.network.detector(torch.cat([source, driving, affine.warp(driving)]))
+        """Return the weighted losses of pictures (B, 3 or 4, 256, 256) in [0, 1]; their sum is minimised."""
+        weight = 1 + _EMPHASIS * driving[:, 3:] if driving.shape[1] > 3 else torch.ones_like(driving[:, :1])
+        driving = driving[:, :3]
+        batch, half = len(source), (len(source) + 1) // 2
+        affine = AffineWarp(half, driving)
+        found = self.network.detector(torch.cat([source, driving, affine.warp(driving[:half])]))
         of_source, of_driving, of_warped = (
             Points(found.value[part], found.jacobian[part])
             for part in (slice(batch), slice(batch, 2 * batch), slice(2 * batch, None))
@@ -50,15 +54,19 @@ class LiteObjective(nn.Module):
         motion = self.network.motion(encoded, of_driving)
         frame, _ = self.network.generator(encoded, motion, window)
         top, left, size = window or Window()
-        wanted = driving[:, :, 4 * top : 4 * (top + size), 4 * left : 4 * (left + size)]
-        small = F.avg_pool2d(driving, driving.shape[-1] // GRID)
-        value, jacobian = equivariance(of_driving, of_warped, affine)
+        rows, columns = slice(4 * top, 4 * (top + size)), slice(4 * left, 4 * (left + size))
+        wanted, counts = driving[:, :, rows, columns], weight[:, :, rows, columns]
+        pool = driving.shape[-1] // GRID
+        warped = warp(encoded.small, motion.flow)
+        value, jacobian = equivariance(
+            Points(of_driving.value[:half], of_driving.jacobian[:half]), of_warped, affine
+        )
         losses = {
-            "pixels": 10 * pyramid_l1(frame, wanted),
-            "warp": 5 * pyramid_l1(warp(encoded.small, motion.flow), small, levels=3),
+            "pixels": 10 * pyramid_l1(frame, wanted, weight=counts),
+            "warp": 5 * pyramid_l1(warped, F.avg_pool2d(driving, pool), 3, F.avg_pool2d(weight, pool)),
             "value": 10 * value,
             "jacobian": 5 * jacobian.clamp(max=4),
         }
         if self.perceptual:
-            losses["features"] = 4 * self.perceptual(frame, wanted)
+            losses["features"] = 6 * self.perceptual(frame, wanted, counts)
         return losses

@@ -10,16 +10,20 @@ from models.lite.geometry import inverse_2x2, pixel_grid
 from models.lite.network import Points
 
 
-def pyramid_l1(prediction: Tensor, target: Tensor, levels: int = 4) -> Tensor:
-    """Mean over a pyramid of the L1 distances of pixels and of their horizontal and vertical differences."""
+def pyramid_l1(prediction: Tensor, target: Tensor, levels: int = 4, weight: Tensor | None = None) -> Tensor:
+    """Mean over a pyramid of the L1 distances of pixels and of their horizontal and vertical differences.
+
+    `weight` (B, 1, H, W) says how much each place counts, 1 being usual.
+    """
+    difference = prediction - target
+    weight = torch.ones_like(difference[:, :1]) if weight is None else weight
     total = prediction.new_zeros(())
     for level in range(levels):
         if level:
-            prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
-        difference = prediction - target
-        total = total + difference.abs().mean()
-        total = total + (difference[..., 1:] - difference[..., :-1]).abs().mean()
-        total = total + (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
+            difference, weight = F.avg_pool2d(difference, 2), F.avg_pool2d(weight, 2)
+        across, down = difference.diff(dim=3), difference.diff(dim=2)
+        total = total + (weight * difference.abs()).mean()
+        total = total + (weight[..., 1:] * across.abs()).mean() + (weight[..., 1:, :] * down.abs()).mean()
     return total / levels
 
 

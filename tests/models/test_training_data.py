@@ -6,10 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from models.training.data import FRAMES_PER_CLIP, Clip, Pairs, load_clips
+from models.training.data import FRAMES_PER_CLIP, load_clips
 from models.training.video import find_clips, square, timed_pictures
 from shared.errors import KeycastError, RequestError
-from shared.keypoints import Pictures
 
 
 def write_clip(path: Path, count: int, fps: int = 24, size: tuple[int, int] = (64, 64)) -> Path:
@@ -27,12 +26,6 @@ def write_clip(path: Path, count: int, fps: int = 24, size: tuple[int, int] = (6
     return path
 
 
-def grey(*levels: int) -> Clip:
-    from models.training.data import _encode
-
-    return Clip("grey", tuple(_encode(np.full((256, 256, 3), level, np.uint8)) for level in levels))
-
-
 def test_clips_are_thinned_to_a_few_frames_a_second(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", 25)
     (clip,) = load_clips([tmp_path], tmp_path / "cache")
@@ -43,6 +36,16 @@ def test_clips_are_thinned_to_a_few_frames_a_second(tmp_path: Path) -> None:
     assert first.dtype == np.uint8
     # Frame 24 is 24 levels brighter than the first, in its corner.
     assert int(last[0, 0, 0]) - int(first[0, 0, 0]) == pytest.approx(24, abs=4)
+
+
+def test_a_table_says_who_is_in_which_clip(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_clip(tmp_path / f"{name}.mp4", 9)
+    (tmp_path / "clips.csv").write_text("file,person\na.mp4,Ada\n")
+    assert [clip.person for clip in load_clips([tmp_path], tmp_path / "cache")] == ["Ada", "b"]
+    (tmp_path / "clips.csv").write_text("name\na.mp4\n")
+    with pytest.raises(RequestError, match="columns file and person"):
+        load_clips([tmp_path], tmp_path / "cache")
 
 
 def test_long_clips_are_spread_over_their_length(tmp_path: Path) -> None:
@@ -153,40 +156,3 @@ def test_times_are_those_of_the_file(tmp_path: Path) -> None:
     assert find_clips([tmp_path]) == [(tmp_path, path)]
     times = [time for time, _ in timed_pictures(path)]
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.24, 0.28], atol=1e-6)
-
-
-def draw(pairs: Pairs, count: int) -> list[Pictures]:
-    stream = iter(pairs)
-    return [np.stack([picture.numpy() for picture in next(stream)]) for _ in range(count)]
-
-
-def test_pairs_depend_on_seed_and_rank_alone() -> None:
-    clips = [grey(10, 60, 110), grey(160, 210)]
-    first = draw(Pairs(clips, seed=3), 4)
-    assert first[0].shape == (2, 3, 256, 256)
-    assert first[0].dtype == np.uint8
-    np.testing.assert_array_equal(first, draw(Pairs(clips, seed=3), 4))
-    assert not np.array_equal(first, draw(Pairs(clips, seed=4), 4))
-    assert not np.array_equal(first, draw(Pairs(clips, seed=3, rank=1), 4))
-
-
-def test_a_pair_is_two_frames_of_one_clip_tinted_alike() -> None:
-    # Neither the frames' difference nor the clip they are of is lost in the tint.
-    dark, bright = grey(60, 70), grey(130, 140)
-    for pair in draw(Pairs([dark, bright], seed=0), 12):
-        levels = pair.reshape(2, 3, -1).mean(2)
-        difference = np.abs(levels[0] - levels[1])
-        assert (difference > 6).all()
-        assert (difference < 15).all()
-
-
-def test_a_pair_is_mirrored_as_a_whole() -> None:
-    from models.training.data import _encode
-
-    left = np.zeros((256, 256, 3), np.uint8)
-    left[:, :128] = 200
-    pairs = draw(Pairs([Clip("half", (_encode(left), _encode(left)))], seed=0), 12)
-    mirrored = [pair[0, 0, 0, 0] < pair[0, 0, 0, -1] for pair in pairs]
-    assert {*mirrored} == {True, False}
-    for pair in pairs:
-        np.testing.assert_array_equal(pair[0], pair[1])

@@ -1,0 +1,97 @@
+"""Where eyes and mouth are in training pictures, found once by a face detector whose file the user gives."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from models.training.data import Clip
+from shared.config import SIZE
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Floats
+
+# (frames, 5, 2) float32 in [-1, 1]: right eye, left eye, nose, right and left mouth corner; NaN: no face.
+Marks: TypeAlias = npt.NDArray[np.float32]
+_SURE = 0.6
+_GRID = 64
+_log = logging.getLogger(__name__)
+
+
+def find_marks(clips: Sequence[Clip], detector: Path, cache: Path) -> list[Marks]:
+    """Return the marks of every frame of `clips`; what was found before is read from `cache`.
+
+    `detector` is a YuNet ONNX file. Raises RequestError where it cannot be used, KeycastError where the cache
+    cannot be written.
+    """
+    try:
+        key = hashlib.sha256(detector.read_bytes()).digest()
+        network = cv2.FaceDetectorYN.create(str(detector), "", (SIZE, SIZE), _SURE)
+    except (OSError, cv2.error) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RequestError(
+            f"Could not use the face detector {detector}: {reason}; give a YuNet .onnx file."
+        ) from error
+    return [_marks(clip, network, key, cache) for clip in tqdm(clips, desc="faces", unit="clip", leave=False)]
+
+
+def _marks(clip: Clip, network: cv2.FaceDetectorYN, key: bytes, cache: Path) -> Marks:
+    digest = hashlib.sha256(key)
+    for frame in clip.frames:
+        digest.update(frame)
+    stored = cache / f"marks-{digest.hexdigest()[:24]}.npy"
+    try:
+        found: Marks = np.load(stored, allow_pickle=False)
+        if found.shape == (len(clip.frames), 5, 2) and found.dtype == np.float32:
+            return found
+    except (OSError, ValueError, EOFError):
+        _log.debug("No marks of %s in the cache yet", clip.name)
+    found = np.stack([_detect(clip, index, network) for index in range(len(clip.frames))])
+    try:
+        # A place of its own: the processes of one run may look at the same clip at the same time.
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=cache) as temporary:
+            np.save(Path(temporary, stored.name), found)
+            Path(temporary, stored.name).replace(stored)
+    except OSError as error:
+        raise KeycastError(f"Cannot write the cache entry {stored} ({error}); free some space.") from error
+    return found
+
+
+def _detect(clip: Clip, index: int, network: cv2.FaceDetectorYN) -> Marks:
+    """Return the marks (5, 2) of the largest face of a frame."""
+    _, faces = network.detect(np.ascontiguousarray(clip.picture(index)[..., ::-1]))
+    if faces is None:
+        return np.full((5, 2), np.nan, np.float32)
+    largest = faces[np.argmax(faces[:, 2] * faces[:, 3])]
+    return np.asarray((largest[4:14].reshape(5, 2) + 0.5) * (2 / SIZE) - 1, np.float32)
+
+
+def emphasis(marks: Floats) -> npt.NDArray[np.uint8]:
+    """Return (256, 256) in 0 to 255: most at the eyes and the mouth of `marks` (5, 2), some on the face.
+
+    Sizes follow the distance from the middle between the eyes to that of the mouth, which turning the head
+    changes less than the distance of the eyes.
+    """
+    if not np.isfinite(marks).all():
+        return np.zeros((SIZE, SIZE), np.uint8)
+    eyes, mouth = marks[:2], marks[3:]
+    unit = max(float(np.linalg.norm(eyes.mean(0) - mouth.mean(0))), 1e-2)
+    axis = (np.arange(_GRID) * 2 + 1) / _GRID - 1
+
+    def spot(centre: Floats, wide: float, high: float) -> Floats:
+        x = np.exp(-0.5 * ((axis - centre[0]) / (wide * unit)) ** 2)
+        y = np.exp(-0.5 * ((axis - centre[1]) / (high * unit)) ** 2)
+        return np.asarray(y[:, None] * x[None])
+
+    parts = [0.3 * spot(marks.mean(0), 0.8, 0.9), spot(mouth.mean(0), 0.45, 0.3)]
+    parts += [spot(eye, 0.28, 0.2) for eye in eyes]
+    strength = np.clip(np.maximum.reduce(parts), 0, 1)
+    return np.asarray(cv2.resize((255 * strength).astype(np.uint8), (SIZE, SIZE)), np.uint8)

@@ -1,0 +1,34 @@
+"""What tests of several packages share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Clips and small reference networks that are no part of the project: where there are none, tests skip.
+DATA = Path(os.environ.get("KEYCAST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+def _needed(name: str) -> Path:
+    file = DATA / name
+    if not file.exists():
+        pytest.skip(f"needs {name}; set KEYCAST_DATA to a folder that has it")
+    return file
+
+
+@pytest.fixture(scope="session")
+def face_detector() -> Path:
+    """Return the YuNet file."""
+    return _needed("weights/face_detection_yunet.onnx")
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> Path:
+    """Return the SqueezeNet features."""
+    return _needed("weights/squeezenet1_1-features.safetensors")
+
+
+@pytest.fixture(scope="session")
+def other_people() -> Path:
+    """Return the folder of real clips that nothing was trained on."""
+    return _needed("talking-heads/val")
