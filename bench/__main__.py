@@ -10,6 +10,7 @@ from shared.command import run_command
 
 _COMMANDS = {
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
+    "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -18,9 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import loopback, throughput
+    from bench import loopback, quality, throughput
 
-    modules = {"loopback": loopback, "throughput": throughput}
+    modules = {"loopback": loopback, "quality": quality, "throughput": throughput}
     for name, module in modules.items():
         command = commands.add_parser(name, help=_COMMANDS[name])
         module.add_arguments(command)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.inference import to_tensor
 from models.perceptual import Perceptual
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
+Figures = npt.NDArray[np.float64]
 UTILISATION = 0.6
 _EXTRA = "the measuring extra is not installed; install it with: pip install 'keycast[bench]'"
 
@@ -33,6 +36,11 @@ def ssim(a: Pictures, b: Pictures) -> float:
     Raises RequestError where scikit-image is not installed.
     """
     return float(_structural_similarity()(a, b, channel_axis=-1, data_range=255))
+
+
+def check_ssim() -> None:
+    """Raise RequestError where scikit-image, which measures SSIM, is not installed."""
+    _structural_similarity()
 
 
 def _structural_similarity() -> Callable[..., float]:
@@ -54,7 +62,7 @@ class Distances:
         self._perceptual = None if perceptual is None else PerceptualDistance(perceptual, device)
         self._with_ssim = with_ssim
         if with_ssim:
-            _structural_similarity()  # what is missing is told before the work, not after it
+            check_ssim()  # what is missing is told before the work, not after it
         self._sums = {"mae": 0.0, "ssim": 0.0, "perceptual": 0.0}
         self.count = 0
 
@@ -80,8 +88,51 @@ class PerceptualDistance:
     @torch.inference_mode()
     def __call__(self, a: Pictures, b: Pictures) -> float:
         """Return the distance of two pictures (H, W, 3), uint8 RGB; 0 for equal ones."""
-        pair = [to_tensor(picture[None], self._device, torch.float32) for picture in (a, b)]
-        return float(self._network(*pair))
+        return float(self.between(a[None], b[None])[0][0])
+
+    @torch.inference_mode()
+    def between(self, truth: Pictures, *candidates: Pictures) -> list[Figures]:
+        """Return the distance of each of the pictures `truth` (B, H, W, 3) to that in each of `candidates`.
+
+        A candidate is (B, H, W, 3), or (1, H, W, 3) for the same picture throughout; its distances are (B,).
+        The features of the truth are computed once.
+        """
+        wanted = self._features(truth)
+        return [_feature_distance(wanted, self._features(pictures)) for pictures in candidates]
+
+    def _features(self, pictures: Pictures) -> list[Tensor]:
+        return self._network.features(to_tensor(pictures, self._device, torch.float32))
+
+
+def _feature_distance(a: list[Tensor], b: list[Tensor]) -> Figures:
+    """Return what `models.perceptual.Perceptual` returns, for each picture of a batch: (B,)."""
+    depths = [
+        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean((1, 2))
+        for x, y in zip(a, b, strict=True)
+    ]
+    distances: Figures = torch.stack(depths).mean(0).double().cpu().numpy()
+    return distances
+
+
+def compare(
+    truth: Pictures, candidates: Mapping[str, Pictures], perceptual: PerceptualDistance | None = None
+) -> dict[str, Figures]:
+    """Measure each of `candidates` against the pictures `truth` (B, H, W, 3), uint8 RGB, frame by frame.
+
+    A candidate is (B, H, W, 3), or (1, H, W, 3) for one picture throughout. Returns, for each, `mae`, `ssim`
+    and `perceptual` (B,), with the candidate's name before it; perceptual is NaN where there is no network.
+    """
+    figures: dict[str, Figures] = {}
+    nothing = np.full(len(truth), np.nan)
+    found = (
+        [nothing] * len(candidates) if perceptual is None else perceptual.between(truth, *candidates.values())
+    )
+    for (name, pictures), distances in zip(candidates.items(), found, strict=True):
+        pairs = list(zip(truth, np.broadcast_to(pictures, truth.shape), strict=True))
+        figures[f"{name}mae"] = np.array([mae(*pair) for pair in pairs])
+        figures[f"{name}ssim"] = np.array([ssim(*pair) for pair in pairs])
+        figures[f"{name}perceptual"] = distances
+    return figures
 
 
 class _Traced(nn.Module):

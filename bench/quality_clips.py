@@ -1,0 +1,136 @@
+"""The clips that quality is measured on: who is in them, and their frames one by one."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from sender.capture import open_source
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Pictures
+
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".gif")
+_LONGEST_NAME = 40
+log = logging.getLogger(__name__)
+
+
+class ClipError(Exception):
+    """A clip cannot be measured; the others can."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video and the name of the person in it."""
+
+    file: Path
+    person: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return plain(self.file.name)
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+
+def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
+    """Return every video below `folders`, in a stable order, and how many listed ones are missing.
+
+    Who is in it says `clips.csv` in its folder of `folders` (columns file, person); without a line there it
+    is the folder that the file lies in, and for a file directly in `folders` its own name. Raises
+    RequestError where there is no clip, or the table cannot be read.
+    """
+    clips, missing = [], 0
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"There is no folder {folder}; give folders that hold video clips.")
+        people = _people(folder)
+        for name in [name for name in people if not (folder / name).is_file()]:
+            log.warning("Skipped %s: it is listed in clips.csv but not there.", folder / name)
+            missing += 1
+        files = sorted(
+            file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+        )
+        clips += [Clip(file, plain(_person(file, folder, people))) for file in files]
+    if not clips:
+        names = ", ".join(map(str, folders))
+        raise RequestError(f"No video below {names}; give folders with {' '.join(SUFFIXES)} files.")
+    return clips, missing
+
+
+def plain(name: str) -> str:
+    """Return `name` as one short printable line, as tables and pictures need it."""
+    line = "".join(letter if letter.isprintable() else " " for letter in name).strip()
+    return line[:_LONGEST_NAME] or "unnamed"
+
+
+def _people(folder: Path) -> dict[str, str]:
+    table = folder / "clips.csv"
+    if not table.exists():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            lines = [(row["file"], row["person"]) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise RequestError(
+            f"{table} is not a table with the columns file and person ({error}); mend it."
+        ) from error
+    return {name: person for name, person in lines if name and person}
+
+
+def _person(file: Path, folder: Path, people: dict[str, str]) -> str:
+    listed = people.get(file.relative_to(folder).as_posix())
+    return listed or (file.stem if file.parent == folder else file.parent.name)
+
+
+def frames(clip: Clip) -> Iterator[Pictures]:
+    """Give the frames (256, 256, 3) that a call would show of `clip`, 30 a second, each one once.
+
+    Raises ClipError where the file is no sound video.
+    """
+    try:
+        source = open_source(str(clip.file.absolute()))
+    except KeycastError as error:
+        raise ClipError(str(error)) from error
+    last, number = None, 0
+    try:
+        # Where the clip has fewer than 30 a second, a source gives the same picture again, not a copy.
+        while (picture := source.frame(number)) is not None:
+            if picture is not last:
+                yield picture
+            last, number = picture, number + 1
+    except KeycastError as error:
+        raise ClipError(str(error)) from error
+    finally:
+        source.close()
+
+
+def chosen(clip: Clip, numbers: Sequence[int]) -> Iterator[Pictures]:
+    """Give the frames of `clip` with these `numbers`, which rise."""
+    wanted = set(numbers)
+    every = enumerate(islice(frames(clip), max(wanted) + 1))
+    return (picture for number, picture in every if number in wanted)
+
+
+def moments(clip: Clip, count: int) -> list[int]:
+    """Return the numbers of `count` frames spread evenly after the first one; of all others where it is 0.
+
+    Raises ClipError where the clip has fewer than two frames.
+    """
+    total = sum(1 for _ in frames(clip))
+    if total < 2:
+        raise ClipError("it has fewer than two frames")
+    return spread(1, total - 1, count or total)
+
+
+def spread(first: int, last: int, count: int) -> list[int]:
+    """Return at most `count` different whole numbers from `first` to `last`, evenly spread, ends included."""
+    numbers = np.linspace(first, last, min(count, last - first + 1)).round().astype(int)
+    return [int(number) for number in numbers]

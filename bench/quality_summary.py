@@ -1,0 +1,150 @@
+"""What the clips' rows amount to: averages over people, shares of the still picture's figures, the worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.faces import Following
+from bench.report import Row, Value
+
+WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_ssim", "static_perceptual",
+         "mae_share", "perceptual_share")  # fmt: skip
+FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_static_mae",
+        "face_static_perceptual", "face_mae_share", "face_perceptual_share", "lips_follow",
+        "lips_correlation", "lids_follow", "lids_correlation")  # fmt: skip
+ALL = "all"
+MAE_TARGET, PERCEPTUAL_TARGET = 0.60, 0.55
+_SHARES = ("mae", "perceptual", "face_mae", "face_perceptual")
+_PARTS = ("lips", "lids")
+_MEASURES = ("mae", "ssim", "perceptual")
+_COUNTED = ("frames", "face_frames", "frames_without_face")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method over all clips: a row for each person, and their average."""
+
+    people: list[dict[str, Value]]
+    overall: dict[str, Value]
+
+    def worst(self, count: int = 3) -> list[dict[str, Value]]:
+        """Return the rows of the people with the largest share of the still picture's MAE."""
+        return sorted(self.people, key=lambda row: -_number(row, "mae_share"))[:count]
+
+    def worse_than_still(self, share: str) -> list[str]:
+        """Return the names of the people whose `share` is above 1."""
+        return [str(row["person"]) for row in self.people if _number(row, share) > 1]
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """Average the clips of each person, then the people, each of whom counts the same.
+
+    A share is that person's figure over the still picture's; the average of the people's shares stands in
+    the overall row. There, how far lips and lids follow is taken over the people's mean variances: who moves
+    more counts more, as a mouth that rests has nothing to follow.
+    """
+    names = list(dict.fromkeys(str(row["person"]) for row in rows))
+    people = []
+    for name in names:
+        clips = [row for row in rows if row["person"] == name]
+        people.append(with_shares({**_average(clips), "method": clips[0]["method"], "person": name}))
+    overall = with_shares({**_average(people), "method": rows[0]["method"], "person": ALL})
+    shares = {key: _mean([_number(row, key) for row in people]) for key in _share_names(people)}
+    return Summary(people, {**overall, **shares})
+
+
+def with_shares(row: Row) -> dict[str, Value]:
+    """Return `row` with its shares of the still picture's figures, and how far lips and lids follow."""
+    more: dict[str, Value] = dict(row)
+    for name in _SHARES:
+        still = _number(row, _static(name))
+        if _static(name) in row:
+            more[f"{name}_share"] = _number(row, name) / still if still > 0 else math.nan
+    for part in _PARTS:
+        if f"{part}_variance" in row:
+            numbers = (
+                _number(row, f"{part}_{kind}") for kind in ("variance", "rendered_variance", "covariance")
+            )
+            found = Following(*numbers)
+            more |= {f"{part}_follow": found.follow, f"{part}_correlation": found.correlation}
+    return more
+
+
+def static_row(overall: Row) -> dict[str, Value]:
+    """Return the anchor's row: what showing the first frame all the time would score."""
+    row: dict[str, Value] = {"method": "static", "person": ALL, "clip": "", "kbps": None}
+    for face in ("", "face_"):
+        for name in _MEASURES:
+            if f"{face}static_{name}" in overall:
+                row[f"{face}{name}"] = row[f"{face}static_{name}"] = overall[f"{face}static_{name}"]
+        for name in ("mae", "perceptual"):
+            if math.isfinite(_number(row, f"{face}{name}")):
+                row[f"{face}{name}_share"] = 1.0
+    # A still picture does not move: no slope, and no correlation to speak of.
+    return row | {f"{part}_follow": 0.0 for part in _PARTS if f"{part}_follow" in overall}
+
+
+def missing_fomm() -> dict[str, Value]:
+    """Return the row that stands for the full network where nobody gave a checkpoint: no figures."""
+    return {"method": "fomm (not trained: no checkpoint given)", "person": ALL, "clip": "", "kbps": None}
+
+
+def verdicts(summary: Summary, with_perceptual: bool) -> list[str]:
+    """Say in plain lines what was reached of the targets."""
+    lines = [_target(summary, "mae", "MAE", MAE_TARGET)]
+    if with_perceptual:
+        lines.append(_target(summary, "perceptual", "SqueezeNet perceptual distance", PERCEPTUAL_TARGET))
+    for share, name in (("mae_share", "MAE"), ("perceptual_share", "SqueezeNet perceptual distance")):
+        if share == "mae_share" or with_perceptual:
+            worse = summary.worse_than_still(share)
+            names = f": {', '.join(worse)}" if worse else ""
+            lines.append(
+                f"people worse than the first frame in {name} (target 0): "
+                f"{len(worse)} of {len(summary.people)}{names}"
+            )
+    return lines
+
+
+def _target(summary: Summary, name: str, label: str, target: float) -> str:
+    overall = summary.overall
+    share, ours, still = (_number(overall, key) for key in (f"{name}_share", name, f"static_{name}"))
+    verdict = "reached" if share <= target else "missed"
+    of_means = f"; of the means {ours:.4f} / {still:.4f} = {ours / still:.3f}" if still > 0 else ""
+    return (
+        f"{label}, share of the first frame's, mean over people: {share:.3f} "
+        f"(target <= {target:.2f}: {verdict}){of_means}"
+    )
+
+
+def _static(name: str) -> str:
+    return f"face_static_{name.removeprefix('face_')}" if name.startswith("face_") else f"static_{name}"
+
+
+def _share_names(rows: Sequence[Row]) -> list[str]:
+    return [f"{name}_share" for name in _SHARES if any(f"{name}_share" in row for row in rows)]
+
+
+def _average(rows: Sequence[Row]) -> dict[str, Value]:
+    """Return the means of the figures, without those that are missing, and the sums of the counts."""
+    names = dict.fromkeys(
+        key for row in rows for key, value in row.items() if isinstance(value, (int, float))
+    )
+    found: dict[str, Value] = {"clip": "", "kbps": None}
+    for name in names:
+        numbers = [_number(row, name) for row in rows]
+        found[name] = int(np.nansum(numbers)) if name in _COUNTED else _mean(numbers)
+    return found
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    there = [number for number in numbers if not math.isnan(number)]
+    return sum(there) / len(there) if there else math.nan
+
+
+def _number(row: Mapping[str, Value], name: str) -> float:
+    value = row.get(name)
+    return float(value) if isinstance(value, (int, float)) else math.nan
