@@ -31,7 +31,10 @@ class Perceptual(nn.Module):
         except (OSError, SafetensorError) as error:
             raise RequestError(f"Could not read the perceptual network {path}: {error}.") from error
         for name, tensor in weights.items():
-            self.register_buffer(name.replace(".", "_"), tensor.float(), persistent=False)
+            tensor = tensor.float()
+            if tensor.dim() == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
+            self.register_buffer(name.replace(".", "_"), tensor, persistent=False)
 
     def _conv(self, x: Tensor, name: str, padding: int = 0, stride: int = 1) -> Tensor:
         weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
@@ -39,6 +42,7 @@ class Perceptual(nn.Module):
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """Return the features of (B, 3, H, W) at five depths."""
+        picture = picture.contiguous(memory_format=torch.channels_last)
         x = self._conv(picture, "features_0", stride=2)
         taps = []
         for layer in range(1, 13):

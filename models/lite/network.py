@@ -6,6 +6,7 @@ Pictures are float (B, 3, 256, 256) in [0, 1]. Motion is estimated on a 64x64 gr
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,11 +100,14 @@ class Detector(nn.Module):
     def forward(self, picture: Tensor) -> Points:
         """Return the points of pictures (B, 3, 256, 256): the expectation over each softmax heatmap."""
         features = self.body(F.pixel_unshuffle(F.avg_pool2d(picture, picture.shape[-1] // (2 * GRID)), 2))
-        logits = self.heatmaps(features).flatten(2).float()
+        # In float32 even while training in bfloat16: the temperature makes ten of every rounding error.
+        with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
+            logits = self.heatmaps(features.float()).flatten(2)
         weights = torch.softmax(logits / self.temperature, dim=-1)
-        value = weights @ pixel_grid(GRID, GRID, weights).reshape(-1, 2)
+        grid = pixel_grid(GRID, GRID, weights).reshape(-1, 2)
+        value = torch.stack([(weights * grid[:, axis]).sum(-1) for axis in range(2)], dim=-1)
         maps = self.jacobians(features).float().reshape(-1, COUNT, 4, GRID * GRID)
-        jacobian = torch.einsum("bkp,bkjp->bkj", weights, maps).reshape(-1, COUNT, 2, 2)
+        jacobian = (weights[:, :, None] * maps).sum(-1).reshape(-1, COUNT, 2, 2)
         return Points(value, jacobian)
 
 
@@ -134,7 +138,7 @@ class DenseMotion(nn.Module):
         warped = warp(copies, motions.flatten(0, 1)).reshape(batch, COUNT + 1, 3, GRID, GRID)
         features = self.body(torch.cat([heat[:, :, None], warped], dim=2).flatten(1, 2))
         mask = torch.softmax(self.mask(features).float(), dim=1)
-        flow = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
+        flow = (mask[..., None] * motions).sum(1)
         flow = flow + _FINE_MOTION * self.residual(features).float().permute(0, 2, 3, 1)
         return Motion(flow, torch.sigmoid(self.occlusion(features).float()), features)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.lite.geometry import inverse_2x2, pixel_grid
+from models.lite.geometry import inverse_2x2, pixel_grid, product_2x2
 from models.lite.network import Points
 
 
@@ -43,18 +43,21 @@ class AffineWarp:
     def warp(self, picture: Tensor) -> Tensor:
         """Return the picture Y with Y(z) = X(A z + b)."""
         grid = pixel_grid(picture.shape[2], picture.shape[3], self.matrix)
-        flow = torch.einsum("bij,hwj->bhwi", self.matrix, grid) + self.shift[:, None, None]
+        matrix = self.matrix[:, None, None]
+        flow = matrix[..., 0] * grid[..., :1] + matrix[..., 1] * grid[..., 1:] + self.shift[:, None, None]
         return F.grid_sample(picture, flow.to(picture.dtype), padding_mode="reflection", align_corners=False)
 
     def apply(self, points: Points) -> Points:
         """Carry points found in Y back to X."""
-        value = torch.einsum("bij,bkj->bki", self.matrix, points.value) + self.shift[:, None]
-        return Points(value, self.matrix[:, None] @ points.jacobian)
+        matrix = self.matrix[:, None]
+        x, y = points.value[..., :1], points.value[..., 1:]
+        value = matrix[..., 0] * x + matrix[..., 1] * y + self.shift[:, None]
+        return Points(value, product_2x2(matrix, points.jacobian))
 
 
 def equivariance(plain: Points, warped: Points, warp: AffineWarp) -> tuple[Tensor, Tensor]:
     """Return the losses of value and Jacobian (Siarohin et al., NeurIPS 2019, section 3.3)."""
     back = warp.apply(warped)
     identity = torch.eye(2, device=back.jacobian.device)
-    jacobian = (inverse_2x2(plain.jacobian) @ back.jacobian - identity).abs().mean()
+    jacobian = (product_2x2(inverse_2x2(plain.jacobian), back.jacobian) - identity).abs().mean()
     return (plain.value - back.value).abs().mean(), jacobian
