@@ -1,4 +1,4 @@
-"""`python -m models.training backbone`: train the lite network on folders of clips."""
+"""`python -m models.training backbone`: train the lite or the full network on folders of clips."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from models import checkpoint
 from models.build import choose_device
+from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.training.backbone_run import Run
 from models.training.data import Clip, load_clips
-from models.training.lite import LiteObjective, random_window
+from models.training.layouts import training_part, validation_folders
 from models.training.pairs import Pairs
+from models.training.recipes import RECIPES, FommRecipe, LiteRecipe
 from models.training.run import (
     any_process,
-    cosine,
     load_state,
     positive_float,
     positive_int,
@@ -47,15 +48,33 @@ _log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
-    add("--clips", nargs="+", type=Path, required=True, help="folders of training clips")
-    add("--validate", nargs="+", type=Path, required=True, help="folders of clips of other people")
-    add("--output", type=Path, default=Path("runs/lite"), help="state, sheets and weights go here")
+    add("--model", default="lite", choices=RECIPES, help="lite, or fomm as published")
+    add(
+        "--clips",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="folders of training clips: videos, gifs, folders of frames; of one with train and test, train",
+    )
+    add(
+        "--validate",
+        nargs="+",
+        type=Path,
+        help="folders of clips of other people (default: test beside train)",
+    )
+    add("--output", type=Path, help="state, sheets and weights go here (default: runs/MODEL)")
     add("--cache", type=Path, default=Path("runs/cache"), help="decoded frames")
-    add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors")
-    add("--pictures", type=positive_int, default=60_000, help="length of the run, in pictures")
-    add("--whole-after", type=float, default=0.85, help="fraction after which whole frames train")
-    add("--batch", type=positive_int, default=12, help="pictures a step and process")
-    add("--rate", type=positive_float, default=5e-4, help="highest learning rate")
+    add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
+    add(
+        "--pictures",
+        type=positive_int,
+        help="length of the run, in pictures (default: 60,000 for lite, as published for fomm)",
+    )
+    add("--whole-after", type=float, help="lite: fraction after which whole frames train (default: 0.85)")
+    add("--adversarial", action="store_true", help="fomm: add the published adversary")
+    add("--use-kp", action="store_true", help="fomm: the adversary sees the keypoints, as in vox-adv")
+    add("--batch", type=positive_int, help="pictures a step and process (default: 12 for lite, 20 for fomm)")
+    add("--rate", type=positive_float, help="highest learning rate (default: 5e-4 for lite, 2e-4 for fomm)")
     add("--every", type=positive_float, default=5.0, help="minutes between validations")
     add("--workers", type=int, default=0, help="loader processes")
     add("--bf16", action="store_true", help="run the network in bfloat16 where that is safe")
@@ -68,6 +87,7 @@ class _Job:
     """What does not change while training: the request, and this process's place among the others."""
 
     options: argparse.Namespace
+    recipe: LiteRecipe | FommRecipe
     device: torch.device
     rank: int
     size: int
@@ -79,23 +99,23 @@ class _Job:
         return folder / "state.pt"
 
 
-def train(options: argparse.Namespace, config: LiteConfig | None = None) -> int:
+def train(options: argparse.Namespace, config: LiteConfig | FommConfig | None = None) -> int:
     """Run or resume the training that `options` describe, of a network of `config`'s sizes.
 
     Under torchrun every process calls this; the first one validates and saves. Returns 0, or 130 if Ctrl-C or
     SIGTERM ended the run early: the same command then goes on with it.
     """
+    recipe = _recipe(options, config)
+    validate_on = validation_folders(options.clips, options.validate)
     device = _device(options.device)
     with processes(device) as (rank, size):
-        clips = load_clips(options.clips, options.cache)
-        job = _Job(
-            options, device, rank, size, load_clips(options.validate, options.cache) if not rank else []
-        )
-        run, objective = _start(job, config or LiteConfig())
+        clips = load_clips(training_part(options.clips), options.cache)
+        options.pictures = options.pictures or recipe.length(len(clips))
+        others = [] if rank else load_clips(validate_on, options.cache)
+        job = _Job(options, recipe, device, rank, size, others)
+        run, objective = _start(job)
         if rank == 0:
-            print(
-                f"{len(clips)} clips to train on, {len(job.others)} to validate on, state in {job.state_file}"
-            )
+            print(f"{len(clips)} clips to train on, {len(others)} to validate on, state in {job.state_file}")
         with stop_requests() as stops:
             stopped = _loop(run, objective, _batches(job, clips, run.step), job, stops)
             if rank == 0:
@@ -110,6 +130,15 @@ def train(options: argparse.Namespace, config: LiteConfig | None = None) -> int:
     return INTERRUPTED if stopped else 0
 
 
+def _recipe(options: argparse.Namespace, config: LiteConfig | FommConfig | None) -> LiteRecipe | FommRecipe:
+    """Return what is to be trained, and fill in what the options leave to it."""
+    kind = RECIPES[options.model]
+    options.batch = options.batch or kind.batch
+    options.rate = options.rate or kind.rate
+    options.output = options.output or Path("runs", options.model)
+    return kind(options, config)  # type: ignore[arg-type]
+
+
 def _device(name: str) -> torch.device:
     kind = choose_device(name)
     return (
@@ -117,7 +146,7 @@ def _device(name: str) -> torch.device:
     )
 
 
-def _start(job: _Job, config: LiteConfig) -> tuple[Run, nn.Module]:
+def _start(job: _Job) -> tuple[Run[Any], nn.Module]:
     """Return the run, fresh or resumed, and its objective, shared by all processes."""
     options = job.options
     try:
@@ -125,9 +154,7 @@ def _start(job: _Job, config: LiteConfig) -> tuple[Run, nn.Module]:
     except OSError as error:
         raise RequestError(f"Cannot write to {options.output} ({error}); give another --output.") from error
     torch.manual_seed(options.seed)
-    network = LiteNetwork(config).to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = LiteObjective(network, options.perceptual).to(job.device)
-    run = Run.fresh(network, options.rate)
+    run, objective = job.recipe.start(job.device, job.size)
     state = load_state(job.state_file)
     if state is not None:
         run.resume(state)
@@ -158,10 +185,14 @@ def _leave_interrupts(_worker: int) -> None:
 
 
 def _loop(
-    run: Run, objective: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], job: _Job, stops: list[int]
+    run: Run[Any],
+    objective: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    job: _Job,
+    stops: list[int],
 ) -> bool:
     """Train to the end, or until any process is asked to stop; return whether that was so."""
-    options = job.options
+    options, recipe = job.options, job.recipe
     windows = torch.Generator().manual_seed(options.seed + run.step)  # alike in all processes
     saved = validated = began = time.monotonic()
     before = run.pictures
@@ -171,9 +202,8 @@ def _loop(
             return True
         done = run.pictures / options.pictures
         for group in run.optimiser.param_groups:
-            group["lr"] = options.rate * cosine(done, warmup=min(0.02, 2400 / options.pictures))
-        window = None if done >= options.whole_after else random_window(windows)
-        losses = run.advance(objective, next(batches), window, options.bf16)
+            group["lr"] = options.rate * recipe.factor(done)
+        losses = run.advance(objective, next(batches), recipe.window(done, windows), recipe.autocast)
         run.pictures += options.batch * job.size
         if job.rank:
             continue
@@ -189,28 +219,25 @@ def _loop(
     return False
 
 
-def _progress(run: Run, job: _Job, losses: dict[str, Tensor], speed: float) -> None:
+def _progress(run: Run[Any], job: _Job, losses: dict[str, Tensor], speed: float) -> None:
     shown = " ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
     print(f"\r{run.pictures}/{job.options.pictures} pictures, {speed:.1f}/s, {shown}   ", end="", flush=True)
 
 
-def _validate(run: Run, job: _Job) -> None:
+def _validate(run: Run[Any], job: _Job) -> None:
     """Validate and write the averaged weights: `weights`, a contact sheet, a line of validation.jsonl."""
     output: Path = job.options.output
     sheet = output / f"sheet-{run.pictures:07d}.png"
+    run.average.eval()
     try:
-        figures = {"pictures": run.pictures, **validate(run.average, job.others, sheet, job.device)}
+        render = partial(job.recipe.render, run.average)
+        figures = {
+            "pictures": run.pictures,
+            **validate(render, job.others, sheet, job.device, run.size),
+        }
         with (output / "validation.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(figures) + "\n")
     except OSError as error:
         raise KeycastError(f"Cannot write to {output} ({error}); free some space and repeat.") from error
     print("\n" + " ".join(f"{k} {v:.4g}" for k, v in figures.items()) + f"; look at {sheet}", flush=True)
-    half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
-    config = {"model": "lite", "network": run.average.config.to_map(), "pictures": run.pictures}
-    checkpoint.save(output / "weights", half, config)
-
-
-def _halved(tensor: Tensor) -> Tensor:
-    """Store numbers in 16 bits, where they fit."""
-    half = tensor.half()
-    return half if tensor.is_floating_point() and bool(torch.isfinite(half).all()) else tensor
+    job.recipe.save(output / "weights", run)

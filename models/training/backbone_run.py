@@ -1,46 +1,58 @@
-"""One training run of the lite network: its weights, their average, the optimiser, and how far it is."""
+"""One training run of a backbone: its weights, their average, the optimiser, and how far it is."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.lite.network import LiteNetwork, Window
+from models.lite.network import Window
+from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # Takes source and driving pictures and the window to render; returns the losses by name.
 Objective = Callable[[Tensor, Tensor, Window | None], dict[str, Tensor]]
 
-_MAX_NORM = 5.0
 # Single steps overflow now and then; a run of them does not recover.
 _MAX_SKIPPED = 20
 
 
 @dataclass
-class Run:
-    """Everything that changes while training; `average` follows `network` slowly and is what is shipped."""
+class Run(Generic[Network]):
+    """Everything that changes while training; `average` follows `network` slowly and is what is shipped.
 
-    network: LiteNetwork
-    average: LiteNetwork
+    `critic` is the adversary's network, where there is one; `optimiser` moves its weights too. Gradients
+    longer than `max_norm` are shortened to it; pictures are brought to `size` pixels each way.
+    """
+
+    network: Network
+    average: Network
     optimiser: torch.optim.Optimizer
+    critic: nn.Module | None = None
+    max_norm: float = 5.0
+    size: int = SIZE
     pictures: int = 0
     step: int = 0
     _skipped: int = field(default=0, repr=False)
 
     @classmethod
-    def fresh(cls, network: LiteNetwork, rate: float) -> Run:
-        """Return a run that begins with `network`."""
-        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4, betas=(0.9, 0.99))
-        return cls(network, copy.deepcopy(network), optimiser)
+    def of(
+        cls, network: Network, optimiser: torch.optim.Optimizer, critic: nn.Module | None = None
+    ) -> Run[Network]:
+        """Return a run that begins with `network`, and `critic`, whose weights `optimiser` moves."""
+        return cls(network, copy.deepcopy(network), optimiser, critic)
 
     def state(self) -> dict[str, Any]:
         """Return all that it takes to go on."""
-        return {
+        critic = {} if self.critic is None else {"critic": self.critic.state_dict()}
+        return critic | {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -54,26 +66,34 @@ class Run:
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
+            if self.critic is not None:
+                self.critic.load_state_dict(state["critic"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.pictures, self.step = int(state["pictures"]), int(state["step"])
             torch.set_rng_state(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = str(error).strip().split("\n")[0]
+            # The first of several lines only says that there is an error.
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = lines[min(1, len(lines) - 1)].strip().rstrip(".")
             raise RequestError(
-                f"The saved run is damaged or of other network sizes ({reason}); delete its state.pt."
+                f"The saved run is damaged, of another --model or of other network sizes ({reason}); "
+                "delete its state.pt, or give another --output."
             ) from error
 
     def advance(
         self, objective: Objective, pair: tuple[Tensor, Tensor], window: Window | None, bf16: bool
     ) -> dict[str, Tensor]:
-        """Take one optimiser step on a pair of picture batches (B, 3, 256, 256) uint8; return its losses.
+        """Take one optimiser step on a pair of picture batches (B, C, 256, 256) uint8; return its losses.
 
+        With `bf16` the whole of it runs under autocast.
         A step whose gradient is not finite changes nothing; KeycastError when many follow each other.
         """
         device = next(self.network.parameters()).device
         self.network.train()
         source, driving = (
-            picture.to(device).float().div(255).contiguous(memory_format=torch.channels_last)
+            fitted(picture.to(device).float().div(255), self.size).contiguous(
+                memory_format=torch.channels_last
+            )
             for picture in pair
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -86,7 +106,8 @@ class Run:
         return {name: value.detach() for name, value in losses.items()}
 
     def _apply(self) -> None:
-        if torch.isfinite(nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_NORM)):
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        if torch.isfinite(nn.utils.clip_grad_norm_(parameters, self.max_norm)):
             self.optimiser.step()
             follow(self.average, self.network, min(0.999, (1 + self.step) / (10 + self.step)))
             self._skipped = 0
@@ -96,6 +117,11 @@ class Run:
             raise KeycastError(
                 f"The training diverged after {self.pictures} pictures; repeat it with a lower --rate."
             )
+
+
+def fitted(pictures: Tensor, size: int) -> Tensor:
+    """Bring pictures (B, C, H, W) to (B, C, size, size)."""
+    return pictures if pictures.shape[-1] == size else F.interpolate(pictures, (size, size), mode="area")
 
 
 @torch.no_grad()

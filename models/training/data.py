@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from models.training.layouts import find_clips, person_of, signature
 from models.training.people import read_people
-from models.training.video import CLIP_ERRORS, find_clips, open_video, square, video_stream
+from models.training.video import CLIP_ERRORS, open_clip
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -64,7 +65,7 @@ def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
         except CLIP_ERRORS as error:
             _log.warning("Skipped %s: %s", file, error)
             continue
-        clips.append(Clip(file.name, frames, people[folder].get(file.name, file.stem)))
+        clips.append(Clip(file.name, frames, person_of(folder, file, people[folder])))
     if not clips:
         names = ", ".join(map(str, folders))
         raise RequestError(f"None of the clips below {names} could be read; give folders with intact videos.")
@@ -74,8 +75,7 @@ def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
 
 
 def _frames(file: Path, cache: Path) -> tuple[bytes, ...]:
-    stat = file.stat()
-    key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(signature(file).encode()).hexdigest()[:24]
     stored = cache / f"{key}.npz"
     frames = _read_cache(stored)
     if frames is None:
@@ -114,13 +114,12 @@ def _write_cache(stored: Path, frames: Sequence[bytes]) -> None:
 
 def _decode(file: Path) -> tuple[bytes, ...]:
     """Return about eight frames a second, at most 120 in all, spread over the clip."""
-    with open_video(file) as container:
-        stream = video_stream(container)
-        stride = max(1, round(float(stream.average_rate or 25) / FRAMES_PER_SECOND))
+    with open_clip(file) as (rate, frames):
+        stride = max(1, round(rate / FRAMES_PER_SECOND))
         kept: list[bytes] = []
-        for index, frame in enumerate(container.decode(stream)):
+        for index, (_, picture) in enumerate(frames):
             if index % stride == 0:
-                kept.append(_encode(square(frame)))
+                kept.append(_encode(picture()))
             # Not all files tell their length: thin out when there are too many.
             if len(kept) > FRAMES_PER_CLIP:
                 kept, stride = kept[::2], 2 * stride

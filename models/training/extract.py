@@ -12,9 +12,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone
+from models.training.layouts import clip_name, find_clips, person_of
 from models.training.people import read_people
 from models.training.tracks import FASTEST, save_track, track_maker
-from models.training.video import CLIP_ERRORS, find_clips, timed_pictures
+from models.training.video import CLIP_ERRORS, timed_pictures
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 from shared.interfaces import Backbone
@@ -60,7 +61,7 @@ def extract(options: argparse.Namespace) -> int:
             _log.warning("Skipped %s: %s", file, error)
             broken += 1
             continue
-        save_track(target, keypoints, fps, people[folder].get(file.name, file.stem), backbone.fingerprint)
+        save_track(target, keypoints, fps, person_of(folder, file, people[folder]), backbone.fingerprint)
     made = len(clips) - done - broken
     print(f"{made} tracks made, {done} were there, {broken} broken clips skipped; all in {options.output}")
     if broken == len(clips):
@@ -111,7 +112,7 @@ def _named(clips: Sequence[tuple[Path, Path]]) -> dict[str, tuple[Path, Path]]:
     """Name the track of each clip after its place below its folder."""
     names: dict[str, tuple[Path, Path]] = {}
     for folder, file in clips:
-        name = "-".join(file.relative_to(folder).with_suffix("").parts)
+        name = clip_name(folder, file)
         if name in names:
             raise RequestError(
                 f"{names[name][1]} and {file} would share the track {name}; "

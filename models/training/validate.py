@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +10,35 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.lite.network import LiteNetwork
+from models.training.backbone_run import fitted
 from models.training.data import Clip
+from shared.config import SIZE
 from shared.keypoints import Pictures
 
 _FRAMES = 6
 _SHEET_ROWS = 8
 
 
-def _tensor(pictures: Sequence[Pictures], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+# Takes a source (1, 3, H, W) and driving pictures (B, 3, H, W), and returns the source as they move.
+Render = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.inference_mode()
 def validate(
-    network: LiteNetwork, clips: Sequence[Clip], sheet: Path, device: torch.device
+    render: Render, clips: Sequence[Clip], sheet: Path, device: torch.device, size: int = SIZE
 ) -> dict[str, float]:
     """Render six frames of each clip from its first, write a contact sheet, return the figures.
 
+    Pictures are `size` pixels each way, floating-point RGB in [0, 1].
     `mae` is the mean absolute pixel error in [0, 1], `static_mae` that of showing the first frame, `share`
     their ratio averaged over clips, `worse` the number of clips where the still picture would be better.
     """
-    network.eval()
     rows, ours, still = [], [], []
     for clip in clips:
         moments = np.linspace(1, len(clip.frames) - 1, min(_FRAMES, len(clip.frames) - 1)).astype(int)
-        source = _tensor([clip.picture(0)], device)
-        driving = _tensor([clip.picture(int(m)) for m in moments], device)
-        encoded = network.encode(source).expand(len(driving))
-        rendered = network.render(encoded, network.detector(driving))
+        source = _tensor([clip.picture(0)], device, size)
+        driving = _tensor([clip.picture(int(m)) for m in moments], device, size)
+        rendered = render(source, driving)
         ours.append(float((rendered - driving).abs().mean()))
         still.append(float((source - driving).abs().mean()))
         worst = int((source - driving).abs().flatten(1).mean(1).argmax())
@@ -49,6 +49,10 @@ def validate(
         "mae": float(np.mean(ours)), "static_mae": float(np.mean(still)),
         "share": float(share.mean()), "worse": float((share > 1).sum()),
     }  # fmt: skip
+
+
+def _tensor(pictures: Sequence[Pictures], device: torch.device, size: int) -> Tensor:
+    return fitted(torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 255, size)
 
 
 def _write_sheet(rows: list[Tensor], path: Path) -> None:

@@ -108,7 +108,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
 ) -> None:
     advance = Run.advance
 
-    def interrupted(run: Run, *inputs: object) -> object:
+    def interrupted(run: Run[LiteNetwork], *inputs: object) -> object:
         losses = advance(run, *inputs)  # type: ignore[arg-type]
         if run.step == 3:
             signal.raise_signal(signal.SIGINT)
@@ -215,7 +215,7 @@ def test_a_damaged_or_foreign_state_is_one_sentence(
     assert error.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in error
     save_state(tmp_path / "state.pt", {"step": 3})
-    with pytest.raises(RequestError, match="damaged or of other network sizes"):
+    with pytest.raises(RequestError, match="damaged, of another --model or of other network sizes"):
         backbone.train(options(clips, tmp_path), TINY)
     save_state(tmp_path / "state.pt", fresh().state())
     with pytest.raises(RequestError, match="other network sizes"):
@@ -232,9 +232,10 @@ def test_options_out_of_range_are_refused(
     assert wrong.split(maxsplit=1)[0] in capsys.readouterr().err
 
 
-def fresh() -> Run:
+def fresh() -> Run[LiteNetwork]:
     torch.manual_seed(0)
-    return Run.fresh(LiteNetwork(TINY), 1e-3)
+    network = LiteNetwork(TINY)
+    return Run.of(network, torch.optim.AdamW(network.parameters(), lr=1e-3))
 
 
 def test_a_resumed_run_is_the_run() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.training.data import FRAMES_PER_CLIP, load_clips
-from models.training.video import find_clips, square, timed_pictures
+from models.training.layouts import find_clips
+from models.training.video import square, timed_pictures
 from shared.errors import KeycastError, RequestError
 
 
@@ -97,7 +98,7 @@ def test_the_cache_is_used_until_the_clip_changes(tmp_path: Path, monkeypatch: p
     before = load_clips([tmp_path], cache)
     assert [file.suffix for file in cache.iterdir()] == [".npz"]
     decoded: list[Path] = []
-    monkeypatch.setattr("models.training.data.open_video", decoded.append)
+    monkeypatch.setattr("models.training.data.open_clip", decoded.append)
     assert load_clips([tmp_path], cache) == before
     assert not decoded
     monkeypatch.undo()

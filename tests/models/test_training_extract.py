@@ -75,7 +75,7 @@ def test_every_frame_of_every_clip_is_in_its_track(
         pictures = np.stack([picture for _, picture in timed_pictures(clips / "a.mp4")])
         np.testing.assert_allclose(stored["keypoints"], backbone.detect(pictures), atol=1e-5)
     tracks = load_tracks(output)
-    assert {clip.name: clip.person for clip in tracks.clips} == {"a": "ann", "more-b": "b"}
+    assert {clip.name: clip.person for clip in tracks.clips} == {"a": "ann", "more-b": "more"}
     assert tracks.tracks_of == backbone.fingerprint
 
 
