@@ -25,7 +25,7 @@ DOORS = {
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
     "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
-    "cv2": ("sender.camera", "receiver.screen", "models.training."),
+    "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
     "uvloop": ("shared.eventloop",),
