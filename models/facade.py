@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.inference import check_keypoints, check_pictures, to_pictures, to_tensor
+from models.graphs import StaticPass, recorded
+from models.inference import check_keypoints, check_pictures, to_bytes, to_tensor
 from shared.config import SIZE
 from shared.errors import KeycastError
 from shared.keypoints import Floats, Pictures
@@ -26,6 +27,8 @@ class TorchBackbone(ABC, Generic[SourceT]):
     name: str
     # Bounds the memory of one pass; on a CPU larger batches are no faster.
     max_batch: ClassVar[int] = 16
+    # Whether a GPU replays recorded passes for single frames (see `models.graphs`).
+    records: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -39,6 +42,9 @@ class TorchBackbone(ABC, Generic[SourceT]):
         self.dtype = dtype
         self._size = size
         self._source: SourceT | None = None
+        self._may_record = self.records and self.device.type == "cuda"
+        self._detection: StaticPass[tuple[()]] | None = None
+        self._drawing: StaticPass[SourceT] | None = None
 
     @abstractmethod
     def _detect(self, pictures: Tensor) -> Tensor:
@@ -57,14 +63,15 @@ class TorchBackbone(ABC, Generic[SourceT]):
         """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB; RequestError on others."""
         check_pictures(frames, self._size)
         starts = range(0, len(frames), self.max_batch)
-        found = [self._detect(self._tensor(frames[start : start + self.max_batch])) for start in starts]
+        found = [self._found(self._tensor(frames[start : start + self.max_batch])) for start in starts]
         return _floats(torch.cat(found))
 
     @torch.inference_mode()
     def set_source(self, image: Pictures) -> Floats:
         """Encode the source picture (256, 256, 3), uint8 RGB, once and return its keypoints (60,)."""
         check_pictures(image[None], self._size)
-        self._source, keypoints = self._encode(self._tensor(image[None]))
+        source, keypoints = self._encode(self._tensor(image[None]))
+        self._use(source, keypoints)
         return _floats(keypoints[0])
 
     @torch.inference_mode()
@@ -79,8 +86,8 @@ class TorchBackbone(ABC, Generic[SourceT]):
         # A copy, because torch takes neither read-only arrays nor mirrored views.
         rows = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
         starts = range(0, len(rows), self.max_batch)
-        drawn = [self._draw(self._source, rows[start : start + self.max_batch]) for start in starts]
-        return np.concatenate([to_pictures(part) for part in drawn])
+        drawn = [self._drawn(self._source, rows[start : start + self.max_batch]) for start in starts]
+        return np.concatenate([part.cpu().numpy() for part in drawn])
 
     def warmup(self) -> None:
         """Run every path once; the source picture that is set stays."""
@@ -89,6 +96,32 @@ class TorchBackbone(ABC, Generic[SourceT]):
         self.detect(grey[None])
         self.render(self.set_source(grey)[None])
         self._source = before
+        if before is not None and self._drawing is not None:
+            self._drawing.keep(before)
+
+    def _found(self, pictures: Tensor) -> Tensor:
+        """Detect, by a recorded pass where there is one for a single picture."""
+        if self._may_record and len(pictures) == 1 and self._detection is None:
+            self._detection = recorded(lambda _, picture: self._detect(picture), (), pictures)
+            self._may_record = self._detection is not None
+        if self._detection is not None and len(pictures) == 1:
+            return self._detection(pictures)
+        return self._detect(pictures)
+
+    def _use(self, source: SourceT, keypoints: Tensor) -> None:
+        """Take `source` for all frames from now on; `keypoints` (1, 60) are some that it can be drawn at."""
+        self._source = source
+        if self._drawing is not None:
+            self._drawing.keep(source)
+        elif self._may_record:
+            self._drawing = recorded(lambda kept, row: to_bytes(self._draw(kept, row)), source, keypoints)
+            self._may_record = self._drawing is not None
+
+    def _drawn(self, source: SourceT, rows: Tensor) -> Tensor:
+        """Draw as bytes (B, H, W, 3), by the recorded pass where there is one for a single frame."""
+        if self._drawing is not None and len(rows) == 1:
+            return self._drawing(rows)
+        return to_bytes(self._draw(source, rows))
 
     def _tensor(self, pictures: Pictures) -> Tensor:
         return to_tensor(pictures, self.device, self.dtype)

@@ -58,10 +58,15 @@ def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype
     return tensor.permute(0, 3, 1, 2).to(dtype).div_(255)
 
 
+def to_bytes(tensor: Tensor) -> Tensor:
+    """Turn a tensor (B, 3, H, W) in [0, 1] into one (B, H, W, 3) of uint8; the rest is clipped."""
+    scaled = tensor.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).contiguous()
+
+
 def to_pictures(tensor: Tensor) -> Pictures:
     """Turn a tensor (B, 3, H, W) in [0, 1] into RGB pictures (B, H, W, 3) uint8; the rest is clipped."""
-    scaled = tensor.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    pictures: Pictures = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    pictures: Pictures = to_bytes(tensor).cpu().numpy()
     return pictures
 
 

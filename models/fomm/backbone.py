@@ -1,8 +1,9 @@
-"""The First Order Motion Model as a `Backbone`: one source picture encoded once, batch norms folded."""
+"""The First Order Motion Model as a `Backbone`: one source picture encoded once, in the fastest precision."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,33 +12,41 @@ from models.facade import TorchBackbone
 from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
-from models.inference import prepare
+from models.fomm.serving import ServedFomm, fastest_dtype
 from shared.errors import RequestError
 from shared.keypoints import COUNT
 
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
+
 
 class FommBackbone(TorchBackbone[SourceState]):
-    """The published network, ready to serve on one device and in one precision."""
+    """The published network, ready to serve on one device.
+
+    `precision` is that of the renderer's convolutions; keypoints and motion are float32 always. "auto" takes
+    what is fastest on this machine (see `fastest_dtype`).
+    """
 
     name = "fomm"
 
     def __init__(
-        self, model: Fomm, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self, model: Fomm, device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> None:
         if model.config.num_kp != COUNT:
             raise RequestError(
                 f"This FOMM has {model.config.num_kp} keypoints, but calls carry {COUNT}; "
                 "use another checkpoint."
             )
-        super().__init__(model.fingerprint(), device, dtype, model.config.image_size)
-        self.model = prepare(model, device, dtype)
+        super().__init__(model.fingerprint(), device, size=model.config.image_size)
+        dtype: torch.dtype = fastest_dtype(device) if precision == "auto" else getattr(torch, precision)
+        self.precision = str(dtype).removeprefix("torch.")
+        self.model = ServedFomm(model, device, dtype)
 
     @classmethod
     def load(
-        cls, path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto"
     ) -> FommBackbone:
         """Load a checkpoint file or folder (see `load_fomm`); RequestError if there is none to use."""
-        return cls(load_fomm(path), device, dtype)
+        return cls(load_fomm(path), device, precision)
 
     def _points(self, pictures: Tensor) -> Points:
         points: Points = self.model.kp_detector(pictures)

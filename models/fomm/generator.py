@@ -58,9 +58,9 @@ class OcclusionAwareGenerator(nn.Module):
         """Draw the frames at `driving` (B rows); `state` has B rows, or 1 that serves them all."""
         motion: Motion = self.dense_motion_network(state.motion, driving)
         size = state.features.shape[2:]
-        deformation = _resize(motion.deformation.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
+        deformation = resize(motion.deformation.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
         features = state.features.expand(len(deformation), -1, -1, -1)
-        out = warp(features, deformation) * _resize(motion.occlusion, size)
+        out = warp(features, deformation) * resize(motion.occlusion, size)
         out = self.bottleneck(out.to(self.final.weight.dtype))
         for block in self.up_blocks:
             out = block(out)
@@ -71,7 +71,8 @@ class OcclusionAwareGenerator(nn.Module):
         return self.decode(self.encode_source(picture, source), driving)
 
 
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
+def resize(maps: Tensor, size: torch.Size) -> Tensor:
+    """Bring `maps` (B, C, h, w) to the height and width `size`, bilinearly as published."""
     if maps.shape[2:] == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

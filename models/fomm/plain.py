@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.facade import TorchBackbone
 from models.fomm.config import FommConfig
@@ -13,10 +13,22 @@ from models.fomm.model import Fomm
 
 
 def untrained_fomm(seed: int = 0, config: FommConfig | None = None) -> Fomm:
-    """Build a FOMM with random weights, the same for the same seed: its speed is that of a trained one."""
+    """Build a FOMM with random weights, the same for the same seed: its speed is that of a trained one.
+
+    Weights are drawn as He et al. (2015) do for layers with ReLUs, so that activations keep their size
+    through all layers and pictures are as varied as a trained network's: errors of precision show in them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Fomm(config or FommConfig())
+        model = Fomm(config or FommConfig())
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        with torch.no_grad():
+            # Trained networks turn little, and draw without clipping.
+            model.kp_detector.jacobian.weight.mul_(0.2)
+            model.generator.final.weight.mul_(0.2)
+        return model
 
 
 class PlainFomm(TorchBackbone[tuple[Tensor, Points]]):
@@ -24,6 +36,7 @@ class PlainFomm(TorchBackbone[tuple[Tensor, Points]]):
 
     name = "fomm"
     max_batch = 1
+    records = False
 
     def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:
         super().__init__(model.fingerprint(), device, size=model.config.image_size)

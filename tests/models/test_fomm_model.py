@@ -166,7 +166,7 @@ def test_hostile_keypoints_never_crash_the_renderer(backbone: FommBackbone) -> N
 
 
 def test_half_precision_draws_nearly_the_same(model: Fomm, backbone: FommBackbone) -> None:
-    half, picture = FommBackbone(model, dtype=torch.bfloat16), random_pictures(1)[0]
+    half, picture = FommBackbone(model, precision="bfloat16"), random_pictures(1)[0]
     half.set_source(picture)
     keypoints = backbone.detect(random_pictures(1, seed=2))
     difference = half.render(keypoints).astype(int) - backbone.render(keypoints)
