@@ -144,11 +144,11 @@ class Following:
     covariance: float
 
     @classmethod
-    def of(cls, driving: Sequence[float], rendered: Sequence[float]) -> Following:
-        """Return the statistics of two series of openings of one length; NaN for none."""
-        if not len(driving):
+    def of(cls, openings: Sequence[tuple[float, float]] | Points) -> Following:
+        """Return the statistics of pairs (N, 2), driving and rendered; NaN for none."""
+        if not len(openings):
             return cls(np.nan, np.nan, np.nan)
-        wanted, got = (np.array(series) - np.mean(series) for series in (driving, rendered))
+        wanted, got = (series - series.mean() for series in np.asarray(openings, np.float64).T)
         return cls(float(np.mean(wanted**2)), float(np.mean(got**2)), float(np.mean(wanted * got)))
 
     @property

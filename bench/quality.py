@@ -127,7 +127,8 @@ def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: 
     average = {**summarise(rows).overall, "clip": ""}
     box = "faces" if tools.finder else "whole pictures, background and all: give --faces for faces alone"
     lines = [
-        "no truth exists here; motion_error: 0 is exact, a still picture has about 1",
+        "no truth exists here; motion_* is what the network's own detector sees, face_motion_*, lips_* and "
+        "lids_* what the face detector sees; motion_error: 0 is exact, a still picture has about 1",
         f"identity_kept: share of frames nearer to the source's person than to the driver's, by {box}"
         if tools.perceptual
         else "identity was not measured: give --perceptual",

@@ -135,7 +135,7 @@ def _means(parts: Sequence[dict[str, Figures]]) -> dict[str, float]:
 
 
 def _following(part: str, openings: Sequence[tuple[float, float]]) -> dict[str, float]:
-    found = Following.of([wanted for wanted, _ in openings], [got for _, got in openings])
+    found = Following.of(openings)
     return {
         f"{part}_variance": found.variance,
         f"{part}_rendered_variance": found.rendered_variance,

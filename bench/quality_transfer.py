@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.faces import Face, FaceFinder
+from bench.faces import Face, Following, lids_opening, lips_opening
 from bench.media import contact_sheet
+from bench.metrics import Figures
 from bench.quality_clips import Clip, chosen, moments
 from bench.quality_measure import Tools, batches
 from bench.report import Value
@@ -16,8 +17,9 @@ from shared.interfaces import Backbone
 from shared.keypoints import POSITIONS, Floats, Pictures, relative
 
 PAIRS = 10
-COLUMNS = ("method", "person", "frames", "motion_correlation", "motion_error", "identity_kept",
-           "distance_to_source", "distance_to_driver", "face_found")  # fmt: skip
+COLUMNS = ("method", "person", "frames", "motion_correlation", "motion_error", "face_motion_correlation",
+           "lips_correlation", "lids_correlation", "identity_kept", "distance_to_source",
+           "distance_to_driver", "face_found")  # fmt: skip
 _SHOWN = 4
 
 
@@ -39,12 +41,23 @@ class Pair:
 
 @dataclass(frozen=True)
 class Transferred:
-    """One pair's row, its source picture, and some of its frames: driving (N, 256, 256, 3) and rendered."""
+    """One pair's row and some frames: the source, then rendered ones; the driver's first, then driving."""
 
     row: dict[str, Value]
-    source: Pictures
-    driving: Pictures
-    rendered: Pictures
+    rendered: Sequence[Pictures]
+    driving: Sequence[Pictures]
+
+
+@dataclass
+class _Seen:
+    """What was measured so far, a line a frame; NaN for what is not there. No pictures."""
+
+    asked: list[Floats] = field(default_factory=list)
+    found: list[Floats] = field(default_factory=list)
+    distances: list[Figures] = field(default_factory=list)
+    faces: list[tuple[Face | None, Face | None]] = field(default_factory=list)
+    lips: list[tuple[float, float]] = field(default_factory=list)
+    lids: list[tuple[float, float]] = field(default_factory=list)
 
 
 def choose_pairs(clips: Sequence[Clip], count: int = PAIRS) -> list[Pair]:
@@ -68,95 +81,109 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     """Animate the first frame of one clip with the motion of the other, relative to its first frame.
 
     Columns, all without any truth to compare with:
-    motion_correlation: of the displacements that the detector finds in the rendered frames with those asked
-    for, over all points and frames. motion_error: mean length of the difference of both, over the mean length
-    asked for; a still picture has about 1. identity_kept: share of frames whose face is nearer to the
-    source's than to the driver's of the same moment, in SqueezeNet perceptual distance; the two mean
-    distances stand beside it. Without a face detector it is the whole picture, background and all.
-    face_found: share of the rendered frames in which the detector finds a face. Raises ClipError where a clip
-    cannot be used.
+    motion_correlation: of the displacements that the network's own detector finds in the rendered frames with
+    those asked for, over all points and frames. motion_error: mean length of the difference of both, over the
+    mean length asked for; a still picture has about 1. face_motion_correlation: of the displacements of the
+    face detector's five points since the first frame, driving and rendered, each in units of its face: a
+    second opinion. lips_correlation, lids_correlation: see `bench.faces.Following`. identity_kept: share of
+    frames whose face is nearer to the source's than to the driver's of the same moment, in SqueezeNet
+    perceptual distance; the two mean distances stand beside it. Without a face detector it is the whole
+    picture, background and all. face_found: share of the rendered frames in which the detector finds a face.
+    Raises ClipError where a clip cannot be used.
     """
     source = next(chosen(pair.source, [0]))
     numbers = moments(pair.driver, tools.frames)
     pictures = chosen(pair.driver, [0, *numbers])
-    initial = backbone.detect(next(pictures)[None])[0]
-    own = backbone.set_source(source)
+    first = next(pictures)
+    initial, own = backbone.detect(first[None])[0], backbone.set_source(source)
     shown = set(np.linspace(0, len(numbers) - 1, _SHOWN).round().astype(int).tolist())
-    asked: list[Floats] = []
-    found: list[Floats] = []
-    near, kept = [], []
+    seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
-        wanted = relative(own, backbone.detect(driving), initial)
-        rendered = backbone.render(wanted)
-        kept += [(d, r) for n, d, r in zip(range(len(asked), len(numbers)), driving, rendered, strict=False)
-                 if n in shown]  # fmt: skip
-        asked += list(wanted - own)
-        found += list(backbone.detect(rendered) - own)
-        near.append(_identity(source, driving, rendered, tools))
+        asked = relative(own, backbone.detect(driving), initial)
+        rendered = backbone.render(asked)
+        here = [index for index in range(len(batch)) if len(seen.asked) + index in shown]
+        driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]
+        seen.asked += list(asked - own)
+        seen.found += list(backbone.detect(rendered) - own)
+        _see_faces(seen, source, driving, rendered, tools)
     row: dict[str, Value] = {
         "method": "transfer", "person": pair.name, "clip": pair.driver.name, "kbps": None,
-        "frames": len(asked), **_motion(np.stack(asked), np.stack(found)),
-        **_identity_figures(np.concatenate(near)),
+        "frames": len(seen.asked), **_motion(np.stack(seen.asked), np.stack(seen.found)), **_identity(seen),
     }  # fmt: skip
-    return Transferred(row, source, np.stack([d for d, _ in kept]), np.stack([r for _, r in kept]))
+    if tools.finder is not None:
+        row |= _face_figures(seen, tools.finder.find(first), tools.finder.find(source))
+    return Transferred(row, drawn, driven)
 
 
 def transfer_sheet(done: Sequence[Transferred]) -> bytes:
-    """Return a PNG, two lines a pair: source and driving frames, below these the rendered ones."""
+    """Return a PNG, two lines a pair: the driver's first and later frames, below them source and rendered."""
     rows: list[tuple[str, Sequence[Pictures]]] = []
     for result in done:
         source, _, driver = str(result.row["person"]).partition("<-")
-        rows.append((source, [result.source, *result.driving]))
-        rows.append((f"<- {driver}", [np.zeros_like(result.source), *result.rendered]))
-    return contact_sheet(rows, ("source", *["driving, rendered below"] * _SHOWN), 192)
+        rows += [(driver, result.driving), (f"> {source}", result.rendered)]
+    return contact_sheet(rows, ("first frame / source", *["driving / rendered"] * _SHOWN), 192)
+
+
+def _see_faces(seen: _Seen, source: Pictures, driving: Pictures, rendered: Pictures, tools: Tools) -> None:
+    """Take in one batch: the faces in it, and how far the rendered pictures are from both people."""
+    compared: list[tuple[Pictures, Pictures, Pictures]]
+    if tools.finder is None:
+        compared = [(drawn, source, truth) for truth, drawn in zip(driving, rendered, strict=True)]
+    else:
+        own = tools.finder.find(source)
+        own, compared = tools.finder.find(source), []
+        for truth, drawn in zip(driving, rendered, strict=True):
+            wanted, got = tools.finder.find(truth), tools.finder.find(drawn)
+            seen.faces.append((wanted, got))
+            if own and wanted and got:
+                compared.append((got.cut(drawn), own.cut(source), wanted.cut(truth)))
+                seen.lips.append((lips_opening(truth, wanted), lips_opening(drawn, got)))
+                seen.lids.append((lids_opening(truth, wanted), lids_opening(drawn, got)))
+    if tools.perceptual is not None and compared:
+        drawn, mine, theirs = (np.stack(part) for part in zip(*compared, strict=True))
+        seen.distances.append(np.stack(tools.perceptual.between(drawn, mine, theirs), axis=1))
 
 
 def _motion(asked: Floats, found: Floats) -> dict[str, float]:
-    """Compare displacements (T, 60) of which the positions count."""
-    wanted, got = (moved[:, :POSITIONS].astype(np.float64) for moved in (asked, found))
-    length = float(np.hypot(wanted[:, ::2], wanted[:, 1::2]).mean())
-    error = float(np.hypot(*(np.moveaxis((got - wanted).reshape(len(got), -1, 2), 2, 0))).mean())
-    both = wanted.std() > 0 and got.std() > 0
-    correlation = float(np.corrcoef(wanted.ravel(), got.ravel())[0, 1]) if both else np.nan
-    return {"motion_correlation": correlation, "motion_error": error / length if length > 0 else np.nan}
-
-
-def _identity(source: Pictures, driving: Pictures, rendered: Pictures, tools: Tools) -> Floats:
-    """Return for each frame its distance to the source, to the driver, and whether it has a face: (B, 3)."""
-    figures = np.full((len(driving), 3), np.nan, np.float32)
-    still = np.broadcast_to(source, driving.shape)
-    triples = [_cut(tools.finder, *pictures) for pictures in zip(still, driving, rendered, strict=True)]
-    if tools.finder is not None:
-        figures[:, 2] = [tools.finder.find(picture) is not None for picture in rendered]
-    there = [index for index, triple in enumerate(triples) if triple is not None]
-    if tools.perceptual is not None and there:
-        own, other, drawn = (np.stack(part) for part in zip(*filter(None, triples), strict=True))
-        figures[there, :2] = np.stack(tools.perceptual.between(drawn, own, other), axis=1)
-    return figures
-
-
-def _cut(
-    finder: FaceFinder | None, source: Pictures, driving: Pictures, rendered: Pictures
-) -> tuple[Pictures, Pictures, Pictures] | None:
-    """Return what is compared: the faces of all three pictures, None where one has none."""
-    if finder is None:
-        return source, driving, rendered
-    faces: list[Face | None] = [finder.find(picture) for picture in (source, driving, rendered)]
-    if any(face is None for face in faces):
-        return None
-    own, other, drawn = (
-        face.cut(picture) for face, picture in zip(faces, (source, driving, rendered), strict=True) if face
-    )
-    return own, other, drawn
-
-
-def _identity_figures(figures: Floats) -> dict[str, float]:
-    own, other, face = figures[:, 0], figures[:, 1], figures[:, 2]
-    known = ~np.isnan(own)
+    """Compare displacements (T, 60), of which the positions count."""
+    wanted, got = (moved[:, :POSITIONS].reshape(-1, 2).astype(np.float64) for moved in (asked, found))
+    length, error = (float(np.linalg.norm(moved, axis=1).mean()) for moved in (wanted, got - wanted))
     return {
-        "identity_kept": float((own < other)[known].mean()) if known.any() else np.nan,
-        "distance_to_source": float(own[known].mean()) if known.any() else np.nan,
-        "distance_to_driver": float(other[known].mean()) if known.any() else np.nan,
-        "face_found": float(face.mean()) if len(face) else np.nan,
+        "motion_correlation": _correlation(wanted, got),
+        "motion_error": error / length if length else np.nan,
     }
+
+
+def _identity(seen: _Seen) -> dict[str, float]:
+    if not seen.distances:
+        return {"identity_kept": np.nan, "distance_to_source": np.nan, "distance_to_driver": np.nan}
+    own, other = np.concatenate(seen.distances).T
+    return {
+        "identity_kept": float((own < other).mean()),
+        "distance_to_source": float(own.mean()),
+        "distance_to_driver": float(other.mean()),
+    }
+
+
+def _face_figures(seen: _Seen, first: Face | None, source: Face | None) -> dict[str, float]:
+    """Compare what the face detector sees in driving and rendered frames."""
+    pairs = [(wanted, got) for wanted, got in seen.faces if wanted and got]
+    motion = np.nan
+    if first and source and pairs:
+        wanted, got = (
+            np.stack([(face.points - start.points) / np.hypot(*start.eye_line) for face in faces])
+            for start, faces in zip((first, source), zip(*pairs, strict=True), strict=True)
+        )
+        motion = _correlation(wanted, got)
+    return {
+        "face_motion_correlation": motion,
+        "lips_correlation": Following.of(seen.lips).correlation,
+        "lids_correlation": Following.of(seen.lids).correlation,
+        "face_found": float(np.mean([got is not None for _, got in seen.faces])),
+    }
+
+
+def _correlation(a: Figures, b: Figures) -> float:
+    """Return Pearson's correlation of all numbers of two arrays; NaN where either is constant."""
+    return Following.of(np.stack([a.ravel(), b.ravel()], axis=1)).correlation
