@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of the run, in pictures (default: 60,000 for lite, as published for fomm)",
     )
     add("--whole-after", type=float, help="lite: fraction after which whole frames train (default: 0.85)")
+    add("--sizes", help="fomm: the network's, as a published configuration's name or a JSON file (vox-256)")
     add("--adversarial", action="store_true", help="fomm: add the published adversary")
     add("--use-kp", action="store_true", help="fomm: the adversary sees the keypoints, as in vox-adv")
     add("--batch", type=positive_int, help="pictures a step and process (default: 12 for lite, 20 for fomm)")

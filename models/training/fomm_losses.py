@@ -20,6 +20,8 @@ from shared.errors import RequestError
 SCALES = (1.0, 0.5, 0.25, 0.125)
 # Features of VGG-19's fifth depth vanish below this many pixels.
 _SMALLEST = 32
+# Features as faint as this are taken for a black picture's.
+_FAINT = 1e-2
 
 
 class Vgg19(nn.Module):
@@ -81,8 +83,10 @@ def load_features(path: Path) -> Vgg19 | Perceptual:
 class PyramidDistance(nn.Module):
     """Sum over four scales and all depths of 10 times the mean absolute difference of features (eq. 9).
 
-    Without a network the features are the pixels themselves. Scales at which a picture of `size` pixels has
-    fewer than 32 are left out.
+    VGG-19's features are compared as they are, as published. SqueezeNet's are of another magnitude at each
+    depth, and the pixels that stand for features where there is no network of yet another: they are compared
+    in units of the target's mean, so that the sum is again about a hundred times the other losses. Scales at
+    which a picture of `size` pixels has fewer than 32 are left out.
     """
 
     weight = 10.0
@@ -101,7 +105,8 @@ class PyramidDistance(nn.Module):
                 wanted = self._features(down(target))
             got = self._features(down(prediction))
             for one, other in zip(got, wanted, strict=True):
-                total = total + self.weight * (one - other).abs().mean()
+                unit = 1.0 if isinstance(self.network, Vgg19) else other.abs().mean().clamp(min=_FAINT)
+                total = total + self.weight * (one - other).abs().mean() / unit
         return total
 
     def _features(self, pictures: Tensor) -> list[Tensor]:

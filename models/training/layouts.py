@@ -86,7 +86,7 @@ def training_part(folders: Sequence[Path]) -> list[Path]:
     return [folder / TRAIN if _is_split(folder) else folder for folder in folders]
 
 
-def testing_part(folders: Sequence[Path]) -> list[Path]:
+def validation_part(folders: Sequence[Path]) -> list[Path]:
     """Return `test` of each folder that holds both `train` and `test`; the others as they are."""
     return [folder / TEST if _is_split(folder) else folder for folder in folders]
 
@@ -94,7 +94,7 @@ def testing_part(folders: Sequence[Path]) -> list[Path]:
 def validation_folders(clips: Sequence[Path], validate: Sequence[Path] | None) -> list[Path]:
     """Return where to validate: as asked for, else the `test` parts of `clips`; RequestError with neither."""
     if validate:
-        return testing_part(validate)
+        return validation_part(validate)
     folders = [folder / TEST for folder in clips if _is_split(folder)]
     if not folders:
         raise RequestError(

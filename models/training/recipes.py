@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models import checkpoint
-from models.fomm.config import VOX_256, FommConfig
+from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, save_fomm
 from models.lite.config import LiteConfig
@@ -71,8 +72,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
 
     def __init__(self, options: argparse.Namespace, config: LiteConfig | None = None) -> None:
         super().__init__(options)
-        if options.adversarial or options.use_kp:
-            raise RequestError("--adversarial and --use-kp belong to --model fomm; leave them out.")
+        if options.adversarial or options.use_kp or options.sizes:
+            raise RequestError("--adversarial, --use-kp and --sizes belong to --model fomm; leave them out.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
@@ -124,7 +125,7 @@ class FommRecipe(Recipe[Fomm]):
 
     def __init__(self, options: argparse.Namespace, config: FommConfig | None = None) -> None:
         super().__init__(options)
-        self.config = config or VOX_256
+        self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
         if options.use_kp and not options.adversarial:
@@ -170,6 +171,22 @@ class FommRecipe(Recipe[Fomm]):
     def save(self, folder: Path, run: Run[Fomm]) -> None:
         """Write what `load_fomm` reads."""
         save_fomm(folder, run.average)
+
+
+def fomm_sizes(name: str) -> FommConfig:
+    """Return the published configuration called `name`, or that in a JSON file of `FommConfig`'s entries."""
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    try:
+        values = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        names = ", ".join(PUBLISHED)
+        raise RequestError(
+            f"Could not read network sizes from {name} ({error}); give a JSON file or one of: {names}."
+        ) from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{name} holds no network sizes; give a JSON object with FommConfig's entries.")
+    return FommConfig.from_mapping(values)
 
 
 RECIPES: dict[str, type[LiteRecipe] | type[FommRecipe]] = {"lite": LiteRecipe, "fomm": FommRecipe}

@@ -30,6 +30,7 @@ _GIF_SHORTEST = 0.011
 _COMPLETE = 0.95
 # What Pillow raises on broken files besides OSError and ValueError.
 _PICTURE_ERRORS = (
+    AssertionError,
     SyntaxError,
     TypeError,
     EOFError,
@@ -39,7 +40,7 @@ _PICTURE_ERRORS = (
     Image.DecompressionBombWarning,
 )
 
-# A frame's time in seconds, and how to get its picture, which works until the next frame is asked for.
+# A frame's time in seconds, and how to get its picture (256, 256, 3), uint8 RGB.
 Frame = tuple[float, Callable[[], Pictures]]
 
 
@@ -97,16 +98,19 @@ def square(frame: av.VideoFrame) -> Pictures:
     return np.ascontiguousarray(np.rot90(picture, turns), np.uint8)
 
 
-def square_image(image: Image.Image) -> Pictures:
-    """Return the centre square of `image`, on white where it is transparent, as (256, 256, 3) uint8 RGB."""
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    image = image.convert("RGB")
+def _square_image(image: Image.Image) -> Pictures:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box), np.uint8)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Decode `image` to RGB, on white where it is transparent."""
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
 
 
 def _video_frames(container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
@@ -124,8 +128,7 @@ def _video_frames(container: InputContainer, stream: VideoStream) -> Iterator[Fr
 def _folder_frames(folder: Path) -> Iterator[Frame]:
     for index, file in enumerate(frame_files(folder)):
         with _picture(file, "PNG", "JPEG") as image:
-            image.load()
-            yield index / FOLDER_FPS, partial(square_image, image)
+            yield index / FOLDER_FPS, partial(_square_image, _on_white(image))
 
 
 def _gif_frames(file: Path) -> Iterator[Frame]:
@@ -133,8 +136,7 @@ def _gif_frames(file: Path) -> Iterator[Frame]:
     time = 0.0
     with _picture(file, "GIF") as image:
         for frame in ImageSequence.Iterator(image):
-            frame.load()
-            yield time, partial(square_image, frame)
+            yield time, partial(_square_image, _on_white(frame))
             time += _gif_seconds(frame)
 
 

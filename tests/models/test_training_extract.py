@@ -5,6 +5,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models import checkpoint
 from models.build import load_backbone
@@ -147,3 +148,23 @@ def test_uneven_frames_are_brought_to_their_mean_rate() -> None:
 def test_times_that_no_video_has_are_refused(times: list[float]) -> None:
     with pytest.raises(ValueError, match="timestamps"):
         even_pace(at(np.array(times)), np.array(times))
+
+
+def test_gifs_and_folders_of_frames_have_tracks_too(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = tmp_path / "clips" / "train" / "id7#video#0.5.mp4"
+    clip.mkdir(parents=True)
+    frames = [Image.new("RGB", (64, 64), (40 * index, 90, 90)) for index in range(6)]
+    for index, frame in enumerate(frames):
+        frame.save(clip / f"{index}.png")
+    frames[0].save(tmp_path / "clips" / "0001.gif", save_all=True, append_images=frames[1:], duration=40)
+    assert main(command(tmp_path / "clips", tmp_path / "tracks", weights)) == 0
+    assert "2 tracks made, 0 were there, 0 broken" in capsys.readouterr().out
+    tracks = load_tracks(tmp_path / "tracks")
+    assert {track.name: track.person for track in tracks.clips} == {
+        "0001": "0001",
+        "train-id7#video#0.5": "id7",
+    }
+    # 25 frames a second became 30.
+    assert {len(track.frames) for track in tracks.clips} == {7}
