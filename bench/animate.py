@@ -13,19 +13,19 @@ from typing import Literal, get_args
 import numpy as np
 from tqdm import tqdm
 
-from bench.media import write_mp4, write_npy
+from bench.media import mark, write_mp4, write_npy
 from bench.report import check_output
 from models.build import load_backbone, use_threads
 from models.forecast.build import NAMES, load_forecaster
 from receiver.avatar import load_avatar
-from receiver.fill import Filler
+from receiver.fill import Filler, Kind
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments, run_command
 from shared.config import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import Floats, Pictures, relative
+from shared.keypoints import COUNT, POSITIONS, Floats, Pictures, relative
 
 Mode = Literal["transfer", "reconstruction"]
 WRITERS: dict[str, Callable[[Path, Iterator[Pictures]], int]] = {".mp4": write_mp4, ".npy": write_npy}
@@ -40,6 +40,10 @@ class Job:
     mode: Mode
     forecaster: Forecaster | None = None
     schedule: Schedule | None = None
+    adapt_scale: bool = False
+    """Transfer alone: scale the motion by the sizes of the two faces, as `adapted_scale` says."""
+    mark: bool = False
+    """Say in the picture which frames were forecast."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,9 +65,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--mode", choices=get_args(Mode), help="transfer: motion relative to the first driving frame, "
         "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
+    add("--absolute", action="store_true",
+        help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
+    add("--adapt-scale", action="store_true",
+        help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
     add("--forecaster", choices=NAMES, help="predict frames instead of detecting them")
-    add("--observe", type=int, default=6, help="with --forecaster: frames to detect (default 6) ...")
-    add("--predict", type=int, default=6, help="... before this many are predicted (default 6), repeating")
+    add("--observe", type=int, help="with --forecaster: frames to detect (default 6) ...")
+    add("--predict", type=int, help="... before this many are predicted (default 6), repeating")
+    add("--mark", action="store_true", help="with --forecaster: say in the picture which frames are forecast")
     add(
         "--crop",
         metavar="X,Y,SIZE",
@@ -86,14 +95,14 @@ def _run(given: argparse.Namespace) -> int:
     if write is None:
         raise RequestError(f"{given.output} ends neither in .mp4 nor in .npy; name an output that does.")
     check_output(given.output)
-    mode: Mode = given.mode or ("transfer" if given.source else "reconstruction")
-    if mode == "transfer" and not given.source:
-        raise RequestError("Transfer moves a picture of its own; give one with --source.")
+    mode = _mode(given)
     if given.threads is not None:
         if given.threads < 1:
             raise RequestError(f"The networks cannot use {given.threads} threads; give --threads 1 or more.")
         use_threads(given.threads)
-    job = Job(load_backbone(given.backbone, given.checkpoint, given.device), mode, *_forecasting(given))
+    forecaster, schedule = _forecasting(given)
+    backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark)
     driving = _open_driving(given)
     try:
         frames = driving_frames(driving)
@@ -107,11 +116,30 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _mode(given: argparse.Namespace) -> Mode:
+    """Return the mode asked for. Raises RequestError where the options contradict each other."""
+    if given.absolute and given.mode == "transfer":
+        raise RequestError(
+            "--absolute is --mode reconstruction; leave one of --absolute and --mode transfer out."
+        )
+    plain: Mode = "transfer" if given.source and not given.absolute else "reconstruction"
+    mode: Mode = given.mode or plain
+    if mode == "transfer" and not given.source:
+        raise RequestError("Transfer moves a picture of its own; give one with --source.")
+    if given.adapt_scale and mode != "transfer":
+        raise RequestError("--adapt-scale scales relative motion; use it with --source and --mode transfer.")
+    return mode
+
+
 def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule | None]:
-    schedule = Schedule(given.observe, given.predict)
     if given.forecaster is None:
+        if given.mark or given.observe is not None or given.predict is not None:
+            raise RequestError(
+                "--observe, --predict and --mark are about forecast frames; add --forecaster, such as vrnn."
+            )
         return None, None
-    return load_forecaster(given.forecaster, device="cpu"), schedule
+    observe, predict = (6 if number is None else number for number in (given.observe, given.predict))
+    return load_forecaster(given.forecaster, device="cpu"), Schedule(observe, predict)
 
 
 def _open_driving(given: argparse.Namespace) -> VideoSource:
@@ -172,22 +200,48 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     own = job.backbone.set_source(picture)
     filler = Filler(job.forecaster) if job.forecaster is not None else None
     first: Floats | None = None
-    number = 0
+    number, scale = 0, 1.0
     while batch := list(islice(frames, BATCH)):
-        points = _keypoints(job, filler, np.stack(batch), number)
-        first = points[0] if first is None else first
+        points, kinds = _keypoints(job, filler, np.stack(batch), number)
+        if first is None:
+            first = points[0]
+            scale = adapted_scale(own, first) if job.adapt_scale else 1.0
         number += len(batch)
-        moved = relative(own, points, first) if job.mode == "transfer" else points
-        yield from job.backbone.render(moved)
+        moved = relative(own, points, first, scale) if job.mode == "transfer" else points
+        for drawn, kind in zip(job.backbone.render(moved), kinds, strict=True):
+            yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
 
 
-def _keypoints(job: Job, filler: Filler | None, batch: Pictures, number: int) -> Floats:
-    """Return the keypoints (B, 60) of frames `number` onwards, detected or forecast."""
+def adapted_scale(source: Floats, initial: Floats) -> float:
+    """Return how much larger the motion is on `source` (60,) than on the driving frame `initial` (60,).
+
+    sqrt(area of the source's points) / sqrt(area of the driving ones), the areas of their convex hulls
+    (Siarohin et al., NeurIPS 2019, the published `normalize_kp` with `adapt_movement_scale`). Raises
+    RequestError where the driving points have no area.
+    """
+    import cv2
+
+    ours, theirs = (
+        cv2.contourArea(cv2.convexHull(points[:POSITIONS].reshape(COUNT, 2).astype(np.float32)))
+        for points in (source, initial)
+    )
+    if theirs <= 0:
+        raise RequestError(
+            "The keypoints of the first driving frame cover no area; leave out --adapt-scale, or start later."
+        )
+    return float(np.sqrt(ours) / np.sqrt(theirs))
+
+
+def _keypoints(
+    job: Job, filler: Filler | None, batch: Pictures, number: int
+) -> tuple[Floats, Sequence[Kind]]:
+    """Return the keypoints (B, 60) of frames `number` onwards, detected or forecast, and which they are."""
     if filler is None or job.schedule is None:
-        return job.backbone.detect(batch)
+        return job.backbone.detect(batch), [Kind.OBSERVED] * len(batch)
     shipped = [index for index in range(len(batch)) if job.schedule.ships(number + index)]
     found = dict(zip(shipped, job.backbone.detect(batch[shipped]), strict=True)) if shipped else {}
-    rows = []
+    rows: list[Floats] = []
+    kinds: list[Kind] = []
     for index in range(len(batch)):
         if index in found:
             filler.observe({number + index: found[index]})
@@ -195,7 +249,8 @@ def _keypoints(job: Job, filler: Filler | None, batch: Pictures, number: int) ->
         # The first frame of a schedule is always shipped, so that there is always something to go on.
         assert filled is not None
         rows.append(filled.keypoints)
-    return np.stack(rows)
+        kinds.append(filled.kind)
+    return np.stack(rows), kinds
 
 
 if __name__ == "__main__":

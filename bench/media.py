@@ -46,6 +46,17 @@ def side_by_side(source: Pictures, received: Pictures, label: str = "", forecast
     return np.array(canvas, dtype=np.uint8)
 
 
+def mark(picture: Pictures, label: str) -> Pictures:
+    """Return a copy of `picture` (H, W, 3) with a dot and `label` in its upper right corner."""
+    image = Image.fromarray(picture)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(_FONT_SIZE)
+    left = image.width - 8 - draw.textlength(label, font)
+    draw.rectangle((left - 22, 0, image.width, HEADER - 4), _BACK)
+    draw.text((left, HEADER / 2 - 2), label, _FORECAST, font, anchor="lm")
+    draw.ellipse((left - 16, HEADER / 2 - 7, left - 6, HEADER / 2 + 3), _FORECAST)
+    return np.array(image, np.uint8)
+
+
 def contact_sheet(
     rows: Sequence[tuple[str, Sequence[Pictures]]], columns: Sequence[str] = (), scale: int = 160
 ) -> bytes:

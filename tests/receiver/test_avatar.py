@@ -24,6 +24,20 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert load_avatar(path).shape == (256, 256, 3)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_what_is_transparent_is_white(tmp_path: Path, name: str) -> None:
+    pixels = np.full((64, 64, 4), (255, 0, 255, 0), np.uint8)
+    pixels[16:48, 16:48] = (10, 120, 20, 255)
+    Image.fromarray(pixels).save(tmp_path / name, lossless=True, exact=True)
+    avatar = load_avatar(tmp_path / name)
+    np.testing.assert_array_equal(avatar[[5, 128], [5, 128]], [(255, 255, 255), (10, 120, 20)])
+
+
+def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
+    Image.fromarray(np.full((64, 64), 100 * 257, np.uint16)).save(tmp_path / "a.png")
+    assert (load_avatar(tmp_path / "a.png") == 100).all()
+
+
 def test_a_photo_taken_upright_stays_upright(tmp_path: Path) -> None:
     sideways = np.zeros((64, 64, 3), np.uint8)
     sideways[:, :32] = 255  # left is bright; turned by 90 degrees to the right, the top is
