@@ -49,5 +49,5 @@ def load_backbone(name: str | None = None, path: Path | None = None, device: str
 
 
 def use_threads(count: int) -> None:
-    """Let networks use `count` CPU threads from now on, in this process."""
+    """Let the networks that are loaded from now on use `count` CPU threads, in this process."""
     torch.set_num_threads(count)

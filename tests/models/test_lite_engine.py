@@ -1,0 +1,185 @@
+"""The engines of the lite network agree, and OpenVINO does not tell on its users."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models import checkpoint
+from models.build import SHIPPED, use_threads
+from models.inference import prepare
+from models.lite.backbone import Engine, LiteBackbone, Precision
+from models.lite.config import LiteConfig
+from models.lite.network import LiteNetwork
+from models.lite.openvino_engine import OpenVinoEngine
+from sender.demo import DemoSource
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Floats, Pictures
+
+TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
+ENGINES: list[tuple[Engine, Precision]] = [
+    ("torch", "float32"),
+    ("torch", "bfloat16"),
+    ("openvino", "float32"),
+    ("openvino", "bfloat16"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    use_threads(1)
+    yield
+    use_threads(before)
+
+
+def network(config: LiteConfig = TINY) -> LiteNetwork:
+    """A network whose every weight and statistic matters."""
+    torch.manual_seed(0)
+    result = LiteNetwork(config).eval()
+    for module in result.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                assert isinstance(tensor, Tensor)
+                tensor.uniform_(0.5, 1.5)
+        # What starts at zero would take no part.
+        elif isinstance(module, nn.Conv2d) and not module.weight.data.any():
+            module.weight.data.normal_(std=0.02)
+    return result
+
+
+def moved(keypoints: Floats, seed: int = 1) -> Floats:
+    noise = np.random.default_rng(seed).normal(0, 0.03, keypoints.shape)
+    return keypoints + noise.astype(np.float32)
+
+
+def frames(count: int) -> Pictures:
+    return np.random.default_rng(0).integers(0, 256, (count, 256, 256, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Pictures:
+    source = DemoSource()
+    try:
+        found = [source.frame(n) for n in (0, 25, 50)]
+    finally:
+        source.close()
+    return np.stack([frame for frame in found if frame is not None])
+
+
+def worst(one: Pictures, other: Pictures) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+@pytest.mark.parametrize(("engine", "precision"), ENGINES)
+def test_frame_by_frame_is_the_whole_batch(engine: Engine, precision: Precision) -> None:
+    net, clip = LiteBackbone(network(), precision=precision, engine=engine), frames(3)
+    assert (net.engine, net.precision) == (engine, precision)
+    whole = net.detect(clip)
+    np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
+    np.testing.assert_allclose(net.set_source(clip[0]), whole[0], atol=1e-4)
+    drawn = net.render(moved(whole))
+    single = np.concatenate([net.render(points[None]) for points in moved(whole)])
+    assert worst(single, drawn) <= 1
+    assert worst(drawn[:1], drawn[1:2]) > 10
+
+
+@pytest.mark.parametrize("weights", ["random", "shipped"])
+def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -> None:
+    if weights == "random":
+        plain = LiteBackbone(network(LiteConfig()))
+        fast = LiteBackbone(network(LiteConfig()), engine="openvino")
+        half = LiteBackbone(network(LiteConfig()), engine="openvino", precision="bfloat16")
+    else:
+        folder = SHIPPED / "lite"
+        plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
+        fast = LiteBackbone.load(folder, "cpu", "float32", "openvino")
+        half = LiteBackbone.load(folder, "cpu", "bfloat16", "openvino")
+    assert plain.fingerprint == fast.fingerprint == half.fingerprint
+    keypoints = plain.detect(portrait)
+    np.testing.assert_allclose(fast.detect(portrait), keypoints, atol=1e-4)
+    for net in (plain, fast, half):
+        net.set_source(portrait[0])
+    expected = plain.render(moved(keypoints))
+    assert expected.std() > 5
+    assert worst(fast.render(moved(keypoints)), expected) <= 1
+    difference = np.abs(half.render(moved(keypoints)).astype(int) - expected)
+    assert difference.max() <= 8
+    assert difference.mean() < 0.5
+
+
+def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
+    net, (first, second) = LiteBackbone(network(), engine="openvino"), frames(2)
+    net.warmup()
+    with pytest.raises(KeycastError, match="no source picture"):
+        net.render(np.zeros((1, 60), np.float32))
+    points = moved(net.set_source(first)[None])
+    of_first = net.render(points)
+    net.warmup()
+    np.testing.assert_array_equal(net.render(points), of_first)
+    net.set_source(second)
+    fresh = LiteBackbone(network(), engine="openvino")
+    fresh.set_source(second)
+    np.testing.assert_array_equal(net.render(points), fresh.render(points))
+    assert worst(net.render(points), of_first) > 10
+
+
+def test_pictures_drawn_before_stay_as_they_were() -> None:
+    net = LiteBackbone(network(), engine="openvino")
+    points = net.set_source(frames(1)[0])[None]
+    before = net.render(points)
+    kept = before.copy()
+    net.render(moved(points))
+    np.testing.assert_array_equal(before, kept)
+
+
+def test_extreme_keypoints_still_give_a_picture() -> None:
+    net = LiteBackbone(network(), engine="openvino", precision="bfloat16")
+    net.set_source(frames(1)[0])
+    for value in (0.0, 1e4, -1e4):
+        assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
+
+
+def test_openvino_is_the_choice_on_a_cpu(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, network().state_dict(), {"model": "lite", "network": TINY.to_map()})
+    assert LiteBackbone.load(tmp_path, "cpu").engine == "openvino"
+    assert LiteBackbone.load(tmp_path, "cpu", engine="torch").engine == "torch"
+
+
+def test_without_openvino_torch_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    net = LiteBackbone(network(), engine="auto")
+    assert net.engine == "torch"
+    assert "OpenVINO cannot be used here" in caplog.text
+    assert net.detect(frames(1)).shape == (1, 60)
+    with pytest.raises(KeycastError, match="install it, or use the torch engine"):
+        LiteBackbone(network(), engine="openvino")
+
+
+def test_openvino_is_for_cpus() -> None:
+    with pytest.raises(RequestError, match="CPUs only"):
+        LiteBackbone(network(), device="meta", engine="openvino")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_threads_as_torch_has(threads: int) -> None:
+    before = torch.get_num_threads()
+    use_threads(threads)
+    try:
+        assert OpenVinoEngine(prepare(network())).threads == threads
+    finally:
+        use_threads(before)
+
+
+def test_openvino_reports_nothing_to_anybody() -> None:
+    LiteBackbone(network(), engine="openvino")
+    assert "openvino" in sys.modules
+    assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
