@@ -12,24 +12,25 @@ from models.facade import TorchBackbone
 from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
-from models.fomm.serving import ServedFomm, fastest_dtype
+from models.fomm.serving import Precision, ServedFomm, fastest_precision
 from shared.errors import RequestError
 from shared.keypoints import COUNT
-
-Precision = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 class FommBackbone(TorchBackbone[SourceState]):
     """The published network, ready to serve on one device.
 
     `precision` is that of the renderer's convolutions; keypoints and motion are float32 always. "auto" takes
-    what is fastest on this machine (see `fastest_dtype`).
+    what is fastest on this machine (see `fastest_precision`).
     """
 
     name = "fomm"
 
     def __init__(
-        self, model: Fomm, device: torch.device | str = "cpu", precision: Precision = "float32"
+        self,
+        model: Fomm,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "float32",
     ) -> None:
         if model.config.num_kp != COUNT:
             raise RequestError(
@@ -37,13 +38,15 @@ class FommBackbone(TorchBackbone[SourceState]):
                 "use another checkpoint."
             )
         super().__init__(model.fingerprint(), device, size=model.config.image_size)
-        dtype: torch.dtype = fastest_dtype(device) if precision == "auto" else getattr(torch, precision)
-        self.precision = str(dtype).removeprefix("torch.")
-        self.model = ServedFomm(model, device, dtype)
+        self.precision = fastest_precision(device) if precision == "auto" else precision
+        self.model = ServedFomm(model, device, self.precision)
 
     @classmethod
     def load(
-        cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto"
+        cls,
+        path: Path | str,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "auto",
     ) -> FommBackbone:
         """Load a checkpoint file or folder (see `load_fomm`); RequestError if there is none to use."""
         return cls(load_fomm(path), device, precision)

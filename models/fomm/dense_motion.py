@@ -66,10 +66,14 @@ class DenseMotionNetwork(nn.Module):
         """Return the motion from `driving` (B) back to `source` (1 or B rows)."""
         grid = _grid(source.picture)
         motions = self._sparse_motions(grid, source.points, driving)
-        features = self.hourglass(self._inputs(grid, source, driving, motions))
-        mask = self.mask(features).float().softmax(dim=1)
-        deformation = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
-        return Motion(deformation, self.occlusion(features).float().sigmoid())
+        mask, occlusion = self._maps(self._inputs(grid, source, driving, motions))
+        deformation = torch.einsum("bkhw,bkhwc->bhwc", mask.float().softmax(dim=1), motions)
+        return Motion(deformation, occlusion.float().sigmoid())
+
+    def _maps(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the mask (B, 1 + K, h, w) and of the occlusion (B, 1, h, w)."""
+        features = self.hourglass(inputs)
+        return self.mask(features), self.occlusion(features)
 
     def _heatmap(self, points: Points, grid: Tensor) -> Tensor:
         distance = (grid - points.value[:, :, None, None]).square().sum(dim=-1)
@@ -92,7 +96,7 @@ class DenseMotionNetwork(nn.Module):
         warped = warp(picture, motions.reshape(batch, count * height, width, 2))
         warped = warped.reshape(batch, -1, count, height, width).transpose(1, 2)
         inputs = torch.cat([heatmap.unsqueeze(2), warped], dim=2)
-        return inputs.flatten(1, 2).to(self.mask.weight.dtype)
+        return inputs.flatten(1, 2)
 
 
 def _grid(picture: Tensor) -> Tensor:

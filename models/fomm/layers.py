@@ -92,6 +92,13 @@ class MatrixConvolution(nn.Module):
         return F.linear(rows, self.weight, self.bias).permute(0, 3, 1, 2)
 
 
+def joined(*convs: nn.Conv2d) -> nn.Conv2d:
+    """Return one convolution with the outputs of all `convs`, which differ in nothing else."""
+    weight = torch.cat([conv.weight for conv in convs])
+    like = convs[0]
+    return _convolution(weight, torch.cat([_bias(conv) for conv in convs]), like, like.kernel_size[0] // 2)
+
+
 def _on_phases(weight: Tensor) -> Tensor:
     """Turn weights (out, in, k, k) for a picture into (4 out, 4 in, m, m) for its 2x2 squares.
 

@@ -7,8 +7,10 @@ agree, and half precision cannot tell neighbouring positions apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from time import perf_counter
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,44 +20,57 @@ from models.fomm.blocks import Hourglass, ResBlock2d, SameBlock2d, warp
 from models.fomm.dense_motion import DenseMotionNetwork
 from models.fomm.generator import OcclusionAwareGenerator, Rendered, SourceState, resize
 from models.fomm.keypoint_detector import KPDetector, Points
-from models.fomm.layers import DoublingConvolution, DoublingOutput, MatrixConvolution
+from models.fomm.layers import DoublingConvolution, DoublingOutput, MatrixConvolution, joined
 from models.fomm.model import Fomm
+from models.fomm.winograd import SQUARE, WinogradConvolution, WinogradResiduals, Workspace
 from models.inference import prepare
 
-HALVES = (torch.bfloat16, torch.float16)
+# That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks, by Winograd.
+Precision = Literal["float32", "mixed", "bfloat16", "float16"]
+_DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "mixed": torch.bfloat16,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 # Up to this many pixels a layer of an hourglass is bound by its weights, from the next size on by arithmetic.
 _FEW_PIXELS = 64
 _ROUNDS = 6
-# A precision that loses exactness must win clearly.
+# A precision that loses exactness must win clearly; for the residual blocks, where most is lost, by far.
 _CLEARLY_FASTER = 0.93
+_FAR_FASTER = 0.5
 
 
 class ServedFomm(nn.Module):
-    """Detector and generator, ready to serve; `dtype` is that of the renderer's convolutions."""
+    """Detector and generator, ready to serve on one device."""
 
-    def __init__(self, model: Fomm, device: torch.device | str, dtype: torch.dtype) -> None:
+    def __init__(self, model: Fomm, device: torch.device | str, precision: Precision) -> None:
         super().__init__()
-        ready = prepare(model, device)
+        ready, dtype = prepare(model, device), _DTYPES[precision]
         small = round(model.config.image_size * model.config.scale_factor)
         _rearrange(ready.kp_detector.predictor, small, torch.float32)
-        motion = ready.generator.dense_motion_network
-        _rearrange(motion.hourglass, small, dtype)
-        for network in (motion.hourglass, motion.mask, motion.occlusion):
-            network.to(dtype)
+        _rearrange(ready.generator.dense_motion_network.hourglass, small, dtype)
+        coarse = model.config.image_size >> model.config.generator_down_blocks
+        exact = precision in ("float32", "mixed") and torch.device(device).type == "cpu"
         self.kp_detector: KPDetector = ready.kp_detector
-        self.generator = ServedGenerator(ready.generator, motion, dtype)
+        self.generator = ServedGenerator(
+            ready.generator, dtype, coarse if exact and coarse % SQUARE == 0 else None
+        )
 
 
 class ServedGenerator(nn.Module):
-    """The generator: `encode_source` once, then `decode` for every frame."""
+    """The generator: `encode_source` once, then `decode` for every frame.
 
-    def __init__(
-        self, ready: OcclusionAwareGenerator, motion: DenseMotionNetwork, dtype: torch.dtype
-    ) -> None:
+    `winograd` is the side of the residual blocks' pictures where they run by Winograd's way, else None.
+    """
+
+    def __init__(self, ready: OcclusionAwareGenerator, dtype: torch.dtype, winograd: int | None) -> None:
         super().__init__()
-        self.dense_motion_network = motion
+        self.dtype = dtype
+        self.dense_motion_network = ServedMotion(ready.dense_motion_network, dtype)
         self.first, self.down_blocks = ready.first, ready.down_blocks
-        self.bottleneck = Residuals(ready.bottleneck, dtype)
+        blocks = [block for block in ready.bottleneck if isinstance(block, ResBlock2d)]
+        self.bottleneck = WinogradResiduals(blocks, winograd) if winograd else Residuals(blocks, dtype)
         *before, last = [_conv(block) for block in ready.up_blocks]
         self.up_blocks = nn.Sequential(*(DoublingConvolution(conv) for conv in before)).to(dtype)
         self.final = DoublingOutput(last, ready.final).to(dtype)
@@ -82,20 +97,36 @@ class ServedGenerator(nn.Module):
     def _draw(self, features: Tensor, deformation: Tensor, occlusion: Tensor) -> Tensor:
         size = features.shape[2:]
         deformation = resize(deformation.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
-        out = warp(features.expand(len(deformation), -1, -1, -1), deformation).mul_(resize(occlusion, size))
+        out = _warp(features, deformation).mul_(resize(occlusion, size))
         out = self.bottleneck(out.contiguous(memory_format=torch.channels_last))
-        logits: Tensor = self.final(self.up_blocks(out))
+        logits: Tensor = self.final(self.up_blocks(out.to(self.dtype)))
         return logits.float().sigmoid_()
 
 
+class ServedMotion(DenseMotionNetwork):
+    """Dense motion whose two last convolutions, which see the same, are one."""
+
+    def __init__(self, ready: DenseMotionNetwork, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.dtype = dtype
+        self.kp_variance, self.down = ready.kp_variance, ready.down
+        self.hourglass = ready.hourglass.to(dtype)
+        self.maps = joined(ready.mask, ready.occlusion).to(dtype)
+
+    def _maps(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.hourglass(inputs.to(self.dtype, memory_format=torch.channels_last))
+        maps: Tensor = self.maps(features)
+        return maps[:, :-1], maps[:, -1:]
+
+
 class Residuals(nn.Module):
-    """The residual blocks: (B, C, H, W) float32 -> the same shape in the precision of the convolutions.
+    """The residual blocks with convolutions of precision `dtype`: (B, C, H, W) float32 both ways.
 
     The running sum is float32, or twelve roundings would add up in it: with the sum in bfloat16 as well the
     mean error of the pixels was a quarter larger.
     """
 
-    def __init__(self, blocks: nn.Sequential, dtype: torch.dtype) -> None:
+    def __init__(self, blocks: list[ResBlock2d], dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self.blocks = nn.ModuleList(blocks)
@@ -109,7 +140,7 @@ class Residuals(nn.Module):
             out: Tensor = block.norm1(x).relu_().to(self.dtype)
             out = block.conv2(block.conv1(out).relu_())
             x = x.add_(out.float())
-        return x.to(self.dtype)
+        return x
 
     def _blocks(self) -> Iterator[ResBlock2d]:
         for block in self.blocks:
@@ -118,34 +149,57 @@ class Residuals(nn.Module):
 
 
 @torch.inference_mode()
-def fastest_dtype(device: torch.device | str) -> torch.dtype:
+def fastest_precision(device: torch.device | str) -> Precision:
     """Return the precision to render in: float16 on a GPU, on a CPU what is faster, by measurement.
 
-    A GPU computes with both halves equally fast, and float16 rounds eight times finer. A CPU times the
-    convolution that makes up two thirds of the work, 256 to 256 channels at 64x64; the fastest rounds are
-    compared, which other work on the machine spares.
+    A GPU computes with both halves equally fast, and float16 rounds eight times finer. A CPU times three ways
+    to do the convolution that makes up two thirds of the work, 256 to 256 channels at 64x64; the fastest
+    rounds are compared, which other work on the machine spares.
     """
     if torch.device(device).type != "cpu":
-        return torch.float16
-    times: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    x, weight = (
-        torch.ones(shape).to(memory_format=torch.channels_last)
-        for shape in [(1, 256, 64, 64), (256, 256, 3, 3)]
+        return "float16"
+    conv = nn.Conv2d(256, 256, 3, padding=1).requires_grad_(False)
+    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+    x = torch.ones(1, 256, 64, 64).contiguous(memory_format=torch.channels_last)
+    halves = x.bfloat16(), conv.weight.bfloat16()
+    winograd, memory, padded = WinogradConvolution(conv), Workspace(64, 256), torch.zeros(66, 66, 256)
+    ways: dict[Precision, Callable[[], Tensor]] = {
+        "float32": lambda: F.conv2d(x, conv.weight, padding=1),
+        "mixed": lambda: winograd(padded, memory),
+        "bfloat16": lambda: F.conv2d(*halves, padding=1),
+    }
+    exact, winograds, half = (
+        min(times) for times in zip(*(_times(ways) for _ in range(_ROUNDS)), strict=True)
     )
-    for _ in range(_ROUNDS):
-        for dtype, taken in times.items():
-            inputs = x.to(dtype), weight.to(dtype)
-            start = perf_counter()
-            F.conv2d(*inputs, padding=1)
-            taken.append(perf_counter() - start)
-    half = min(times[torch.bfloat16]) < _CLEARLY_FASTER * min(times[torch.float32])
-    return torch.bfloat16 if half else torch.float32
+    if half >= _CLEARLY_FASTER * exact:
+        return "float32"
+    return "bfloat16" if half < _FAR_FASTER * winograds else "mixed"
+
+
+def _times(ways: dict[Precision, Callable[[], Tensor]]) -> list[float]:
+    marks = [perf_counter()]
+    for way in ways.values():
+        way()
+        marks.append(perf_counter())
+    return [end - start for start, end in pairwise(marks)]
+
+
+def _warp(features: Tensor, grid: Tensor) -> Tensor:
+    """Sample the one source's `features` (1, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w).
+
+    A CPU spreads only the batch over its cores, so for a single frame the channels stand as a batch.
+    """
+    batch, channels, threads = len(grid), features.shape[1], torch.get_num_threads()
+    if batch > 1 or features.device.type != "cpu" or channels % threads:
+        return warp(features.expand(batch, -1, -1, -1), grid)
+    groups = features.view(threads, -1, *features.shape[2:])
+    return warp(groups, grid.expand(threads, -1, -1, -1)).view(1, channels, *grid.shape[1:3])
 
 
 def _rearrange(hourglass: Hourglass, side: int, dtype: torch.dtype) -> None:
     """Put cheaper convolutions into an hourglass that sees pictures of `side` pixels, in place."""
     downs, ups = hourglass.encoder.down_blocks, hourglass.decoder.up_blocks
-    as_product = dtype in HALVES
+    as_product = dtype is not torch.float32
     for level, block in enumerate(downs):
         if as_product and (side >> level) ** 2 <= _FEW_PIXELS:
             _as_product(block)
