@@ -25,9 +25,12 @@ DOORS = {
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
     "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
-    "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces"),
+    "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animate"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
+    "openvino": ("models.lite.openvino_engine",),
+    "onnx": ("models.export",),
+    "onnxruntime": ("models.export",),
     "uvloop": ("shared.eventloop",),
 }
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")

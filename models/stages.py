@@ -1,0 +1,85 @@
+"""Both networks as plain functions of tensors, stage by stage: what leaves torch is made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.fomm.dense_motion import MotionSource
+from models.fomm.generator import SourceState
+from models.fomm.keypoint_detector import Points as FommPoints
+from models.fomm.model import Fomm
+from models.inference import prepare
+from models.lite.network import LiteNetwork, Points, Source
+from shared.config import SIZE
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a backbone consists of, as functions of tensors: `source` names what `encode` returns."""
+
+    model: str
+    fingerprint: str
+    size: int
+    source: tuple[str, ...]
+    detect: nn.Module
+    encode: nn.Module
+    render: nn.Module
+
+
+class _Function(nn.Module):
+    """A function of tensors that keeps the weights of `network` in view of the exporter."""
+
+    def __init__(self, network: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.function = function
+
+    def forward(self, *tensors: Tensor) -> Any:  # noqa: ANN401
+        return self.function(self.network, *tensors)
+
+
+def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
+    """Return the stages of a lite network that is ready to serve."""
+
+    def detect(net: LiteNetwork, pictures: Tensor) -> Tensor:
+        points: Points = net.detector(pictures)
+        return points.flat()
+
+    def encode(net: LiteNetwork, picture: Tensor) -> tuple[Tensor, ...]:
+        kept = net.encode(picture)
+        return (kept.picture.clone(), kept.small, kept.points.flat(), kept.gaussians, kept.fine, kept.coarse)
+
+    def render(net: LiteNetwork, *tensors: Tensor) -> Tensor:
+        picture, small, points, gaussians, fine, coarse, keypoints = tensors
+        source = Source(picture, small, Points.from_flat(points), gaussians, fine, coarse)
+        return net.render(source.expand(keypoints.shape[0]), Points.from_flat(keypoints))
+
+    names = ("picture", "small", "points", "gaussians", "fine", "coarse")
+    functions = (_Function(network, part).eval() for part in (detect, encode, render))
+    return Network("lite", fingerprint, SIZE, names, *functions)
+
+
+def fomm_network(model: Fomm) -> Network:
+    """Return the stages of a full network; its batch norms are folded where they can be."""
+
+    def detect(net: Fomm, pictures: Tensor) -> Tensor:
+        points: FommPoints = net.kp_detector(pictures)
+        return points.flat()
+
+    def encode(net: Fomm, picture: Tensor) -> tuple[Tensor, ...]:
+        features, (small, points, heatmap) = net.generator.encode_source(picture, net.kp_detector(picture))
+        return features, small, points.flat(), heatmap
+
+    def render(net: Fomm, *tensors: Tensor) -> Tensor:
+        features, small, points, heatmap, keypoints = tensors
+        state = SourceState(features, MotionSource(small, FommPoints.from_flat(points), heatmap))
+        return net.generator.decode(state, FommPoints.from_flat(keypoints)).prediction
+
+    ready = prepare(model)
+    functions = (_Function(ready, part).eval() for part in (detect, encode, render))
+    names = ("features", "small", "points", "heatmap")
+    return Network("fomm", model.fingerprint(), model.config.image_size, names, *functions)
