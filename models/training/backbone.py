@@ -23,7 +23,8 @@ from models.build import choose_device
 from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
 from models.training.backbone_run import Run
-from models.training.data import Clip, load_clips
+from models.training.data import Clip, load_clips, load_stills
+from models.training.faces import find_marks
 from models.training.layouts import training_part, validation_folders
 from models.training.pairs import Pairs
 from models.training.recipes import RECIPES, FommRecipe, LiteRecipe
@@ -64,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", type=Path, help="state, sheets and weights go here (default: runs/MODEL)")
     add("--cache", type=Path, default=Path("runs/cache"), help="decoded frames")
+    add("--faces", type=Path, help="lite: a YuNet .onnx file, to keep keypoints on eyes and mouth")
+    add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
     add(
         "--pictures",
@@ -166,12 +169,19 @@ def _start(job: _Job) -> tuple[Run[Any], nn.Module]:
     return run, DistributedDataParallel(objective) if job.size > 1 else objective
 
 
-def _batches(job: _Job, clips: list[Clip], step: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(job: _Job, clips: list[Clip], step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield this process's batches; each resumption, at another `step`, draws other pairs."""
-    workers = job.options.workers
+    options, workers = job.options, job.options.workers
+    pairs = Pairs(
+        clips,
+        options.seed + step,
+        job.rank,
+        stills=load_stills(options.stills) if options.stills else (),
+        marks=find_marks(clips, options.faces, options.cache) if options.faces else None,
+    )
     return iter(
         DataLoader(
-            Pairs(clips, job.options.seed + step, job.rank),
+            pairs,
             job.options.batch,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -188,7 +198,7 @@ def _leave_interrupts(_worker: int) -> None:
 def _loop(
     run: Run[Any],
     objective: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
     job: _Job,
     stops: list[int],
 ) -> bool:

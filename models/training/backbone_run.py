@@ -17,8 +17,8 @@ from shared.errors import KeycastError, RequestError
 
 Network = TypeVar("Network", bound=nn.Module)
 
-# Takes source and driving pictures and the window to render; returns the losses by name.
-Objective = Callable[[Tensor, Tensor, Window | None], dict[str, Tensor]]
+# Takes source and driving pictures, the window to render and the marks of faces; returns the losses by name.
+Objective = Callable[[Tensor, Tensor, Window | None, Tensor], dict[str, Tensor]]
 
 # Single steps overflow now and then; a run of them does not recover.
 _MAX_SKIPPED = 20
@@ -81,9 +81,9 @@ class Run(Generic[Network]):
             ) from error
 
     def advance(
-        self, objective: Objective, pair: tuple[Tensor, Tensor], window: Window | None, bf16: bool
+        self, objective: Objective, batch: tuple[Tensor, Tensor, Tensor], window: Window | None, bf16: bool
     ) -> dict[str, Tensor]:
-        """Take one optimiser step on a pair of picture batches (B, C, 256, 256) uint8; return its losses.
+        """Take one optimiser step on a batch of `Pairs`; return its losses.
 
         With `bf16` the whole of it runs under autocast.
         A step whose gradient is not finite changes nothing; KeycastError when many follow each other.
@@ -94,10 +94,10 @@ class Run(Generic[Network]):
             fitted(picture.to(device).float().div(255), self.size).contiguous(
                 memory_format=torch.channels_last
             )
-            for picture in pair
+            for picture in batch[:2]
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            losses = objective(source, driving, window)
+            losses = objective(source, driving, window, batch[2].to(device))
             total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

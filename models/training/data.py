@@ -74,6 +74,22 @@ def load_clips(folders: Sequence[Path], cache: Path) -> list[Clip]:
     return clips
 
 
+def load_stills(folder: Path) -> list[bytes]:
+    """Return the JPEG files of `folder`; a broken one is skipped with a warning. RequestError without any."""
+    stills = []
+    for file in sorted(folder.glob("*.jp*g")):
+        try:
+            data = file.read_bytes()
+            decode_jpeg(data)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            _log.warning("Skipped %s: %s", file, error)
+            continue
+        stills.append(data)
+    if not stills:
+        raise RequestError(f"There is no JPEG picture in {folder}; give a folder of portraits.")
+    return stills
+
+
 def _frames(file: Path, cache: Path) -> tuple[bytes, ...]:
     key = hashlib.sha256(signature(file).encode()).hexdigest()[:24]
     stored = cache / f"{key}.npz"

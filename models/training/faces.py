@@ -17,12 +17,10 @@ from tqdm import tqdm
 from models.training.data import Clip
 from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
-from shared.keypoints import Floats
 
 # (frames, 5, 2) float32 in [-1, 1]: right eye, left eye, nose, right and left mouth corner; NaN: no face.
 Marks: TypeAlias = npt.NDArray[np.float32]
 _SURE = 0.6
-_GRID = 64
 _log = logging.getLogger(__name__)
 
 
@@ -74,24 +72,6 @@ def _detect(clip: Clip, index: int, network: cv2.FaceDetectorYN) -> Marks:
     return np.asarray((largest[4:14].reshape(5, 2) + 0.5) * (2 / SIZE) - 1, np.float32)
 
 
-def emphasis(marks: Floats) -> npt.NDArray[np.uint8]:
-    """Return (256, 256) in 0 to 255: most at the eyes and the mouth of `marks` (5, 2), some on the face.
-
-    Sizes follow the distance from the middle between the eyes to that of the mouth, which turning the head
-    changes less than the distance of the eyes.
-    """
-    if not np.isfinite(marks).all():
-        return np.zeros((SIZE, SIZE), np.uint8)
-    eyes, mouth = marks[:2], marks[3:]
-    unit = max(float(np.linalg.norm(eyes.mean(0) - mouth.mean(0))), 1e-2)
-    axis = (np.arange(_GRID) * 2 + 1) / _GRID - 1
-
-    def spot(centre: Floats, wide: float, high: float) -> Floats:
-        x = np.exp(-0.5 * ((axis - centre[0]) / (wide * unit)) ** 2)
-        y = np.exp(-0.5 * ((axis - centre[1]) / (high * unit)) ** 2)
-        return np.asarray(y[:, None] * x[None])
-
-    parts = [0.3 * spot(marks.mean(0), 0.8, 0.9), spot(mouth.mean(0), 0.45, 0.3)]
-    parts += [spot(eye, 0.28, 0.2) for eye in eyes]
-    strength = np.clip(np.maximum.reduce(parts), 0, 1)
-    return np.asarray(cv2.resize((255 * strength).astype(np.uint8), (SIZE, SIZE)), np.uint8)
+def mirrored(marks: Marks) -> Marks:
+    """Exchange left and right of marks (..., 5, 2) whose picture was mirrored."""
+    return marks[..., [1, 0, 2, 4, 3], :]

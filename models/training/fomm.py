@@ -31,7 +31,9 @@ class FommObjective(nn.Module):
         self.adversary = adversary
         self.bf16 = bf16
 
-    def forward(self, source: Tensor, driving: Tensor, _window: object = None) -> dict[str, Tensor]:
+    def forward(
+        self, source: Tensor, driving: Tensor, _window: object = None, _marks: object = None
+    ) -> dict[str, Tensor]:
         """Return the weighted losses of pictures (B, 3, H, W) in [0, 1]; their sum is minimised.
 
         Channels after the third are left out of consideration.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from models.lite.geometry import warp
 from models.lite.network import GRID, LiteNetwork, Points, Window
 from models.perceptual import Perceptual
+from models.training.anchors import anchor_loss, emphasis, separation_loss
 from models.training.losses import AffineWarp, equivariance, pyramid_l1
 
 _WINDOW = GRID // 2
@@ -29,9 +30,10 @@ class LiteObjective(nn.Module):
     """Reconstruct a driving frame from another frame of the same clip.
 
     10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 6 SqueezeNet feature
-    distance + 10 and 5 equivariance of values and Jacobians, on half of the batch. Detection and motion
-    see the whole picture; only the generator, the costly part, is trained on a window of it, at the true
-    scale. Where driving pictures have a fourth channel (see `Pairs`), eyes and mouth count up to five times.
+    distance + 10 and 5 equivariance of values and Jacobians, on half of the batch + 5 separation of points.
+    Detection and motion see the whole picture; only the generator, the costly part, is trained on a window of
+    it, at the true scale. Where the marks of a face are known, its eyes and mouth count up to five times, and
+    10 anchor loss keeps points on them.
     """
 
     def __init__(self, network: LiteNetwork, perceptual: Path | None) -> None:
@@ -39,10 +41,16 @@ class LiteObjective(nn.Module):
         self.network = network
         self.perceptual = Perceptual(perceptual) if perceptual else None
 
-    def forward(self, source: Tensor, driving: Tensor, window: Window | None) -> dict[str, Tensor]:
-        """Return the weighted losses of pictures (B, 3 or 4, 256, 256) in [0, 1]; their sum is minimised."""
-        weight = 1 + _EMPHASIS * driving[:, 3:] if driving.shape[1] > 3 else torch.ones_like(driving[:, :1])
-        driving = driving[:, :3]
+    def forward(
+        self, source: Tensor, driving: Tensor, window: Window | None, marks: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses of pictures (B, 3, 256, 256) in [0, 1]; their sum is minimised.
+
+        `marks` (B, 2, 5, 2) are those of source and driving (see `find_marks`).
+        """
+        if marks is None:
+            marks = torch.full((len(source), 2, 5, 2), torch.nan, device=source.device)
+        weight = 1 + _EMPHASIS * emphasis(marks[:, 1], driving.shape[-1])
         batch, half = len(source), (len(source) + 1) // 2
         affine = AffineWarp(half, driving)
         found = self.network.detector(torch.cat([source, driving, affine.warp(driving[:half])]))
@@ -66,6 +74,8 @@ class LiteObjective(nn.Module):
             "warp": 5 * pyramid_l1(warped, F.avg_pool2d(driving, pool), 3, F.avg_pool2d(weight, pool)),
             "value": 10 * value,
             "jacobian": 5 * jacobian.clamp(max=4),
+            "anchors": 10 * anchor_loss(found.value[: 2 * batch], marks.transpose(0, 1).flatten(0, 1)),
+            "separation": 5 * separation_loss(found.value[: 2 * batch]),
         }
         if self.perceptual:
             losses["features"] = 6 * self.perceptual(frame, wanted, counts)

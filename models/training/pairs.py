@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from models.training.data import Clip, decode_jpeg
-from models.training.faces import Marks, emphasis
+from models.training.faces import Marks, mirrored
 from shared.config import SIZE
 from shared.keypoints import Floats, Pictures
 
@@ -25,14 +25,14 @@ _MOVED, _APART = 0.5, 0.12
 _GREY = 0.08
 
 
-class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
-    """Endless random (source, driving) pairs of one clip each, (3, 256, 256) uint8.
+class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
+    """Endless random (source, driving, marks): pictures of one clip, (3, 256, 256) uint8, and their faces.
 
     People are drawn by the square root of their number of frames, so that neither one long recording nor many
     short ones of one person dominate. `stills` are JPEG files of single portraits: a share `still_share` of
-    the pairs is one of them and a bent copy of it. With `marks`, one array for each clip (see `find_marks`),
-    driving pictures are (4, 256, 256): the fourth channel says where mouth and eyes are. Pairs are mirrored,
-    tinted, zoomed and turned. The stream is a function of seed, rank and worker.
+    the pairs is one of them and a bent copy of it. `marks` has one array for each clip (see `find_marks`);
+    those of the two pictures come with them as (2, 5, 2) float32, NaN where they are not known. Pairs are
+    mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and worker.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
         self.still_share = still_share if stills else 0.0
         self.weights = _by_person(clips)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, self.rank, worker.id if worker else 0])
         while True:
@@ -63,7 +63,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
         index = rng.choice(len(self.clips), p=self.weights)
         clip = self.clips[index]
         a, b = (int(i) for i in rng.choice(len(clip.frames), 2, replace=False))
-        marks = self.marks[index][b : b + 1] if self.marks is not None else _unknown()
+        marks = self.marks[index][[a, b]] if self.marks is not None else _unknown()
         return [clip.picture(a), clip.picture(b)], marks
 
     def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Marks]:
@@ -74,7 +74,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
 
     def _finish(
         self, pair: list[Pictures], marks: Marks, rng: np.random.Generator, apart: bool
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         pair = tint(pair, rng)
         common: Move = np.eye(2, 3)
         if rng.random() < _MOVED:
@@ -86,14 +86,18 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor]]):
             own = similarity(rng, 0.25, (0.85, 1.2), 0.15)
             moves[1] = np.vstack([own, [0, 0, 1]])[:2] @ np.vstack([common, [0, 0, 1]])
         source, driving = (moved(picture, move) for picture, move in zip(pair, moves, strict=True))
-        if self.marks is not None:
-            seen = marks @ moves[1][:, :2].T + moves[1][:, 2]
-            driving = np.dstack([driving, emphasis(seen[0])])
-        return _channels_first(source), _channels_first(driving)
+        seen = np.stack([_carried(mark, move) for mark, move in zip(marks, moves, strict=True)])
+        return _channels_first(source), _channels_first(driving), torch.from_numpy(seen)
 
 
 def _unknown() -> Marks:
-    return np.full((1, 5, 2), np.nan, np.float32)
+    return np.full((2, 5, 2), np.nan, np.float32)
+
+
+def _carried(marks: Marks, move: Move) -> Marks:
+    """Return the marks (5, 2) of a picture that was moved."""
+    there = (marks @ move[:, :2].T + move[:, 2]).astype(np.float32)
+    return mirrored(there) if np.linalg.det(move[:, :2]) < 0 else there
 
 
 def _channels_first(picture: Pictures) -> Tensor:

@@ -128,6 +128,8 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
+        if options.faces is not None:
+            raise RequestError("--faces belongs to --model lite; leave it out.")
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:

@@ -108,7 +108,7 @@ def test_the_objective_reaches_every_weight(tmp_path: Path) -> None:
             torch.nn.init.normal_(parameter, std=0.1)
     objective = LiteObjective(network, squeezenet(tmp_path / "squeezenet.safetensors"))
     losses = objective(pictures(2, size=256), pictures(2, seed=1, size=256), random_window(torch.Generator()))
-    assert list(losses) == ["pixels", "warp", "value", "jacobian", "features"]
+    assert list(losses) == ["pixels", "warp", "value", "jacobian", "anchors", "separation", "features"]
     assert all(torch.isfinite(loss) and loss >= 0 for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

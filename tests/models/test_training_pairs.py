@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.training.data import Clip
-from models.training.faces import emphasis, find_marks
+from models.training.data import Clip, load_stills
+from models.training.faces import find_marks
 from models.training.pairs import Pairs, bent, moved, similarity, tint
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -32,12 +32,12 @@ def disc(x: float, y: float, radius: float = 0.1) -> Pictures:
 
 def centre(picture: Pictures) -> tuple[float, float]:
     axis = (np.arange(256) * 2 + 1) / 256 - 1
-    light = picture[..., 0].astype(float)
+    light = (picture[..., 0] > (int(picture.min()) + int(picture.max())) / 2).astype(float)
     return float((light * axis).sum() / light.sum()), float((light * axis[:, None]).sum() / light.sum())
 
 
 def draw(pairs: Pairs, count: int) -> list[tuple[Pictures, Pictures]]:
-    return [(a.numpy(), b.numpy()) for a, b in islice(pairs, count)]
+    return [(a.numpy(), b.numpy()) for a, b, _ in islice(pairs, count)]
 
 
 def test_pairs_depend_on_seed_and_rank_alone() -> None:
@@ -115,29 +115,30 @@ def test_now_and_then_a_pair_loses_its_colour() -> None:
 MARKS = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.2], [0.15, 0.2]], np.float32)
 
 
-def test_eyes_and_mouth_are_emphasised_and_follow_the_picture() -> None:
-    strength = emphasis(MARKS)
-    assert strength.shape == (256, 256)
-    at = {
-        name: strength[int(128 * (1 + y)), int(128 * (1 + x))]
-        for name, (x, y) in {
-            "eye": (-0.2, -0.2),
-            "mouth": (0, 0.2),
-            "chin": (0, 0.5),
-            "corner": (-0.95, -0.95),
-        }.items()
-    }
-    assert at["eye"] > 240
-    assert at["mouth"] > 240
-    assert 5 < at["chin"] < 90
-    assert at["corner"] == 0
-    assert not emphasis(np.full((5, 2), np.nan)).any()
+def test_marks_go_with_their_pictures_and_left_stays_left() -> None:
+    clip = Clip("disc", (jpeg(disc(-0.2, -0.2)),) * 2)
+    flipped = []
+    for source, driving, marks in islice(Pairs([clip], seed=1, marks=[np.stack([MARKS, MARKS])]), 24):
+        assert marks.shape == (2, 5, 2)
+        for picture, mark in zip((source, driving), marks, strict=True):
+            # A mirrored picture shows the disc on what is then the other eye.
+            place = centre(np.moveaxis(picture.numpy(), 0, 2))
+            eye = min((0, 1), key=lambda i: np.hypot(*(mark[i].numpy() - place)))
+            assert place == pytest.approx(tuple(mark[eye].numpy()), abs=0.03)
+            flipped.append(eye)
+            assert mark[0, 0] < mark[1, 0]
+    assert {*flipped} == {0, 1}
+    (_, _, unknown) = next(iter(Pairs([clip], seed=1)))
+    assert np.isnan(unknown.numpy()).all()
 
-    clip = Clip("disc", (jpeg(disc(0, 0.2)), jpeg(disc(0, 0.2))))
-    for _, driving in draw(Pairs([clip], seed=1, marks=[np.stack([MARKS, MARKS])]), 8):
-        assert driving.shape == (4, 256, 256)
-        white = driving[0] > 128
-        assert driving[3][white].mean() > 180
+
+def test_broken_stills_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(RequestError, match="no JPEG"):
+        load_stills(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(jpeg(disc(0, 0)))
+    (tmp_path / "b.jpg").write_bytes(jpeg(disc(0, 0))[:300])
+    assert len(load_stills(tmp_path)) == 1
+    assert "b.jpg" in caplog.text
 
 
 def test_marks_of_pictures_without_faces_are_nan_and_kept(tmp_path: Path, face_detector: Path) -> None:
