@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.faces import FaceFinder
 from bench.metrics import PerceptualDistance, check_ssim
-from bench.quality_clips import Clip, find_clips
+from bench.quality_clips import Clip, check_clip, find_clips
 from bench.quality_measure import Measured, Tools, measure_clip
 from bench.quality_report import Findings, Pass, Table, check_folder, each, publish
 from bench.quality_sheet import Drawing, sheets
@@ -119,10 +119,12 @@ def _measure(backbone: Backbone, clips: Sequence[Clip], tools: Tools) -> Pass[Me
 
 def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: dict[str, Value]) -> Findings:
     """Animate one person's picture with another's motion, for ten pairs."""
-    pairs = choose_pairs(clips)
+    usable = each(clips, "reading", "clip", check_clip)
+    pairs = choose_pairs(usable.results)
     if not pairs:
         raise RequestError("Transfer is between different people, but the clips show one; give more clips.")
     done = each(pairs, f"transfer {backbone.name}", "pair", lambda pair: transfer(backbone, pair, tools))
+    done.skipped += usable.skipped
     rows: list[Row] = [result.row for result in done.results]
     average = {**summarise(rows).overall, "clip": ""}
     box = "faces" if tools.finder else "whole pictures, background and all: give --faces for faces alone"

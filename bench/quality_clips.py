@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class ClipError(Exception):
-    """A clip cannot be measured; the others can."""
+    """A clip cannot be measured; the others can. The sentence names its file."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,15 @@ def moments(clip: Clip, count: int) -> list[int]:
     """
     total = sum(1 for _ in frames(clip))
     if total < 2:
-        raise ClipError("it has fewer than two frames")
+        raise ClipError(f"{clip} has fewer than two frames.")
     return spread(1, total - 1, count or total)
+
+
+def check_clip(clip: Clip) -> Clip:
+    """Return `clip` where it begins as a sound video does; raises ClipError where it does not."""
+    if len(list(islice(frames(clip), 2))) < 2:
+        raise ClipError(f"{clip} has fewer than two frames.")
+    return clip
 
 
 def spread(first: int, last: int, count: int) -> list[int]:

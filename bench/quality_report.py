@@ -58,7 +58,7 @@ def each(items: Sequence[ItemT], label: str, unit: str, work: Callable[[ItemT], 
             try:
                 done.results.append(work(item))
             except ClipError as error:
-                log.warning("Skipped %s: %s", item, error)
+                log.warning("Skipped: %s", error)
                 done.skipped += 1
     except KeyboardInterrupt:
         if not done.results:

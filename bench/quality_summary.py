@@ -33,7 +33,8 @@ class Summary:
 
     def worst(self, count: int = 3) -> list[dict[str, Value]]:
         """Return the rows of the people with the largest share of the still picture's MAE."""
-        return sorted(self.people, key=lambda row: -_number(row, "mae_share"))[:count]
+        known = [row for row in self.people if not math.isnan(_number(row, "mae_share"))]
+        return sorted(known, key=lambda row: -_number(row, "mae_share"))[:count]
 
     def worse_than_still(self, share: str) -> list[str]:
         """Return the names of the people whose `share` is above 1."""

@@ -1,0 +1,365 @@
+"""What `bench quality` counts, how it averages, and what it leaves behind; with drawn clips."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.__main__ import main
+from bench.faces import FACE_SIZE, Face
+from bench.media import write_mp4
+from bench.metrics import mae
+from bench.quality_clips import Clip, ClipError, chosen, find_clips, frames, moments, spread
+from bench.quality_measure import Tools, measure_clip
+from bench.quality_report import each
+from bench.quality_sheet import Drawing, sheets
+from bench.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
+from models.checkpoint import save
+from models.lite.network import LiteNetwork
+from sender.demo import pose_at
+from sender.portrait import Portrait
+from shared.errors import RequestError
+from shared.keypoints import Floats, Pictures
+
+torch.set_num_threads(1)
+
+
+class Echo:
+    """Renders, of what it has detected, the very frames: a perfect network; or its source, which is none."""
+
+    name = "echo"
+    fingerprint = ""
+
+    def __init__(self, perfect: bool) -> None:
+        self.perfect = perfect
+
+    def detect(self, pictures: Pictures) -> Floats:
+        self.seen = pictures
+        return np.zeros((len(pictures), 60), np.float32)
+
+    def set_source(self, image: Pictures) -> Floats:
+        self.source = image
+        return np.zeros(60, np.float32)
+
+    def render(self, keypoints: Floats) -> Pictures:
+        return self.seen if self.perfect else np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
+
+    def warmup(self) -> None:
+        pass
+
+
+class OneFace:
+    """Finds a face at the same place in every second picture it is asked about."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def find(self, picture: Pictures) -> Face | None:  # noqa: ARG002
+        self.asked += 1
+        points = np.array([(105, 105), (151, 105), (128, 130), (112, 156), (144, 156)], np.float64)
+        return Face(60, 40, 196, 200, points) if self.asked % 2 else None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of 10 frames: two of ann, one of bob; one of 1 frame, one that is broken, one that is missing."""
+    place = tmp_path_factory.mktemp("clips")
+    portrait = Portrait()
+    for name, start, mirrored in (("a1", 0.0, False), ("a2", 2.0, False), ("b1", 4.0, True)):
+        drawn = [portrait.draw(replace(pose_at(start + n / 12), brows=0.0)) for n in range(10)]
+        write_mp4(place / f"{name}.mp4", [np.ascontiguousarray(d[:, ::-1] if mirrored else d) for d in drawn])
+    write_mp4(place / "short.mp4", [np.zeros((64, 64, 3), np.uint8)])
+    (place / "broken.mp4").write_bytes(b"no video")
+    (place / "clips.csv").write_text(
+        "split,file,person\nval,a1.mp4,ann\nval,a2.mp4,ann\nval,b1.mp4,bob\nval,gone.mp4,cy\n"
+    )
+    return place
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    network = LiteNetwork()
+    place = tmp_path_factory.mktemp("weights") / "lite"
+    save(place, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
+    return place
+
+
+def test_people_come_from_the_table_the_folder_or_the_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "dora").mkdir()
+    for name in ("dora/x.mp4", "eve\n.mp4"):
+        (tmp_path / name).touch()
+    clips, missing = find_clips([folder, tmp_path])
+    people = {clip.file.name: clip.person for clip in clips}
+    assert missing == 1
+    assert people == {
+        "a1.mp4": "ann", "a2.mp4": "ann", "b1.mp4": "bob", "broken.mp4": "broken", "short.mp4": "short",
+        "x.mp4": "dora", "eve\n.mp4": "eve",
+    }  # fmt: skip
+
+
+def test_wrong_folders_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder"):
+        find_clips([tmp_path / "missing"])
+    with pytest.raises(RequestError, match="No video below"):
+        find_clips([tmp_path])
+    (tmp_path / "clips.csv").write_text("name,who\na,b\n")
+    with pytest.raises(RequestError, match="columns file and person"):
+        find_clips([tmp_path])
+
+
+def test_a_frame_that_a_call_would_repeat_is_given_once(tmp_path: Path) -> None:
+    levels = [np.full((64, 64, 3), 20 * n, np.uint8) for n in range(10)]
+    write_mp4(tmp_path / "slow.mp4", levels, fps=10)
+    clip = Clip(tmp_path / "slow.mp4", "x")
+    assert [picture.mean() for picture in frames(clip)] == pytest.approx([20 * n for n in range(10)], abs=3)
+    assert moments(clip, 0) == list(range(1, 10))
+    assert moments(clip, 3) == [1, 5, 9]
+    assert [p.mean() for p in chosen(clip, [0, 5, 9])] == pytest.approx([0, 100, 180], abs=3)
+
+
+def test_numbers_are_spread_with_both_ends() -> None:
+    assert spread(1, 9, 3) == [1, 5, 9]
+    assert spread(1, 3, 12) == [1, 2, 3]
+    assert spread(1, 1, 12) == [1]
+
+
+def test_broken_and_short_clips_say_so(folder: Path) -> None:
+    with pytest.raises(ClipError, match="not a readable video"):
+        moments(Clip(folder / "broken.mp4", "x"), 3)
+    with pytest.raises(ClipError, match="fewer than two frames"):
+        moments(Clip(folder / "short.mp4", "x"), 3)
+
+
+def test_a_perfect_network_and_a_still_picture(folder: Path) -> None:
+    clip, tools = Clip(folder / "a1.mp4", "ann"), Tools(None, None, 4)
+    perfect = with_shares(measure_clip(Echo(perfect=True), clip, tools).row)
+    still = with_shares(measure_clip(Echo(perfect=False), clip, tools).row)
+    assert (perfect["mae"], perfect["ssim"], perfect["mae_share"]) == (0, 1, 0)
+    assert still["mae"] == still["static_mae"] == perfect["static_mae"]
+    assert still["ssim"] == still["static_ssim"]
+    assert still["mae_share"] == 1
+    assert (still["frames"], still["person"], still["clip"]) == (4, "ann", "a1.mp4")
+
+
+def test_figures_are_means_over_frames_and_moments_their_peaks(folder: Path) -> None:
+    clip = Clip(folder / "a1.mp4", "ann")
+    source, *driving = frames(clip)
+    errors = [mae(picture, source) for picture in driving]
+    measured = measure_clip(Echo(perfect=False), clip, Tools(None, None, 0))
+    assert measured.row["mae"] == pytest.approx(np.mean(errors))
+    assert measured.worst.frame == measured.moved.frame == 1 + int(np.argmax(errors))
+    assert measured.worst.score == pytest.approx(max(errors))
+
+
+def test_faces_are_measured_in_their_box_and_missing_ones_counted(folder: Path) -> None:
+    clip = Clip(folder / "a1.mp4", "ann")
+    measured = measure_clip(Echo(perfect=False), clip, Tools(None, OneFace(), 6))  # type: ignore[arg-type]
+    row = with_shares(measured.row)
+    source, *driving = chosen(clip, [0, *moments(clip, 6)])
+    boxes = [picture[40:200, 60:196] for picture in (source, *driving[::2])]
+    small = [np.array(Image.fromarray(b).resize((FACE_SIZE,) * 2, Image.Resampling.BICUBIC)) for b in boxes]
+    assert (row["face_frames"], row["frames_without_face"]) == (3, 3)
+    assert row["face_mae"] == pytest.approx(np.mean([mae(part, small[0]) for part in small[1:]]))
+    assert row["face_mae_share"] == 1
+    assert measured.spoke is not None
+    perfect = measure_clip(Echo(perfect=True), clip, Tools(None, OneFace(), 6)).row  # type: ignore[arg-type]
+    assert with_shares(perfect)["lips_follow"] == pytest.approx(1)
+    assert with_shares(perfect)["lids_follow"] == pytest.approx(1)
+
+
+def clip_row(person: str, ours: float, still: float, **more: float) -> dict[str, object]:
+    return {"method": "lite", "person": person, "clip": "c", "kbps": None, "frames": 2, "mae": ours,
+            "static_mae": still, **more}  # fmt: skip
+
+
+ROWS = [
+    clip_row("ann", 0.1, 0.2),
+    clip_row("ann", 0.3, 0.2),
+    clip_row("bob", 0.1, 0.2),
+    clip_row("cy", 0.3, 0.2),
+]
+
+
+def test_clips_are_averaged_by_person_before_people() -> None:
+    summary = summarise(ROWS)
+    assert [(row["person"], row["mae_share"]) for row in summary.people] == [
+        ("ann", pytest.approx(1)), ("bob", pytest.approx(0.5)), ("cy", pytest.approx(1.5)),
+    ]  # fmt: skip
+    assert summary.overall["person"] == "all"
+    assert summary.overall["mae"] == pytest.approx(0.2)
+    assert summary.overall["mae_share"] == pytest.approx(1)
+    assert summary.overall["frames"] == 8
+    assert [row["person"] for row in summary.worst(2)] == ["cy", "ann"]
+    assert summary.worse_than_still("mae_share") == ["cy"]
+
+
+def test_a_clip_without_faces_does_not_spoil_the_mean() -> None:
+    rows = [clip_row("ann", 0.1, 0.2, face_mae=0.2, face_static_mae=0.4), clip_row("bob", 0.1, 0.2)]
+    overall = summarise(rows).overall
+    assert overall["face_mae"] == pytest.approx(0.2)
+    assert overall["face_mae_share"] == pytest.approx(0.5)
+
+
+def test_a_clip_that_stands_still_has_no_share() -> None:
+    summary = summarise([clip_row("ann", 0.01, 0.0), clip_row("bob", 0.1, 0.2)])
+    assert math.isnan(float(str(summary.people[0]["mae_share"])))
+    assert summary.overall["mae_share"] == pytest.approx(0.5)
+    assert [row["person"] for row in summary.worst()] == ["bob"]
+
+
+def test_who_moves_the_lips_more_counts_more() -> None:
+    def lips(person: str, variance: float, covariance: float) -> dict[str, object]:
+        return clip_row(person, 0.1, 0.2, lips_variance=variance, lips_rendered_variance=1.0,
+                        lips_covariance=covariance)  # fmt: skip
+
+    overall = summarise([lips("ann", 3.0, 3.0), lips("bob", 1.0, 0.0)]).overall
+    assert overall["lips_follow"] == pytest.approx(0.75)
+
+
+def test_the_anchors_are_the_still_picture_and_a_network_that_nobody_trained() -> None:
+    still = static_row(summarise(ROWS).overall)
+    assert (still["method"], still["person"], still["mae_share"]) == ("static", "all", 1)
+    assert still["mae"] == still["static_mae"] == pytest.approx(0.2)
+    missing = missing_fomm()
+    assert missing["method"] == "fomm (not trained: no checkpoint given)"
+    assert not [value for value in missing.values() if isinstance(value, float)]
+
+
+def test_targets_are_told_plainly() -> None:
+    lines = verdicts(summarise(ROWS), with_perceptual=False)
+    assert "MAE, share of the first frame's, mean over people: 1.000 (target <= 0.60: missed)" in lines[0]
+    assert "0.2000 / 0.2000 = 1.000" in lines[0]
+    assert lines[1] == "people worse than the first frame in MAE (target 0): 1 of 3: cy"
+    assert "reached" in verdicts(summarise([clip_row("x", 0.1, 0.2)]), with_perceptual=False)[0]
+
+
+def test_ctrl_c_keeps_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
+    def work(number: int) -> int:
+        if number == 1:
+            raise ClipError("1 is broken")
+        if number == 3:
+            raise KeyboardInterrupt
+        return number
+
+    with caplog.at_level(logging.WARNING):
+        done = each([0, 1, 2, 3, 4], "x", "clip", work)
+    assert (done.results, done.skipped, done.stopped) == ([0, 2], 1, True)
+    assert "Skipped: 1 is broken" in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        each([3], "x", "clip", work)
+    with pytest.raises(RequestError, match="None of the clips"):
+        each([1], "x", "clip", work)
+
+
+def test_the_sheets_show_the_moments(folder: Path) -> None:
+    tools = Tools(None, OneFace(), 4)  # type: ignore[arg-type]
+    clips = [Clip(folder / "a1.mp4", "ann"), Clip(folder / "b1.mp4", "bob")]
+    network = Echo(perfect=True)
+    measured = [measure_clip(network, clip, tools) for clip in clips]
+    summary = summarise([with_shares(one.row) for one in measured])
+    tools.finder.asked = 0  # type: ignore[union-attr]
+    drawn = sheets(Drawing(network, measured, summary, replace(tools, finder=Always())))  # type: ignore[arg-type]
+    assert set(drawn) == {"worst.png", "people.png", "faces.png"}
+    worst = np.asarray(Image.open(io.BytesIO(drawn["worst.png"])))
+    gap, size = 8, 256
+    left = worst.shape[1] - 4 * (size + gap)
+    tiles = [worst[28 : 28 + size, left + n * (size + gap) :][:, :size] for n in range(4)]
+    assert mae(tiles[0], next(frames(clips[0]))) == 0
+    assert (tiles[1] == tiles[2]).all()  # a perfect rendering ...
+    assert tiles[3].max() == 0  # ... has no error
+    assert Image.open(io.BytesIO(drawn["faces.png"])).height == 28 + 2 * (3 * 96 + gap)
+
+
+class Always(OneFace):
+    """Finds a face in every picture."""
+
+    def find(self, picture: Pictures) -> Face | None:
+        self.asked = 0
+        return super().find(picture)
+
+
+def run(*arguments: str) -> int:
+    return main(["quality", "--device", "cpu", "--backbone", "lite", *arguments])
+
+
+def test_the_command_leaves_a_report(
+    folder: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "report"
+    assert (
+        run("--clips", str(folder), "--checkpoint", str(weights), "--frames", "2", "--report", str(out)) == 0
+    )
+    said = capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {"quality.json", "quality.md", "worst.png", "people.png"}
+    found = json.loads((out / "quality.json").read_text())
+    rows = [(row["method"], row["person"], row["clip"]) for row in found["rows"]]
+    assert rows == [
+        ("lite", "ann", "a1.mp4"), ("lite", "ann", "a2.mp4"), ("lite", "bob", "b1.mp4"), ("lite", "all", ""),
+        ("static", "all", ""), ("fomm (not trained: no checkpoint given)", "all", ""),
+    ]  # fmt: skip
+    first = found["rows"][0]
+    assert first["kbps"] is None
+    assert first["perceptual"] is None
+    assert first["mae_share"] == pytest.approx(first["mae"] / first["static_mae"])
+    assert "mae" not in found["rows"][-1]
+    counts = {name: found["meta"][name] for name in ("measured", "skipped", "clips_missing", "stopped_early")}
+    assert counts == {"measured": 3, "skipped": 2, "clips_missing": 1, "stopped_early": False}
+    assert "3 measured, 2 skipped" in said
+    assert "the perceptual distance was not measured" in said
+    assert "target <= 0.60" in (out / "quality.md").read_text()
+
+
+def test_the_command_with_every_network(
+    folder: Path, weights: Path, tmp_path: Path, squeezenet: Path, face_detector: Path
+) -> None:
+    out = tmp_path / "q.json"
+    given = ["--clips", str(folder), "--checkpoint", str(weights), "--frames", "2", "--json", str(out)]
+    assert run(*given, "--perceptual", str(squeezenet), "--faces", str(face_detector)) == 0
+    rows = json.loads(out.read_text())["rows"]
+    for name in ("perceptual_share", "face_perceptual_share", "face_mae_share", "lips_follow", "lids_follow"):
+        assert isinstance(rows[0][name], float)
+        assert isinstance(rows[3][name], float)
+    assert rows[4]["face_perceptual_share"] == 1
+    assert run(*given, "--transfer", "--perceptual", str(squeezenet), "--faces", str(face_detector)) == 0
+    row = json.loads(out.read_text())["rows"][0]
+    assert (row["method"], row["person"]) == ("transfer", "ann<-bob")
+    assert 0 <= row["identity_kept"] <= 1
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (["--frames", "-1"], "--frames 1 or more"),
+    (["--threads", "0"], "--threads 1 or more"),
+    (["--clips", "missing"], "no folder missing"),
+    (["--perceptual", "missing"], "perceptual network missing"),
+    (["--faces", "missing"], "no face detector missing"),
+    (["--json", "missing/x.json"], "no folder missing"),
+    (["--report", "/dev/null/x"], "Cannot make the folder"),
+    (["--fomm", "missing"], "missing"),
+    (["--transfer", "--fomm", "missing"], "instead of --fomm"),
+])  # fmt: skip
+@pytest.mark.usefixtures("elsewhere")
+def test_a_wrong_request_is_one_sentence(
+    folder: Path, weights: Path, capsys: pytest.CaptureFixture[str], change: list[str], words: str
+) -> None:
+    assert run("--clips", str(folder), "--checkpoint", str(weights), *change) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ")
+    assert words in said[-1]
