@@ -120,6 +120,8 @@ def _measure(backbone: Backbone, clips: Sequence[Clip], tools: Tools) -> Pass[Me
 def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: dict[str, Value]) -> Findings:
     """Animate one person's picture with another's motion, for ten pairs."""
     usable = each(clips, "reading", "clip", check_clip)
+    if usable.stopped:
+        raise KeyboardInterrupt
     pairs = choose_pairs(usable.results)
     if not pairs:
         raise RequestError("Transfer is between different people, but the clips show one; give more clips.")

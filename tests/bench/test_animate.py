@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.animate import Job, animate, driving_frames, main, source_picture
+from bench.animate import Job, adapted_scale, animate, driving_frames, main, source_picture
 from bench.media import write_mp4
 from models.checkpoint import save
 from models.forecast.baselines import Hold
@@ -126,6 +126,69 @@ def test_only_observed_frames_are_detected_and_the_others_are_forecast() -> None
     assert shown[23] == pytest.approx(17, abs=1e-3)
 
 
+def square(centre: float, size: float) -> Floats:
+    """Keypoints whose hull is a square of side `size`; some lie inside of it."""
+    corners = [(-1, -1), (-1, 1), (1, 1), (1, -1)]
+    places = (
+        np.array([*corners, *[(0.5 * x, 0.2 * y) for x, y in corners], (0, 0), (1, 0)]) * size / 2 + centre
+    )
+    return np.concatenate([places.ravel(), np.tile([1, 0, 0, 1], 10)]).astype(np.float32)
+
+
+def test_the_adapted_scale_is_the_ratio_of_the_hulls_sides() -> None:
+    assert adapted_scale(square(0.3, 0.9), square(-0.2, 0.6)) == pytest.approx(1.5)
+    assert adapted_scale(square(0, 0.3), square(0, 0.6)) == pytest.approx(0.5)
+    with pytest.raises(RequestError, match="leave out --adapt-scale"):
+        adapted_scale(square(0, 0.3), square(0, 0.0))
+
+
+class Growing(Recorder):
+    """Its source's points span twice what those of the driving frames span."""
+
+    @staticmethod
+    def _points(x: float) -> Floats:
+        return square(x, 0.8 if x == 0.5 else 0.4)
+
+
+def test_adapted_motion_is_as_much_larger_as_the_face() -> None:
+    network = Growing()
+    list(animate(Job(network, "transfer", adapt_scale=True), levels(1)[0], iter(levels(20))))
+    moved = [row[0] - network.rendered[0][0] for row in network.rendered]
+    assert moved == pytest.approx([2 * n / 1000 for n in range(20)], abs=1e-5)
+    assert network.rendered[0] == pytest.approx(square(0.5, 0.8))
+
+
+def test_forecast_frames_are_marked_and_no_others() -> None:
+    job = Job(Recorder(), "reconstruction", Hold(), Schedule(3, 2), mark=True)
+    drawn = list(animate(job, levels(1)[0], iter(levels(10))))
+    assert [bool(picture.any()) for picture in drawn] == [False, False, False, True, True] * 2
+
+
+@pytest.mark.parametrize("name", ["odd.mkv", "tall.mp4", "moving.gif"])
+def test_videos_of_any_shape_drive(place: Path, tmp_path: Path, name: str) -> None:
+    shapes = {"odd.mkv": (133, 201), "tall.mp4": (320, 180), "moving.gif": (57, 33)}
+    pictures = [np.full((*shapes[name], 3), 40 * n, np.uint8) for n in range(4)]
+    if name == "moving.gif":
+        first, *others = [Image.fromarray(picture) for picture in pictures]
+        first.save(tmp_path / name, save_all=True, append_images=others, duration=100)
+    else:
+        write_video(tmp_path / name, pictures)
+    output = tmp_path / "out.npy"
+    assert main([*command(place, output), "--driving", str(tmp_path / name)]) == 0
+    assert np.load(output).shape == (12 if name == "moving.gif" else 4, 256, 256, 3)
+
+
+def write_video(path: Path, pictures: list[Pictures]) -> None:
+    """Write `pictures` without loss; unlike H.264 for players, sides may be odd."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1" if path.suffix == ".mkv" else "mpeg4", rate=30)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "bgr0" if path.suffix == ".mkv" else "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+
+
 def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     assert (source_picture(str(place / "face.png")) == 90).all()
     assert source_picture(str(place / "clip.mp4")).shape == (256, 256, 3)
@@ -143,6 +206,11 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     (["--crop", "0,0,400"], "reaches outside"),
     (["--crop", "big"], "is not a crop"),
     (["--observe", "0", "--forecaster", "hold"], "out of range"),
+    (["--observe", "3"], "add --forecaster"),
+    (["--mark"], "add --forecaster"),
+    (["--adapt-scale"], "use it with --source"),
+    (["--source", "demo", "--absolute", "--mode", "transfer"], "--absolute is --mode reconstruction"),
+    (["--source", "demo", "--absolute", "--adapt-scale"], "use it with --source and --mode transfer"),
     (["--threads", "0"], "--threads 1 or more"),
     (["--checkpoint", "missing"], "missing"),
 ])  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.media import GAP, HEADER, contact_sheet, side_by_side, write_file, write_mp4, write_npy
+from bench.media import GAP, HEADER, contact_sheet, mark, side_by_side, write_file, write_mp4, write_npy
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -64,6 +64,15 @@ def test_side_by_side_keeps_the_pictures_and_marks_forecasts() -> None:
     assert len(different[0]) > 100
     assert different[0].max() < HEADER
     assert different[1].min() > 256 + GAP
+
+
+def test_a_mark_stands_in_the_upper_right_corner_of_a_copy() -> None:
+    marked = mark(GREY, "forecast")
+    rows, columns = np.nonzero((marked != GREY).any(-1))
+    assert (GREY == 128).all()
+    assert len(rows) > 500
+    assert rows.max() < HEADER
+    assert columns.min() > 128
 
 
 def test_side_by_side_has_even_sides_for_video(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.metrics import Distances, PerceptualDistance, mae, operations, parameters, ssim, tops
+from bench.metrics import Distances, PerceptualDistance, compare, mae, operations, parameters, ssim, tops
+from models.perceptual import Perceptual
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
@@ -93,6 +94,21 @@ def test_the_perceptual_distance_orders_pictures(tmp_path: Path) -> None:
     ramp: Pictures = np.repeat(np.arange(0, 192, 3, np.uint8), 64 * 3).reshape(64, 64, 3)
     assert distance(ramp, ramp) == 0
     assert 0 < distance(ramp, ramp + 8) < distance(ramp, NOISE[:64, :64])
+
+
+def test_pictures_are_compared_one_by_one_and_as_the_training_does(tmp_path: Path) -> None:
+    distance = PerceptualDistance(squeezenet(tmp_path / "net.safetensors"))
+    network = Perceptual(tmp_path / "net.safetensors")
+    random = np.random.default_rng(1)
+    truth, ours = random.integers(0, 256, (2, 3, 64, 64, 3), np.uint8)
+    found = compare(truth, {"": ours, "static_": ours[:1]}, distance)
+    for index in range(3):
+        for name, other in (("", ours[index]), ("static_", ours[0])):
+            pair = [torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in (other, truth[index])]
+            assert found[f"{name}perceptual"][index] == pytest.approx(float(network(*pair)), rel=1e-4)
+            assert found[f"{name}mae"][index] == mae(truth[index], other)
+            assert found[f"{name}ssim"][index] == ssim(truth[index], other)
+    assert np.isnan(compare(truth, {"": ours})["perceptual"]).all()
 
 
 def test_a_missing_perceptual_network_is_one_sentence(tmp_path: Path) -> None:
