@@ -16,6 +16,7 @@ from models.fomm import keypoint_detector as fomm_points
 from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
+from models.fomm.serving import ServedFomm
 from models.forecast.baselines import Damped, Hold
 from models.forecast.build import restore
 from models.forecast.config import PRESETS, build_network
@@ -28,13 +29,19 @@ from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import DIMENSIONS
 
-# A round of 36 frames of the plain full network takes about a minute on a CPU: these few are scaled instead.
+# 36 frames of the plain full network take 15 seconds on a CPU: these few are scaled instead, and run often.
 PLAIN_CPU_FRAMES = 2
+# Single frames timed for their latency.
+LATENCY_FRAMES = 60
+FOMM_CPU_LATENCY_FRAMES = 12
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One way of running one network; multiply-accumulates are per frame, `frames` what one run measures."""
+    """One way of running one network; multiply-accumulates are per frame.
+
+    One run measures `frames` of them in blocks; `latency_frames` are timed singly.
+    """
 
     backbone: str
     engine: str
@@ -45,7 +52,7 @@ class Subject:
     macs_render: int
     trained: bool
     frames: int
-    runs: int
+    latency_frames: int
 
 
 @dataclass(frozen=True)
@@ -57,48 +64,53 @@ class Forecasting:
     trained: bool
 
 
-def lite_subject(backbone: LiteBackbone, frames: int, runs: int) -> Subject:
-    """Describe the lite network as it runs in a call."""
+def lite_subjects(path: Path | None, device: str, frames: int) -> Iterator[Subject]:
+    """Describe the lite network as it runs in a call, and in torch where that is not the same."""
+    folder = path or SHIPPED / "lite"
+    usual = LiteBackbone.load(folder, device)
+    yield lite_subject(usual, frames)
+    if usual.engine != "torch":
+        yield lite_subject(LiteBackbone.load(folder, device, engine="torch"), frames)
+
+
+def lite_subject(backbone: LiteBackbone, frames: int) -> Subject:
+    """Describe a lite network that is loaded."""
     network = backbone.network
     picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device)
     with torch.no_grad():
         source = network.encode(picture)
     return Subject(
-        "lite", "torch", backbone.precision, backbone, parameters(network),
+        "lite", backbone.engine, backbone.precision, backbone, parameters(network),
         operations(network, lambda x: network.detector(x).flat(), picture),
         operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points.flat()),
-        trained=True, frames=frames, runs=runs,
+        trained=True, frames=frames, latency_frames=LATENCY_FRAMES,
     )  # fmt: skip
 
 
-def fomm_subjects(
-    model: Fomm, device: str, frames: int, runs: int, trained: bool = True
-) -> Iterator[Subject]:
+def fomm_subjects(model: Fomm, device: str, frames: int, trained: bool = True) -> Iterator[Subject]:
     """Describe the full network as published, then as it runs in a call."""
+    few = device == "cpu"
     plain = PlainFomm(model, device)
-    few = (PLAIN_CPU_FRAMES, 1) if device == "cpu" else (frames, runs)
     yield Subject(
-        "fomm", "plain", _precision(plain.model), plain, *_fomm_cost(plain.model, _published(plain.model)),
-        trained, *few,
+        "fomm", "plain", "float32", plain,
+        parameters(model), *_fomm_cost(plain.model, _published(plain.model)),
+        trained, PLAIN_CPU_FRAMES if few else frames, PLAIN_CPU_FRAMES if few else LATENCY_FRAMES,
     )  # fmt: skip
-    fast = FommBackbone(model, device)
+    fast = FommBackbone(model, device, "auto")
     yield Subject(
-        "fomm", "torch", _precision(fast.model), fast, *_fomm_cost(fast.model, _cached(fast)),
-        trained, frames, runs,
+        "fomm", "torch", fast.precision, fast,
+        parameters(model), *_fomm_cost(fast.model, _cached(fast)),
+        trained, frames, FOMM_CPU_LATENCY_FRAMES if few else LATENCY_FRAMES,
     )  # fmt: skip
 
 
-def _precision(model: Fomm) -> str:
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
-
-
-def _fomm_cost(model: Fomm, draw: Callable[[Tensor], Tensor]) -> tuple[int, int, int]:
-    """Return parameters, and multiply-accumulates of a detection and of a frame that `draw` draws."""
+def _fomm_cost(model: Fomm | ServedFomm, draw: Callable[[Tensor], Tensor]) -> tuple[int, int]:
+    """Return the multiply-accumulates of a detection and of a frame that `draw` draws."""
     weight = next(model.parameters())
-    picture = torch.zeros(1, 3, SIZE, SIZE, device=weight.device, dtype=weight.dtype)
+    picture = torch.zeros(1, 3, SIZE, SIZE, device=weight.device)
     points = torch.zeros(1, DIMENSIONS, device=weight.device)
     detect = operations(model, lambda x: model.kp_detector(x).flat(), picture)
-    return parameters(model), detect, operations(model, draw, points)
+    return detect, operations(model, draw, points)
 
 
 def _published(model: Fomm) -> Callable[[Tensor], Tensor]:
@@ -115,8 +127,12 @@ def _published(model: Fomm) -> Callable[[Tensor], Tensor]:
 
 
 def _cached(backbone: FommBackbone) -> Callable[[Tensor], Tensor]:
-    """Return the drawing of one frame from a source that was encoded before."""
-    picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device, dtype=backbone.dtype)
+    """Return the drawing of one frame from a source that was encoded before.
+
+    Where its residual blocks run by Winograd's way, what that adds before and after its products, 2 % of the
+    frame's arithmetic, is not counted.
+    """
+    picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device)
     source = fomm_points.Points.from_flat(torch.zeros(1, DIMENSIONS, device=backbone.device))
     with torch.no_grad():
         state = backbone.model.generator.encode_source(picture, source)
@@ -125,6 +141,20 @@ def _cached(backbone: FommBackbone) -> Callable[[Tensor], Tensor]:
         return backbone.model.generator.decode(state, fomm_points.Points.from_flat(flat)).prediction
 
     return draw
+
+
+class Memory:
+    """The memory that a GPU's tensors take beyond what they take now; on a CPU it is not counted."""
+
+    def __init__(self, device: str) -> None:
+        self._counted = device == "cuda"
+        if self._counted:
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+
+    def peak_mb(self) -> float | None:
+        """Return the most there was since, in megabytes (10^6 bytes)."""
+        return (torch.cuda.max_memory_allocated() - self._before) / 1e6 if self._counted else None
 
 
 def load_or_untrained_fomm(path: Path | None, seed: int) -> Fomm:

@@ -4,14 +4,15 @@
 wall time of each stage is the median over runs, scaled linearly to 30 frames; fps is 30 / their sum.
 TOPS = multiply-accumulates per output frame x 30 / (0.6 x 10^12), where detection and forecast, which happen
 for half of the frames, count half.
+
+All networks are run in turn, and the published forward pass of the full one before each run of another.
+Beside the blocks stands one stream, frame by frame: how long single frames take, and their frames a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +23,23 @@ from tqdm import tqdm
 from bench import subjects
 from bench.metrics import tops
 from bench.report import Report, Row, Value, check_output, describe
-from bench.subjects import Forecasting, Subject
-from models.build import choose_device, load_backbone, use_threads
-from models.lite.backbone import LiteBackbone
+from bench.subjects import Forecasting, Memory, Subject
+from bench.timing import BLOCKS, Stages, Timed, batch_fps, latencies, rounds
+from models.build import choose_device, use_threads
 from sender.demo import DemoSource
-from shared.config import BACKBONES, DEVICES, FPS, Schedule
+from shared.config import BACKBONES, DEVICES, FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
 FRAMES = 36
-BLOCKS = Schedule(6, 6)
+# The frames whose pictures are compared with the published forward pass.
+COMPARED = (1, 11, 22, 35)
 COLUMNS = (
     "backbone", "engine", "device", "precision", "detect_ms", "forecast_ms", "render_ms", "seconds_per_30",
     "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m", "gmac_detect", "gmac_render",
-    "ratio_to_plain", "max_pixel_error",
+    "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps", "detect_latency_p50_ms",
+    "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms", "latency_frames",
+    "peak_memory_mb",
 )  # fmt: skip
 # Tables 11 and 12: s per 30 frames for detection, forecast and generation; TOPS for each; total TOPS; fps.
 _PUBLISHED = {
@@ -46,17 +50,17 @@ _PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Stages:
-    """Seconds that each stage takes for 30 frames of output."""
+class Loaded:
+    """A subject that is warm, the frames it drew to be compared, and the memory it took to get there."""
 
-    detect: float
-    forecast: float
-    render: float
+    timed: Timed
+    drawn: Pictures
+    peak_mb: float | None
 
     @property
-    def total(self) -> float:
-        """All three together."""
-        return self.detect + self.forecast + self.render
+    def subject(self) -> Subject:
+        """What is measured."""
+        return self.timed.subject
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=DEVICES, default="auto")
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
+    add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")
     add("--seed", type=int, default=0, help="for weights that are random (default 0)")
     add("--json", type=Path, metavar="FILE", help="write the table as JSON")
 
@@ -80,20 +85,21 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     ahead = subjects.forecasting(options.forecaster, device, options.seed)
     clip = demo_clip(FRAMES)
-    rows: list[Row] = []
-    reference: Plain | None = None
-    notes: dict[str, Value] = {}
-    for subject in _subjects(options, device):
-        row, reference = measure_row(subject, ahead, clip, device, reference)
-        rows.append(row)
-        notes |= _notes(subject)
+    loaded = list(_load(_subjects(options, device), ahead, clip, device))
+    plain = next((each for each in loaded if each.subject.engine == "plain"), None)
+    measure(loaded, plain, ahead, clip, options.runs)
+    rows = [
+        {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+        for each in loaded
+    ]
+    notes = _notes(loaded, options)
     if not ahead.trained:
         notes["forecaster_weights"] = f"{options.forecaster} ran with random weights: none are shipped"
     meta = describe(
         "throughput", device, options.seed,
         processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
         frames=FRAMES, schedule=str(BLOCKS), forecaster=options.forecaster, forecast_macs=ahead.macs,
-        stage_times="milliseconds for 30 frames of output", **notes,
+        batch=options.batch, stage_times="milliseconds for 30 frames of output", **notes,
     )  # fmt: skip
     Report("throughput", [*rows, *published_rows()], COLUMNS, meta).publish(options.json)
     for note in notes.values():
@@ -111,77 +117,72 @@ def demo_clip(count: int) -> Pictures:
     return np.stack(frames)
 
 
-@dataclass(frozen=True)
-class Plain:
-    """The published forward pass of the full network: its time for 30 frames and its pictures."""
+def _load(found: Iterator[Subject], ahead: Forecasting, clip: Pictures, device: str) -> Iterator[Loaded]:
+    """Build one subject after the other, warm it up and let it draw."""
+    while True:
+        memory = Memory(device)
+        subject = next(found, None)
+        if subject is None:
+            return
+        yield load(subject, ahead, clip, memory)
 
-    seconds: float
-    pictures: Pictures
+
+def load(subject: Subject, ahead: Forecasting, clip: Pictures, memory: Memory) -> Loaded:
+    """Run every path of `subject` once, with the first frame of `clip` as the source picture."""
+    facade = subject.facade
+    facade.warmup()
+    facade.set_source(clip[0])
+    ahead.forecaster.observe(facade.detect(clip[:1]))
+    ahead.forecaster.forecast(1)
+    drawn = facade.render(facade.detect(clip[[index % len(clip) for index in COMPARED]]))
+    return Loaded(Timed(subject), drawn, memory.peak_mb())
 
 
-def measure_row(
-    subject: Subject, ahead: Forecasting, clip: Pictures, device: str, plain: Plain | None
-) -> tuple[Row, Plain | None]:
-    """Measure one subject: its row, and what the rows after it are compared with."""
-    subject.facade.set_source(clip[0])
-    drawn = subject.facade.render(subject.facade.detect(clip[-1:]))
-    stages = measure(subject, ahead, clip)
-    if subject.engine == "plain":
-        plain = Plain(stages.total, drawn)
-    # Random weights draw nearly the same grey everywhere: their error would say nothing.
-    same = subject.backbone == "fomm" and subject.trained
-    error = float(np.abs(drawn.astype(np.int16) - plain.pictures).max()) / 255 if plain and same else None
-    row: dict[str, Value] = {
+def measure(
+    loaded: list[Loaded], plain: Loaded | None, ahead: Forecasting, clip: Pictures, count: int
+) -> None:
+    """Time the blocks of all that is loaded, `count` runs of each, in turn."""
+    others = [each.timed for each in loaded if each is not plain]
+    for step in tqdm(
+        rounds(plain.timed if plain else None, others, ahead, clip, count), desc="throughput", leave=False
+    ):
+        step()
+
+
+def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device: str) -> Row:
+    """Return what the runs over blocks of frames say, in time, arithmetic, exactness and memory."""
+    subject, stages = loaded.subject, loaded.timed.stages()
+    # Another network draws other pictures: only the same one, run otherwise, errs.
+    error = pixel_error(loaded, plain) if plain and subject.backbone == "fomm" else None
+    return {
         "backbone": subject.backbone,
         "engine": subject.engine,
         "device": device,
         "precision": subject.precision,
         **_times(stages),
         **_arithmetic(subject, ahead),
-        "ratio_to_plain": plain.seconds / stages.total if plain else None,
+        "ratio_to_plain": plain.timed.stages().total / stages.total if plain else None,
         "max_pixel_error": error,
+        "peak_memory_mb": loaded.peak_mb,
         "source": "measured",
     }
-    return row, plain
 
 
-def measure(subject: Subject, ahead: Forecasting, clip: Pictures) -> Stages:
-    """Time the stages of `subject` over its runs: medians, for 30 frames."""
-    half = min(BLOCKS.observe, subject.frames // 2)
-    subject.facade.warmup()
-    ahead.forecaster.observe(subject.facade.detect(clip[:1]))
-    ahead.forecaster.forecast(1)
-    label = f"{subject.backbone} {subject.engine}"
-    runs = [
-        _one_run(subject, ahead, clip, half)
-        for _ in tqdm(range(subject.runs), desc=label, unit="run", leave=False)
-    ]
-    scale = FPS / subject.frames
-    return Stages(*(statistics.median(stage) * scale for stage in zip(*runs, strict=True)))
+def pixel_error(loaded: Loaded, plain: Loaded) -> float:
+    """Return the largest difference of any pixel and colour, in [0, 1]."""
+    return float(np.abs(loaded.drawn.astype(np.int16) - plain.drawn).max()) / 255
 
 
-def _one_run(subject: Subject, ahead: Forecasting, clip: Pictures, half: int) -> tuple[float, float, float]:
-    """Run all blocks of `half` observed and `half` predicted frames; seconds of each stage.
-
-    The facades return arrays, so a stage has ended on a GPU as well when they come back.
-    """
-    ahead.forecaster.reset()
-    detect = forecast = render = 0.0
-    for start in range(0, subject.frames, 2 * half):
-        begin = time.perf_counter()
-        seen = subject.facade.detect(clip[start : start + half])
-        detected = time.perf_counter()
-        ahead.forecaster.observe(seen)
-        predicted = ahead.forecaster.forecast(half)
-        known = time.perf_counter()
-        subject.facade.render(np.concatenate([seen, predicted]))
-        drawn = time.perf_counter()
-        detect, forecast, render = (
-            detect + detected - begin,
-            forecast + known - detected,
-            render + drawn - known,
-        )
-    return detect, forecast, render
+def singles_row(subject: Subject, clip: Pictures, batch: int | None) -> Row:
+    """Return what single frames take, and passes of `batch` frames where that is given."""
+    taken = latencies(subject, clip)
+    row: dict[str, Value] = {"stream_fps": taken.fps(), "latency_frames": len(taken.render)}
+    for name, times in (("detect", taken.detect), ("render", taken.render)):
+        for percent in (50, 95):
+            row[f"{name}_latency_p{percent}_ms"] = float(np.percentile(times, percent))
+    if batch and subject.engine != "plain":
+        row["batch_fps"] = batch_fps(subject, clip, batch)
+    return row
 
 
 def published_rows() -> list[Row]:
@@ -228,31 +229,36 @@ def _subjects(options: argparse.Namespace, device: str) -> Iterator[Subject]:
     """Build what was asked for, one after the other: the full network first, since others refer to it."""
     if options.backbone != "lite":
         model = subjects.load_or_untrained_fomm(options.checkpoint, options.seed)
-        trained = options.checkpoint is not None
-        yield from subjects.fomm_subjects(model, device, FRAMES, options.runs, trained)
+        yield from subjects.fomm_subjects(model, device, FRAMES, options.checkpoint is not None)
     if options.backbone != "fomm":
-        lite = load_backbone("lite", options.checkpoint, device)
-        assert isinstance(lite, LiteBackbone)
-        yield subjects.lite_subject(lite, FRAMES, options.runs)
+        yield from subjects.lite_subjects(options.checkpoint, device, FRAMES)
 
 
-def _notes(subject: Subject) -> dict[str, Value]:
-    """Return what a reader of the row must know."""
+def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
+    """Return what a reader of the rows must know."""
     notes: dict[str, Value] = {}
-    if not subject.trained:
-        notes[f"{subject.backbone}_weights"] = (
-            f"{subject.backbone} ran with random weights: its time does not depend on them"
-        )
-    if subject.frames != FRAMES:
-        notes["plain_frames"] = (
-            f"{subject.backbone} {subject.engine} was measured once over {subject.frames} frames and scaled"
-        )
+    for subject in (each.subject for each in loaded):
+        name = subject.backbone
+        if not subject.trained:
+            notes[f"{name}_weights"] = f"{name} ran with random weights: its time does not depend on them"
+        if subject.frames != FRAMES:
+            notes["plain_frames"] = (
+                f"{name} {subject.engine} was measured over {subject.frames} frames, scaled, "
+                "before each run of another network and after the last; ratios are of medians"
+            )
+    if any(each.subject.backbone == "fomm" for each in loaded):
+        notes["pixel_error"] = f"the largest error of a pixel is that of {len(COMPARED)} frames of the demo"
+    if options.batch:
+        notes["offline"] = f"batch_fps is offline, in passes of {options.batch} frames"
     return notes
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.runs < 1 or (options.threads is not None and options.threads < 1):
-        raise RequestError("Runs and threads are whole numbers from 1 on; correct --runs or --threads.")
+    counts = [options.runs, options.threads, options.batch]
+    if any(count is not None and count < 1 for count in counts):
+        raise RequestError(
+            "Runs, threads and batches are whole numbers from 1 on; correct --runs, --threads or --batch."
+        )
     if options.checkpoint is not None and options.backbone is None:
         raise RequestError("A --checkpoint belongs to one network; add --backbone lite or --backbone fomm.")
     if options.json is not None:

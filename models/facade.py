@@ -89,6 +89,7 @@ class TorchBackbone(ABC, Generic[SourceT]):
         drawn = [self._drawn(self._source, rows[start : start + self.max_batch]) for start in starts]
         return np.concatenate([part.cpu().numpy() for part in drawn])
 
+    @torch.inference_mode()
     def warmup(self) -> None:
         """Run every path once; the source picture that is set stays."""
         before = self._source

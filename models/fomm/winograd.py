@@ -94,18 +94,16 @@ class WinogradConvolution(nn.Module):
         line = width * channels
         # Neighbouring squares share two lines of pixels: the view overlaps, so nothing is copied.
         lines = padded.as_strided((memory.down, UNDER, line), (SQUARE * line, line, 1))
-        torch.bmm(self.analysis.expand(memory.down, -1, -1), lines, out=memory.rows)
+        _multiply(self.analysis, lines, memory.rows)
         rows = memory.rows.view(memory.down * UNDER, width, channels)
-        analysis = self.analysis.expand(len(rows), -1, -1)
         for index, part in enumerate(memory.parts):
-            torch.bmm(analysis, rows[:, SQUARE * index : SQUARE * index + UNDER], out=part)
+            _multiply(self.analysis, rows[:, SQUARE * index : SQUARE * index + UNDER], part)
 
     def _synthesise(self, products: Tensor, memory: Workspace) -> Tensor:
         """Return A' m A of all squares, put together."""
         columns, squares = memory.columns, memory.squares
-        synthesis = self.synthesis.expand(len(columns), -1, -1)
-        torch.bmm(synthesis, products.reshape(len(columns), UNDER, -1), out=columns)
-        torch.bmm(synthesis[: len(squares)], columns.view(len(squares), UNDER, -1), out=squares)
+        _multiply(self.synthesis, products.reshape(len(columns), UNDER, -1), columns)
+        _multiply(self.synthesis, columns.view(len(squares), UNDER, -1), squares)
         return squares.view(memory.across, memory.down, SQUARE, SQUARE, -1).permute(1, 2, 0, 3, 4)
 
 
@@ -129,6 +127,11 @@ class WinogradResiduals(nn.Module):
             torch.clamp_min(first(self._padded, self._memory), 0, out=inside)
             total.add_(second(self._padded, self._memory))
         return x
+
+
+def _multiply(matrix: Tensor, batch: Tensor, into: Tensor) -> None:
+    """Put `matrix` (m, n) times each (n, columns) of `batch` into `into`, whatever that held."""
+    into.baddbmm_(matrix.expand(len(batch), -1, -1), batch, beta=0)
 
 
 def _squares(rows: Tensor) -> Tensor:

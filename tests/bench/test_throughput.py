@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from bench import subjects, throughput
-from bench.subjects import PLAIN_CPU_FRAMES, Subject
-from bench.throughput import COLUMNS, Plain, add_arguments, demo_clip, measure, measure_row, published_rows
+from bench.subjects import PLAIN_CPU_FRAMES, Memory, Subject
+from bench.throughput import (
+    COLUMNS,
+    add_arguments,
+    blocks_row,
+    demo_clip,
+    load,
+    measure,
+    published_rows,
+    singles_row,
+)
+from bench.timing import Latencies, Stages, Timed, batch_fps, rounds
 from models.checkpoint import save
 from models.fomm.config import FommConfig
 from models.fomm.plain import PlainFomm, untrained_fomm
@@ -30,7 +40,11 @@ SMALL = FommConfig(
 @pytest.fixture(scope="module")
 def lite() -> Subject:
     torch.manual_seed(0)
-    return subjects.lite_subject(LiteBackbone(LiteNetwork()), frames=12, runs=1)
+    return shortened(subjects.lite_subject(LiteBackbone(LiteNetwork()), frames=12), latency_frames=3)
+
+
+def shortened(subject: Subject, **changes: int) -> Subject:
+    return replace(subject, **changes)
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -46,24 +60,56 @@ def test_the_counts_are_within_the_budget(lite: Subject) -> None:
 
 
 def test_a_row_adds_up(lite: Subject) -> None:
-    ahead = subjects.forecasting("vrnn", "cpu", seed=0)
-    row, plain = measure_row(
-        lite, ahead, demo_clip(12), "cpu", Plain(10.0, np.zeros((1, 256, 256, 3), np.uint8))
-    )
+    ahead, clip = subjects.forecasting("vrnn", "cpu", seed=0), demo_clip(12)
+    loaded, plain = (load(lite, ahead, clip, Memory("cpu")) for _ in range(2))
+    plain.timed.runs.append(Stages(2.0, 1.0, 7.0))
+    measure([loaded], None, ahead, clip, 2)
+    assert len(loaded.timed.runs) == 2
+    row = blocks_row(loaded, plain, ahead, "cpu")
     stages = sum(float(row[f"{stage}_ms"] or 0) for stage in ("detect", "forecast", "render"))
     seconds, tops = float(row["seconds_per_30"] or 0), float(row["tops"] or 0)
     assert stages == pytest.approx(1000 * seconds)
     assert row["fps"] == pytest.approx(30 / seconds)
     assert row["ratio_to_plain"] == pytest.approx(10 / seconds)
     assert row["max_pixel_error"] is None
+    assert row["peak_memory_mb"] is None
     per_frame = lite.macs_detect / 2 + ahead.macs / 2 + lite.macs_render
     assert tops == pytest.approx(per_frame * 30 / 0.6e12)
-    assert plain is not None
-    assert plain.seconds == 10.0
-    assert set(COLUMNS) <= set(row)
 
 
-def test_half_of_the_frames_are_detected_and_all_are_rendered(lite: Subject) -> None:
+def test_single_frames_are_timed_one_by_one(lite: Subject) -> None:
+    row = singles_row(lite, demo_clip(2), batch=None)
+    assert row["latency_frames"] == 3
+    for stage in ("detect", "render"):
+        low, high = (float(row[f"{stage}_latency_p{p}_ms"] or 0) for p in (50, 95))
+        assert 0 < low <= high
+    assert "batch_fps" not in row
+    assert float(singles_row(lite, demo_clip(2), batch=3)["batch_fps"] or 0) > 0
+    assert batch_fps(lite, demo_clip(2), 3, repeats=1) > 0
+    # Half of the frames are detected, all are rendered; one slow frame does not count.
+    assert Latencies((4.0, 4.0, 100.0), (8.0, 8.0, 100.0)).fps() == pytest.approx(1000 / (4 / 2 + 8))
+
+
+def test_medians_are_taken_stage_by_stage(lite: Subject) -> None:
+    timed = Timed(lite, [Stages(1, 5, 9), Stages(2, 4, 8), Stages(60, 60, 60)])
+    assert timed.stages() == Stages(2, 5, 9)
+
+
+def test_all_run_in_turn_and_the_plain_pass_before_and_after_each(lite: Subject) -> None:
+    ahead, clip = subjects.forecasting("hold", "cpu", 0), demo_clip(12)
+    plain, first, second = (Timed(shortened(lite, frames=2)) for _ in range(3))
+    order = []
+    for step in rounds(plain, [first, second], ahead, clip, 2):
+        counts = [len(timed.runs) for timed in (plain, first, second)]
+        step()
+        grown = [len(timed.runs) for timed in (plain, first, second)]
+        order.append(next("pab"[i] for i in range(3) if grown[i] > counts[i]))
+    assert "".join(order) == "papbpapbp"
+    assert len(rounds(None, [first], ahead, clip, 3)) == 3
+    assert len(rounds(plain, [], ahead, clip, 3)) == 3
+
+
+def test_half_of_the_frames_are_detected_and_all_are_rendered() -> None:
     class Counting(LiteBackbone):
         detected = rendered = 0
 
@@ -76,29 +122,31 @@ def test_half_of_the_frames_are_detected_and_all_are_rendered(lite: Subject) -> 
             return super().render(keypoints)
 
     facade = Counting(LiteNetwork())
-    facade.set_source(demo_clip(1)[0])
-    facade.warmup()
+    counted = Subject("lite", "torch", "float32", facade, 0, 0, 0, True, frames=24, latency_frames=1)
+    ahead, clip = subjects.forecasting("hold", "cpu", 0), demo_clip(24)
+    loaded = load(counted, ahead, clip, Memory("cpu"))
     before = facade.detected, facade.rendered
-    counted = Subject("lite", "torch", "float32", facade, 0, 0, 0, trained=True, frames=24, runs=1)
-    measure(counted, subjects.forecasting("hold", "cpu", 0), demo_clip(24))
-    warm = facade.detected - before[0] - 12, facade.rendered - before[1] - 24
-    assert warm == (1 + 1, 1)
-    assert lite.frames == 12
+    measure([loaded], None, ahead, clip, 1)
+    assert (facade.detected - before[0], facade.rendered - before[1]) == (12, 24)
 
 
 def test_the_full_network_is_measured_as_published_and_as_it_serves() -> None:
-    plain, fast = subjects.fomm_subjects(untrained_fomm(0, SMALL), "cpu", frames=36, runs=5)
-    assert (plain.engine, plain.frames, plain.runs) == ("plain", PLAIN_CPU_FRAMES, 1)
-    assert (fast.engine, fast.frames, fast.runs) == ("torch", 36, 5)
-    # Encoding the source once is what a served frame saves.
-    assert fast.macs_render < plain.macs_render
-    clip = demo_clip(2)
-    _, reference = measure_row(plain, subjects.forecasting("hold", "cpu", 0), clip, "cpu", None)
-    assert reference is not None
-    quick = Subject(**{**vars(fast), "frames": 2, "runs": 1})
-    row, _ = measure_row(quick, subjects.forecasting("hold", "cpu", 0), clip, "cpu", reference)
-    assert float(row["max_pixel_error"] or 0) <= 1 / 255
+    plain, fast = subjects.fomm_subjects(untrained_fomm(0, SMALL), "cpu", frames=36)
+    assert (plain.engine, plain.frames, plain.precision) == ("plain", PLAIN_CPU_FRAMES, "float32")
+    assert (fast.engine, fast.frames) == ("torch", 36)
+    assert fast.parameters == plain.parameters
+    # Encoding the source once, and adding up weights beforehand, is what a served frame saves.
+    assert fast.macs_render < 0.7 * plain.macs_render
+    assert fast.macs_detect < plain.macs_detect
+    ahead, clip = subjects.forecasting("hold", "cpu", 0), demo_clip(2)
+    both = [load(shortened(subject, frames=2), ahead, clip, Memory("cpu")) for subject in (plain, fast)]
+    measure(both, both[0], ahead, clip, 1)
+    assert [len(each.timed.runs) for each in both] == [2, 1]
+    row = blocks_row(both[1], both[0], ahead, "cpu")
+    assert 0 <= float(row["max_pixel_error"] or 0) <= 0.02
     assert row["ratio_to_plain"]
+    wrong = replace(both[1], drawn=255 - both[1].drawn)
+    assert float(blocks_row(wrong, both[0], ahead, "cpu")["max_pixel_error"] or 0) > 0.02
 
 
 def test_random_weights_are_the_same_for_the_same_seed() -> None:
@@ -123,18 +171,36 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     network = LiteNetwork()
     save(tmp_path / "lite", network.state_dict(), {"model": "lite", "network": network.config.to_map()})
     path = tmp_path / "out.json"
-    given = ("--backbone", "lite", "--checkpoint", str(tmp_path / "lite"), "--runs", "1", "--device", "cpu")
+    given = (
+        "--backbone",
+        "lite",
+        "--checkpoint",
+        str(tmp_path / "lite"),
+        "--runs",
+        "1",
+        "--device",
+        "cpu",
+        "--batch",
+        "4",
+    )
     assert throughput.run(options(*given, "--forecaster", "hold", "--json", str(path))) == 0
     stored = json.loads(path.read_text())
-    assert [row["source"] for row in stored["rows"]] == ["measured", "published", "published", "published"]
+    measured = [row for row in stored["rows"] if row["source"] == "measured"]
+    assert len(stored["rows"]) == len(measured) + 3
+    # The engine of a call, and torch beside it where that is another.
+    assert {row["engine"] for row in measured} >= {"torch"}
+    assert len(measured) == len({row["engine"] for row in measured})
+    assert set(COLUMNS) <= set(measured[0])
+    assert all(row["latency_frames"] >= 30 and row["batch_fps"] > 0 for row in measured)
     assert stored["meta"]["command"] == "throughput"
     assert stored["meta"]["frames"] == 36
     assert "| lite " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    (("--runs", "0"), "Runs and threads"),
-    (("--threads", "0"), "Runs and threads"),
+    (("--runs", "0"), "Runs, threads"),
+    (("--threads", "0"), "Runs, threads"),
+    (("--batch", "0"), "--batch"),
     (("--checkpoint", "x"), "add --backbone"),
     (("--forecaster", "crystal ball"), "no forecaster"),
     (("--json", "/nowhere/at/all.json"), "no folder"),

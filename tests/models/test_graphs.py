@@ -1,0 +1,209 @@
+"""Recorded passes: what is copied where, on any machine; the recording itself where there is a GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.facade import TorchBackbone
+from models.fomm.backbone import FommBackbone
+from models.fomm.config import FommConfig
+from models.fomm.plain import untrained_fomm
+from models.graphs import Replay, StaticPass, overwrite, recorded, tensors
+from models.lite.backbone import LiteBackbone
+from models.lite.network import LiteNetwork
+
+SMALL = FommConfig(
+    detector_blocks=2, detector_max_features=32, motion_blocks=2, motion_max_features=32,
+    generator_expansion=8, generator_max_features=16, generator_bottleneck_blocks=1,
+)  # fmt: skip
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+@dataclass(frozen=True)
+class Kept:
+    pair: Pair
+    scale: Tensor
+
+
+def kept(value: float) -> Kept:
+    return Kept(Pair(torch.full((2,), value), torch.full((2,), 10 * value)), torch.full((1,), 2.0))
+
+
+def function(kept: Kept, varying: Tensor) -> Tensor:
+    return (kept.pair.first + kept.pair.second) * kept.scale + varying
+
+
+def record(run: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
+    """Do without a GPU what a graph does with one: replay on the same memory, into the same result."""
+    result = run().clone()
+    return lambda: (result.copy_(run()), None)[1], result
+
+
+def test_the_tensors_of_a_source_come_in_one_order() -> None:
+    assert [float(t[0]) for t in tensors(kept(1))] == [1, 10, 2]
+    with pytest.raises(TypeError, match="not str"):
+        list(tensors((torch.zeros(1), "words")))
+
+
+def test_overwriting_keeps_the_memory_and_refuses_another_shape() -> None:
+    target = kept(1)
+    places = [t.data_ptr() for t in tensors(target)]
+    overwrite(target, kept(3))
+    assert [float(t[0]) for t in tensors(target)] == [3, 30, 2]
+    assert [t.data_ptr() for t in tensors(target)] == places
+    with pytest.raises(ValueError, match=r"for \(2,\), not \(1,\)"):
+        overwrite(torch.zeros(2), torch.zeros(1))
+
+
+def test_a_pass_takes_what_varies_and_what_is_kept() -> None:
+    source = kept(1)
+    run = StaticPass(function, source, torch.zeros(2), record)
+    assert run(torch.full((2,), 5.0)).tolist() == [27, 27]
+    assert run(torch.full((2,), 6.0)).tolist() == [28, 28]
+    run.keep(kept(2))
+    assert run(torch.zeros(2)).tolist() == [44, 44]
+    # The caller's tensors are its own.
+    assert source.pair.first.tolist() == [1, 1]
+
+
+def test_a_network_that_cannot_be_recorded_is_run_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    def failing(_: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    with caplog.at_level(logging.WARNING):
+        assert recorded(function, kept(1), torch.zeros(2), failing) is None
+    assert caplog.messages == [
+        "Frames are rendered without a CUDA graph, which is slower: "
+        "operation not permitted when stream is capturing"
+    ]
+    assert recorded(lambda _, x: x, "no tensors", torch.zeros(2), record) is None
+
+
+# The facade's use of them.
+
+
+class Shades(TorchBackbone[tuple[Tensor]]):
+    """Draws its source picture's colour, shifted by the first keypoint number; counts its own passes."""
+
+    name = "shades"
+
+    def __init__(self) -> None:
+        super().__init__("", "cpu", size=8)
+        self.passes = 0
+
+    def _detect(self, pictures: Tensor) -> Tensor:
+        self.passes += 1
+        return pictures.mean(dim=(1, 2, 3))[:, None].expand(-1, 60)
+
+    def _encode(self, picture: Tensor) -> tuple[tuple[Tensor], Tensor]:
+        return (picture.clone(),), self._detect(picture)
+
+    def _draw(self, source: tuple[Tensor], keypoints: Tensor) -> Tensor:
+        self.passes += 1
+        return source[0] + keypoints[:, :1, None, None]
+
+
+@pytest.fixture
+def shades(monkeypatch: pytest.MonkeyPatch) -> Shades:
+    """A facade that records, with a recording that a machine without a GPU can replay."""
+    monkeypatch.setattr("models.facade.recorded", lambda f, kept, varying: recorded(f, kept, varying, record))
+    backbone = Shades()
+    backbone._may_record = True
+    return backbone
+
+
+def grey(level: int, count: int = 1) -> np.ndarray:
+    return np.full((count, 8, 8, 3), level, np.uint8)
+
+
+def shift(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)[:, None].repeat(60, axis=1) / 255
+
+
+def levels(pictures: np.ndarray) -> list[int]:
+    return [int(picture[0, 0, 0]) for picture in pictures]
+
+
+def test_single_frames_and_batches_draw_the_same_source(shades: Shades) -> None:
+    for level in (100, 50):
+        shades.set_source(grey(level)[0])
+        assert levels(shades.render(shift(1))) == [level + 1]
+        assert levels(shades.render(shift(2))) == [level + 2]
+        assert levels(shades.render(shift(3, 4))) == [level + 3, level + 4]
+
+
+def test_warming_up_keeps_the_source_of_the_recording(shades: Shades) -> None:
+    shades.set_source(grey(100)[0])
+    shades.warmup()
+    assert levels(shades.render(shift(1))) == [101]
+    assert levels(shades.render(shift(1, 2))) == [101, 102]
+
+
+def test_detections_of_one_picture_are_not_overwritten(shades: Shades) -> None:
+    first, second = (shades.detect(grey(level)) for level in (51, 102))
+    both = shades.detect(np.concatenate([grey(51), grey(102)]))
+    np.testing.assert_allclose(np.concatenate([first, second]), both)
+    assert both[0, 0] == pytest.approx(51 / 255)
+
+
+def test_what_cannot_be_recorded_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    monkeypatch.setattr("models.facade.recorded", lambda *_: tried.append(1))
+    backbone = Shades()
+    backbone._may_record = True
+    for level in (100, 50):
+        backbone.set_source(grey(level)[0])
+        assert levels(backbone.render(shift(1))) == [level + 1]
+        backbone.detect(grey(level))
+    assert tried == [1]
+
+
+def test_a_cpu_records_nothing() -> None:
+    backbone = Shades()
+    backbone.warmup()
+    assert backbone._drawing is None
+    assert backbone._detection is None
+
+
+@gpu
+@pytest.mark.parametrize("which", ["fomm", "lite"])
+def test_a_gpu_replays_what_it_would_compute(which: str, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    backbone: TorchBackbone[object] = (
+        FommBackbone(untrained_fomm(0, SMALL), "cuda", "auto")  # type: ignore[assignment]
+        if which == "fomm"
+        else LiteBackbone(LiteNetwork(), device="cuda")
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
+    for source in frames[:2]:
+        backbone.set_source(source)
+        keypoints = backbone.detect(frames)
+        assert backbone._drawing is not None
+        batch = backbone.render(keypoints).astype(int)
+        for row, together in zip(keypoints, batch, strict=True):
+            assert np.abs(backbone.render(row[None])[0] - together).max() <= 2
+    np.testing.assert_allclose(backbone.detect(frames[:1])[0], backbone.detect(frames)[0], atol=1e-3)
+    assert not caplog.messages
+
+
+@gpu
+def test_a_gpu_counts_its_memory() -> None:
+    from bench.subjects import Memory
+
+    memory = Memory("cuda")
+    block = torch.zeros(4_000_000, device="cuda")
+    del block
+    assert (memory.peak_mb() or 0) >= 16
