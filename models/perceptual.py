@@ -31,10 +31,9 @@ class Perceptual(nn.Module):
         except (OSError, SafetensorError) as error:
             raise RequestError(f"Could not read the perceptual network {path}: {error}.") from error
         for name, tensor in weights.items():
-            tensor = tensor.float()
-            if tensor.dim() == 4:
-                tensor = tensor.contiguous(memory_format=torch.channels_last)
-            self.register_buffer(name.replace(".", "_"), tensor, persistent=False)
+            layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+            weight = tensor.float().contiguous(memory_format=layout)
+            self.register_buffer(name.replace(".", "_"), weight, persistent=False)
 
     def _conv(self, x: Tensor, name: str, padding: int = 0, stride: int = 1) -> Tensor:
         weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
