@@ -34,12 +34,10 @@ class TorchBackbone(ABC, Generic[SourceT]):
         self,
         fingerprint: str,
         device: torch.device | str,
-        dtype: torch.dtype = torch.float32,
         size: int = SIZE,
     ) -> None:
         self.fingerprint = fingerprint
         self.device = torch.device(device)
-        self.dtype = dtype
         self._size = size
         self._source: SourceT | None = None
         self._may_record = self.records and self.device.type == "cuda"
@@ -125,7 +123,7 @@ class TorchBackbone(ABC, Generic[SourceT]):
         return to_bytes(self._draw(source, rows))
 
     def _tensor(self, pictures: Pictures) -> Tensor:
-        return to_tensor(pictures, self.device, self.dtype)
+        return to_tensor(pictures, self.device, torch.float32)
 
 
 def _floats(tensor: Tensor) -> Floats:

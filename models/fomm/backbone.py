@@ -13,6 +13,7 @@ from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.serving import Precision, ServedFomm, fastest_precision
+from models.packing import pack
 from shared.errors import RequestError
 from shared.keypoints import COUNT
 
@@ -40,6 +41,7 @@ class FommBackbone(TorchBackbone[SourceState]):
         super().__init__(model.fingerprint(), device, size=model.config.image_size)
         self.precision = fastest_precision(device) if precision == "auto" else precision
         self.model = ServedFomm(model, device, self.precision)
+        pack(self.model)
 
     @classmethod
     def load(

@@ -73,25 +73,6 @@ class DoublingOutput(nn.Module):
         return F.pixel_shuffle(self.last(torch.cat(self.doubling.phases(x), dim=1)), 2)
 
 
-class MatrixConvolution(nn.Module):
-    """A 3x3 convolution as one matrix product over all neighbourhoods.
-
-    Where a layer has far more weights than its picture has pixels, time goes into reading the weights, and a
-    matrix product reads them best: on a CPU in bfloat16, 2048 channels to 512 at 8x8 took 1.9 ms, not 5.1.
-    """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(conv.weight.permute(0, 2, 3, 1).flatten(1).contiguous(), False)
-        self.bias = nn.Parameter(_bias(conv).to(conv.weight.dtype), False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve: (B, in, H, W) -> (B, out, H, W)."""
-        near = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1)
-        rows = near.permute(0, 1, 2, 4, 5, 3).flatten(3)
-        return F.linear(rows, self.weight, self.bias).permute(0, 3, 1, 2)
-
-
 def joined(*convs: nn.Conv2d) -> nn.Conv2d:
     """Return one convolution with the outputs of all `convs`, which differ in nothing else."""
     weight = torch.cat([conv.weight for conv in convs])

@@ -7,23 +7,24 @@ agree, and half precision cannot tell neighbouring positions apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from time import perf_counter
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.fomm.blocks import Hourglass, ResBlock2d, SameBlock2d, warp
 from models.fomm.dense_motion import DenseMotionNetwork
 from models.fomm.generator import OcclusionAwareGenerator, Rendered, SourceState, resize
 from models.fomm.keypoint_detector import KPDetector, Points
-from models.fomm.layers import DoublingConvolution, DoublingOutput, MatrixConvolution, joined
+from models.fomm.layers import DoublingConvolution, DoublingOutput, joined
 from models.fomm.model import Fomm
 from models.fomm.winograd import SQUARE, WinogradConvolution, WinogradResiduals, Workspace
 from models.inference import prepare
+from models.packing import pack
 
 # That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks, by Winograd.
 Precision = Literal["float32", "mixed", "bfloat16", "float16"]
@@ -33,7 +34,7 @@ _DTYPES: dict[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Up to this many pixels a layer of an hourglass is bound by its weights, from the next size on by arithmetic.
+# Up to this many pixels reading a layer's weights takes the time, and the cheaper form has more of them.
 _FEW_PIXELS = 64
 _ROUNDS = 6
 # A precision that loses exactness must win clearly; for the residual blocks, where most is lost, by far.
@@ -48,8 +49,8 @@ class ServedFomm(nn.Module):
         super().__init__()
         ready, dtype = prepare(model, device), _DTYPES[precision]
         small = round(model.config.image_size * model.config.scale_factor)
-        _rearrange(ready.kp_detector.predictor, small, torch.float32)
-        _rearrange(ready.generator.dense_motion_network.hourglass, small, dtype)
+        _rearrange(ready.kp_detector.predictor, small)
+        _rearrange(ready.generator.dense_motion_network.hourglass, small)
         coarse = model.config.image_size >> model.config.generator_down_blocks
         exact = precision in ("float32", "mixed") and torch.device(device).type == "cpu"
         self.kp_detector: KPDetector = ready.kp_detector
@@ -158,28 +159,22 @@ def fastest_precision(device: torch.device | str) -> Precision:
     """
     if torch.device(device).type != "cpu":
         return "float16"
-    conv = nn.Conv2d(256, 256, 3, padding=1).requires_grad_(False)
-    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+    direct = nn.Conv2d(256, 256, 3, padding=1)
+    layers = nn.ModuleList([direct, WinogradConvolution(direct), copy.deepcopy(direct).bfloat16()])
+    pack(layers)
     x = torch.ones(1, 256, 64, 64).contiguous(memory_format=torch.channels_last)
-    halves = x.bfloat16(), conv.weight.bfloat16()
-    winograd, memory, padded = WinogradConvolution(conv), Workspace(64, 256), torch.zeros(66, 66, 256)
-    ways: dict[Precision, Callable[[], Tensor]] = {
-        "float32": lambda: F.conv2d(x, conv.weight, padding=1),
-        "mixed": lambda: winograd(padded, memory),
-        "bfloat16": lambda: F.conv2d(*halves, padding=1),
-    }
-    exact, winograds, half = (
-        min(times) for times in zip(*(_times(ways) for _ in range(_ROUNDS)), strict=True)
-    )
+    inputs = [(x,), (torch.zeros(66, 66, 256), Workspace(64, 256)), (x.bfloat16(),)]
+    rounds = [_times(layers, inputs) for _ in range(_ROUNDS)]
+    exact, winograd, half = (min(times) for times in zip(*rounds, strict=True))
     if half >= _CLEARLY_FASTER * exact:
         return "float32"
-    return "bfloat16" if half < _FAR_FASTER * winograds else "mixed"
+    return "bfloat16" if half < _FAR_FASTER * winograd else "mixed"
 
 
-def _times(ways: dict[Precision, Callable[[], Tensor]]) -> list[float]:
+def _times(layers: nn.ModuleList, inputs: Sequence[tuple[object, ...]]) -> list[float]:
     marks = [perf_counter()]
-    for way in ways.values():
-        way()
+    for layer, given in zip(layers, inputs, strict=True):
+        layer(*given)
         marks.append(perf_counter())
     return [end - start for start, end in pairwise(marks)]
 
@@ -196,22 +191,12 @@ def _warp(features: Tensor, grid: Tensor) -> Tensor:
     return warp(groups, grid.expand(threads, -1, -1, -1)).view(1, channels, *grid.shape[1:3])
 
 
-def _rearrange(hourglass: Hourglass, side: int, dtype: torch.dtype) -> None:
-    """Put cheaper convolutions into an hourglass that sees pictures of `side` pixels, in place."""
-    downs, ups = hourglass.encoder.down_blocks, hourglass.decoder.up_blocks
-    as_product = dtype is not torch.float32
-    for level, block in enumerate(downs):
-        if as_product and (side >> level) ** 2 <= _FEW_PIXELS:
-            _as_product(block)
+def _rearrange(hourglass: Hourglass, side: int) -> None:
+    """Give an hourglass that sees pictures of `side` pixels the cheaper way to double them, in place."""
+    ups = hourglass.decoder.up_blocks
     for index, block in enumerate(ups):
         if (side >> (len(ups) - 1 - index)) ** 2 > _FEW_PIXELS:
             ups[index] = DoublingConvolution(_conv(block))
-        elif as_product:
-            _as_product(block)
-
-
-def _as_product(block: nn.Module) -> None:
-    block.conv = MatrixConvolution(_conv(block))
 
 
 def _conv(block: nn.Module) -> nn.Conv2d:

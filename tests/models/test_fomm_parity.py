@@ -19,6 +19,7 @@ from models.fomm.backbone import FommBackbone
 from models.fomm.generator import Rendered
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import PARTS, Fomm
+from models.fomm.serving import Precision
 from shared.interfaces import Backbone
 
 DATA = Path(__file__).parents[1] / "data" / "fomm_parity"
@@ -112,9 +113,12 @@ def test_occlusion_and_prediction(outcome: Outcome) -> None:
     np.testing.assert_allclose(prediction, REFERENCE["prediction"], rtol=0, atol=1e-4)
 
 
-def test_the_backbone_serves_what_the_published_networks_return(model: Fomm, outcome: Outcome) -> None:
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_the_backbone_serves_what_the_published_networks_return(
+    model: Fomm, outcome: Outcome, precision: Precision
+) -> None:
     # Pictures of 8 bits move the keypoints a little, so the served frame is asked at the exact keypoints.
-    backbone: Backbone = FommBackbone(model)
+    backbone: Backbone = FommBackbone(model, precision=precision)
     pictures = [np.round(picture(seed).transpose(1, 2, 0) * 255).astype(np.uint8) for seed in (1, 2)]
     source = backbone.set_source(pictures[0])
     driving = backbone.detect(pictures[1][None])

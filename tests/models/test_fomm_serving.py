@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.fomm.backbone import FommBackbone
 from models.fomm.blocks import UpBlock2d
 from models.fomm.config import FommConfig
-from models.fomm.layers import DoublingConvolution, DoublingOutput, MatrixConvolution, joined
+from models.fomm.layers import DoublingConvolution, DoublingOutput, joined
 from models.fomm.model import Fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
 from models.fomm.serving import Precision, fastest_precision
@@ -80,11 +80,6 @@ def test_what_follows_can_be_convolved_there_too(size: int) -> None:
     before, last, x = conv(4, 6), conv(6, 3, size), random(2, 4, 5, 6)
     expected = last(before(F.interpolate(x, scale_factor=2)).relu())
     torch.testing.assert_close(DoublingOutput(before, last)(x), expected, rtol=0, atol=1e-12)
-
-
-def test_a_convolution_is_a_matrix_product() -> None:
-    layer, x = conv(3, 5), random(2, 3, 4, 6)
-    torch.testing.assert_close(MatrixConvolution(layer)(x), layer(x), rtol=0, atol=1e-13)
 
 
 def test_joined_convolutions_give_the_outputs_of_each() -> None:
