@@ -18,21 +18,32 @@ import torch
 from PIL import Image
 
 from models.checkpoint import load
+from models.fomm.config import FommConfig
 from models.lite.backbone import LiteBackbone
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 from models.training import backbone
 from models.training.__main__ import main
 from models.training.backbone_run import Run, follow
+from models.training.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
 
 torch.set_num_threads(1)
 TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
-# What a child process runs: the command, with the tiny network, saving after every step.
+TINY_FOMM = FommConfig(
+    image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
+    generator_expansion=8, generator_down_blocks=1, generator_bottleneck_blocks=2,
+)  # fmt: skip
+SIZES = {"lite": TINY, "fomm": TINY_FOMM}
+# The full network with all that its runs can have: an adversary that sees the keypoints, and bfloat16.
+FULL = ["--model", "fomm", "--adversarial", "--use-kp", "--bf16"]
+MODELS = pytest.mark.parametrize("model", [["--model", "lite"], FULL], ids=["lite", "fomm"])
+# What a child process runs: the command, with a tiny network, saving after every step.
 CHILD = """
 import argparse, logging, sys
 import torch
+from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
 from models.training import backbone
 
@@ -40,9 +51,16 @@ torch.set_num_threads(1)
 backbone.SAVE_SECONDS = 0.0
 parser = argparse.ArgumentParser()
 backbone.add_arguments(parser)
-sizes = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
+options = parser.parse_args()
+sizes = {
+    "lite": LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4),
+    "fomm": FommConfig(
+        image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
+        generator_expansion=8, generator_down_blocks=1, generator_bottleneck_blocks=2,
+    ),
+}
 logging.basicConfig(level=logging.INFO)
-sys.exit(backbone.train(parser.parse_args(), sizes))
+sys.exit(backbone.train(options, sizes[options.model]))
 """
 
 
@@ -98,7 +116,7 @@ def test_a_short_run_learns_and_leaves_all_that_it_promises(
     with Image.open(tmp_path / "sheet-0000160.png") as sheet:
         assert sheet.size == (1536, 256)
     assert load(tmp_path / "weights").config["pictures"] == 160
-    net = LiteBackbone.load(tmp_path / "weights")
+    net = LiteBackbone.load(tmp_path / "weights", engine="torch")
     assert net.network.config == TINY
     net.warmup()
 
@@ -147,7 +165,7 @@ def steps_saved(output: Path) -> int:
 
 
 def wait_for_steps(output: Path, count: int, *running: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while steps_saved(output) < count:
         ended = [
             process.stdout.read() for process in running if process.poll() is not None and process.stdout
@@ -167,11 +185,12 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
+@MODELS
 def test_a_run_that_is_killed_goes_on_from_its_last_save(
-    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+    model: list[str], clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     # While it saves after every step, a kill falls into a save as likely as not.
-    process = child(arguments(clips, tmp_path, "--pictures", "100000"))
+    process = child(arguments(clips, tmp_path, *model, "--pictures", "100000"))
     started.append(process)
     wait_for_steps(tmp_path, 4, process)
     process.send_signal(signal.SIGKILL)
@@ -179,30 +198,31 @@ def test_a_run_that_is_killed_goes_on_from_its_last_save(
     reached = steps_saved(tmp_path)
     assert reached >= 4
     length = str(2 * reached + 4)
-    assert backbone.train(options(clips, tmp_path, "--pictures", length), TINY) == 0
+    assert backbone.train(options(clips, tmp_path, *model, "--pictures", length), SIZES[model[1]]) == 0
     assert steps_saved(tmp_path) == reached + 2
 
 
+@MODELS
 def test_two_processes_train_one_network_and_stop_together(
-    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+    model: list[str], clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    line = arguments(clips, tmp_path, "--pictures", "100000")
+    line = arguments(clips, tmp_path, *model, "--pictures", "100000")
     for rank in range(2):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         started.append(child(line, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **place))
     wait_for_steps(tmp_path, 3, *started)
     # Only the process that saves nothing is told to stop.
     started[1].send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=60)[0] for process in started]
+    outputs = [process.communicate(timeout=180)[0] for process in started]
     assert [process.returncode for process in started] == [130, 130], outputs
     state = load_state(tmp_path / "state.pt")
     assert state is not None
     assert state["pictures"] == 4 * state["step"]
     assert f"stopped after {state['pictures']} pictures" in outputs[0]
     assert validations(tmp_path)[-1]["pictures"] == state["pictures"]
-    assert LiteBackbone.load(tmp_path / "weights").network.config == TINY
+    assert load(tmp_path / "weights").config["model"] == model[1]
 
 
 def test_a_damaged_or_foreign_state_is_one_sentence(
@@ -222,6 +242,38 @@ def test_a_damaged_or_foreign_state_is_one_sentence(
         backbone.train(options(clips, tmp_path), LiteConfig((8, 8, 8, 8), (8, 8, 8, 8), (8, 8, 16), 4))
 
 
+def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
+    wanted = options(clips, tmp_path, *FULL, "--pictures", "4")
+    assert backbone.train(wanted, TINY_FOMM) == 0
+    state = load_state(tmp_path / "state.pt")
+    assert state is not None
+    assert set(state) == {"network", "average", "optimiser", "pictures", "step", "random", "critic"}
+    recipe = FommRecipe(wanted, TINY_FOMM)
+    run, _ = recipe.start(torch.device("cpu"), 1)
+    assert run.critic is not None
+    before = {name: tensor.clone() for name, tensor in run.critic.state_dict().items()}
+    run.resume(state)
+    moved = [
+        name for name, tensor in run.critic.state_dict().items() if not torch.equal(tensor, before[name])
+    ]
+    assert len(moved) >= len(list(run.critic.parameters()))
+    # A run without an adversary does not go on as one with it, nor one of another kind as either.
+    for other in (["--model", "fomm"], ["--model", "lite"]):
+        with pytest.raises(RequestError, match="another --model"):
+            backbone.train(options(clips, tmp_path, *other), SIZES[other[1]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--adversarial", "--sizes vox-256", "--model fomm --use-kp", "--model fomm --whole-after 0.5"],
+)
+def test_options_of_another_model_are_refused(
+    wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["backbone", *arguments(clips, tmp_path, *wrong.split())]) == 2
+    assert wrong.split()[-1 if wrong.endswith(("kp", "al")) else -2] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wrong", ["--pictures 0", "--batch 0", "--rate nan", "--every 0", "--device tpu"])
 def test_options_out_of_range_are_refused(
     wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -238,14 +290,19 @@ def fresh() -> Run[LiteNetwork]:
     return Run.of(network, torch.optim.AdamW(network.parameters(), lr=1e-3))
 
 
+def black(count: int) -> torch.Tensor:
+    return torch.zeros(count, 3, 256, 256, dtype=torch.uint8)
+
+
 def test_a_resumed_run_is_the_run() -> None:
     run, other = fresh(), fresh()
-    pair = torch.zeros(2, 3, 256, 256, dtype=torch.uint8), torch.full((2, 3, 256, 256), 9, dtype=torch.uint8)
+    black = torch.zeros(2, 3, 256, 256, dtype=torch.uint8)
+    batch = black, torch.full_like(black, 9), torch.full((2, 2, 5, 2), torch.nan)
 
-    def objective(source: torch.Tensor, driving: torch.Tensor, _window: object) -> dict[str, torch.Tensor]:
+    def objective(source: torch.Tensor, driving: torch.Tensor, *_more: object) -> dict[str, torch.Tensor]:
         return {"noise": (run.network.detector(source).flat() * torch.rand(60)).sum() * driving.mean()}
 
-    run.advance(objective, pair, None, bf16=False)
+    run.advance(objective, batch, None, bf16=False)
     run.pictures = 2
     state = run.state()
     expected = torch.rand(3)
@@ -261,17 +318,18 @@ def test_a_resumed_run_is_the_run() -> None:
 def test_a_step_without_a_finite_gradient_changes_nothing_and_many_end_the_run() -> None:
     run = fresh()
     before = {name: tensor.clone() for name, tensor in run.network.named_parameters()}
-    pair = torch.zeros(1, 3, 256, 256, dtype=torch.uint8), torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+    black = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+    batch = black, black, torch.full((1, 2, 5, 2), torch.nan)
 
     def objective(*_inputs: object) -> dict[str, torch.Tensor]:
         return {"bad": next(run.network.parameters()).sum() * float("nan")}
 
     for _ in range(19):
-        run.advance(objective, pair, None, bf16=False)
+        run.advance(objective, batch, None, bf16=False)
     for name, tensor in run.network.named_parameters():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     with pytest.raises(KeycastError, match="diverged"):
-        run.advance(objective, pair, None, bf16=False)
+        run.advance(objective, batch, None, bf16=False)
 
 
 def test_the_average_follows_slowly() -> None:
