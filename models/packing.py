@@ -8,6 +8,7 @@ operators used here; no promise stands behind those, so what they compute is che
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 
 class PackedConvolution(nn.Module):
-    """`conv` with its weights in order, for pictures of the size and batch that it is first called with.
+    """`conv`, and a ReLU after it if so asked, with its weights in order.
 
-    Others are right as well, if slower. It cannot be trained, copied or saved.
+    They are for pictures of the size and batch that it is first called with; others are right as well, if
+    slower. It cannot be trained, copied or saved.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
+        self._then = "relu" if relu else "none"
         self.bias = conv.bias
         # Not a parameter: a packed tensor has no plain memory to move or to show.
         self._weight = conv.weight.detach()
@@ -37,19 +40,27 @@ class PackedConvolution(nn.Module):
             )
             self._packed = True
         out: Tensor = _operators()._convolution_pointwise(
-            x, self._weight, self.bias, *self._geometry, self._groups, "none", [], ""
+            x, self._weight, self.bias, *self._geometry, self._groups, self._then, [], ""
         )
         return out
 
 
 def pack(network: nn.Module) -> None:
-    """Replace all convolutions inside `network`, which serves on a CPU, by packed ones; else leave it."""
+    """Replace all convolutions inside `network`, which serves on a CPU, by packed ones; else leave it.
+
+    A ReLU right after one in an `nn.Sequential` becomes part of it.
+    """
     if not can_pack():
         return
     for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and _is_plain(child):
-                setattr(parent, name, PackedConvolution(child))
+        children = list(parent.named_children())
+        for (name, child), (after, following) in pairwise([*children, ("", None)]):
+            if not isinstance(child, nn.Conv2d) or not _is_plain(child):
+                continue
+            relu = isinstance(parent, nn.Sequential) and isinstance(following, nn.ReLU)
+            setattr(parent, name, PackedConvolution(child, relu))
+            if relu:
+                setattr(parent, after, nn.Identity())
 
 
 @cache

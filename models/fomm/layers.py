@@ -30,13 +30,13 @@ class DoublingConvolution(nn.Module):
         self.out_channels = conv.out_channels
         taps = _TAPS.to(conv.weight.device)
         weight = torch.einsum("apr,bqs,oirs->aboipq", taps, taps, conv.weight.double())
-        self.conv = _convolution(weight.flatten(0, 2), _bias(conv).repeat(4), conv, padding=1)
+        small = _convolution(weight.flatten(0, 2), _bias(conv).repeat(4), conv, padding=1)
+        self.conv = nn.Sequential(small, nn.ReLU(inplace=True))
 
     def phases(self, x: Tensor) -> list[Tensor]:
         """Convolve `x` (B, in, H, W): four (B, out, H, W), the pixels at each of `PHASES`, after a ReLU."""
         _, _, height, width = x.shape
         out: Tensor = self.conv(x)
-        out.relu_()
         return [
             part[:, :, row : row + height, column : column + width]
             for part, (row, column) in zip(out.chunk(4, dim=1), PHASES, strict=True)

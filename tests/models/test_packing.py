@@ -30,6 +30,8 @@ def test_packing_changes_nothing(dtype: torch.dtype, largest: float) -> None:
     pack(packed)
     kinds = [isinstance(module, PackedConvolution) for module in packed.modules()]
     assert sum(kinds) == 3
+    # The ReLU became part of the convolution before it.
+    assert not any(isinstance(module, nn.ReLU) for module in packed.modules())
     # The second size is not the one that the weights were packed for.
     for shape in ((1, 4, 12, 16), (3, 4, 20, 8), (1, 4, 12, 16)):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
