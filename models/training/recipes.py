@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -24,6 +25,8 @@ from models.training.fomm_losses import AdversarialLoss, PyramidDistance, load_f
 from models.training.lite import LiteObjective, random_window
 from models.training.run import cosine
 from shared.errors import RequestError
+
+_log = logging.getLogger(__name__)
 
 
 class Recipe(ABC, Generic[Network]):
@@ -154,6 +157,8 @@ class FommRecipe(Recipe[Fomm]):
             nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         if options.bf16:
             convolve_in_bf16(network)
+        if not options.perceptual:
+            _log.warning("Without --perceptual the pixels themselves are compared: faces will be blurred")
         distance = PyramidDistance(
             config.image_size, load_features(options.perceptual) if options.perceptual else None
         )
