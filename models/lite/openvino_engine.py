@@ -26,6 +26,9 @@ InferRequest = Any
 
 _SIZE = 4 * GRID
 _HALF = {"float32": "f32", "bfloat16": "bf16"}
+# No compiled model is ever let go: the stack that Python handles signals on is gone with it, and the next
+# Ctrl-C would end in a segmentation fault (seen with OpenVINO 2026.4 on Linux).
+_KEPT: list[InferRequest] = []
 
 
 def _openvino() -> Any:  # noqa: ANN401
@@ -194,6 +197,7 @@ def _compiled(model: Model, precision: str) -> InferRequest:
         "ENABLE_CPU_PINNING": False,
     }
     request: InferRequest = _openvino().Core().compile_model(model, "CPU", options).create_infer_request()
+    _KEPT.append(request)
     return request
 
 

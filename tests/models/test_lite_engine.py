@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,3 +184,20 @@ def test_openvino_reports_nothing_to_anybody() -> None:
     LiteBackbone(network(), engine="openvino")
     assert "openvino" in sys.modules
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
+
+
+def test_a_signal_after_an_engine_was_let_go_is_handled() -> None:
+    code = """
+import signal
+from models.lite.backbone import LiteBackbone
+from models.lite.network import LiteNetwork
+backbone = LiteBackbone(LiteNetwork(), engine="openvino")
+backbone.warmup()
+del backbone
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
