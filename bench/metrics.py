@@ -150,7 +150,8 @@ class _Traced(nn.Module):
 def operations(network: nn.Module, function: Callable[..., Tensor], *inputs: Tensor) -> int:
     """Return the multiply-accumulates that fvcore counts in `function(*inputs)`, a pass through `network`.
 
-    fvcore calls one multiply-accumulate one FLOP. GRU cells, which it passes over, are counted here. Raises
+    fvcore calls one multiply-accumulate one FLOP. GRU cells and added products, which it passes over, are
+    counted here. Raises
     RequestError where fvcore is not installed.
     """
     with warnings.catch_warnings():
@@ -171,6 +172,7 @@ def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
         with torch.no_grad():
             analysis = FlopCountAnalysis(network, inputs)
             analysis.set_op_handle("aten::gru_cell", _count_gru_cell)
+            analysis.set_op_handle("aten::baddbmm_", _count_baddbmm)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             return int(analysis.total())
     finally:
@@ -194,3 +196,9 @@ def _count_gru_cell(inputs: list[Any], _outputs: list[Any]) -> int:
     """Count aten::gru_cell(input, hidden, weight_ih, weight_hh, ...): both matrix products, per row."""
     rows = inputs[0].type().sizes()[0]
     return int(rows * sum(math.prod(weight.type().sizes()) for weight in inputs[2:4]))
+
+
+def _count_baddbmm(inputs: list[Any], _outputs: list[Any]) -> int:
+    """Count aten::baddbmm_(sum, a (B, N, M), b (B, M, P)): B N M P."""
+    batch, rows, inner = inputs[1].type().sizes()
+    return int(batch * rows * inner * inputs[2].type().sizes()[2])

@@ -121,6 +121,11 @@ def test_operations_are_multiply_accumulates(capsys: pytest.CaptureFixture[str])
     assert operations(linear, linear, torch.zeros(4, 30)) == 4 * 30 * 20
     assert operations(conv, conv, torch.zeros(1, 3, 16, 16)) == 16 * 16 * 27 * 8
     assert operations(cell, cell, torch.zeros(2, 7), torch.zeros(2, 5)) == 2 * 3 * 5 * (7 + 5)
+
+    def add_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(2, 3, 5).baddbmm_(a, b)
+
+    assert operations(linear, add_products, torch.zeros(2, 3, 4), torch.zeros(2, 4, 5)) == 2 * 3 * 4 * 5
     assert parameters(linear) == 620
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
