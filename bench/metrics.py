@@ -151,8 +151,7 @@ def operations(network: nn.Module, function: Callable[..., Tensor], *inputs: Ten
     """Return the multiply-accumulates that fvcore counts in `function(*inputs)`, a pass through `network`.
 
     fvcore calls one multiply-accumulate one FLOP. GRU cells and added products, which it passes over, are
-    counted here. Raises
-    RequestError where fvcore is not installed.
+    counted here. Raises RequestError where fvcore is not installed.
     """
     with warnings.catch_warnings():
         # fvcore is built on torch's tracer, which torch has deprecated.
