@@ -78,6 +78,8 @@ class FaceFinder:
             self._network: Any = cv2.FaceDetectorYN.create(
                 str(path), "", (FACE_SIZE, FACE_SIZE), score_threshold=_CONFIDENCE
             )
+            # Only a pass tells YuNet from another network: any ONNX file is taken.
+            self._network.detect(np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
         except cv2.error as error:
             raise RequestError(f"{path} is not a YuNet face detector; give its ONNX file.") from error
 

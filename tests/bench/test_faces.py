@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image, ImageFilter
 
@@ -189,8 +190,19 @@ def test_a_missing_or_wrong_detector_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="There is no face detector"):
         FaceFinder(tmp_path / "missing.onnx")
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(RequestError, match="not a YuNet face detector"):
-        FaceFinder(tmp_path / "text.onnx")
+    pictures = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 128, 128]) for name in "xy"
+    ]
+    other = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "other", pictures[:1], pictures[1:]
+    )
+    onnx.save(
+        onnx.helper.make_model(other, opset_imports=[onnx.helper.make_opsetid("", 18)]),
+        tmp_path / "other.onnx",
+    )
+    for name in ("text.onnx", "other.onnx"):
+        with pytest.raises(RequestError, match="not a YuNet face detector"):
+            FaceFinder(tmp_path / name)
 
 
 def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path) -> None:
