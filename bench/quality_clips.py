@@ -43,9 +43,9 @@ class Clip:
 def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
     """Return every video below `folders`, in a stable order, and how many listed ones are missing.
 
-    Who is in it says `clips.csv` in its folder of `folders` (columns file, person); without a line there it
-    is the folder that the file lies in, and for a file directly in `folders` its own name. Raises
-    RequestError where there is no clip, or the table cannot be read.
+    Who is in it says `clips.csv` in its folder of `folders` (columns file, person; a file by its place below
+    that folder); without a line there its place does (see `_person`). Raises RequestError where there is no
+    clip, or the table cannot be read.
     """
     clips, missing = [], 0
     for folder in folders:
@@ -86,8 +86,15 @@ def _people(folder: Path) -> dict[str, str]:
 
 
 def _person(file: Path, folder: Path, people: dict[str, str]) -> str:
-    listed = people.get(file.relative_to(folder).as_posix())
-    return listed or (file.stem if file.parent == folder else file.parent.name)
+    """Tell who is in `file`: as the table says, or as VoxCeleb's names (id10280#video#...) and folders do."""
+    place = file.relative_to(folder)
+    if listed := people.get(place.as_posix()):
+        return listed
+    first, mark, _ = file.name.partition("#")
+    if mark and first:
+        return first
+    above = [part for part in place.parts[:-1] if part not in {"train", "test"}]
+    return above[0] if above else file.stem
 
 
 def frames(clip: Clip) -> Iterator[Pictures]:

@@ -96,15 +96,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_people_come_from_the_table_the_folder_or_the_file(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "dora").mkdir()
-    for name in ("dora/x.mp4", "eve\n.mp4"):
+    for name in ("dora/x.mp4", "eve\n.mp4", "id7/video/1.mp4", "train/id8/2.mp4", "id9#video#3.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     clips, missing = find_clips([folder, tmp_path])
     people = {clip.file.name: clip.person for clip in clips}
     assert missing == 1
     assert people == {
         "a1.mp4": "ann", "a2.mp4": "ann", "b1.mp4": "bob", "broken.mp4": "broken", "short.mp4": "short",
-        "x.mp4": "dora", "eve\n.mp4": "eve",
+        "x.mp4": "dora", "eve\n.mp4": "eve", "1.mp4": "id7", "2.mp4": "id8", "id9#video#3.mp4": "id9",
     }  # fmt: skip
 
 
