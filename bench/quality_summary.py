@@ -96,18 +96,20 @@ def missing_fomm() -> dict[str, Value]:
 
 def verdicts(summary: Summary, with_perceptual: bool) -> list[str]:
     """Say in plain lines what was reached of the targets."""
-    lines = [_target(summary, "mae", "MAE", MAE_TARGET)]
+    measures = [("mae", "MAE", MAE_TARGET)]
     if with_perceptual:
-        lines.append(_target(summary, "perceptual", "SqueezeNet perceptual distance", PERCEPTUAL_TARGET))
-    for share, name in (("mae_share", "MAE"), ("perceptual_share", "SqueezeNet perceptual distance")):
-        if share == "mae_share" or with_perceptual:
-            worse = summary.worse_than_still(share)
-            names = f": {', '.join(worse)}" if worse else ""
-            lines.append(
-                f"people worse than the first frame in {name} (target 0): "
-                f"{len(worse)} of {len(summary.people)}{names}"
-            )
-    return lines
+        measures.append(("perceptual", "SqueezeNet perceptual distance", PERCEPTUAL_TARGET))
+    reached = [_target(summary, name, label, target) for name, label, target in measures]
+    return reached + [_worse(summary, f"{name}_share", label) for name, label, _ in measures]
+
+
+def _worse(summary: Summary, share: str, label: str) -> str:
+    worse = summary.worse_than_still(share)
+    names = f": {', '.join(worse)}" if worse else ""
+    return (
+        f"people worse than the first frame in {label} (target 0): "
+        f"{len(worse)} of {len(summary.people)}{names}"
+    )
 
 
 def _target(summary: Summary, name: str, label: str, target: float) -> str:

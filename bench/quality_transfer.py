@@ -97,6 +97,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     first = next(pictures)
     initial, own = backbone.detect(first[None])[0], backbone.set_source(source)
     shown = set(np.linspace(0, len(numbers) - 1, _SHOWN).round().astype(int).tolist())
+    face = None if tools.finder is None else tools.finder.find(source)
     seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
@@ -106,13 +107,13 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
         driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]
         seen.asked += list(asked - own)
         seen.found += list(backbone.detect(rendered) - own)
-        _see_faces(seen, source, driving, rendered, tools)
+        _see(seen, source, face, driving, rendered, tools)
     row: dict[str, Value] = {
         "method": "transfer", "person": pair.name, "clip": pair.driver.name, "kbps": None,
         "frames": len(seen.asked), **_motion(np.stack(seen.asked), np.stack(seen.found)), **_identity(seen),
     }  # fmt: skip
     if tools.finder is not None:
-        row |= _face_figures(seen, tools.finder.find(first), tools.finder.find(source))
+        row |= _face_figures(seen, tools.finder.find(first), face)
     return Transferred(row, drawn, driven)
 
 
@@ -125,14 +126,14 @@ def transfer_sheet(done: Sequence[Transferred]) -> bytes:
     return contact_sheet(rows, ("first frame / source", *["driving / rendered"] * _SHOWN), 192)
 
 
-def _see_faces(seen: _Seen, source: Pictures, driving: Pictures, rendered: Pictures, tools: Tools) -> None:
+def _see(  # noqa: PLR0917 - the source and its face, two batches, and where they go
+    seen: _Seen, source: Pictures, own: Face | None, driving: Pictures, rendered: Pictures, tools: Tools
+) -> None:
     """Take in one batch: the faces in it, and how far the rendered pictures are from both people."""
-    compared: list[tuple[Pictures, Pictures, Pictures]]
+    compared: list[tuple[Pictures, Pictures, Pictures]] = []
     if tools.finder is None:
         compared = [(drawn, source, truth) for truth, drawn in zip(driving, rendered, strict=True)]
     else:
-        own = tools.finder.find(source)
-        own, compared = tools.finder.find(source), []
         for truth, drawn in zip(driving, rendered, strict=True):
             wanted, got = tools.finder.find(truth), tools.finder.find(drawn)
             seen.faces.append((wanted, got))
