@@ -26,7 +26,8 @@ from models.fomm.winograd import SQUARE, WinogradConvolution, WinogradResiduals,
 from models.inference import prepare
 from models.packing import pack
 
-# That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks, by Winograd.
+# That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks. These run by
+# Winograd's way where they are float32, on a CPU, and their pictures are whole squares.
 Precision = Literal["float32", "mixed", "bfloat16", "float16"]
 _DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -52,26 +53,26 @@ class ServedFomm(nn.Module):
         _rearrange(ready.kp_detector.predictor, small)
         _rearrange(ready.generator.dense_motion_network.hourglass, small)
         coarse = model.config.image_size >> model.config.generator_down_blocks
-        exact = precision in ("float32", "mixed") and torch.device(device).type == "cpu"
-        self.kp_detector: KPDetector = ready.kp_detector
-        self.generator = ServedGenerator(
-            ready.generator, dtype, coarse if exact and coarse % SQUARE == 0 else None
+        exact = precision in ("float32", "mixed")
+        blocks = [block for block in ready.generator.bottleneck if isinstance(block, ResBlock2d)]
+        bottleneck = (
+            WinogradResiduals(blocks, coarse)
+            if exact and coarse % SQUARE == 0 and torch.device(device).type == "cpu"
+            else Residuals(blocks, torch.float32 if exact else dtype)
         )
+        self.kp_detector: KPDetector = ready.kp_detector
+        self.generator = ServedGenerator(ready.generator, dtype, bottleneck)
 
 
 class ServedGenerator(nn.Module):
-    """The generator: `encode_source` once, then `decode` for every frame.
+    """The generator, on residual blocks of either form: `encode_source` once, `decode` for every frame."""
 
-    `winograd` is the side of the residual blocks' pictures where they run by Winograd's way, else None.
-    """
-
-    def __init__(self, ready: OcclusionAwareGenerator, dtype: torch.dtype, winograd: int | None) -> None:
+    def __init__(self, ready: OcclusionAwareGenerator, dtype: torch.dtype, bottleneck: nn.Module) -> None:
         super().__init__()
         self.dtype = dtype
         self.dense_motion_network = ServedMotion(ready.dense_motion_network, dtype)
         self.first, self.down_blocks = ready.first, ready.down_blocks
-        blocks = [block for block in ready.bottleneck if isinstance(block, ResBlock2d)]
-        self.bottleneck = WinogradResiduals(blocks, winograd) if winograd else Residuals(blocks, dtype)
+        self.bottleneck = bottleneck
         *before, last = [_conv(block) for block in ready.up_blocks]
         self.up_blocks = nn.Sequential(*(DoublingConvolution(conv) for conv in before)).to(dtype)
         self.final = DoublingOutput(last, ready.final).to(dtype)

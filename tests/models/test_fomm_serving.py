@@ -14,7 +14,7 @@ from models.fomm.config import FommConfig
 from models.fomm.layers import DoublingConvolution, DoublingOutput, joined
 from models.fomm.model import Fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
-from models.fomm.serving import Precision, fastest_precision
+from models.fomm.serving import Precision, Residuals, ServedFomm, fastest_precision
 from models.fomm.winograd import WinogradConvolution, WinogradResiduals, Workspace
 from models.inference import fold_batchnorm
 
@@ -173,10 +173,20 @@ def test_serving_leaves_the_model_as_it_was(model: Fomm) -> None:
     assert model.fingerprint() == before
 
 
+UNTILED = FommConfig(
+    **{**CONFIG.__dict__, "image_size": 64, "scale_factor": 1.0, "generator_down_blocks": 5}  # type: ignore[arg-type]
+)
+
+
+def test_mixed_keeps_the_residual_blocks_exact_wherever_they_run() -> None:
+    generator = ServedFomm(untrained_fomm(0, UNTILED), "cpu", "mixed").generator
+    assert isinstance(generator.bottleneck, Residuals)
+    assert {weight.dtype for weight in generator.bottleneck.parameters()} == {torch.float32}
+    assert generator.final.last.weight.dtype == torch.bfloat16
+
+
 def test_sides_that_winograd_cannot_tile_are_served_all_the_same() -> None:
-    changed = {"image_size": 64, "scale_factor": 1.0, "generator_down_blocks": 5}
-    config = FommConfig(**{**CONFIG.__dict__, **changed})
-    model = untrained_fomm(0, config)
+    model = untrained_fomm(0, UNTILED)
     plain, fast = PlainFomm(model), FommBackbone(model)
     frame = pictures(1)[:, :64, :64]
     for backbone in (plain, fast):
