@@ -34,11 +34,7 @@ class FommObjective(nn.Module):
     def forward(
         self, source: Tensor, driving: Tensor, _window: object = None, _marks: object = None
     ) -> dict[str, Tensor]:
-        """Return the weighted losses of pictures (B, 3, H, W) in [0, 1]; their sum is minimised.
-
-        Channels after the third are left out of consideration.
-        """
-        driving = driving[:, :3]
+        """Return the weighted losses of pictures (B, 3, H, W) in [0, 1]; their sum is minimised."""
         of_source = self._detect(source)
         of_driving = self._detect(driving)
         rendered: Rendered = self.network.generator(source, of_source, of_driving)

@@ -27,19 +27,23 @@ _FAINT = 1e-2
 class Vgg19(nn.Module):
     """VGG-19's features after the first ReLU of each of its five depths; input RGB in [0, 1].
 
-    `weights` have torchvision's names (features.0.weight ...).
+    `weights` have torchvision's names (features.0.weight ...). Raises KeyError where one is missing,
+    ValueError where one is of a shape that the others do not fit.
     """
 
-    # Convolutions by their place in torchvision's list; each depth but the first starts with pooling.
+    # Convolutions by their place in torchvision's list. A depth ends with the first one after its pooling.
     _DEPTHS = ((0,), (2, 5), (7, 10), (12, 14, 16, 19), (21, 23, 25, 28))
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
+        channels = 3
         for index in (index for depth in self._DEPTHS for index in depth):
-            for kind in ("weight", "bias"):
-                self.register_buffer(
-                    f"{kind}_{index}", weights[f"features.{index}.{kind}"].float(), persistent=False
-                )
+            weight, bias = (weights[f"features.{index}.{kind}"].float() for kind in ("weight", "bias"))
+            if weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
+                raise ValueError(f"features.{index} is no 3x3 convolution of {channels} channels")
+            self.register_buffer(f"weight_{index}", weight, persistent=False)
+            self.register_buffer(f"bias_{index}", bias, persistent=False)
+            channels = len(weight)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
@@ -49,14 +53,10 @@ class Vgg19(nn.Module):
         taps = []
         for depth in self._DEPTHS:
             for index in depth:
-                # Pooling stands before the last convolution of a depth, which is the first of its resolution.
                 if index == depth[-1] and index:
                     x = F.max_pool2d(x, 2)
-                x = F.relu(
-                    F.conv2d(
-                        x, self.get_buffer(f"weight_{index}"), self.get_buffer(f"bias_{index}"), padding=1
-                    )
-                )
+                weight, bias = self.get_buffer(f"weight_{index}"), self.get_buffer(f"bias_{index}")
+                x = F.relu(F.conv2d(x, weight, bias, padding=1))
             taps.append(x)
         return taps
 
@@ -68,7 +68,10 @@ def load_features(path: Path) -> Vgg19 | Perceptual:
     read as data. RequestError for anything else.
     """
     try:
-        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
         if "features.28.weight" in weights:
             return Vgg19(weights)
     # On a damaged or hostile file either reader fails with many kinds of exceptions.
