@@ -130,7 +130,7 @@ def _served_cost(model: Fomm, backbone: FommBackbone) -> tuple[int, int]:
     """Return the multiply-accumulates of a detection, and of a frame whose source was encoded before.
 
     The counter does not see packed weights, so it counts on a copy without. Where residual blocks run by
-    Winograd's way, what that adds before and after its products, 2 % of the frame, is not counted.
+    Winograd's way, all of its products are counted.
     """
     served = ServedFomm(model, backbone.device, backbone.precision)
     picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device)
