@@ -53,6 +53,10 @@ def prepare(
 
 def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype) -> Tensor:
     """Turn RGB pictures (B, H, W, 3) uint8 into a tensor (B, 3, H, W) in [0, 1], channels-last in memory."""
+    if torch.device(device).type == "cpu":
+        # By NumPy, because torch would wake its threads for every one of these small passes.
+        scaled = np.divide(np.ascontiguousarray(pictures), 255, dtype=np.float32)
+        return torch.from_numpy(scaled).permute(0, 3, 1, 2).to(dtype)
     # A copy, because torch takes neither read-only arrays nor mirrored views.
     tensor = torch.from_numpy(np.array(pictures, order="C")).to(device)
     return tensor.permute(0, 3, 1, 2).to(dtype).div_(255)
@@ -60,8 +64,12 @@ def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype
 
 def to_bytes(tensor: Tensor) -> Tensor:
     """Turn a tensor (B, 3, H, W) in [0, 1] into one (B, H, W, 3) of uint8; the rest is clipped."""
-    scaled = tensor.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).contiguous()
+    rows = tensor.permute(0, 2, 3, 1).float()
+    if tensor.device.type == "cpu":
+        levels = np.multiply(rows.numpy(), np.float32(255))
+        np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
+        return torch.from_numpy(np.ascontiguousarray(levels.astype(np.uint8)))
+    return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 
 
 def to_pictures(tensor: Tensor) -> Pictures:
