@@ -89,7 +89,7 @@ class PyramidDistance(nn.Module):
     VGG-19's features are compared as they are, as published. SqueezeNet's are of another magnitude at each
     depth, and the pixels that stand for features where there is no network of yet another: they are compared
     in units of the target's mean, so that the sum is again about a hundred times the other losses. Scales at
-    which a picture of `size` pixels has fewer than 32 are left out.
+    which a picture of `size` pixels has fewer than 32 are left out; RequestError where none remains.
     """
 
     weight = 10.0
@@ -97,6 +97,10 @@ class PyramidDistance(nn.Module):
     def __init__(self, size: int, network: Vgg19 | Perceptual | None) -> None:
         super().__init__()
         scales = [scale for scale in SCALES if size * scale >= _SMALLEST]
+        if not scales:
+            raise RequestError(
+                f"Pictures of {size} pixels are too small to train on; give --sizes of {_SMALLEST} or more."
+            )
         self.downs = nn.ModuleList(AntiAliasInterpolation2d(3, scale) for scale in scales)
         self.network: Vgg19 | Perceptual | None = network
 

@@ -153,6 +153,8 @@ def test_the_pyramid_distance_is_of_pictures_at_several_scales() -> None:
     flat = torch.full((1, 3, 64, 64), 0.5)
     assert float(PyramidDistance(64, None)(0.75 * flat, flat)) == pytest.approx(10 * 2 * 0.25, abs=0.3)
     assert [len(PyramidDistance(size, None).downs) for size in (32, 64, 128, 256)] == [1, 2, 3, 4]
+    with pytest.raises(RequestError, match="16 pixels are too small"):
+        PyramidDistance(16, None)
 
 
 @pytest.mark.parametrize("keypoints", [0, 10])
