@@ -149,6 +149,14 @@ def test_the_full_network_is_measured_as_published_and_as_it_serves() -> None:
     assert float(blocks_row(wrong, both[0], ahead, "cpu")["max_pixel_error"] or 0) > 0.02
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_counts_its_memory() -> None:
+    memory = Memory("cuda")
+    block = torch.zeros(4_000_000, device="cuda")
+    del block
+    assert (memory.peak_mb() or 0) >= 16
+
+
 def test_random_weights_are_the_same_for_the_same_seed() -> None:
     assert PlainFomm(untrained_fomm(3, SMALL)).fingerprint == PlainFomm(untrained_fomm(3, SMALL)).fingerprint
     assert PlainFomm(untrained_fomm(3, SMALL)).fingerprint != PlainFomm(untrained_fomm(4, SMALL)).fingerprint
