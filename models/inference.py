@@ -66,8 +66,9 @@ def to_bytes(tensor: Tensor) -> Tensor:
     """Turn a tensor (B, 3, H, W) in [0, 1] into one (B, H, W, 3) of uint8; the rest is clipped."""
     rows = tensor.permute(0, 2, 3, 1).float()
     if tensor.device.type == "cpu":
-        levels = np.multiply(rows.numpy(), np.float32(255))
-        np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
+        levels = np.multiply(rows.detach().numpy(), np.float32(255))
+        # fmin and fmax, unlike clip, leave no NaN.
+        np.fmax(np.fmin(np.rint(levels, out=levels), 255, out=levels), 0, out=levels)
         return torch.from_numpy(np.ascontiguousarray(levels.astype(np.uint8)))
     return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 

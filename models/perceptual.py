@@ -30,10 +30,28 @@ class Perceptual(nn.Module):
             weights = load_file(str(path))
         except (OSError, SafetensorError) as error:
             raise RequestError(f"Could not read the perceptual network {path}: {error}.") from error
+        if {name: tuple(tensor.shape) for name, tensor in weights.items()} != self._shapes():
+            raise RequestError(
+                f"{path} does not hold the convolutions of SqueezeNet v1.1; give a file that does."
+            )
         for name, tensor in weights.items():
             layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
             weight = tensor.float().contiguous(memory_format=layout)
             self.register_buffer(name.replace(".", "_"), weight, persistent=False)
+
+    @classmethod
+    def _shapes(cls) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor by name."""
+        shapes: dict[str, tuple[int, ...]] = {"features.0.weight": (64, 3, 3, 3), "features.0.bias": (64,)}
+        inputs = 64
+        for layer, squeeze in zip(cls._FIRES, (16, 16, 32, 32, 48, 48, 64, 64), strict=True):
+            parts = {"squeeze": (squeeze, inputs, 1), "expand1x1": (4 * squeeze, squeeze, 1),
+                     "expand3x3": (4 * squeeze, squeeze, 3)}  # fmt: skip
+            for part, (outputs, ins, side) in parts.items():
+                shapes[f"features.{layer}.{part}.weight"] = (outputs, ins, side, side)
+                shapes[f"features.{layer}.{part}.bias"] = (outputs,)
+            inputs = 8 * squeeze
+        return shapes
 
     def _conv(self, x: Tensor, name: str, padding: int = 0, stride: int = 1) -> Tensor:
         weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")

@@ -23,7 +23,7 @@ from models.build import choose_device
 from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
 from models.training.backbone_run import Run
-from models.training.data import Clip, load_clips, load_stills
+from models.training.data import Clip, fill_cache, load_clips, load_stills
 from models.training.faces import find_marks
 from models.training.layouts import training_part, validation_folders
 from models.training.pairs import Pairs
@@ -113,6 +113,9 @@ def train(options: argparse.Namespace, config: LiteConfig | FommConfig | None = 
     validate_on = validation_folders(options.clips, options.validate)
     device = _device(options.device)
     with processes(device) as (rank, size):
+        if size > 1:
+            fill_cache(training_part(options.clips), options.cache, rank, size)
+            any_process(False, size, device)
         clips = load_clips(training_part(options.clips), options.cache)
         options.pictures = options.pictures or recipe.length(len(clips))
         others = [] if rank else load_clips(validate_on, options.cache)

@@ -33,6 +33,8 @@ def find_marks(clips: Sequence[Clip], detector: Path, cache: Path) -> list[Marks
     try:
         key = hashlib.sha256(detector.read_bytes()).digest()
         network = cv2.FaceDetectorYN.create(str(detector), "", (SIZE, SIZE), _SURE)
+        # OpenCV takes any network, and only finds out when it looks at a picture.
+        network.detect(np.zeros((SIZE, SIZE, 3), np.uint8))
     except (OSError, cv2.error) as error:
         reason = str(error).strip().splitlines()[0]
         raise RequestError(

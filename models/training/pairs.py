@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
@@ -68,8 +69,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
 
     def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Marks]:
         picture = decode_jpeg(self.stills[int(rng.integers(len(self.stills)))])
-        if picture.shape[:2] != (SIZE, SIZE):
-            picture = np.asarray(cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+        picture = np.asarray(ImageOps.fit(Image.fromarray(picture), (SIZE, SIZE)))
         return [picture, bent(picture, rng)], _unknown()
 
     def _finish(

@@ -20,7 +20,9 @@ def read_people(folder: Path) -> dict[str, str]:
         return {}
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            return {row["file"]: row["person"] for row in csv.DictReader(file)}
+            return {
+                row["file"]: row["person"] for row in csv.DictReader(file) if row["file"] and row["person"]
+            }
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise RequestError(
             f"{table} is not a table with the columns file and person ({error}); mend it."

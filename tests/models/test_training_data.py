@@ -1,4 +1,5 @@
 import logging
+import pickle
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from models.training.data import FRAMES_PER_CLIP, load_clips
+from models.training.data import FRAMES_PER_CLIP, fill_cache, load_clips
 from models.training.layouts import find_clips
 from models.training.video import square, timed_pictures
 from shared.errors import KeycastError, RequestError
@@ -92,14 +93,36 @@ def test_nothing_to_train_on_is_one_sentence(tmp_path: Path) -> None:
         load_clips([tmp_path], tmp_path / "junk.mp4" / "cache")
 
 
+def contents(folder: Path, cache: Path) -> list[list[bytes]]:
+    return [list(clip.frames) for clip in load_clips([folder], cache)]
+
+
+def test_processes_share_the_decoding_and_a_cache_entry_travels_as_its_path(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for name in "abc":
+        write_clip(tmp_path / f"{name}.mp4", 9)
+    (tmp_path / "d.mp4").write_bytes(b"junk")
+    fill_cache([tmp_path], cache, 1, 2)
+    assert len(list(cache.iterdir())) == 1
+    fill_cache([tmp_path], cache, 0, 2)
+    assert len(list(cache.iterdir())) == 3
+    frames = load_clips([tmp_path], cache)[0].frames
+    assert [*frames[1:3], frames[-1]] == [frames[1], frames[2], list(frames)[-1]]
+    packed = pickle.dumps(frames)
+    assert len(packed) < 1000
+    assert list(pickle.loads(packed)) == list(frames)
+    with pytest.raises(IndexError):
+        frames[len(frames)]
+
+
 def test_the_cache_is_used_until_the_clip_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip, cache = tmp_path / "a.mp4", tmp_path / "cache"
     write_clip(clip, 25)
-    before = load_clips([tmp_path], cache)
-    assert [file.suffix for file in cache.iterdir()] == [".npz"]
+    before = contents(tmp_path, cache)
+    assert [file.suffix for file in cache.iterdir()] == [".npy"]
     decoded: list[Path] = []
     monkeypatch.setattr("models.training.data.open_clip", decoded.append)
-    assert load_clips([tmp_path], cache) == before
+    assert contents(tmp_path, cache) == before
     assert not decoded
     monkeypatch.undo()
     write_clip(clip, 49)
@@ -109,14 +132,14 @@ def test_the_cache_is_used_until_the_clip_changes(tmp_path: Path, monkeypatch: p
 def test_a_damaged_cache_entry_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = tmp_path / "cache"
     write_clip(tmp_path / "a.mp4", 25)
-    before = load_clips([tmp_path], cache)
+    before = contents(tmp_path, cache)
     (entry,) = cache.iterdir()
     whole = entry.read_bytes()
     spoiled = bytearray(whole)
     spoiled[len(whole) // 2] ^= 0xFF
     for damage in (b"", whole[: len(whole) // 2], b"junk", bytes(spoiled)):
         entry.write_bytes(damage)
-        assert load_clips([tmp_path], cache) == before
+        assert contents(tmp_path, cache) == before
         assert entry.read_bytes() == whole
     assert caplog.text.count("damaged cache entry") == 4
 
@@ -127,7 +150,7 @@ def test_a_cache_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypatch
     def full(*_args: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np, "save", full)
     with pytest.raises(KeycastError, match="No space left"):
         load_clips([tmp_path], tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

@@ -99,6 +99,12 @@ def test_windows_lie_inside_and_follow_their_generator() -> None:
     assert {window.top for window in windows} == set(range(0, 33, 4))
 
 
+def test_another_file_is_no_perceptual_network(tmp_path: Path) -> None:
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(RequestError, match="does not hold the convolutions of SqueezeNet"):
+        Perceptual(tmp_path / "other.safetensors")
+
+
 def test_the_objective_reaches_every_weight(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = LiteNetwork(TINY)
