@@ -48,3 +48,16 @@ def _decode(data: bytes) -> Pictures:
             width, height = image.size
             raise PeerError(f"The source picture is {width}x{height} {image.mode}, not {SIZE}x{SIZE} RGB.")
         return np.array(image, dtype=np.uint8)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return `image` in RGB, what is transparent in it white."""
+    if image.mode.startswith("I"):
+        # 16 bits of grey: Pillow's conversion would clip them, not scale them.
+        grey = np.asarray(image, np.int32).clip(0, 65535) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        # Under what is transparent any colour may stand.
+        seen = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return image.convert("RGB")

@@ -18,6 +18,7 @@ from PIL import Image, ImageSequence
 from models.training.layouts import frame_files
 from shared.config import SIZE
 from shared.keypoints import Pictures
+from shared.picture import to_rgb
 
 # What a clip that is not sound raises on its way through this module.
 CLIP_ERRORS = (av.FFmpegError, OSError, ValueError)
@@ -105,14 +106,6 @@ def _square_image(image: Image.Image) -> Pictures:
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box), np.uint8)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Decode `image` to RGB, on white where it is transparent."""
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
-
-
 def _video_frames(container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
     """Yield the frames; one without a time follows the one before."""
     step = 1 / float(stream.average_rate or FOLDER_FPS)
@@ -128,7 +121,7 @@ def _video_frames(container: InputContainer, stream: VideoStream) -> Iterator[Fr
 def _folder_frames(folder: Path) -> Iterator[Frame]:
     for index, file in enumerate(frame_files(folder)):
         with _picture(file, "PNG", "JPEG") as image:
-            yield index / FOLDER_FPS, partial(_square_image, _on_white(image))
+            yield index / FOLDER_FPS, partial(_square_image, to_rgb(image))
 
 
 def _gif_frames(file: Path) -> Iterator[Frame]:
@@ -136,7 +129,7 @@ def _gif_frames(file: Path) -> Iterator[Frame]:
     time = 0.0
     with _picture(file, "GIF") as image:
         for frame in ImageSequence.Iterator(image):
-            yield time, partial(_square_image, _on_white(frame))
+            yield time, partial(_square_image, to_rgb(frame))
             time += _gif_seconds(frame)
 
 
