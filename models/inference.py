@@ -73,12 +73,6 @@ def to_bytes(tensor: Tensor) -> Tensor:
     return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 
 
-def to_pictures(tensor: Tensor) -> Pictures:
-    """Turn a tensor (B, 3, H, W) in [0, 1] into RGB pictures (B, H, W, 3) uint8; the rest is clipped."""
-    pictures: Pictures = to_bytes(tensor).cpu().numpy()
-    return pictures
-
-
 def check_pictures(pictures: Pictures, size: int) -> None:
     """Raise RequestError unless `pictures` is (B, size, size, 3) uint8 with B >= 1."""
     if (

@@ -12,7 +12,7 @@ from models.inference import (
     check_pictures,
     fold_batchnorm,
     prepare,
-    to_pictures,
+    to_bytes,
     to_tensor,
 )
 from shared.errors import RequestError
@@ -95,12 +95,14 @@ def test_pictures_survive_the_way_to_a_tensor_and_back() -> None:
         assert tensor.shape == (1, 3, 16, 16)
         assert float(tensor.min()) == 0
         assert float(tensor.max()) == 1
-        np.testing.assert_array_equal(to_pictures(tensor), pictures)
+        np.testing.assert_array_equal(to_bytes(tensor).numpy(), pictures)
 
 
-def test_to_pictures_clips_and_rounds() -> None:
+def test_bytes_are_clipped_rounded_and_never_of_nan() -> None:
     tensor = torch.tensor([-1.0, 0.499 / 255, 0.501 / 255, 7.0]).reshape(1, 1, 1, 4).expand(1, 3, 1, 4)
-    assert to_pictures(tensor)[0, 0, :, 0].tolist() == [0, 0, 1, 255]
+    assert to_bytes(tensor)[0, 0, :, 0].tolist() == [0, 0, 1, 255]
+    # Warnings are errors here: a cast of NaN would be one.
+    assert to_bytes(torch.full((1, 3, 1, 1), torch.nan)).shape == (1, 1, 1, 3)
 
 
 @pytest.mark.parametrize(
