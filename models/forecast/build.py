@@ -30,6 +30,14 @@ def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") 
         return Hold()
     if name == "damped":
         return Damped()
+    return NeuralForecaster(name, load_network(name, folder), device)
+
+
+def load_network(name: str, folder: Path | None = None) -> RecurrentNetwork:
+    """Return the network of the learned forecaster `name`, on the CPU, for what only networks can do.
+
+    `folder` holds its weights; by default those that came with the project. Raises as `load_forecaster`.
+    """
     if name not in CONFIGS:
         raise RequestError(f"there is no forecaster {name!r}: use one of {', '.join(NAMES)}")
     folder = WEIGHTS / name if folder is None else folder
@@ -38,7 +46,7 @@ def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") 
             f"no weights of {name} in {folder}: train them with `python -m models.training forecaster "
             f"--model {name} --tracks DIR --output DIR` and put DIR/weights there"
         )
-    return NeuralForecaster(name, restore(name, load(folder, expect=name)), device)
+    return restore(name, load(folder, expect=name))
 
 
 def best_forecaster(detector: str, device: str = "cpu") -> Forecaster:

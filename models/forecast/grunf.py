@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.forecast.flow import Flow
+from models.forecast.likelihood import unknown
 from models.forecast.recurrent import RecurrentNetwork, State
 from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
@@ -38,11 +39,23 @@ GRU_NF_PRESETS = {
 class GruNf(RecurrentNetwork):
     """Equations 27-32 of the paper. A single prediction is the image of z = 0, a sample that of a drawn z."""
 
+    ordinary: Tensor
+
     def __init__(self, config: GruNfConfig) -> None:
         super().__init__(config.predict, config.layers, config.hidden)
         self.noise_size = DIMENSIONS
         self.gru = nn.GRU(DIMENSIONS, config.hidden, config.layers, batch_first=True)
         self.flow = Flow(DIMENSIONS, config.hidden, config.blocks, config.inner, config.depth)
+        self.register_buffer("ordinary", unknown())
+
+    def log_prob(self, frames: Tensor) -> Tensor:
+        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, 60).
+
+        In nats, a density in keypoint units (equation 29 of the paper, and the standardisation's part).
+        """
+        hidden, _ = self.follow(None, frames[:, :-1])
+        target = self.scaling.target(frames[:, 1:], frames[:, :-1])
+        return self.flow.log_prob(target, hidden) + self.scaling.log_determinant()
 
     def observe(self, state: State, frame: Tensor) -> State:
         """Return the state after the true `frame` (B, 60)."""

@@ -53,3 +53,7 @@ class Scaling(nn.Module):
         if self.predict == "frame":
             return torch.addcmul(self.mean, target, self.std)
         return torch.addcmul(last, target, self.step)
+
+    def log_determinant(self) -> Tensor:
+        """Return log |det d target / d frame|, a scalar: what turns a density of targets into one of frames."""
+        return -torch.log(self.std if self.predict == "frame" else self.step).sum()
