@@ -83,4 +83,7 @@ def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
         raise RequestError(
             f"the weights of {name} standardise by a spread that is not positive: use another file"
         )
+    calibration = getattr(network, "ordinary", None)
+    if calibration is not None and not (calibration[1:] > 0).all():
+        raise RequestError(f"the weights of {name} measure surprise by no spread: use another file")
     return network

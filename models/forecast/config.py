@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 
+from models.forecast.gru import GRU_PRESETS, Gru, GruConfig
 from models.forecast.grunf import GRU_NF_PRESETS, GruNf, GruNfConfig
+from models.forecast.linear import LINEAR_PRESETS, Linear, LinearConfig
+from models.forecast.nf import NF_PRESETS, Nf, NfConfig
 from models.forecast.recurrent import RecurrentNetwork
 from models.forecast.scaling import PREDICTS
+from models.forecast.simlpe import SIMLPE_PRESETS, Simlpe, SimlpeConfig
+from models.forecast.vae import VAE_PRESETS, Vae, VaeConfig
 from models.forecast.vrnn import VRNN_PRESETS, Vrnn, VrnnConfig
 from shared.errors import RequestError
 
-NetworkConfig = VrnnConfig | GruNfConfig
+NetworkConfig = LinearConfig | GruConfig | VaeConfig | NfConfig | VrnnConfig | GruNfConfig | SimlpeConfig
 
 # name -> preset -> sizes
-PRESETS: dict[str, Mapping[str, NetworkConfig]] = {"vrnn": VRNN_PRESETS, "gru-nf": GRU_NF_PRESETS}
-CONFIGS: dict[str, type[NetworkConfig]] = {"vrnn": VrnnConfig, "gru-nf": GruNfConfig}
+PRESETS: dict[str, Mapping[str, NetworkConfig]] = {
+    "linear": LINEAR_PRESETS,
+    "gru": GRU_PRESETS,
+    "vae": VAE_PRESETS,
+    "nf": NF_PRESETS,
+    "vrnn": VRNN_PRESETS,
+    "gru-nf": GRU_NF_PRESETS,
+    "simlpe": SIMLPE_PRESETS,
+}
+CONFIGS: dict[str, type[NetworkConfig]] = {name: type(sizes["call"]) for name, sizes in PRESETS.items()}
+_NETWORKS: dict[type[NetworkConfig], Callable[..., RecurrentNetwork]] = {
+    LinearConfig: Linear,
+    GruConfig: Gru,
+    VaeConfig: Vae,
+    NfConfig: Nf,
+    VrnnConfig: Vrnn,
+    GruNfConfig: GruNf,
+    SimlpeConfig: Simlpe,
+}
 
 # Depths make modules even before any weight is read, widths do not.
-MOST_LAYERS = 32
+MOST = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "length": 256}
 MOST_UNITS = 8192
 
 
 def build_network(config: NetworkConfig) -> RecurrentNetwork:
     """Build the untrained network of `config`."""
-    return Vrnn(config) if isinstance(config, VrnnConfig) else GruNf(config)
+    return _NETWORKS[type(config)](config)
 
 
 def describe(name: str, config: NetworkConfig, tracks_of: str) -> dict[str, object]:
@@ -50,7 +72,7 @@ def _checked(key: str, value: object) -> int | str:
         return str(value)
     least, most = (
         (2 if key == "depth" else 1),
-        MOST_LAYERS if key in ("layers", "blocks", "depth") else MOST_UNITS,
+        MOST.get(key, MOST_UNITS),
     )
     if type(value) is not int or not least <= value <= most:
         raise RequestError(f"{key} must be a whole number from {least} to {most}, not {value!r}")

@@ -39,7 +39,7 @@ def unknown() -> Tensor:
 
 
 def log_likelihood(network: Likelihood, frames: Floats) -> Doubles:
-    """Return the exact log p(frame t | frames before t), (T-1,), for t = 1 .. T-1 of `frames` (T, 60), T >= 2.
+    """Return the exact log p(frame t | frames before t), (T-1,), t = 1 .. T-1, of `frames` (T, 60), T >= 2.
 
     In nats, a density in keypoint units: their sum is that of the sequence given its first frame.
     """

@@ -55,5 +55,5 @@ class Scaling(nn.Module):
         return torch.addcmul(last, target, self.step)
 
     def log_determinant(self) -> Tensor:
-        """Return log |det d target / d frame|, a scalar: what turns a density of targets into one of frames."""
+        """Return log |det d target / d frame|, a scalar: it turns a density of targets into one of frames."""
         return -torch.log(self.std if self.predict == "frame" else self.step).sum()

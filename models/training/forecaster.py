@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -10,15 +11,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from models import checkpoint
-from models.forecast.config import PRESETS, describe
+from models.forecast.config import PRESETS, NetworkConfig, build_network, describe
+from models.forecast.grunf import GruNf
+from models.forecast.likelihood import log_likelihood, ordinary
+from models.forecast.linear import LinearConfig
+from models.forecast.nf import Nf
+from models.training.extract import extract
+from models.training.forecaster_linear import solve
 from models.training.forecaster_run import Settings, Training
 from models.training.forecaster_validation import Figures, Validation
 from models.training.run import load_state, positive_float, positive_int, save_state, stop_requests
 from models.training.tracks import Tracks, load_tracks, split_by_person
+from shared.command import add_network_arguments
 from shared.errors import KeycastError, RequestError
+from shared.keypoints import DIMENSIONS
 
 INTERRUPTED = 130
 HELD_OUT = 0.15
@@ -28,13 +39,17 @@ SAVE_SECONDS = 20.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--model", choices=sorted(PRESETS), required=True)
-    parser.add_argument("--tracks", type=Path, required=True, help="folder of keypoint tracks (.npz)")
     parser.add_argument(
-        "--validate", type=Path, help="tracks of other people (default: hold some people out)"
+        "--tracks", type=Path, required=True,
+        help="folder of keypoint tracks (.npz), or of clips: made into tracks once, beside the output",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validate", type=Path, help="the same of other people (default: hold some people out)"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="the run lives here; the result in weights/"
+        "--output", type=Path, help="the run lives here; the result in weights/ (default: runs/MODEL)"
     )
+    add_network_arguments(parser)
     parser.add_argument("--config", choices=("call", "paper"), default="call")
     parser.add_argument("--predict", choices=("delta", "frame"), default="delta")
     length = parser.add_mutually_exclusive_group()
@@ -42,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=positive_float, help="default: 8")
     parser.add_argument("--batch", type=positive_int, default=64)
     parser.add_argument("--rate", type=positive_float, default=1e-3, help="highest learning rate")
-    parser.add_argument("--rollout-weight", type=_weight, default=0.1)
+    parser.add_argument("--rollout-weight", type=_weight, default=1.0)
+    parser.add_argument(
+        "--as-filmed", action="store_true", help="no windows run backwards, mirrored, turned or stretched"
+    )
     parser.add_argument("--every", type=positive_int, default=100, help="steps between validations")
     parser.add_argument("--patience", type=positive_int, default=40, help="validations without a new best")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=positive_int, default=1)
 
 
@@ -67,35 +84,76 @@ def train(options: argparse.Namespace) -> int:
     Returns 0, or 130 if Ctrl-C or SIGTERM ended the run early: the same command then goes on with it.
     """
     torch.set_num_threads(options.threads)
-    tracks = load_tracks(options.tracks)
+    options.output = options.output or Path("runs", options.model)
+    tracks = _tracks(options.tracks, options)
     if options.validate is None:
         tracks, others = split_by_person(tracks, HELD_OUT, seed=0)
     else:
-        others = load_tracks(options.validate)
+        others = _tracks(options.validate, options)
     if others.tracks_of != tracks.tracks_of:
         raise RequestError(
             "training and validation tracks come from different detectors: extract both with one"
         )
     validation = Validation(others)
-    run = _start(options, tracks)
+    _make(options.output)
     print(f"{len(tracks.clips)} clips, {tracks.frames} frames; validation {len(validation.past)} windows")
     print(f"hold    {validation.hold}\ndamped  {validation.damped}", flush=True)
+    config = PRESETS[options.model][options.config]
+    config = type(config)(**{**asdict(config), "predict": options.predict})
+    if isinstance(config, LinearConfig):
+        weights, best = solve(config, tracks, validation)
+        return _finish(options, weights, config, others, best)
+    run = _start(options, config, tracks)
     try:
         with stop_requests() as stops:
             _loop(run, validation, options, tracks.tracks_of, stops)
     except OSError as error:
         raise KeycastError(f"the run could not be saved ({error}): free some space and repeat it") from error
-    _export(run, options, tracks.tracks_of)
-    print(f"best {run.best:.3f} of hold; weights in {options.output / 'weights'}")
+    _finish(options, run.best_weights, config, others, run.best)
     if stops:
         print(f"stopped at step {run.step}: the same command goes on")
         return INTERRUPTED
     return 0
 
 
-def _start(options: argparse.Namespace, tracks: Tracks) -> Training:
-    config = PRESETS[options.model][options.config]
-    config = type(config)(**{**asdict(config), "predict": options.predict})
+def _tracks(folder: Path, options: argparse.Namespace) -> Tracks:
+    """Return the tracks in `folder`, or of the clips in it, made where they have not been made before."""
+    if not folder.is_dir() or any(folder.glob("*.npz")):
+        return load_tracks(folder)
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    cache = options.output.parent / "tracks" / f"{folder.name}-{name}"
+    given = {"backbone": options.backbone, "checkpoint": options.checkpoint, "device": options.device}
+    extract(argparse.Namespace(clips=[folder], output=cache, **given))
+    return load_tracks(cache)
+
+
+def _finish(
+    options: argparse.Namespace,
+    weights: dict[str, Tensor],
+    config: NetworkConfig,
+    others: Tracks,
+    best: float,
+) -> int:
+    """Measure what is ordinary on other people, where the network has a density, and write the weights."""
+    network = build_network(config)
+    network.load_state_dict(weights)
+    if isinstance(network, GruNf | Nf):
+        clips = [clip.frames for clip in others.clips]
+        found = np.concatenate([-log_likelihood(network.eval(), frames) / DIMENSIONS for frames in clips])
+        weights = {**weights, "ordinary": torch.tensor(ordinary(found))}
+    checkpoint.save(options.output / "weights", weights, describe(options.model, config, others.tracks_of))
+    print(f"best {best:.3f} of hold; weights in {options.output / 'weights'}")
+    return 0
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot write to {folder} ({error}): give another --output") from error
+
+
+def _start(options: argparse.Namespace, config: NetworkConfig, tracks: Tracks) -> Training:
     minutes = 8.0 if options.steps is None and options.minutes is None else options.minutes
     settings = Settings(
         options.model,
@@ -105,13 +163,10 @@ def _start(options: argparse.Namespace, tracks: Tracks) -> Training:
         options.batch,
         options.rate,
         options.rollout_weight,
+        not options.as_filmed,
         options.seed,
     )
     run = Training(settings, tracks, _device(options.device))
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"cannot write to {options.output} ({error}): give another --output") from error
     earlier = load_state(options.output / "state.pt")
     if earlier is not None:
         run.restore(earlier)

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from models.forecast.scaling import LIMIT, Scaling
+from models.training.forecaster_augment import augment
 from models.training.tracks import Tracks
 from shared.errors import RequestError
 
+# Frames that free running is trained on; a network that says more at once sees more.
 ROLLOUT = 12
 SHORT = (3, 12)
 LONG = (12, 36)
 LONG_SHARE = 0.25
-LONGEST = LONG[1] + ROLLOUT
 
 # A number that never moves still needs a spread to be divided by.
 LEAST_STD = 1e-3
@@ -24,30 +25,37 @@ LEAST_STEP = 1e-4
 
 
 class Windows:
-    """Random windows of the clips of `tracks`; every clip counts by its length."""
+    """Random windows of the clips of `tracks`, `future` frames of them to be forecast.
 
-    def __init__(self, tracks: Tracks) -> None:
+    Every clip counts by its length. RequestError where none is long enough.
+    """
+
+    def __init__(self, tracks: Tracks, future: int = ROLLOUT, augmented: bool = True) -> None:
+        self._future = future
+        self._augmented = augmented
         clips = [clip.frames for clip in tracks.clips]
         self._frames = torch.from_numpy(np.concatenate(clips))
         # How many frames follow each one in its clip, itself included.
         self._left = torch.cat([torch.arange(len(clip), 0, -1) for clip in clips])
-        if int(self._left.max()) < LONGEST:
-            raise RequestError(f"no training track has {LONGEST} frames: give longer clips")
+        longest = LONG[1] + future
+        if int(self._left.max()) < longest:
+            raise RequestError(f"no training track has {longest} frames: give longer clips")
         self._starts: dict[int, Tensor] = {}
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Return frames (batch, split + 12, 60) and `split`, how many of them a rollout has observed.
+        """Return frames (batch, split + future, 60) and `split`, how many of them a rollout has observed.
 
-        Mostly short pasts, as after a pause in a call, at times long ones (together 15 to 48 frames).
+        Mostly short pasts (3 to 12 frames), as after a pause in a call, at times long ones (to 36).
         """
         least, most = LONG if float(torch.rand((), generator=generator)) < LONG_SHARE else SHORT
         split = int(torch.randint(least, most + 1, (), generator=generator))
-        length = split + ROLLOUT
+        length = split + self._future
         if length not in self._starts:
             self._starts[length] = torch.nonzero(self._left >= length)[:, 0]
         starts = self._starts[length]
         chosen = starts[torch.randint(len(starts), (batch,), generator=generator)]
-        return self._frames[chosen[:, None] + torch.arange(length)], split
+        frames = self._frames[chosen[:, None] + torch.arange(length)]
+        return (augment(frames, generator) if self._augmented else frames), split
 
 
 def fit(scaling: Scaling, tracks: Tracks) -> None:

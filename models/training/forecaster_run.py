@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.forecast.config import NetworkConfig, build_network
-from models.training.forecaster_data import Windows, digest, fit
-from models.training.forecaster_loss import likelihood_loss, rollout_loss
+from models.forecast.simlpe import Simlpe
+from models.training.forecaster_data import ROLLOUT, Windows, digest, fit
+from models.training.forecaster_loss import rollout_loss, sequence_loss
 from models.training.run import cosine
 from models.training.tracks import Tracks
 from shared.errors import RequestError
@@ -26,7 +27,7 @@ class Settings:
     """What a run is made of; a run is resumed only with the same.
 
     `steps` or `minutes` (the other is None) is its length; `rollout` weighs the error of free running against
-    the likelihood.
+    the model's own loss.
     """
 
     model: str
@@ -35,7 +36,8 @@ class Settings:
     minutes: float | None
     batch: int = 64
     rate: float = 1e-3
-    rollout: float = 0.1
+    rollout: float = 1.0
+    augmented: bool = True
     seed: int = 0
 
     def stored(self, tracks: Tracks) -> dict[str, Any]:
@@ -62,7 +64,8 @@ class Training:
         self.network.to(device).train()
         self.best_weights = self._weights()
         self._optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=1e-2)
-        self._windows = Windows(tracks)
+        longest = self.network.window if isinstance(self.network, Simlpe) else ROLLOUT
+        self._windows = Windows(tracks, max(longest, ROLLOUT), settings.augmented)
 
     @property
     def done(self) -> float:
@@ -76,17 +79,17 @@ class Training:
         began = time.monotonic()
         frames, split = self._windows.draw(self.settings.batch, self._generator)
         frames = frames.to(self._device)
-        likelihood, state = likelihood_loss(self.network, frames, split, self._generator)
-        rollout = rollout_loss(self.network, state, frames[:, split:])
+        sequence, state = sequence_loss(self.network, frames, split, self._generator)
+        rollout = rollout_loss(self.network, state, frames, split)
         self._optimiser.zero_grad(set_to_none=True)
-        (likelihood + self.settings.rollout * rollout).backward()  # type: ignore[no-untyped-call]
+        (sequence + self.settings.rollout * rollout).backward()  # type: ignore[no-untyped-call]
         for group in self._optimiser.param_groups:
             group["lr"] = self.settings.rate * cosine(self.done, WARMUP)
         if torch.isfinite(nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)):
             self._optimiser.step()
         self.step += 1
         self.seconds += time.monotonic() - began
-        return {"likelihood": float(likelihood.detach()), "rollout": float(rollout.detach())}
+        return {"sequence": float(sequence.detach()), "rollout": float(rollout.detach())}
 
     def judge(self, score: float) -> bool:
         """Keep the weights if `score` is the lowest so far, and say whether it is."""

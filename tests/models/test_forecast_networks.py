@@ -9,9 +9,14 @@ import torch
 from models import checkpoint
 from models.forecast.build import NAMES, load_forecaster, restore
 from models.forecast.config import PRESETS, NetworkConfig, build_network, describe, parse
+from models.forecast.gru import GruConfig
 from models.forecast.grunf import GruNfConfig
+from models.forecast.linear import LinearConfig
 from models.forecast.neural import NeuralForecaster
+from models.forecast.nf import NfConfig
 from models.forecast.scaling import Predict, Scaling
+from models.forecast.simlpe import SimlpeConfig, cosines
+from models.forecast.vae import VaeConfig
 from models.forecast.vrnn import Gaussian, VrnnConfig
 from models.training.forecaster_loss import gaussian_kl, gaussian_nll
 from shared.errors import RequestError
@@ -19,6 +24,11 @@ from shared.keypoints import Floats
 
 torch.set_num_threads(1)
 TINY: dict[str, NetworkConfig] = {
+    "linear": LinearConfig(order=8),
+    "gru": GruConfig(layers=2, hidden=8, inner=8),
+    "vae": VaeConfig(lag=8, inner=8, latent=3),
+    "nf": NfConfig(lag=8, blocks=2, depth=2, inner=8),
+    "simlpe": SimlpeConfig(length=8, blocks=2, width=8),
     "vrnn": VrnnConfig(hidden=8, features=6, inner=8, latent=3),
     "gru-nf": GruNfConfig(layers=2, hidden=8, blocks=2, depth=2, inner=8),
 }
@@ -40,7 +50,8 @@ def walk(count: int) -> Floats:
     return np.cumsum(steps, axis=0).astype(np.float32)
 
 
-both = pytest.mark.parametrize("name", list(TINY))
+DETERMINISTIC = ["linear", "gru", "simlpe"]
+every = pytest.mark.parametrize("name", list(TINY))
 
 
 @pytest.mark.parametrize("predict", ["delta", "frame"])
@@ -60,7 +71,7 @@ def test_standardised_changes_are_in_units_of_the_step() -> None:
     assert scaling.target(torch.full((60,), 3.0), torch.full((60,), 2.0)).tolist() == [2.0] * 60
 
 
-@both
+@every
 @pytest.mark.parametrize("predict", ["delta", "frame"])
 def test_frame_by_frame_equals_all_at_once(name: str, predict: Predict) -> None:
     whole, single = make(name, predict), make(name, predict)
@@ -71,7 +82,7 @@ def test_frame_by_frame_equals_all_at_once(name: str, predict: Predict) -> None:
     np.testing.assert_allclose(whole.forecast(8), single.forecast(8), atol=1e-6)
 
 
-@both
+@every
 def test_asking_does_not_change_the_state(name: str) -> None:
     forecaster = make(name)
     forecaster.observe(walk(6))
@@ -83,7 +94,7 @@ def test_asking_does_not_change_the_state(name: str) -> None:
     np.testing.assert_array_equal(forecaster.forecast(5), first[:5])
 
 
-@both
+@every
 def test_what_was_observed_matters_until_a_reset(name: str) -> None:
     forecaster = make(name)
     frames = walk(12)
@@ -100,7 +111,7 @@ def test_what_was_observed_matters_until_a_reset(name: str) -> None:
         forecaster.forecast(1)
 
 
-@both
+@pytest.mark.parametrize("name", [name for name in TINY if name not in DETERMINISTIC])
 def test_samples_differ_and_follow_the_seed(name: str) -> None:
     forecaster = make(name)
     forecaster.observe(walk(6))
@@ -111,7 +122,15 @@ def test_samples_differ_and_follow_the_seed(name: str) -> None:
     assert not np.array_equal(samples, forecaster.sample(4, 5, seed=8))
 
 
-@both
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_without_chance_all_samples_are_the_forecast(name: str) -> None:
+    forecaster = make(name)
+    forecaster.observe(walk(6))
+    for sample in forecaster.sample(3, 12, seed=0):
+        np.testing.assert_allclose(sample, forecaster.forecast(12), atol=1e-6)
+
+
+@every
 def test_a_cut_leaves_the_forecast_bounded(name: str) -> None:
     forecaster = make(name)
     forecaster.observe(np.concatenate([walk(6), 1e6 + walk(1)]))
@@ -130,7 +149,7 @@ def test_gaussians_agree_with_torch() -> None:
     torch.testing.assert_close(gaussian_nll(values, left), -mine.log_prob(values))
 
 
-@both
+@every
 def test_weights_and_config_travel_together(name: str, tmp_path: Path) -> None:
     forecaster = make(name)
     network = forecaster._network
@@ -154,11 +173,21 @@ def test_missing_weights_say_how_to_train(tmp_path: Path) -> None:
         load_forecaster("vrnn", tmp_path)
 
 
-@both
+@every
 @pytest.mark.parametrize("preset", ["call", "paper"])
 def test_presets_pass_their_own_check(name: str, preset: str) -> None:
     config = PRESETS[name][preset]
     assert parse(name, describe(name, config, "f")) == config
+
+
+def test_every_learned_forecaster_is_tested() -> None:
+    assert set(TINY) == set(PRESETS) == set(NAMES) - {"hold", "damped"}
+
+
+def test_cosines_are_an_orthonormal_basis() -> None:
+    basis = cosines(12)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(12), atol=1e-6, rtol=0)
+    assert float(basis[0].std()) < 1e-6
 
 
 @pytest.mark.parametrize(

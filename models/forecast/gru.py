@@ -1,0 +1,70 @@
+"""Recurrent forecasters whose state is a GRU's, and the plain one.
+
+Cho et al., "On the Properties of Neural Machine Translation" (SSST 2014); equations 1-6 of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.forecast.recurrent import RecurrentNetwork, State, perceptron
+from models.forecast.scaling import Predict
+from shared.keypoints import DIMENSIONS
+
+
+@dataclass(frozen=True)
+class GruConfig:
+    """Sizes of a GRU: layers, units, and the width of the net that reads a frame off the state."""
+
+    layers: int
+    hidden: int
+    inner: int
+    predict: Predict = "delta"
+
+
+GRU_PRESETS = {
+    "call": GruConfig(layers=1, hidden=192, inner=192),
+    # The appendix gives no sizes for the GRU alone: those of the VRNN's, for a fair comparison.
+    "paper": GruConfig(layers=1, hidden=256, inner=512),
+}
+
+
+class GruNetwork(RecurrentNetwork):
+    """What follows true frames with a GRU in one pass; a subclass says what the next frame is."""
+
+    def __init__(self, predict: Predict, layers: int, hidden: int) -> None:
+        super().__init__(predict, layers, hidden)
+        self.gru = nn.GRU(DIMENSIONS, hidden, layers, batch_first=True)
+
+    def observe(self, state: State, frame: Tensor) -> State:
+        """Return the state after the true `frame` (B, 60)."""
+        seen = self.scaling.describe(frame, state.last)
+        return State(self.gru(seen[:, None], state.hidden)[1], frame)
+
+    def absorb(self, state: State | None, frames: Tensor) -> State:
+        """Return the state after the true `frames` (B, T, 60), all in one pass."""
+        return self.follow(state, frames)[1]
+
+    def follow(self, state: State | None, frames: Tensor) -> tuple[Tensor, State]:
+        """Follow true `frames` (B, T, 60): the top hidden state after each (B, T, H) and the last state."""
+        state = self.start(frames[:, 0]) if state is None else state
+        before = torch.cat([state.last[:, None], frames[:, :-1]], dim=1)
+        outputs, hidden = self.gru(self.scaling.describe(frames, before), state.hidden)
+        return outputs, State(hidden, frames[:, -1])
+
+
+class Gru(GruNetwork):
+    """Reads the next frame off the hidden state; there is nothing random in it, so all samples are one."""
+
+    noise_size = 0
+
+    def __init__(self, config: GruConfig) -> None:
+        super().__init__(config.predict, config.layers, config.hidden)
+        self.output = perceptron(config.hidden, config.inner, DIMENSIONS, 2, nn.ReLU)
+
+    def advance(self, state: State, noise: Tensor | None = None) -> State:  # noqa: ARG002
+        """Predict one frame."""
+        return self.observe(state, self.scaling.frame(self.output(state.hidden[-1]), state.last))

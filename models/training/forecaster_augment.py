@@ -1,0 +1,45 @@
+"""More motion than was filmed: the same windows as other cameras might have seen them.
+
+Without it every network larger than a linear autoregression learns the people of the training set by heart.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from shared.keypoints import COUNT, POSITIONS
+
+REVERSED = 0.5
+MIRRORED = 0.5
+TURN = math.radians(40)
+# Each axis is stretched by up to this factor, or shrunk.
+STRETCH = 1.35
+
+
+def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Return windows `frames` (B, T, 60) run backwards, mirrored, turned and stretched at random.
+
+    A linear map A of the picture plane takes a point p to A p and its Jacobian J to A J: the equivariance
+    that the detector is trained for (Siarohin et al., NeurIPS 2019, section 3.2).
+    """
+    count, length, _ = frames.shape
+    backwards = torch.rand(count, generator=generator) < REVERSED
+    frames = torch.where(backwards[:, None, None], frames.flip(1), frames)
+    maps = _maps(count, generator)[:, None, None]
+    positions = frames[..., :POSITIONS].reshape(count, length, COUNT, 2, 1)
+    jacobians = frames[..., POSITIONS:].reshape(count, length, COUNT, 2, 2)
+    moved = torch.cat([(maps @ positions).flatten(2), (maps @ jacobians).flatten(2)], dim=-1)
+    return moved.contiguous()
+
+
+def _maps(count: int, generator: torch.Generator) -> Tensor:
+    """Return random linear maps (count, 2, 2) of the plane."""
+    turn = TURN * (2 * torch.rand(count, generator=generator) - 1)
+    stretch = STRETCH ** (2 * torch.rand(count, 2, generator=generator) - 1)
+    mirror = torch.where(torch.rand(count, generator=generator) < MIRRORED, -1.0, 1.0)
+    across = torch.stack([turn.cos(), turn.sin()], dim=-1) * (mirror * stretch[:, 0])[:, None]
+    along = torch.stack([-turn.sin(), turn.cos()], dim=-1) * stretch[:, 1:]
+    return torch.stack([across, along], dim=-1)

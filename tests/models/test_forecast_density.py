@@ -1,0 +1,103 @@
+"""Exact densities against autograd, and the bound where there is none."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.forecast.config import build_network
+from models.forecast.grunf import GruNf, GruNfConfig
+from models.forecast.nf import Nf, NfConfig
+from models.forecast.scaling import Predict
+from models.forecast.vrnn import Vrnn, VrnnConfig
+from models.training.forecaster_loss import elbo
+
+torch.set_num_threads(1)
+
+
+def flow_network(name: str, predict: Predict) -> Nf | GruNf:
+    torch.manual_seed(1)
+    small = {"blocks": 3, "depth": 2, "inner": 12, "predict": predict}
+    network = build_network(
+        NfConfig(lag=3, **small) if name == "nf" else GruNfConfig(layers=1, hidden=8, **small)  # type: ignore[arg-type]
+    )
+    assert isinstance(network, Nf | GruNf)
+    for parameter in network.parameters():
+        parameter.data.add_(0.1 * torch.randn(parameter.shape))
+    network.scaling.std.uniform_(0.1, 0.3)
+    network.scaling.step.uniform_(0.01, 0.03)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def walk(count: int) -> Tensor:
+    steps = np.random.default_rng(0).normal(scale=0.02, size=(1, count, 60))
+    return torch.from_numpy(np.cumsum(steps, axis=1).astype(np.float32))
+
+
+@pytest.mark.parametrize("predict", ["delta", "frame"])
+@pytest.mark.parametrize("name", ["nf", "gru-nf"])
+def test_the_likelihood_is_the_base_density_times_the_jacobian_of_autograd(
+    name: str, predict: Predict
+) -> None:
+    network, frames = flow_network(name, predict), walk(7)
+
+    def base(frame: Tensor) -> Tensor:
+        """Return z of the sequence's last frame where that is `frame`."""
+        known = network.absorb(None, frames[:, :-1])
+        condition = network.oldest(known) if isinstance(network, Nf) else known.hidden[-1]
+        target = network.scaling.target(frame[None], known.last)
+        return network.flow(target, condition)[0][0]
+
+    frame = frames[0, -1]
+    jacobian = torch.autograd.functional.jacobian(base, frame)
+    normal = -0.5 * (base(frame).square().sum() + 60 * math.log(2 * math.pi))
+    expected = normal + torch.linalg.slogdet(jacobian.double()).logabsdet
+    found = network.log_prob(frames)
+    assert found.shape == (1, 6)
+    assert float(found[0, -1]) == pytest.approx(float(expected), abs=2e-2)
+
+
+@pytest.mark.parametrize("name", ["nf", "gru-nf"])
+def test_a_forecast_is_the_frame_whose_base_is_zero(name: str) -> None:
+    network, frames = flow_network(name, "delta"), walk(6)
+    state = network.absorb(None, frames)
+    forecast = network.advance(state).last
+    condition = network.oldest(state) if isinstance(network, Nf) else state.hidden[-1]
+    base, _ = network.flow(network.scaling.target(forecast, state.last), condition)
+    assert float(base.abs().max()) < 1e-3
+
+
+def test_the_bound_is_the_likelihood_where_the_latent_says_nothing() -> None:
+    torch.manual_seed(0)
+    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=3))
+    assert isinstance(network, Vrnn)
+    network.scaling.step.fill_(0.02)
+    for part in (network.prior, network.posterior, network.decoder, network.from_latent):
+        for parameter in part.parameters():
+            parameter.data.zero_()
+    frames = walk(5).expand(2, -1, -1)
+    found = elbo(network, frames, torch.Generator().manual_seed(0))
+    changes = torch.distributions.Normal(0.0, 0.02).log_prob(frames[:, 1:] - frames[:, :-1])
+    torch.testing.assert_close(found, changes.sum((1, 2)), rtol=1e-4, atol=1e-2)
+
+
+@torch.no_grad()
+def test_the_bound_is_not_above_what_importance_sampling_finds() -> None:
+    torch.manual_seed(0)
+    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=2))
+    assert isinstance(network, Vrnn)
+    network.scaling.step.fill_(0.02)
+    frames = walk(2).expand(4000, -1, -1)
+    bounds = elbo(network, frames, torch.Generator().manual_seed(0)).double()
+    seen = network.unroll(frames[:1], torch.zeros(1, 1, 2))
+    # One step: log of the mean of p(x|z) over draws of the prior is the exact log-likelihood.
+    draws = seen.prior.at(torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(1)))
+    hidden = network.observe(network.start(frames[:1, 0]), frames[:1, 0]).hidden[0].expand(4000, -1)
+    raw = network.decoder(torch.cat([network.from_latent(draws[:, 0]), hidden], dim=-1))
+    mean, log_variance = raw.chunk(2, dim=-1)
+    spread = torch.exp(0.5 * 6 * torch.tanh(log_variance / 6))
+    density = torch.distributions.Normal(mean, spread).log_prob(seen.target[:, 0])
+    exact = torch.logsumexp(density.sum(-1), 0) - math.log(4000) + network.scaling.log_determinant()
+    assert float(bounds.mean()) <= float(exact) + 0.05
