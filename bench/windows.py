@@ -1,8 +1,8 @@
 """Windows of clips that forecasts are judged on: what is observed, what follows, and how it is drawn.
 
-The two modes of the paper (section 3.1). Reconstruction: a clip's own first frame is the source, and the truth
-is the video. Transfer: another person's first frame is the source, the motion is relative to the clip's first
-frame, and the truth is what the network draws from the true keypoints.
+The two modes of the paper (section 3.1). Reconstruction: a clip's own first frame is the source, and the
+truth is the video. Transfer: another person's first frame is the source, the motion is relative to the clip's
+first frame, and the truth is what the network draws from the true keypoints.
 """
 
 from __future__ import annotations
@@ -143,8 +143,10 @@ class Scene:
             self._drawn.popitem(last=False)
 
 
-def scene(backbone: Backbone, mode: Mode, clips: Sequence[Clip], clip: Clip, keypoints: Floats) -> Scene | None:
-    """Return the scene of `clip`, whose `keypoints` (T, 60) are known; None where nobody else can be moved."""
+def scene(
+    backbone: Backbone, mode: Mode, clips: Sequence[Clip], clip: Clip, keypoints: Floats
+) -> Scene | None:
+    """Return the scene of `clip`, whose `keypoints` (T, 60) are known; None where there is nobody else."""
     driver = clip if mode == "reconstruction" else other_person(clips, clip)
     return None if driver is None else Scene(backbone, mode, next(chosen(driver, [0])), keypoints[0])
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from models.forecast.recurrent import State
-from models.forecast.scaling import Predict
+from models.forecast.scaling import LIMIT, Predict
 from models.forecast.window import WindowNetwork
 from shared.keypoints import DIMENSIONS
 
-# Displacements since the last frame grow with the root of the time that passed, about.
-SPREAD = 3.0
+# The square of the motion that a still window counts as, in usual changes: its noise is not blown up.
+LEAST = 0.03
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class SimlpeConfig:
 
 
 SIMLPE_PRESETS = {
-    "call": SimlpeConfig(length=24, blocks=24, width=128),
-    "paper": SimlpeConfig(length=24, blocks=48, width=256),
+    "call": SimlpeConfig(length=24, blocks=48, width=128),
+    "paper": SimlpeConfig(length=24, blocks=64, width=256),
 }
 
 
@@ -77,11 +77,15 @@ class Simlpe(WindowNetwork):
     def block(self, state: State) -> Tensor:
         """Return the next `length` frames (B, length, 60)."""
         frames, last = state.hidden.transpose(0, 1), state.last[:, None]
-        seen = self.scaling.describe(frames, last)
-        if self.scaling.predict == "delta":
-            seen = seen / SPREAD
+        unit = self._liveliness(frames)
+        seen = self.scaling.describe(frames, last) / unit
         changes = self.basis.T @ self.leave(self.blocks(self.enter(self.basis @ seen)))
-        return torch.addcmul(last, changes, SPREAD * self.scaling.step)
+        return torch.addcmul(last, changes, unit * self.scaling.step)
+
+    def _liveliness(self, frames: Tensor) -> Tensor:
+        """Return the unit (B, 1, 1) of motion in `frames` (B, T, 60): twice of it, twice the forecast."""
+        changes = (frames[:, 1:] - frames[:, :-1]) / self.scaling.step
+        return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2), keepdim=True) + LEAST).sqrt()
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:  # noqa: ARG002
         """Predict one frame, the first of a block."""

@@ -1,0 +1,95 @@
+"""JEDi: how far the distribution of generated videos is from that of real ones, in V-JEPA's features.
+
+Luo et al., "Beyond FVD: Enhanced Evaluation Metrics for Video Generation Quality" (ICLR 2025); equations 34
+to 36 of the paper. The kernel is (<x, y> / d)^2 over d features, the estimate counts pairs of a sample with
+itself, and is given times 100. Features here are those of V-JEPA 2, its authors' of the first V-JEPA: figures
+compare with each other, not with theirs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from shared.errors import RequestError
+from shared.keypoints import Pictures
+
+Doubles = npt.NDArray[np.float64]
+DEGREE = 2
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_EXTRA = "transformers is not installed; install it with: pip install 'keycast[jepa]'"
+
+
+def polynomial_mmd(
+    x: Doubles, y: Doubles, degree: int = DEGREE, offset: float = 0.0, unbiased: bool = False
+) -> float:
+    """Return the squared maximum mean discrepancy of samples `x` (m, d) and `y` (n, d).
+
+    Kernel (<a, b> / d + offset)^degree (equation 35). The plain estimate is that between the two empirical
+    distributions; the `unbiased` one leaves out pairs of a sample with itself and is 0 on average where both
+    come from one distribution (Gretton et al., JMLR 13, 2012, equations 3 and 5). ValueError for fewer than
+    two samples of either.
+    """
+    if min(len(x), len(y)) < 2:
+        raise ValueError("a discrepancy needs at least two samples of each side")
+    within = [_mean_kernel(side, side, degree, offset, unbiased) for side in (x, y)]
+    return sum(within) - 2 * _mean_kernel(x, y, degree, offset, unbiased=False)
+
+
+def jedi(real: Doubles, generated: Doubles) -> float:
+    """Return JEDi of features (m, d) and (n, d); lower is better, 0 for the same samples."""
+    return 100 * polynomial_mmd(real, generated)
+
+
+def _mean_kernel(x: Doubles, y: Doubles, degree: int, offset: float, unbiased: bool) -> float:
+    kernel = (x @ y.T / x.shape[1] + offset) ** degree
+    if not unbiased:
+        return float(kernel.mean())
+    return float((kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)))
+
+
+class Features:
+    """V-JEPA 2's features of short videos: the mean of all the tokens of its encoder."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        """Load the network in `folder`, as transformers saves it; nothing is fetched and no code is run.
+
+        RequestError where transformers or the network is missing.
+        """
+        try:
+            from transformers import VJEPA2Model
+        except ImportError as error:
+            raise RequestError(f"JEDi needs V-JEPA 2, but {_EXTRA}.") from error
+        if not (folder / "config.json").is_file():
+            raise RequestError(f"There is no V-JEPA 2 in {folder}; give the folder of its config.json.")
+        try:
+            network = VJEPA2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise RequestError(f"{folder} does not hold a V-JEPA 2 ({reason}); give another.") from error
+        self._device = device
+        self._network: Any = network
+        self._network.to(device).eval()
+
+    def __call__(self, video: Pictures) -> Doubles:
+        """Return the features (d,) of `video` (T, 256, 256, 3), uint8 RGB.
+
+        The network wants a fixed number of frames: as many moments are taken, evenly spread from first to
+        last, so that a short video's frames repeat. Scaled to its size and normalised as in its training.
+        """
+        config = self._network.config
+        moments = np.linspace(0, len(video) - 1, config.frames_per_clip).round().astype(int)
+        frames = torch.from_numpy(np.ascontiguousarray(video[moments])).to(self._device)
+        frames = frames.permute(0, 3, 1, 2).float() / 255
+        size = (config.crop_size, config.crop_size)
+        if tuple(frames.shape[-2:]) != size:
+            frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+        mean, std = (frames.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _STD))
+        with torch.inference_mode():
+            tokens = self._network(((frames - mean) / std)[None], skip_predictor=True).last_hidden_state
+        return cast(Doubles, tokens[0].mean(0).double().cpu().numpy())
