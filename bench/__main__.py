@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from shared.command import run_command
 
 _COMMANDS = {
+    "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
@@ -20,9 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import forecast, loopback, quality, throughput
+    from bench import diversity, forecast, loopback, quality, throughput
 
-    modules = {"forecast": forecast, "loopback": loopback, "quality": quality, "throughput": throughput}
+    modules = {
+        "diversity": diversity,
+        "forecast": forecast,
+        "loopback": loopback,
+        "quality": quality,
+        "throughput": throughput,
+    }
     for name, module in modules.items():
         command = commands.add_parser(name, help=_COMMANDS[name])
         module.add_arguments(command)

@@ -73,8 +73,8 @@ class Features:
             reason = str(error).strip().split("\n")[0]
             raise RequestError(f"{folder} does not hold a V-JEPA 2 ({reason}); give another.") from error
         self._device = device
-        self._network: Any = network
-        self._network.to(device).eval()
+        self._network: Any = network.eval()  # type: ignore[no-untyped-call]
+        self._network.to(device)
 
     def __call__(self, video: Pictures) -> Doubles:
         """Return the features (d,) of `video` (T, 256, 256, 3), uint8 RGB.

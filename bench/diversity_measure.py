@@ -1,0 +1,193 @@
+"""How different a forecaster's futures of one window are from each other, and how far from the truth."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.metrics import mae, ssim
+from bench.quality_clips import Clip, ClipError
+from bench.windows import Horizon, Mode, Scene, keypoints_of, scene, truth
+from shared.errors import KeycastError, RequestError
+from shared.interfaces import Backbone, Forecaster
+from shared.keypoints import Floats, Pictures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked: of `samples` futures of each clip's middle window, the `keep` nearest the truth."""
+
+    modes: Sequence[Mode]
+    horizons: Sequence[Horizon]
+    forecasters: Sequence[Forecaster]
+    samples: int
+    keep: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What came of one clip, mode, horizon and model; `apd`, `mae` in [0, 1]."""
+
+    clip: str
+    mode: str
+    horizon: str
+    model: str
+    apd: float
+    mae: float
+    ssim: float
+
+
+class Ledger:
+    """Finished units, a JSON line each in a file where there is one: a run that was stopped goes on with them.
+
+    Its first line says of which settings they are. RequestError where they are others, or not a ledger.
+    """
+
+    def __init__(self, path: Path | None, settings: dict[str, object]) -> None:
+        self._path = path
+        self.units: list[Unit] = []
+        if path is None:
+            return
+        first = json.dumps(settings, sort_keys=True)
+        if path.exists():
+            self._read(path, first)
+        else:
+            self._append(first)
+
+    def find(self, clip: str, mode: str, horizon: str, model: str) -> Unit | None:
+        """Return the unit of that place, None where it is still to be done."""
+        wanted = (clip, mode, horizon, model)
+        return next((u for u in self.units if (u.clip, u.mode, u.horizon, u.model) == wanted), None)
+
+    def add(self, unit: Unit) -> None:
+        """Keep `unit`."""
+        self.units.append(unit)
+        if self._path is not None:
+            self._append(json.dumps(asdict(unit)))
+
+    def _read(self, path: Path, first: str) -> None:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        if lines[0] != first:
+            raise RequestError(
+                f"{path} holds results of other settings or weights; delete it, or give another --report."
+            )
+        whole = lines[1:-1]
+        if lines[-1]:
+            # A kill in the middle of a line: what it said is measured again.
+            path.write_text("\n".join([first, *whole, ""]), encoding="utf-8")
+        try:
+            self.units = [Unit(**json.loads(line)) for line in whole]
+        except (ValueError, TypeError) as error:
+            raise RequestError(f"{path} is damaged ({error}); delete it to start afresh.") from error
+
+    def _append(self, line: str) -> None:
+        assert self._path is not None
+        try:
+            with self._path.open("a", encoding="utf-8") as out:
+                out.write(f"{line}\n")
+        except OSError as error:
+            raise KeycastError(f"Writing {self._path} failed: {error.strerror}; free some space.") from error
+
+
+def places(plan: Plan, clips: Sequence[Clip]) -> int:
+    """Return how many units `clips` make."""
+    return len(clips) * len(plan.modes) * len(plan.horizons) * len(plan.forecasters)
+
+
+def measure(
+    backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip, ledger: Ledger
+) -> Iterator[Unit]:
+    """Give the units of `clip` one by one, from `ledger` or measured and added to it.
+
+    Raises ClipError where it is no sound video or shorter than every window.
+    """
+    asked = [(mode, horizon, f) for mode in plan.modes for horizon in plan.horizons for f in plan.forecasters]
+    known = {
+        (mode, horizon, f.name): ledger.find(str(clip), mode, str(horizon), f.name)
+        for mode, horizon, f in asked
+    }
+    if all(known.values()):
+        yield from (unit for unit in known.values() if unit is not None)
+        return
+    keypoints = keypoints_of(backbone, clip)
+    if not any(horizon.starts(len(keypoints), 1) for horizon in plan.horizons):
+        raise ClipError(f"{clip} is shorter than every window.")
+    where: Scene | None = None
+    for mode, horizon, forecaster in asked:
+        start = middle(horizon, len(keypoints))
+        unit = known[mode, horizon, forecaster.name]
+        if unit is None and start is not None:
+            if where is None or where.mode != mode:
+                where = scene(backbone, mode, clips, clip, keypoints)
+            if where is not None:
+                unit = _measured(plan, where, clip, keypoints, horizon, start, forecaster)
+                ledger.add(unit)
+        if unit is not None:
+            yield unit
+
+
+def middle(horizon: Horizon, total: int) -> int | None:
+    """Return where the middle one of a clip's windows begins; None where it is too short for any."""
+    starts = horizon.starts(total)
+    return starts[len(starts) // 2] if starts else None
+
+
+def futures(  # noqa: PLR0917 - one window, and what draws from it
+    plan: Plan, forecaster: Forecaster, keypoints: Floats, horizon: Horizon, start: int, clip: Clip
+) -> Floats:
+    """Return the sampled futures (samples, predicted, 60) of the window at `start`; always the same ones."""
+    forecaster.reset()
+    forecaster.observe(keypoints[start : start + horizon.observed])
+    seed = plan.seed + zlib.crc32(f"{clip.name} {horizon}".encode())
+    return forecaster.sample(plan.samples, horizon.predicted, seed)
+
+
+def _measured(  # noqa: PLR0917 - one window of one scene
+    plan: Plan, where: Scene, clip: Clip, keypoints: Floats, horizon: Horizon, start: int,
+    forecaster: Forecaster,
+) -> Unit:  # fmt: skip
+    real = truth(where, clip, keypoints, start + horizon.observed, horizon.predicted)
+    drawn = (where.draw(one) for one in futures(plan, forecaster, keypoints, horizon, start, clip))
+    errors, kept = nearest(drawn, real, plan.keep)
+    similar = [ssim(a, b) for video in kept for a, b in zip(video, real, strict=True)]
+    return Unit(
+        str(clip), where.mode, str(horizon), forecaster.name, apd(np.stack(kept)), float(np.mean(errors)),
+        float(np.mean(similar)),
+    )  # fmt: skip
+
+
+def nearest(videos: Iterator[Pictures], real: Pictures, keep: int) -> tuple[list[float], list[Pictures]]:
+    """Return the `keep` of `videos`, each as `real` (T, H, W, 3), with the lowest MAE, and those MAEs.
+
+    Never more than `keep` + 1 videos in memory.
+    """
+    heap: list[tuple[float, int, Pictures]] = []
+    for number, video in enumerate(videos):
+        error = float(np.mean([mae(a, b) for a, b in zip(video, real, strict=True)]))
+        heapq.heappush(heap, (-error, -number, video))
+        if len(heap) > keep:
+            heapq.heappop(heap)
+    heap.sort(reverse=True)
+    return [-error for error, _, _ in heap], [video for _, _, video in heap]
+
+
+def apd(videos: Pictures) -> float:
+    """Return the average pairwise displacement of `videos` (M, T, H, W, 3), uint8, in [0, 1].
+
+    Equation 37 of the paper: the mean absolute difference of all M^2 pairs, those of a video with itself
+    included. Sorted, the sum of |a - b| over the pairs of M numbers is that of (2 k - M + 1) times the k-th.
+    """
+    count, frames = len(videos), videos.shape[1]
+    weights = 2 * np.arange(count) - count + 1
+    total = 0
+    for frame in range(frames):
+        ordered = np.sort(videos[:, frame].reshape(count, -1), axis=0)
+        total += 2 * int((weights * ordered.sum(axis=1, dtype=np.int64)).sum())
+    return total / (count**2 * videos[0].size * 255)
