@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from shared.command import run_command
 
 _COMMANDS = {
+    "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
     "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
@@ -21,9 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import diversity, forecast, loopback, quality, throughput
+    from bench import anomaly, diversity, forecast, loopback, quality, throughput
 
     modules = {
+        "anomaly": anomaly,
         "diversity": diversity,
         "forecast": forecast,
         "loopback": loopback,

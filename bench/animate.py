@@ -13,10 +13,14 @@ from typing import Literal, get_args
 import numpy as np
 from tqdm import tqdm
 
-from bench.media import mark, write_mp4, write_npy
+from bench.anomaly_score import THRESHOLD, plot, score, table
+from bench.futures import Fan, draw, grid, sheet
+from bench.media import mark, write_file, write_mp4, write_npy
+from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import NAMES, load_forecaster
+from models.forecast.build import NAMES, load_forecaster, load_network
+from models.forecast.likelihood import surprise
 from receiver.avatar import load_avatar
 from receiver.fill import Filler, Kind
 from sender.capture import VideoSource, open_source
@@ -58,10 +62,9 @@ def parser() -> argparse.ArgumentParser:
     add("--driving", required=True, metavar="FILE", help="the video whose motion is used, or demo")
     add(
         "--output",
-        required=True,
         type=Path,
         metavar="FILE",
-        help="an .mp4, or an .npy of (T, 256, 256, 3) uint8",
+        help="an .mp4, or an .npy of (T, 256, 256, 3) uint8; with --futures also a .png",
     )
     add("--mode", choices=get_args(Mode), help="transfer: motion relative to the first driving frame, "
         "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
@@ -70,6 +73,21 @@ def parser() -> argparse.ArgumentParser:
     add("--adapt-scale", action="store_true",
         help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
     add("--forecaster", choices=NAMES, help="predict frames instead of detecting them")
+    add(
+        "--futures",
+        type=int,
+        metavar="N",
+        help="a grid of N futures drawn by the forecaster (gru-nf) instead",
+    )
+    add(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="with --futures: the moment they begin; default: the middle",
+    )
+    add("--seed", type=int, default=0, help="with --futures: which ones are drawn")
+    add("--anomaly", type=Path, metavar="FILE.csv",
+        help="write how surprising each driving frame is, and a .png of it beside")  # fmt: skip
     add("--observe", type=int, help="with --forecaster: frames to detect (default 6) ...")
     add("--predict", type=int, help="... before this many are predicted (default 6), repeating")
     add("--mark", action="store_true", help="with --forecaster: say in the picture which frames are forecast")
@@ -91,29 +109,104 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    write = WRITERS.get(given.output.suffix.lower())
-    if write is None:
-        raise RequestError(f"{given.output} ends neither in .mp4 nor in .npy; name an output that does.")
-    check_output(given.output)
+    _check_outputs(given)
     mode = _mode(given)
     if given.threads is not None:
         if given.threads < 1:
             raise RequestError(f"The networks cannot use {given.threads} threads; give --threads 1 or more.")
         use_threads(given.threads)
-    forecaster, schedule = _forecasting(given)
+    fan = _fan(given)
+    forecaster, schedule = (None, None) if fan else _forecasting(given)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
     job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark)
     driving = _open_driving(given)
     try:
         frames = driving_frames(driving)
         picture, frames = _picture(given.source, frames)
-        moved = animate(job, picture, frames)
-        with tqdm(moved, unit="frame", desc="animate", file=sys.stderr) as drawn:
-            count = write(given.output, iter(drawn))
+        if fan is not None:
+            _write_futures(fan, job, picture, frames, given.output)
+        elif given.output is not None:
+            moved = animate(job, picture, frames)
+            with tqdm(moved, unit="frame", desc="animate", file=sys.stderr) as drawn:
+                count = WRITERS[given.output.suffix.lower()](given.output, iter(drawn))
+            print(f"wrote {given.output} ({count} frames)")
     finally:
         driving.close()
-    print(f"wrote {given.output} ({count} frames)")
+    if given.anomaly is not None:
+        _write_anomaly(given, backbone)
     return 0
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Raise RequestError for an output that could not be written, before there is any work."""
+    if given.output is None:
+        if given.anomaly is None or given.futures is not None:
+            raise RequestError(
+                "Name what to write with --output (an .mp4 or .npy), or with --anomaly (a .csv)."
+            )
+    elif given.output.suffix.lower() not in (*WRITERS, *([".png"] if given.futures is not None else [])):
+        raise RequestError(f"{given.output} ends neither in .mp4 nor in .npy; name an output that does.")
+    else:
+        check_output(given.output)
+    if given.anomaly is not None:
+        if given.anomaly.suffix.lower() != ".csv":
+            raise RequestError(f"{given.anomaly} does not end in .csv; name a file that does.")
+        check_output(given.anomaly)
+        check_plots()
+
+
+def _fan(given: argparse.Namespace) -> Fan | None:
+    """Return the futures asked for. Raises RequestError where other options contradict them."""
+    if given.futures is None:
+        if given.at is not None:
+            raise RequestError("--at is the moment that --futures begin; add --futures, such as 9.")
+        return None
+    if given.mark or given.observe is not None or given.adapt_scale:
+        raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
+    predicted = 24 if given.predict is None else given.predict
+    forecaster = load_forecaster(given.forecaster or "gru-nf", device="cpu")
+    return Fan(forecaster, given.futures, predicted, given.at, given.seed)
+
+
+def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictures], output: Path) -> None:
+    found = [job.backbone.detect(np.stack(batch)) for batch in iter(lambda: list(islice(frames, BATCH)), [])]
+    drawn = draw(fan, job.backbone, picture, np.concatenate(found), job.mode == "transfer")
+    if output.suffix.lower() == ".png":
+        write_file(output, sheet(drawn))
+    else:
+        WRITERS[output.suffix.lower()](output, grid(drawn))
+    print(f"wrote {output} ({fan.count} futures of {fan.predicted} frames)")
+
+
+def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
+    """Write the score of every driving frame. It is detected again: all frames count, whatever was drawn."""
+    driving = _open_driving(given)
+    found: list[Floats] = []
+    last: Pictures | None = None
+    repeats: list[int] = []
+    try:
+        fresh: list[Pictures] = []
+        for frame in driving_frames(driving):
+            if frame is not last:
+                fresh.append(frame)
+            repeats.append(len(fresh) - 1 + BATCH * len(found))
+            last = frame
+            if len(fresh) == BATCH:
+                found.append(backbone.detect(np.stack(fresh)))
+                fresh = []
+        if fresh:
+            found.append(backbone.detect(np.stack(fresh)))
+    finally:
+        driving.close()
+    keypoints = np.concatenate(found)
+    if len(keypoints) < 2:
+        raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
+    # A file of fewer than 30 frames a second repeats some: that is not a freeze.
+    z = surprise(load_network("gru-nf").eval(), keypoints)[np.array(repeats)]  # type: ignore[arg-type]
+    write_file(given.anomaly, table(z))
+    write_file(given.anomaly.with_suffix(".png"), plot(z))
+    beyond = int((score(z) > THRESHOLD).sum())
+    print(f"wrote {given.anomaly} and its .png ({len(z)} frames, {beyond} anomalous)")
 
 
 def _mode(given: argparse.Namespace) -> Mode:

@@ -83,14 +83,15 @@ def run(options: argparse.Namespace) -> int:
         went = each(clips, "diversity", "clip", work)
     found = rows(units)
     if not found:
-        raise RequestError("Transfer needs clips of two people; add some, or name them in clips.csv.")
+        raise RequestError("Transfer needs clips of two people; give more, or a clips.csv.")
     meta = describe(
         "diversity", device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
         clips=len(went.results), clips_missing=missing, clips_skipped=went.skipped,
         samples=plan.samples, keep=plan.keep,
     )  # fmt: skip
     lines = [
-        f"{len(went.results)} clips, {went.skipped} skipped; the middle window of each, {plan.samples} futures, "
+        f"{len(went.results)} clips, {went.skipped} skipped; the middle window of each, {plan.samples} "
+        "futures, "
         f"the {plan.keep} nearest the truth kept.",
         "Scaled over the clips and models of a mode and horizon; the clip of the least MAE has no ratio.",
         *verdicts(found),

@@ -45,7 +45,7 @@ class Unit:
 
 
 class Ledger:
-    """Finished units, a JSON line each in a file where there is one: a run that was stopped goes on with them.
+    """Finished units, a JSON line each in a file where there is one: a stopped run goes on with them.
 
     Its first line says of which settings they are. RequestError where they are others, or not a ledger.
     """
@@ -190,4 +190,4 @@ def apd(videos: Pictures) -> float:
     for frame in range(frames):
         ordered = np.sort(videos[:, frame].reshape(count, -1), axis=0)
         total += 2 * int((weights * ordered.sum(axis=1, dtype=np.int64)).sum())
-    return total / (count**2 * videos[0].size * 255)
+    return float(total / (count**2 * videos[0].size * 255))
