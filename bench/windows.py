@@ -92,16 +92,15 @@ def pictures_of(clip: Clip, first: int, count: int) -> Pictures:
     return np.stack(list(chosen(clip, range(first, first + count))))
 
 
-def other_person(clips: Sequence[Clip], clip: Clip) -> Clip | None:
-    """Return the clip whose first frame `clip` moves in transfer mode; None where there is only one person.
+def others(clips: Sequence[Clip], clip: Clip) -> list[Clip]:
+    """Return the clips whose first frame `clip` may move in transfer mode, one a person, the best first.
 
-    The first clip of the person half way round the list, the same for the same clips.
+    From the person half way round the list on, the same for the same clips; none where there is one person.
     """
     people = list(dict.fromkeys(each.person for each in clips))
-    if len(people) < 2:
-        return None
-    name = people[(people.index(clip.person) + max(1, len(people) // 2)) % len(people)]
-    return next(each for each in clips if each.person == name)
+    place = people.index(clip.person) + len(people) // 2
+    names = [people[(place + step) % len(people)] for step in range(len(people))]
+    return [next(each for each in clips if each.person == name) for name in names if name != clip.person]
 
 
 class Scene:
@@ -147,8 +146,14 @@ def scene(
     backbone: Backbone, mode: Mode, clips: Sequence[Clip], clip: Clip, keypoints: Floats
 ) -> Scene | None:
     """Return the scene of `clip`, whose `keypoints` (T, 60) are known; None where there is nobody else."""
-    driver = clip if mode == "reconstruction" else other_person(clips, clip)
-    return None if driver is None else Scene(backbone, mode, next(chosen(driver, [0])), keypoints[0])
+    sources = [clip] if mode == "reconstruction" else others(clips, clip)
+    for source in sources:
+        try:
+            picture = next(chosen(source, [0]))
+        except (ClipError, StopIteration):
+            continue  # a broken clip has been told of where it is measured itself
+        return Scene(backbone, mode, picture, keypoints[0])
+    return None
 
 
 def truth(drawn: Scene, clip: Clip, keypoints: Floats, first: int, count: int) -> Pictures:

@@ -20,7 +20,7 @@ from sender.demo import DemoSource
 from shared.keypoints import Pictures
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.npz"
-FORECASTERS = ("vrnn", "gru-nf")
+FORECASTERS = ("linear", "gru", "vae", "nf", "vrnn", "gru-nf", "simlpe")
 # Processors round differently, and the portrait's drawing may: a changed network is far outside of these.
 KEYPOINT_TOLERANCE, LEVELS = 2e-3, 3
 
