@@ -13,7 +13,6 @@ from pathlib import Path
 
 from bench.forecast_measure import Plan, measure
 from bench.forecast_report import BASELINES, chart, rows, sheet, tables, verdicts
-from bench.jedi import Features
 from bench.plots import check_plots
 from bench.quality_clips import check_clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
@@ -21,6 +20,7 @@ from bench.report import check_output, describe
 from bench.windows import parse_horizons, parse_modes
 from models.build import choose_device, load_backbone, use_threads
 from models.forecast.build import NAMES, WEIGHTS, load_forecaster
+from models.jepa import Features
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 from shared.interfaces import Forecaster

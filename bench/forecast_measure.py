@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.jedi import Doubles, Features
 from bench.metrics import mae
 from bench.quality_clips import Clip, ClipError
 from bench.windows import Horizon, Mode, Scene, keypoints_of, scene, truth
+from models.jepa import Doubles, Features
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
 

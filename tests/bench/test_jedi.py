@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.jedi import Features, jedi, polynomial_mmd
+from bench.jedi import jedi, polynomial_mmd
+from models.jepa import Features
 from shared.errors import RequestError
 
 torch.set_num_threads(1)
