@@ -19,7 +19,7 @@ from bench.media import mark, write_file, write_mp4, write_npy
 from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import NAMES, load_forecaster, load_network
+from models.forecast.build import NAMES, load_density, load_forecaster
 from models.forecast.likelihood import surprise
 from receiver.avatar import load_avatar
 from receiver.fill import Filler, Kind
@@ -202,7 +202,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
     if len(keypoints) < 2:
         raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
     # A file of fewer than 30 frames a second repeats some: that is not a freeze.
-    z = surprise(load_network("gru-nf").eval(), keypoints)[np.array(repeats)]  # type: ignore[arg-type]
+    z = surprise(load_density("gru-nf"), keypoints)[np.array(repeats)]
     write_file(given.anomaly, table(z))
     write_file(given.anomaly.with_suffix(".png"), plot(z))
     beyond = int((score(z) > THRESHOLD).sum())

@@ -23,9 +23,8 @@ from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import Value, check_output, describe
 from bench.windows import keypoints_of
 from models.build import choose_device, load_backbone, use_threads
-from models.forecast.build import load_network
-from models.forecast.likelihood import Doubles, Likelihood, ordinary, surprise
-from models.forecast.recurrent import RecurrentNetwork
+from models.forecast.build import Density, load_density
+from models.forecast.likelihood import Doubles, ordinary, surprise
 from shared.command import add_network_arguments
 from shared.config import FPS
 from shared.errors import RequestError
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     clips, missing = find_clips(options.clips)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    network = load_network(options.forecaster).eval()
+    network = load_density(options.forecaster)
     went = each(clips, "anomaly", "clip", lambda clip: _track(keypoints_of(backbone, check_clip(clip)), clip))
     tracks = [points for _, points in went.results]
     ours, simple = _both(network, tracks, options.faults, options.seed)
@@ -95,9 +94,7 @@ def _track(keypoints: Floats, clip: Clip) -> tuple[Clip, Floats]:
     return clip, keypoints
 
 
-def _both(
-    network: RecurrentNetwork, tracks: Sequence[Floats], count: int, seed: int
-) -> tuple[Scored, Scored]:
+def _both(network: Density, tracks: Sequence[Floats], count: int, seed: int) -> tuple[Scored, Scored]:
     """Score all `tracks` and their faults by the likelihood and by the change alone."""
     step = network.scaling.step.numpy()
     usual = ordinary(
@@ -128,14 +125,8 @@ def faults(kind: Kind, keypoints: Floats, count: int, seed: int) -> list[Fault]:
     return [fault for fault in made if fault is not None]
 
 
-def _scores(network: RecurrentNetwork, keypoints: Floats) -> Doubles:
-    return score(surprise(_likelihood(network), keypoints))
-
-
-def _likelihood(network: RecurrentNetwork) -> Likelihood:
-    if not hasattr(network, "log_prob"):
-        raise TypeError(f"{type(network).__name__} has no exact likelihood")
-    return network  # type: ignore[return-value]
+def _scores(network: Density, keypoints: Floats) -> Doubles:
+    return score(surprise(network, keypoints))
 
 
 def _rows(ours: Scored, simple: Scored) -> list[dict[str, Value]]:
@@ -189,7 +180,7 @@ def _roc(ours: Scored, simple: Scored) -> bytes:
     return png(figure)
 
 
-def _example(network: RecurrentNetwork, tracks: Sequence[Floats], seed: int) -> bytes:
+def _example(network: Density, tracks: Sequence[Floats], seed: int) -> bytes:
     """Draw the score of the longest track with a fault of each kind in a third of it each."""
     points = max(tracks, key=len)
     parts = np.array_split(points, len(KINDS))
@@ -205,7 +196,7 @@ def _example(network: RecurrentNetwork, tracks: Sequence[Floats], seed: int) -> 
     for index in range(1, len(changed)):
         moved = changed[index - 1][-1] - parts[index - 1][-1]
         changed[index] = changed[index] + moved
-    return plot(surprise(_likelihood(network), np.concatenate(changed)), marked)
+    return plot(surprise(network, np.concatenate(changed)), marked)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from bench.forecast_measure import Plan, measure
 from bench.forecast_report import BASELINES, chart, rows, sheet, tables, verdicts
+from bench.forecast_speed import COLUMNS as SPEEDS
+from bench.forecast_speed import speeds
 from bench.plots import check_plots
 from bench.quality_clips import check_clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
@@ -75,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
         *verdicts(found),
     ]
     findings = Findings(
-        "forecast", found, tables(found, modes, features is not None), lines, meta,
+        "forecast", found,
+        [*tables(found, modes, features is not None), ("Speed", speeds(forecasters), SPEEDS)], lines, meta,
         lambda: {"forecast.png": chart(found, modes), **sheet(backbone, plan, went.results)}, went.stopped,
     )  # fmt: skip
     return publish(findings, options.json, options.report)

@@ -9,7 +9,9 @@ import torch
 from models.checkpoint import Checkpoint, load
 from models.forecast.baselines import Damped, Hold
 from models.forecast.config import CONFIGS, build_network, parse
+from models.forecast.grunf import GruNf
 from models.forecast.neural import NeuralForecaster
+from models.forecast.nf import Nf
 from models.forecast.recurrent import RecurrentNetwork
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
@@ -18,6 +20,7 @@ NAMES = ("hold", "damped", *CONFIGS)
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 BEST = "vrnn"
 FALLBACK = "damped"
+Density = GruNf | Nf
 
 
 def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") -> Forecaster:
@@ -47,6 +50,14 @@ def load_network(name: str, folder: Path | None = None) -> RecurrentNetwork:
             f"--model {name} --tracks DIR --output DIR` and put DIR/weights there"
         )
     return restore(name, load(folder, expect=name))
+
+
+def load_density(name: str, folder: Path | None = None) -> Density:
+    """Return the network `name`, on the CPU, which has an exact likelihood. Raises as `load_forecaster`."""
+    network = load_network(name, folder)
+    if not isinstance(network, GruNf | Nf):
+        raise RequestError(f"{name} has no exact likelihood: use gru-nf or nf")
+    return network.eval()
 
 
 def best_forecaster(detector: str, device: str = "cpu") -> Forecaster:

@@ -19,7 +19,7 @@ from bench.media import write_mp4
 from bench.quality_clips import Clip
 from bench.windows import keypoints_of
 from models.build import SHIPPED
-from models.forecast.build import load_network
+from models.forecast.build import load_density
 from models.forecast.likelihood import ordinary, surprise
 from models.lite.backbone import LiteBackbone
 from sender.demo import pose_at
@@ -74,11 +74,11 @@ def test_faults_are_what_they_say(keypoints: Floats) -> None:
 
 
 def test_surprise_finds_each_kind_of_fault_in_a_clip(keypoints: Floats) -> None:
-    network = load_network("gru-nf").eval()
-    plain = score(surprise(network, keypoints))  # type: ignore[arg-type]
+    network = load_density("gru-nf")
+    plain = score(surprise(network, keypoints))
     for kind in KINDS:
         shown = [
-            score(surprise(network, fault.keypoints))[seen(fault)]  # type: ignore[arg-type]
+            score(surprise(network, fault.keypoints))[seen(fault)]
             for fault in faults(kind, keypoints, 4, seed=0)
         ]
         assert auc(np.concatenate(shown), plain) > 0.8

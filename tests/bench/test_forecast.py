@@ -156,6 +156,7 @@ def test_the_command_leaves_tables_and_pictures(folder: Path, tmp_path: Path) ->
     assert {row["horizon"] for row in stored["rows"]} == {"6-6", "5-2"}
     assert stored["meta"]["clips_skipped"] == 1
     assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["n"] == 2 for row in stored["rows"])
+    assert "step_ms" in (output / "forecast.md").read_text()
     assert "needs V-JEPA 2" in (output / "forecast.md").read_text()
     for name in ("forecast.png", "forecast-reconstruction.png", "forecast-transfer.png"):
         assert (output / name).read_bytes().startswith(b"\x89PNG")

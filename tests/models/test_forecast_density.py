@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.forecast.build import load_density
 from models.forecast.config import build_network
 from models.forecast.grunf import GruNf, GruNfConfig
 from models.forecast.nf import Nf, NfConfig
 from models.forecast.scaling import Predict
 from models.forecast.vrnn import Vrnn, VrnnConfig
 from models.training.forecaster_loss import elbo
+from shared.errors import RequestError
 
 torch.set_num_threads(1)
 
@@ -101,3 +103,9 @@ def test_the_bound_is_not_above_what_importance_sampling_finds() -> None:
     density = torch.distributions.Normal(mean, spread).log_prob(seen.target[:, 0])
     exact = torch.logsumexp(density.sum(-1), 0) - math.log(4000) + network.scaling.log_determinant()
     assert float(bounds.mean()) <= float(exact) + 0.05
+
+
+def test_only_flows_have_an_exact_likelihood() -> None:
+    assert load_density("nf").ordinary[1] > 0
+    with pytest.raises(RequestError, match="use gru-nf or nf"):
+        load_density("vrnn")

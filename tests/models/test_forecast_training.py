@@ -8,7 +8,7 @@ import torch
 
 from bench.media import write_mp4
 from models import checkpoint
-from models.forecast.build import load_forecaster, load_network
+from models.forecast.build import load_density, load_forecaster
 from models.forecast.config import NetworkConfig
 from models.forecast.gru import GruConfig
 from models.forecast.grunf import GruNfConfig
@@ -223,7 +223,7 @@ def test_the_command_solves_the_linear_one(folder: Path, tmp_path: Path) -> None
 def test_the_command_calibrates_surprise(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "flow"
     assert main(f"--model gru-nf --tracks {folder} --output {output} --batch 4 --steps 30".split()) == 0
-    network = load_network("gru-nf", output / "weights")
+    network = load_density("gru-nf", output / "weights")
     scores = np.concatenate([surprise(network, oscillation(person))[1:] for person in range(20, 26)])
     assert abs(np.median(scores)) < 1
 

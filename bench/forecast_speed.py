@@ -1,0 +1,46 @@
+"""What a forecaster costs: a step of a forecast, and a draw of a hundred futures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import numpy as np
+
+from bench.report import Row
+from shared.interfaces import Forecaster
+from shared.keypoints import DIMENSIONS
+
+STEPS, SAMPLES = 24, 100
+_RUNS, _DRAWS = 15, 3
+COLUMNS = ("model", "step_ms", "draw_s")
+
+
+def speeds(forecasters: Sequence[Forecaster]) -> list[Row]:
+    """Return a row a forecaster, medians of several runs on as many threads as torch has now.
+
+    step_ms: a forecast of 24 frames after 6, one call at a time, divided by 24. draw_s: 100 futures of 24
+    frames.
+    """
+    return [_speed(forecaster) for forecaster in forecasters]
+
+
+def _speed(forecaster: Forecaster) -> Row:
+    past = np.random.default_rng(0).normal(scale=0.01, size=(6, DIMENSIONS)).astype(np.float32).cumsum(axis=0)
+    forecaster.reset()
+    forecaster.observe(past)
+    step = _timed(lambda: forecaster.forecast(STEPS), _RUNS) / STEPS
+    draw = _timed(lambda: forecaster.sample(SAMPLES, STEPS, 0), _DRAWS)
+    return {"model": forecaster.name, "step_ms": 1000 * step, "draw_s": draw}
+
+
+def _timed(work: Callable[[], object], runs: int) -> float:
+    """Return the median seconds of `work`, after a run that does not count."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return median(seconds)
