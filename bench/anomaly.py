@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.anomaly_inject import KINDS, LASTING, Fault, Kind, change, inject, seen
 from bench.anomaly_score import THRESHOLD, plot, score
-from bench.plots import COLOURS, check_plots, new_figure, png
+from bench.plots import COLOURS, check_plots, legend, new_figure, png
 from bench.quality_clips import Clip, ClipError, check_clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import Value, check_output, describe
@@ -176,7 +176,7 @@ def _roc(ours: Scored, simple: Scored) -> bytes:
                 axis.plot(alarms, hits, line, color=COLOURS[index], label=name)
     axis.set_xlabel("share of untouched frames beyond the threshold")
     axis.set_ylabel("share of faulty frames beyond it")
-    axis.legend(frameon=False, loc="lower right")
+    legend(axis, loc="lower right")
     return png(figure)
 
 

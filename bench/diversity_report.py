@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.diversity_measure import Plan, Unit, futures, middle
 from bench.media import contact_sheet
-from bench.plots import COLOURS, new_figure, png
+from bench.plots import COLOURS, legend, new_figure, png
 from bench.quality_clips import Clip
 from bench.quality_report import Table
 from bench.report import Row, Value
@@ -109,7 +109,7 @@ def densities(units: Sequence[Unit]) -> bytes:
         axis.set_title(f"{mode}, {horizon} frames", loc="left")
         axis.set_ylabel("density")
         if axis.lines:
-            axis.legend(frameon=False)
+            legend(axis)
     axes[-1].set_xlabel("scaled APD / scaled MAE")
     return png(figure)
 

@@ -10,7 +10,7 @@ import numpy as np
 from bench.forecast_measure import Drawn, Measured, Plan, forecast
 from bench.jedi import jedi
 from bench.media import contact_sheet
-from bench.plots import COLOURS, new_figure, png
+from bench.plots import COLOURS, legend, new_figure, png
 from bench.quality_report import Table
 from bench.report import Row, Value
 from bench.windows import Mode, keypoints_of, pictures_of, scene
@@ -160,7 +160,7 @@ def chart(found: Sequence[Row], modes: Sequence[Mode]) -> bytes:
         panel.set_xticks(range(len(horizons)), [f"{name} frames" for name in horizons])
         panel.set_ylabel("MAE")
         panel.set_title(mode, loc="left")
-    panels[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    legend(panels[0], loc="center left", bbox_to_anchor=(1.0, 0.5))
     return png(figure)
 
 

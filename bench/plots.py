@@ -53,6 +53,11 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
     return figure, list(axes.flat)
 
 
+def legend(axis: Any, **place: Any) -> None:  # noqa: ANN401 - matplotlib's own
+    """Put a legend on `axis`, where matplotlib's own options `place` say."""
+    axis.legend(frameon=False, labelcolor=_STYLE["text.color"], **place)
+
+
 def png(figure: Figure) -> bytes:
     """Return `figure` as a PNG."""
     out = io.BytesIO()
