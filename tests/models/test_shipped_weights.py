@@ -14,7 +14,7 @@ from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
 from shared.keypoints import Floats, Pictures
 
-LEARNED = ("vrnn", "gru-nf")
+LEARNED = ("linear", "gru", "vae", "nf", "vrnn", "gru-nf", "simlpe")
 
 
 @pytest.fixture(scope="module")
