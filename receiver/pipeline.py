@@ -114,6 +114,7 @@ class ReceiverCall:
     def _arrived(self, event: FramesArrived) -> None:
         self._playout.arrived(event.first, self._clock.now())
         self._buffer.put(event.first, event.frames)
+        self._buffer.put_copies(event.copies)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
 

@@ -8,10 +8,10 @@ from time import perf_counter
 
 import numpy as np
 
-from receiver.fill import Filler, Kind
-from shared.codec import MAX_MAGNITUDE
+from shared.fill import Filler, Kind
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures, relative
+from shared.quantization import MAX_MAGNITUDE
 from shared.stats import StageTimes
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 import msgpack
 
-from shared.config import MAX_CTL_MESSAGE, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import MAX_CTL_MESSAGE, MAX_NAME, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
 from shared.errors import PeerError
 
 _MAX_COUNT = 2**53
@@ -17,10 +17,15 @@ _MAX_LATENCY_MS = 1e10
 
 @dataclass(frozen=True)
 class Hello:
-    """Opens a call. `avatar` is the receiver's word that it has a picture of its own and wants none."""
+    """Opens a call. `avatar` is the receiver's word that it has a picture of its own and wants none.
+
+    `forecaster` names what the receiver fills in missing frames with; a sender that decides by what the
+    receiver would forecast runs the same. The sender's own hello leaves it empty.
+    """
 
     terms: CallTerms
     avatar: bool = False
+    forecaster: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,13 @@ class Ready:
     """The receiver has source picture number `picture`."""
 
     picture: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """Streaming begins: frame 0 stands at `wall_ms`, the sender's wall clock in ms modulo 2**32."""
+
+    wall_ms: int
 
 
 @dataclass(frozen=True)
@@ -59,14 +71,14 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
     """Return a message's bytes. Raise ValueError when it does not fit a ctl message."""
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
-        body: dict[str, object] = {"terms": message.terms.to_map(), "avatar": message.avatar}
+        body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
     else:
         body = asdict(message)
     data = bytes(msgpack.packb({"type": kind} | body))
@@ -115,7 +127,10 @@ def _hello(body: Body) -> Hello:
     terms = body["terms"]
     if not isinstance(terms, dict):
         raise PeerError("The hello's terms are not a map.")
-    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"))
+    forecaster = body["forecaster"]
+    if not isinstance(forecaster, str) or len(forecaster) > MAX_NAME or not forecaster.isprintable():
+        raise PeerError("The hello's forecaster is not a short plain text.")
+    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"), forecaster)
 
 
 def _chunk(body: Body) -> SourceChunk:
@@ -129,6 +144,10 @@ def _chunk(body: Body) -> SourceChunk:
 
 def _ready(body: Body) -> Ready:
     return Ready(_count("ready", body, "picture"))
+
+
+def _start(body: Body) -> Start:
+    return Start(_count("start", body, "wall_ms", 2**32 - 1))
 
 
 def _report(body: Body) -> Report:
@@ -167,6 +186,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "hello": (Hello, _hello),
     "picture": (SourceChunk, _chunk),
     "ready": (Ready, _ready),
+    "start": (Start, _start),
     "report": (Report, _report),
     "bye": (Bye, _bye),
 }

@@ -2,10 +2,11 @@
 
     sender                      receiver
     hello (terms)          ->   compares the terms; a mismatch is answered with bye
-                           <-   hello (its terms, avatar)
+                           <-   hello (its terms, avatar, forecaster)
     picture in 1 KiB pieces ->  assembles it            (left out where the receiver has an avatar)
                            <-   ready
-    keypoint packets       ->   frames                  (both are STREAMING)
+    start                  ->   knows when frame 0 was  (both are STREAMING)
+    keypoint packets       ->   frames
                            <-   reports
     bye                    <->  bye
 
@@ -14,8 +15,12 @@ A broken ctl message ends the call; a broken keypoint packet is counted and drop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from shared import picture as pictures
-from shared.codec import Codec, codec_by_name
+from shared.clock import WALL_MODULUS
+from shared.codec import Block, Codec, filled_copies
 from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
 from shared.errors import PeerError
 from shared.events import (
@@ -30,8 +35,18 @@ from shared.events import (
 )
 from shared.keypoints import Floats
 from shared.limits import RateLimit
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
-from shared.wire import MAX_PAYLOAD, KeypointPacket
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    pack_message,
+    parse_message,
+)
+from shared.wire import HEADER_BYTES, KeypointPacket
 
 __all__ = [
     "Agreed",
@@ -59,7 +74,6 @@ class _Session:
 
     def __init__(self, terms: CallTerms) -> None:
         self.terms = terms
-        self.codec: Codec = codec_by_name(terms.codec)
         self.state = State.START
         self._outgoing: list[bytes] = []
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
@@ -122,10 +136,13 @@ class _Session:
 
 
 class SenderSession(_Session):
-    """The sender's side. `picture` is the encoded source picture; None to send none."""
+    """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none."""
 
-    def __init__(self, terms: CallTerms, picture: bytes | None) -> None:
+    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None) -> None:
         super().__init__(terms)
+        if (codec.name, codec.tables) != (terms.codec, terms.tables):
+            raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
+        self._codec = codec
         if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture = picture
@@ -140,20 +157,28 @@ class SenderSession(_Session):
         self._queue(Hello(self.terms))
         self.state = State.HELLO
 
-    def send_frames(self, first: int, timestamp_ms: int, frames: Floats) -> bytes | None:
-        """Return the packet of consecutive frames (T, 60), T <= `max_frames()`; None unless streaming."""
-        if self.state is not State.STREAMING:
-            return None
-        payload = self.codec.encode(frames)
-        packet = KeypointPacket(first, timestamp_ms, len(frames), payload).pack()
-        self.packets += 1
-        self.frames += len(frames)
-        self.payload_bytes += len(payload)
-        return packet
+    def begin(self, wall_ms: int) -> None:
+        """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(Start(wall_ms))
 
-    def max_frames(self) -> int:
-        """Say how many frames fit one packet."""
-        return self.codec.max_frames(MAX_PAYLOAD)
+    def packet(self, first: int, late_ms: int, block: Block) -> bytes:
+        """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
+
+        Raise ValueError where the block cannot be coded or does not fit a packet.
+        """
+        payload = self._codec.encode(block)
+        return KeypointPacket(first, late_ms, len(block.frames), payload).pack()
+
+    def as_received(self, packet: bytes, frames: int) -> Floats:
+        """Return what the receiver reads in a packet of ours: its frames (T, 60)."""
+        return self._codec.decode(packet[HEADER_BYTES:], frames).frames
+
+    def sent(self, packet: bytes, frames: int) -> None:
+        """Count a packet of `frames` frames that has left."""
+        self.packets += 1
+        self.frames += frames
+        self.payload_bytes += len(packet) - HEADER_BYTES
 
     def _handle(self, message: Message) -> list[Event]:
         match self.state, message:
@@ -170,16 +195,17 @@ class SenderSession(_Session):
         difference = message.terms.difference(self.terms)
         if difference:
             return self._refuse(difference)
+        agreed = Agreed(self.terms, message.forecaster)
         if message.avatar:
             self.state = State.STREAMING
-            return [Agreed(self.terms), PeerReady()]
+            return [agreed, PeerReady()]
         if self._picture is None:
             return self._refuse("The sender gives no picture; start the receiver with --avatar IMAGE.")
         for offset in range(0, len(self._picture), PICTURE_CHUNK):
             piece = self._picture[offset : offset + PICTURE_CHUNK]
             self._queue(SourceChunk(0, len(self._picture), offset, piece))
         self.state = State.PICTURE
-        return [Agreed(self.terms)]
+        return [agreed]
 
     def _on_ready(self, message: Ready) -> list[Event]:
         if message.picture != 0:
@@ -189,11 +215,21 @@ class SenderSession(_Session):
 
 
 class ReceiverSession(_Session):
-    """The receiver's side. With `avatar`, it has a picture of its own and asks for none."""
+    """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
 
-    def __init__(self, terms: CallTerms, avatar: bool = False) -> None:
+    `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
+    the sender.
+    """
+
+    def __init__(
+        self, terms: CallTerms, codecs: Mapping[str, Codec], avatar: bool = False, forecaster: str = ""
+    ) -> None:
         super().__init__(terms)
+        self._codecs = codecs
+        self._codec: Codec | None = None
         self._avatar = avatar
+        self._forecaster = forecaster
+        self._started_ms: int | None = None
         self._chunks: list[bytes] = []
         self._received = 0
         self._total: int | None = None
@@ -238,15 +274,24 @@ class ReceiverSession(_Session):
             self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
 
     def _frames(self, data: bytes) -> FramesArrived:
-        packet = KeypointPacket.parse(data)
+        assert self._codec is not None  # streaming begins after the hello
+        packet = KeypointPacket.parse(data, self._highest or 0)
         if self._highest is not None and packet.first > self._highest + MAX_JUMP_FRAMES:
             raise PeerError(f"A keypoint packet jumps to frame {packet.first}.")
-        frames = self.codec.decode(packet.payload, packet.count)
+        block = self._codec.decode(packet.payload, packet.count)
         self._highest = max(self._highest or 0, packet.first + packet.count - 1)
         self.packets += 1
         self.frames += packet.count
         self.payload_bytes += len(packet.payload)
-        return FramesArrived(packet.first, packet.timestamp_ms, frames)
+        return FramesArrived(
+            packet.first, self._captured(packet), block.frames, filled_copies(packet.first, block.copies)
+        )
+
+    def _captured(self, packet: KeypointPacket) -> int | None:
+        """Return when the packet's first frame was captured, by the sender's wall clock in ms."""
+        if self._started_ms is None:
+            return None
+        return (self._started_ms + round(packet.first * 1000 / FPS) + packet.late_ms) % WALL_MODULUS
 
     def _handle(self, message: Message) -> list[Event]:
         match self.state, message:
@@ -254,19 +299,29 @@ class ReceiverSession(_Session):
                 return self._on_hello(hello)
             case State.PICTURE, SourceChunk() as chunk:
                 return self._on_chunk(chunk)
+            case State.STREAMING, Start() as start if self._started_ms is None:
+                self._started_ms = start.wall_ms
+                return []
             case _:
                 return super()._handle(message)
 
     def _on_hello(self, message: Hello) -> list[Event]:
+        self._codec = self._codecs.get(message.terms.codec)
+        if self._codec is None:
+            known = ", ".join(sorted(self._codecs))
+            return self._refuse(
+                f"The receiver does not know the sender's codec {message.terms.codec[:16]!r}, only: {known}."
+            )
+        self.terms = replace(self.terms, codec=self._codec.name, tables=self._codec.tables)
         difference = self.terms.difference(message.terms)
         if difference:
             return self._refuse(difference)
-        self._queue(Hello(self.terms, self._avatar))
+        self._queue(Hello(self.terms, self._avatar, self._forecaster))
         if self._avatar:
             self.state = State.STREAMING
-            return [Agreed(message.terms), PeerReady()]
+            return [Agreed(message.terms, self._forecaster), PeerReady()]
         self.state = State.PICTURE
-        return [Agreed(message.terms)]
+        return [Agreed(message.terms, self._forecaster)]
 
     def _on_chunk(self, message: SourceChunk) -> list[Event]:
         if self._total is None:

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
-from receiver.fill import Filler
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
 from sender.pipeline import SenderCall
-from sender.schedule import Batcher
+from sender.schedule import Alternate, Redundancy, Scheduler
 from shared import picture as pictures
+from shared.codec import Codec, PaperCodec
 from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK, CallTerms, Schedule
 from shared.errors import KeycastError
+from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
 from shared.session import Ended, ReceiverSession, SenderSession
@@ -28,6 +29,7 @@ from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
 Result = TypeVar("Result")
 TERMS = CallTerms("fake", "abc")
+CODECS: dict[str, Codec] = {"paper": PaperCodec()}
 PICTURE = pictures.encode(np.full((256, 256, 3), 77, np.uint8))
 
 
@@ -187,6 +189,8 @@ class World:
     receiver_backbone: Backbone = field(default_factory=Backbone)
     avatar: Floats | None = None
     per_message: int = 3
+    make_scheduler: Callable[[str], Scheduler] | None = None
+    redundancy: int = 0
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
@@ -204,16 +208,17 @@ class World:
             self._intercept(self.spoil)
         self.sending = SenderCall(
             connection=self.left,
-            session=SenderSession(self.sender_terms, PICTURE),
+            session=SenderSession(self.sender_terms, PaperCodec(), PICTURE),
             source=self.source,
             backbone=self.sender_backbone,
-            batcher=Batcher(self.sender_terms.schedule, self.per_message),
+            make_scheduler=self.make_scheduler or self._alternate,
+            redundancy=Redundancy(self.redundancy),
             clock=FakeClock(),
             inference=VirtualExecutor(self.detect_seconds),
         )
         self.receiving = ReceiverCall(
             connection=self.right,
-            session=ReceiverSession(self.receiver_terms, avatar=self.avatar is not None),
+            session=ReceiverSession(self.receiver_terms, CODECS, self.avatar is not None, "hold"),
             renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
             sink=self.sink,
             playout=Playout(FPS),
@@ -229,6 +234,9 @@ class World:
             tasks.append(asyncio.create_task(self.disturb(self)))
         await asyncio.gather(*tasks)
         assert len(asyncio.all_tasks()) <= 2, "a task was left behind"
+
+    def _alternate(self, _: str) -> Scheduler:
+        return Alternate(self.sender_terms.schedule, self.per_message)
 
     async def _side(self, side: Side, call: SenderCall | ReceiverCall, link: LoopbackConnection) -> None:
         try:
@@ -440,7 +448,7 @@ def test_a_fault_of_ours_is_raised_and_still_ends_the_other_side() -> None:
     [
         ({"fingerprint": "def"}, ("abc", "def", "weights")),
         ({"backbone": "other"}, ("fake", "other", "backbone")),
-        ({"protocol": 7}, ("protocol 1", "protocol 7", "version")),
+        ({"protocol": 7}, ("protocol 2", "protocol 7", "version")),
         ({"fps": 25}, ("30", "25", "fps")),
     ],
 )
@@ -459,7 +467,7 @@ def test_other_terms_are_refused_on_both_sides_in_one_sentence(
 
 def test_garbage_among_the_packets_is_counted_and_changes_nothing() -> None:
     def garbage(link: LoopbackConnection, data: bytes) -> None:
-        for junk in (b"\0", b"\x11" * 9, data[:-1], data + b"!", b"\x21" + data[1:]):
+        for junk in (b"\0", b"\x41" * 9, data[:-1], data + b"!", b"\x21" + data[1:]):
             LoopbackConnection.send_kp(link, junk)
 
     world = World(spoil=garbage).run()
@@ -468,10 +476,14 @@ def test_garbage_among_the_packets_is_counted_and_changes_nothing() -> None:
     assert world.receiver.ended == ENDED
 
 
-def test_nan_keypoints_are_dropped_and_nothing_is_shown() -> None:
+def test_nan_keypoints_never_leave_and_end_the_call_where_they_last() -> None:
     world = World(sender_backbone=Backbone(broken=True)).run()
-    assert world.receiving.summary.to_map()["bad_packets"] == 10
+    assert world.receiving.summary.to_map()["bad_packets"] == 0
     assert (world.kinds, world.receiver.ended) == ("", ENDED)
+    world = World(source=Source(10**6), sender_backbone=Backbone(broken=True)).run()
+    assert isinstance(world.sender.error, KeycastError)
+    assert "finds no sound keypoints" in str(world.sender.error)
+    assert world.receiver.ended == Ended("The sender had to stop.", ok=False)
 
 
 def test_nan_in_one_packet_is_a_lost_packet() -> None:
@@ -480,7 +492,7 @@ def test_nan_in_one_packet_is_a_lost_packet() -> None:
     def poison(link: LoopbackConnection, data: bytes) -> bool | None:
         if next(count) != 3:
             return None
-        bad = data[:10] + np.full(180, np.nan, "<f4").tobytes()
+        bad = data[:4] + np.full(180, np.nan, "<f4").tobytes()
         return LoopbackConnection.send_kp(link, bad)
 
     world = World(spoil=poison).run()
@@ -490,8 +502,8 @@ def test_nan_in_one_packet_is_a_lost_packet() -> None:
 def test_a_timeline_thrown_far_off_does_not_keep_a_receiver_from_ending() -> None:
     def replay(link: LoopbackConnection, data: bytes) -> bool | None:
         # Ten thousand frames ahead, then for ever the same old frames.
-        first = (10_000 if next(count) == 0 else 0).to_bytes(4, "little")
-        return LoopbackConnection.send_kp(link, data[:1] + first + data[5:])
+        first = (10_000 if next(count) == 0 else 0).to_bytes(2, "little")
+        return LoopbackConnection.send_kp(link, data[:1] + first + data[3:])
 
     count = iter(range(10**6))
     world = World(source=Source(10**6), spoil=replay, disturb=hang_up_after(20.0, "sending")).run()
@@ -552,7 +564,7 @@ class Peer:
         left, right = pair()
         call = ReceiverCall(
             connection=right,
-            session=ReceiverSession(TERMS),
+            session=ReceiverSession(TERMS, CODECS),
             renderer=Renderer(Backbone(), Filler(Hold())),
             sink=Sink(),
             playout=Playout(FPS),

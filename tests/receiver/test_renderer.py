@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
-from receiver.fill import Filler, Kind
 from receiver.renderer import Renderer
+from shared.fill import Filler, Kind
 from shared.keypoints import DIMENSIONS, POSITIONS, Floats, Pictures
 
 IDENTITY = np.tile(np.eye(2, dtype=np.float32).reshape(-1), 10)

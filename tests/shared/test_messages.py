@@ -8,12 +8,23 @@ from hypothesis import strategies as st
 
 from shared.config import MAX_CTL_MESSAGE, CallTerms
 from shared.errors import PeerError
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    pack_message,
+    parse_message,
+)
 
 TERMS = CallTerms("lite", "abc")
 counts = st.integers(0, 2**53)
 messages = st.one_of(
-    st.builds(Hello, st.just(TERMS), st.booleans()),
+    st.builds(Hello, st.just(TERMS), st.booleans(), st.text("abc-", max_size=64)),
+    st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(
         lambda picture, offset, data: SourceChunk(picture, 200_000, offset, data),
         counts,

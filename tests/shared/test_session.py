@@ -7,10 +7,20 @@ import numpy as np
 import pytest
 
 from shared import picture as pictures
+from shared.codec import Block, PaperCodec
 from shared.config import PICTURE_CHUNK, CallTerms
-from shared.errors import RequestError
 from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, PeerReport, SourcePicture, State
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    pack_message,
+    parse_message,
+)
 from shared.session import MAX_BAD_PACKETS, MAX_JUMP_FRAMES, ReceiverSession, SenderSession
 from shared.wire import KeypointPacket
 
@@ -29,8 +39,8 @@ class ConnectionPair:
         picture: bytes | None = PICTURE,
         avatar: bool = False,
     ) -> None:
-        self.sender = SenderSession(sender_terms, picture)
-        self.receiver = ReceiverSession(receiver_terms, avatar=avatar)
+        self.sender = SenderSession(sender_terms, PaperCodec(), picture)
+        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold")
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []
         self.now = 0.0
@@ -73,17 +83,20 @@ def packet(first: int = 0, payload: bytes = bytes(240)) -> bytes:
 
 def test_a_call_from_hello_to_bye() -> None:
     pair = streaming()
-    assert pair.sender_events == [Agreed(TERMS), PeerReady()]
+    assert pair.sender_events == [Agreed(TERMS, "hold"), PeerReady()]
     agreed, source, ready = pair.receiver_events
-    assert (agreed, ready) == (Agreed(TERMS), PeerReady())
+    assert (agreed, ready) == (Agreed(TERMS, "hold"), PeerReady())
     assert isinstance(source, SourcePicture)
     np.testing.assert_array_equal(source.picture, pictures.decode(PICTURE))
 
-    data = pair.sender.send_frames(12, 345, FRAMES)
-    assert data is not None
+    pair.sender.begin(1000)
+    pair.settle()
+    data = pair.sender.packet(12, 5, Block(FRAMES))
+    pair.sender.sent(data, 4)
+    np.testing.assert_array_equal(pair.sender.as_received(data, 4), FRAMES)
     (arrived,) = pair.receiver.receive_kp(data, now=1.0)
     assert isinstance(arrived, FramesArrived)
-    assert (arrived.first, arrived.timestamp_ms) == (12, 345)
+    assert (arrived.first, arrived.timestamp_ms) == (12, 1000 + 400 + 5)
     np.testing.assert_array_equal(arrived.frames, FRAMES)
     assert pair.sender.payload_bytes == pair.receiver.payload_bytes == 960
     assert pair.sender.frames == pair.receiver.frames == 4
@@ -112,8 +125,8 @@ def test_the_picture_goes_in_pieces_of_one_kib() -> None:
 
 def test_a_receiver_with_an_avatar_gets_no_picture() -> None:
     pair = streaming(avatar=True)
-    assert pair.sender_events == [Agreed(TERMS), PeerReady()]
-    assert pair.receiver_events == [Agreed(TERMS), PeerReady()]
+    assert pair.sender_events == [Agreed(TERMS, "hold"), PeerReady()]
+    assert pair.receiver_events == [Agreed(TERMS, "hold"), PeerReady()]
 
 
 def test_a_receiver_without_an_avatar_needs_a_picture() -> None:
@@ -130,8 +143,8 @@ def test_the_receiver_takes_the_senders_schedule() -> None:
     theirs = dataclasses.replace(TERMS, observe=3, skip=9)
     pair = ConnectionPair(sender_terms=theirs)
     pair.settle()
-    assert pair.receiver_events[0] == Agreed(theirs)
-    assert pair.sender_events[0] == Agreed(theirs)
+    assert pair.receiver_events[0] == Agreed(theirs, "hold")
+    assert pair.sender_events[0] == Agreed(theirs, "hold")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,7 @@ def test_a_mismatch_ends_the_call_on_both_sides_naming_both_values(field: str, v
 
 
 def test_another_protocol_ends_the_call_naming_both() -> None:
-    pair = ConnectionPair(sender_terms=dataclasses.replace(TERMS, protocol=2))
+    pair = ConnectionPair(sender_terms=dataclasses.replace(TERMS, protocol=1))
     pair.settle()
     (ended,) = pair.sender_events
     assert isinstance(ended, Ended)
@@ -164,11 +177,26 @@ def test_the_sender_checks_the_receivers_terms_too() -> None:
     assert "The receiver has weights zzz, the sender has abc" in ended.reason
 
 
-def test_sessions_of_an_unknown_codec_or_without_a_sound_picture_are_not_made() -> None:
-    with pytest.raises(RequestError, match="no codec 'zip'"):
-        ReceiverSession(dataclasses.replace(TERMS, codec="zip"))
+def test_sessions_of_another_codec_or_without_a_sound_picture_are_not_made() -> None:
+    with pytest.raises(ValueError, match="codec 'paper' is not the one of the terms, 'zip'"):
+        SenderSession(dataclasses.replace(TERMS, codec="zip"), PaperCodec(), PICTURE)
     with pytest.raises(ValueError, match="picture has 0 bytes"):
-        SenderSession(TERMS, b"")
+        SenderSession(TERMS, PaperCodec(), b"")
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"codec": "zip"}, "does not know the sender's codec 'zip', only: paper."),
+        ({"tables": "beef"}, "The receiver has codec tables none, the sender has beef"),
+    ],
+)
+def test_a_codec_that_the_receiver_lacks_ends_the_call(changed: dict[str, str], sentence: str) -> None:
+    pair = ConnectionPair()
+    (ended,) = pair.to_receiver(Hello(dataclasses.replace(TERMS, **changed)))
+    assert isinstance(ended, Ended)
+    assert sentence in ended.reason
+    assert not only_bye(pair.receiver).ok
 
 
 def test_starting_twice_is_a_mistake_of_ours() -> None:
@@ -177,14 +205,25 @@ def test_starting_twice_is_a_mistake_of_ours() -> None:
         pair.sender.start()
 
 
-def test_no_frames_leave_before_streaming_or_after_the_end() -> None:
-    pair = ConnectionPair()
-    assert pair.sender.send_frames(0, 0, FRAMES) is None
+def test_capture_times_are_known_once_the_sender_has_told_when_it_began() -> None:
+    pair = streaming()
+    data = pair.sender.packet(30, 7, Block(FRAMES))
+    (before,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(before, FramesArrived)
+    assert before.timestamp_ms is None
+    pair.sender.begin(2**32 - 500)
     pair.settle()
-    assert pair.sender.send_frames(0, 0, FRAMES) is not None
-    pair.sender.end("Done.")
-    assert pair.sender.send_frames(4, 0, FRAMES) is None
-    assert pair.sender.packets == 1
+    (after,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(after, FramesArrived)
+    assert after.timestamp_ms == 500 + 7
+
+
+def test_a_second_start_is_out_of_turn() -> None:
+    pair = streaming()
+    assert pair.to_receiver(Start(5)) == []
+    (ended,) = pair.to_receiver(Start(6))
+    assert isinstance(ended, Ended)
+    assert "out of turn" in ended.reason
 
 
 @pytest.mark.parametrize(
@@ -262,7 +301,7 @@ def test_packets_before_streaming_are_counted_and_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x11", packet(payload=bytes(239)), packet(payload=b"\xff" * 240), bytes(2000)]
+    "data", [b"", b"\x41", packet(payload=bytes(239)), packet(payload=b"\xff" * 240), bytes(2000)]
 )
 def test_a_broken_packet_is_counted_and_the_call_goes_on(data: bytes) -> None:
     pair = streaming()
@@ -284,10 +323,9 @@ def test_too_many_broken_packets_end_the_call() -> None:
 
 def test_a_jump_of_over_ten_minutes_is_a_broken_packet() -> None:
     receiver = streaming().receiver
-    assert len(receiver.receive_kp(packet(5_000_000), 0.0)) == 1
-    assert len(receiver.receive_kp(packet(10), 0.0)) == 1
-    assert len(receiver.receive_kp(packet(5_000_000 + MAX_JUMP_FRAMES), 0.0)) == 1
-    assert receiver.receive_kp(packet(5_000_000 + 2 * MAX_JUMP_FRAMES + 1), 0.0) == []
+    for first in (10_000, 10, 10_000 + MAX_JUMP_FRAMES, 10_000 + 2 * MAX_JUMP_FRAMES):
+        assert len(receiver.receive_kp(packet(first), 0.0)) == 1
+    assert receiver.receive_kp(packet(10_000 + 3 * MAX_JUMP_FRAMES + 1), 0.0) == []
     assert receiver.bad_packets == 1
 
 
