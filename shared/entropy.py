@@ -20,7 +20,6 @@ MASS = 1 << 16
 """What the counts of a table add up to: float32, which constriction takes, holds them exactly."""
 _ESCAPE_BITS = 25
 _PIECE_BITS = 4
-_PIECE = 1 << _PIECE_BITS
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 _LENGTHS = constriction.stream.model.Uniform(_ESCAPE_BITS + 1)
 
@@ -74,9 +73,10 @@ class Family:
         return np.where(inside, numbers + self.width, 2 * self.width + 1)
 
 
-def _pieces(length: int) -> range:
-    """Return where the pieces of a number of `length` bits below its highest one start, the highest first."""
-    return range((length - 1) // _PIECE_BITS * _PIECE_BITS, -1, -_PIECE_BITS)
+def _pieces(length: int) -> list[tuple[int, int]]:
+    """Return where each piece of a number of `length` bits starts and what it counts to, highest first."""
+    starts = range((length - 1) // _PIECE_BITS * _PIECE_BITS, -1, -_PIECE_BITS)
+    return [(start, 1 << min(_PIECE_BITS, length - start)) for start in starts]
 
 
 class Writer:
@@ -108,8 +108,8 @@ class Writer:
             raise ValueError("a number is too far out to be coded")
         self._parts.append((np.array([length], np.int32), _LENGTHS, None))
         self.uniform(int(negative), 2)
-        for shift in _pieces(length):
-            self.uniform(beyond >> shift & _PIECE - 1, _PIECE)
+        for shift, choices in _pieces(length):
+            self.uniform(beyond >> shift & choices - 1, choices)
 
     def bytes(self) -> bytes:
         """Return the code."""
@@ -148,10 +148,9 @@ class Reader:
     def _far_from(self, width: int) -> int:
         length = int(self._coder.decode(_LENGTHS))
         negative = self.uniform(2)
-        beyond = 0
-        for shift in _pieces(length):
-            beyond |= self.uniform(_PIECE) << shift
-        beyond = beyond & (1 << length) - 1 | 1 << length
+        beyond = 1 << length
+        for shift, choices in _pieces(length):
+            beyond |= self.uniform(choices) << shift
         return -(width + beyond) if negative else width + beyond
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from shared.entropy import MASS, Family
 from shared.errors import RequestError
@@ -70,7 +70,7 @@ class CodecTables:
     def save(self, path: Path) -> None:
         """Write them to `path`. Raise RequestError where that fails."""
         try:
-            save_file(self._arrays(), path, {"tracks_of": self.tracks_of})
+            path.write_bytes(save(self._arrays(), {"tracks_of": self.tracks_of}))
         except (OSError, SafetensorError) as error:
             raise RequestError(f"Cannot write {path} ({error}); choose another place.") from error
 

@@ -58,13 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tracks", type=Path, required=True, help="folder of keypoint tracks of the same backbone")
     add("--frames", type=int, default=120, help="frames to render the sensitivity around (default 120)")
     add("--output", type=Path, required=True, metavar="FILE", help="such as codec.safetensors")
+    add("--afresh", action="store_true", help="measure the sensitivity again, whatever the output holds")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1)
     add_network_arguments(parser)
 
 
 def train(options: argparse.Namespace) -> int:
-    """Measure, fit, write. The sensitivity is kept beside the output, so that a repeat is quick."""
+    """Measure, fit, write. Where the output is there already, its sensitivity serves again."""
     use_threads(options.threads)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     tracks = load_tracks(options.tracks)
@@ -72,18 +73,21 @@ def train(options: argparse.Namespace) -> int:
         raise RequestError(
             f"The tracks in {options.tracks} are of another detector ({tracks.tracks_of}); make them again."
         )
-    kept = options.output.with_suffix(f".{backbone.fingerprint}-{options.frames}-{options.seed}.npy")
-    if kept.exists():
-        matrix = np.load(kept)
-    else:
-        matrix = sensitivity(
-            backbone, [clip for _, clip in find_clips(options.clips)], options.frames, options.seed
-        )
-        np.save(kept, matrix)
+    matrix = None if options.afresh else _measured_before(options.output, backbone.fingerprint)
+    if matrix is None:
+        clips = [clip for _, clip in find_clips(options.clips)]
+        matrix = sensitivity(backbone, clips, options.frames, options.seed)
     tables = fit(tracks, matrix, options.seed)
     tables.save(options.output)
     print(f"wrote {options.output}: tables {tables.hash} for {tables.tracks_of}")
     return 0
+
+
+def _measured_before(path: Path, fingerprint: str) -> Doubles | None:
+    if not path.exists():
+        return None
+    tables = CodecTables.load(path)
+    return tables.sensitivity.astype(np.float64) if tables.tracks_of == fingerprint else None
 
 
 def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: int) -> Doubles:

@@ -65,5 +65,5 @@ def test_any_bytes_parse_or_are_refused(data: bytes, near: int) -> None:
     ("first", "count", "size"), [(0, 1, 0), (0, 0, 1), (0, 33, 1), (-1, 1, 1), (0, 1, 1157)]
 )
 def test_what_could_not_be_parsed_is_not_packed(first: int, count: int, size: int) -> None:
-    with pytest.raises(ValueError, match="payload|no packet"):
+    with pytest.raises(ValueError, match=r"payload|no packet"):
         KeypointPacket(first, 0, count, bytes(size)).pack()
