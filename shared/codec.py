@@ -16,7 +16,7 @@ from shared.keypoints import DIMENSIONS, Floats
 from shared.quantization import MAX_INDEX, MAX_MAGNITUDE, QUALITIES, check_frames, track
 from shared.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
 
-QUALITY = 6
+QUALITY = 4
 MAX_COPIES = 15
 MAX_BACK = 127
 COPY_STRIDE = 3

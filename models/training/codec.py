@@ -38,7 +38,7 @@ Doubles = npt.NDArray[np.float64]
 _MOVES = np.where(np.arange(DIMENSIONS) < POSITIONS, 0.01, 0.02)
 BASE_STEP = 2.0**-10
 # Of the variance of a keypoint number: what an error of it counts even where no picture shows it.
-_STIFFNESS = 2e-4
+_STIFFNESS = 5e-5
 _SCALES = 48
 _WIDTH = 47
 # The spread of the numbers that the table of scale 0 is for, in steps.

@@ -10,26 +10,29 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
 from sender.pipeline import SenderCall
-from sender.schedule import Alternate, Redundancy, Scheduler
+from sender.schedule import Adaptive, Alternate, Redundancy, Scheduler
 from shared import picture as pictures
-from shared.codec import Codec, PaperCodec
+from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK, CallTerms, Schedule
 from shared.errors import KeycastError
 from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
 from shared.session import Ended, ReceiverSession, SenderSession
+from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
 Result = TypeVar("Result")
 TERMS = CallTerms("fake", "abc")
 CODECS: dict[str, Codec] = {"paper": PaperCodec()}
+TABLES = CodecTables.load(SHIPPED / "lite" / "codec.safetensors")
 PICTURE = pictures.encode(np.full((256, 256, 3), 77, np.uint8))
 
 
@@ -191,6 +194,7 @@ class World:
     per_message: int = 3
     make_scheduler: Callable[[str], Scheduler] | None = None
     redundancy: int = 0
+    codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
@@ -208,7 +212,9 @@ class World:
             self._intercept(self.spoil)
         self.sending = SenderCall(
             connection=self.left,
-            session=SenderSession(self.sender_terms, PaperCodec(), PICTURE),
+            session=SenderSession(
+                self.sender_terms, self.codecs.get(self.sender_terms.codec, PaperCodec()), PICTURE
+            ),
             source=self.source,
             backbone=self.sender_backbone,
             make_scheduler=self.make_scheduler or self._alternate,
@@ -218,7 +224,7 @@ class World:
         )
         self.receiving = ReceiverCall(
             connection=self.right,
-            session=ReceiverSession(self.receiver_terms, CODECS, self.avatar is not None, "hold"),
+            session=ReceiverSession(self.receiver_terms, self.codecs, self.avatar is not None, "hold"),
             renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
             sink=self.sink,
             playout=Playout(FPS),
@@ -549,6 +555,56 @@ def test_any_schedule_is_kept_exactly(duty: str) -> None:
     assert world.source.asked == [*shipped, next(n for n in range(120, 200) if schedule.ships(n))]
     kinds = "".join("o" if schedule.ships(n) else "f" for n in range(120))
     assert world.kinds == kinds[: len(world.kinds)]
+
+
+CODED: dict[str, Codec] = {"coded": CodedCodec(TABLES)}
+CODED_TERMS = replace(TERMS, codec="coded", tables=TABLES.hash)
+
+
+@dataclass
+class CodedWorld(World):
+    """A call with the coded profile; a frame's keypoints are all its number / 1000."""
+
+    sender_terms: CallTerms = CODED_TERMS
+    codecs: dict[str, Codec] = field(default_factory=lambda: CODED)
+    per_message: int = 6
+
+
+def test_a_coded_call_shows_the_same_within_a_step_and_takes_a_few_bytes() -> None:
+    world = CodedWorld(source=Source(120)).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    assert world.kinds == (BLOCK * 10)[: len(world.kinds)]
+    shown = dict(zip(world.sink.numbers, world.sink.levels, strict=True))
+    assert max(abs(shown[n] - n) for n in shown if n % 12 in (3, 4, 5)) <= 8
+    sent = world.sending.summary.to_map()
+    assert sent["packets"] == 10
+    assert sent["payload_bytes"] < 10 * 160
+
+
+def test_copies_mend_the_past_of_a_lost_block() -> None:
+    lost = {"source": Source(120), "spoil": drop(3)}
+    without = CodedWorld(**lost).run()
+    world = CodedWorld(**(lost | {"spoil": drop(3)}), redundancy=1).run()
+    assert without.receiving.summary.to_map()["copied_frames"] == 0
+    assert world.receiving.summary.to_map()["copied_frames"] == 6
+    assert world.receiver.ended == ENDED
+
+
+def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> None:
+    def make(name: str) -> Scheduler:
+        assert name == "hold"
+        return Adaptive(Filler(Hold()), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
+
+    terms = replace(CODED_TERMS, policy="adaptive", skip=0)
+    world = CodedWorld(source=Source(120), sender_terms=terms, make_scheduler=make).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    # Each frame moves by 0.001: about twenty frames after a message one would be off by over 0.0195.
+    values, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
+    assert sent["packets"] == pytest.approx(120 / 22, abs=2)
+    assert world.source.asked == list(range(121))
+    off = [abs(level - number) for number, level in zip(world.sink.numbers, world.sink.levels, strict=True)]
+    assert max(off) <= 25
+    assert values["frames_held"] == 0
 
 
 class Peer:
