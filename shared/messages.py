@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass, fields
 
 import msgpack
 
-from shared.config import MAX_CTL_MESSAGE, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import (
+    MAX_CTL_MESSAGE,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURES,
+    MAX_REASON,
+    PICTURE_CHUNK,
+    CallTerms,
+)
 from shared.errors import PeerError
 
 _MAX_COUNT = 2**53
@@ -25,9 +32,13 @@ class Hello:
 
 @dataclass(frozen=True)
 class SourceChunk:
-    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long."""
+    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long.
+
+    Pictures are numbered as they are sent; this one takes the place of what `slot` (0 to 7) held before.
+    """
 
     picture: int
+    slot: int
     total: int
     offset: int
     data: bytes
@@ -38,6 +49,13 @@ class Ready:
     """The receiver has source picture number `picture`."""
 
     picture: int
+
+
+@dataclass(frozen=True)
+class Want:
+    """The receiver asks for the picture of `slot` (0 to 7) again."""
+
+    slot: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,7 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Report | Bye
+Message = Hello | SourceChunk | Ready | Want | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
@@ -124,11 +142,16 @@ def _chunk(body: Body) -> SourceChunk:
     offset = _count("picture", body, "offset", MAX_PICTURE_BYTES)
     if not isinstance(data, bytes) or not data or offset + len(data) > total:
         raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
-    return SourceChunk(_count("picture", body, "picture"), total, offset, data)
+    slot = _count("picture", body, "slot", MAX_PICTURES - 1)
+    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data)
 
 
 def _ready(body: Body) -> Ready:
     return Ready(_count("ready", body, "picture"))
+
+
+def _want(body: Body) -> Want:
+    return Want(_count("want", body, "slot", MAX_PICTURES - 1))
 
 
 def _report(body: Body) -> Report:
@@ -167,6 +190,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "hello": (Hello, _hello),
     "picture": (SourceChunk, _chunk),
     "ready": (Ready, _ready),
+    "want": (Want, _want),
     "report": (Report, _report),
     "bye": (Bye, _bye),
 }

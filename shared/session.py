@@ -7,6 +7,8 @@
                            <-   ready
     keypoint packets       ->   frames                  (both are STREAMING)
                            <-   reports
+    further pictures       ->   assembles them          (paced, see `shared.feed`)
+                           <-   ready, or want: again
     bye                    <->  bye
 
 A broken ctl message ends the call; a broken keypoint packet is counted and dropped, as a lost one would be.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 from shared import picture as pictures
 from shared.codec import Codec, codec_by_name
-from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.events import (
     Agreed,
@@ -28,9 +30,10 @@ from shared.events import (
     SourcePicture,
     State,
 )
+from shared.feed import PictureAssembler, PictureFeed
 from shared.keypoints import Floats
 from shared.limits import RateLimit
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
+from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, Want, pack_message, parse_message
 from shared.wire import MAX_PAYLOAD, KeypointPacket
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
 ]
 
 MAX_BAD_PACKETS = 200
+MAX_BAD_PICTURES = 8
 MAX_JUMP_FRAMES = 10 * 60 * FPS
 KP_PER_SECOND, KP_BURST = 120.0, 240.0
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
@@ -75,7 +79,7 @@ class _Session:
             message = parse_message(data)
             if isinstance(message, Bye):
                 return self._ended(message.reason, message.ok)
-            return self._handle(message)
+            return self._handle(message, now)
         except PeerError as error:
             return self._refuse(str(error))
 
@@ -105,7 +109,7 @@ class _Session:
         queued, self._outgoing = self._outgoing, []
         return queued
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _handle(self, message: Message, now: float) -> list[Event]:  # noqa: ARG002 - the sides' tables use it
         """Act on a well-formed message; raise PeerError where it is out of turn. Each side has its table."""
         name = type(message).__name__
         raise PeerError(f"The other side sent a {name} message out of turn ({self.state.name}).")
@@ -129,6 +133,8 @@ class SenderSession(_Session):
         if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture = picture
+        self.pictures = PictureFeed()
+        self._takes_pictures = False
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
@@ -155,7 +161,26 @@ class SenderSession(_Session):
         """Say how many frames fit one packet."""
         return self.codec.max_frames(MAX_PAYLOAD)
 
-    def _handle(self, message: Message) -> list[Event]:
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the receiver has use for a further picture now."""
+        return self._takes_pictures and self.state is State.STREAMING and self.pictures.idle
+
+    def send_picture(self, slot: int, picture: bytes) -> bool:
+        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`."""
+        if not self.takes_pictures:
+            return False
+        self.pictures.begin(slot, picture)
+        return True
+
+    def tick(self, now: float) -> list[Event]:
+        """Also queues the next piece of a further picture, when it is time for one."""
+        events = super().tick(now)
+        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+            self._queue(chunk)
+        return events
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.HELLO, Hello() as hello:
                 return self._on_hello(hello)
@@ -163,8 +188,14 @@ class SenderSession(_Session):
                 return self._on_ready(ready)
             case State.STREAMING, Report() as report:
                 return [PeerReport(report)]
+            case State.STREAMING, Ready() as ready:
+                self.pictures.confirm(ready.picture)
+                return []
+            case State.STREAMING, Want() as want:
+                self.pictures.again(want.slot)
+                return []
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
         difference = message.terms.difference(self.terms)
@@ -175,15 +206,15 @@ class SenderSession(_Session):
             return [Agreed(self.terms), PeerReady()]
         if self._picture is None:
             return self._refuse("The sender gives no picture; start the receiver with --avatar IMAGE.")
-        for offset in range(0, len(self._picture), PICTURE_CHUNK):
-            piece = self._picture[offset : offset + PICTURE_CHUNK]
-            self._queue(SourceChunk(0, len(self._picture), offset, piece))
+        self.pictures.begin(0, self._picture)
+        for chunk in self.pictures.at_once():
+            self._queue(chunk)
+        self._takes_pictures = True
         self.state = State.PICTURE
         return [Agreed(self.terms)]
 
     def _on_ready(self, message: Ready) -> list[Event]:
-        if message.picture != 0:
-            raise PeerError(f"The receiver is ready for picture {message.picture}, which was never sent.")
+        self.pictures.confirm(message.picture)
         self.state = State.STREAMING
         return [PeerReady()]
 
@@ -194,15 +225,14 @@ class ReceiverSession(_Session):
     def __init__(self, terms: CallTerms, avatar: bool = False) -> None:
         super().__init__(terms)
         self._avatar = avatar
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._total: int | None = None
+        self._pictures = PictureAssembler()
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
         self._highest: int | None = None
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
         self.bad_packets = 0
+        self.bad_pictures = 0
         self.early_packets = 0
         self.flood_packets = 0
 
@@ -237,6 +267,11 @@ class ReceiverSession(_Session):
         if self.state is State.STREAMING:
             self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
 
+    def want_again(self, slot: int) -> None:
+        """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""
+        if self.state is State.STREAMING and not self._avatar:
+            self._queue(Want(slot))
+
     def _frames(self, data: bytes) -> FramesArrived:
         packet = KeypointPacket.parse(data)
         if self._highest is not None and packet.first > self._highest + MAX_JUMP_FRAMES:
@@ -248,14 +283,16 @@ class ReceiverSession(_Session):
         self.payload_bytes += len(packet.payload)
         return FramesArrived(packet.first, packet.timestamp_ms, frames)
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.START, Hello() as hello:
                 return self._on_hello(hello)
             case State.PICTURE, SourceChunk() as chunk:
-                return self._on_chunk(chunk)
+                return self._on_chunk(chunk, now)
+            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+                return self._on_further(chunk, now)
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
         difference = self.terms.difference(message.terms)
@@ -268,17 +305,27 @@ class ReceiverSession(_Session):
         self.state = State.PICTURE
         return [Agreed(message.terms)]
 
-    def _on_chunk(self, message: SourceChunk) -> list[Event]:
-        if self._total is None:
-            self._total = message.total
-        if message.picture != 0 or message.total != self._total or message.offset != self._received:
-            raise PeerError("The pieces of the source picture do not follow each other.")
-        self._chunks.append(message.data)
-        self._received += len(message.data)
-        if self._received < self._total:
+    def _on_chunk(self, message: SourceChunk, now: float) -> list[Event]:
+        data = self._pictures.take(message, now)
+        if data is None:
             return []
-        picture = pictures.decode(b"".join(self._chunks))
-        self._chunks.clear()
+        picture = pictures.decode(data)
         self._queue(Ready(message.picture))
         self.state = State.STREAMING
         return [SourcePicture(picture), PeerReady()]
+
+    def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
+        """A broken further picture ends nothing, at first: the call goes on without it and asks again."""
+        data = self._pictures.take(message, now)
+        if data is None:
+            return []
+        try:
+            picture = pictures.decode(data)
+        except PeerError:
+            self.bad_pictures += 1
+            if self.bad_pictures > MAX_BAD_PICTURES:
+                raise
+            self.want_again(message.slot)
+            return []
+        self._queue(Ready(message.picture))
+        return [SourcePicture(picture, message.slot)]

@@ -574,14 +574,14 @@ class Peer:
 
 def test_a_picture_that_is_too_large_is_refused() -> None:
     hello = pack_message(Hello(TERMS))
-    too_large = SourceChunk(0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
+    too_large = SourceChunk(0, 0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
     ended = Peer(hello, pack_message(too_large)).against_receiver()
     assert not ended.ok
     assert str(MAX_PICTURE_BYTES) in ended.reason
 
 
 def test_a_picture_that_is_none_is_refused() -> None:
-    chunk = pack_message(SourceChunk(0, 4, 0, b"junk"))
+    chunk = pack_message(SourceChunk(0, 0, 4, 0, b"junk"))
     ended = Peer(pack_message(Hello(TERMS)), chunk).against_receiver()
     assert ended == Ended("The source picture is not a readable JPEG.", ok=False)
 
