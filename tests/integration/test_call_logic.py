@@ -125,16 +125,18 @@ class Backbone:
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken
         self.source: Pictures | None = None
+        self.slots: list[int] = []
 
     def detect(self, frames: Pictures) -> Floats:
         found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
         return np.full_like(found, np.nan) if self.broken else found
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
         self.source = image
-        return np.zeros(DIMENSIONS, np.float32)
+        self.slots.append(slot)
+        return self.detect(image[None])[0]
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         assert self.source is not None
         levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
