@@ -11,6 +11,7 @@ from pathlib import Path
 from models.build import load_backbone, use_threads
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.reference import reference_picture
 from sender.schedule import Batcher
@@ -41,6 +42,7 @@ class SenderOptions:
     frames_per_message: int | None = None
     crop: Crop | None = None
     loop: bool = False
+    gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
     checkpoint: Path | None = None
     device: str = "auto"
@@ -54,9 +56,9 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     use_threads(options.threads)
     source = open_source(options.source, options.crop, options.loop)
-    with ThreadPoolExecutor(1, "inference") as inference:
+    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, per_message, inference)
+            return await _call(options, source, per_message, inference, encoding)
         finally:
             await asyncio.get_running_loop().run_in_executor(inference, source.close)
 
@@ -84,7 +86,11 @@ def _check(options: SenderOptions) -> None:
 
 
 async def _call(
-    options: SenderOptions, source: VideoSource, per_message: int, inference: ThreadPoolExecutor
+    options: SenderOptions,
+    source: VideoSource,
+    per_message: int,
+    inference: ThreadPoolExecutor,
+    encoding: ThreadPoolExecutor,
 ) -> int:
     def prepare() -> tuple[Backbone, bytes]:
         picture = reference_picture(source)
@@ -94,14 +100,16 @@ async def _call(
 
     backbone, picture = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     link = await connect(options.url, options.token)
+    session = SenderSession(_terms(options, backbone), picture)
     call = SenderCall(
         connection=link,
-        session=SenderSession(_terms(options, backbone), picture),
+        session=session,
         source=source,
         backbone=backbone,
         batcher=Batcher(options.schedule, per_message),
         clock=SystemClock(),
         inference=inference,
+        gallery=FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)

@@ -12,22 +12,25 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sender.capture import VideoSource
+from sender.gallery import FurtherPictures
 from sender.schedule import Batch, Batcher
 from sender.summary import CallSummary
 from shared.clock import Clock
 from shared.config import FPS
 from shared.interfaces import Backbone, Connection
-from shared.keypoints import Floats
+from shared.keypoints import Floats, Pictures
 from shared.session import Ended, Event, PeerReady, PeerReport, SenderSession
 
-_TICK_SECONDS = 0.5
+# Also the grain of the pace that source pictures keep.
+_TICK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
 class Detected:
-    """A frame's keypoints (60,) and the seconds it took to capture and to detect them."""
+    """A frame (256, 256, 3), its keypoints (60,), and the seconds it took to capture and to detect them."""
 
+    picture: Pictures
     keypoints: Floats
     capture_seconds: float
     detect_seconds: float
@@ -50,6 +53,7 @@ class SenderCall:
         batcher: Batcher,
         clock: Clock,
         inference: Executor,
+        gallery: FurtherPictures | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -58,6 +62,7 @@ class SenderCall:
         self._batcher = batcher
         self._clock = clock
         self._inference = inference
+        self._gallery = gallery
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
         self._ended: Ended | None = None
@@ -123,6 +128,8 @@ class SenderCall:
                 break
             self.summary.detected(number, detected.capture_seconds, detected.detect_seconds)
             self._send(self._batcher.add(number, timestamp_ms, detected.keypoints))
+            if self._gallery is not None:
+                self._gallery.consider(number, detected.picture, detected.keypoints, self._clock.now())
             behind = int((self._clock.now() - start) * FPS)
             number = max(number + 1, behind)
         self._send(self._batcher.flush())
@@ -141,7 +148,7 @@ class SenderCall:
             return None
         middle = perf_counter()
         keypoints = self._backbone.detect(np.asarray(picture)[None])[0]
-        return Detected(keypoints, middle - begin, perf_counter() - middle)
+        return Detected(picture, keypoints, middle - begin, perf_counter() - middle)
 
     def _send(self, batches: list[Batch]) -> None:
         for batch in batches:

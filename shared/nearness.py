@@ -10,13 +10,15 @@ from shared.keypoints import DIMENSIONS, POSITIONS, Floats
 
 Distance = Callable[[Floats, Floats], Floats]
 """Takes keypoints (M, 60) and those of one frame (60,); returns distances (M,), float32, 0 for the same."""
-JACOBIAN_WEIGHT = 0.1
+JACOBIAN_WEIGHT = 0.3
+"""Measured on ten people: rendering from what is nearest by this is 9 % worse than from the best of seven
+pictures, without the Jacobians 12 %, with a weight of 1 9.5 %."""
 
 
 def distance(members: Floats, frame: Floats) -> Floats:
     """Return the distances (M,) of `members` (M, 60) from `frame` (60,).
 
-    d = sqrt(mean over the 10 points of |position difference|^2 + 0.1 |Jacobian difference|^2): about how far
+    d = sqrt(mean over the 10 points of |position difference|^2 + 0.3 |Jacobian difference|^2): about how far
     points have moved, in half widths of the picture.
     """
     squares = (members - frame) ** 2
