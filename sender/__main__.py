@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     share = "frames that share a message: fewer is sooner, more is leaner"
     add("--frames-per-message", type=int, metavar="N", help=share)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
+    add("--gallery", type=int, default=4, metavar="N", help=further)
+    add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
     add("--loop", action="store_true", help="start a video file again when it ends")
     add_call_arguments(commands)
     return commands
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Imported here, so that --help and wrong arguments answer at once.
         from sender.app import SenderOptions, run
         from sender.crop import Crop
+        from sender.gallery import GalleryOptions
         from sender.presets import Sending
         from shared.config import Schedule
 
@@ -61,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
             crop=Crop.parse(given.crop) if given.crop else None,
             loop=given.loop,
+            gallery=GalleryOptions(given.gallery, given.source_kbps),
             backbone=given.backbone,
             checkpoint=given.checkpoint,
             device=given.device,

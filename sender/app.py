@@ -12,6 +12,7 @@ from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import mirrored_forecaster
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.reference import reference_picture
@@ -38,6 +39,7 @@ class SenderOptions:
     sending: Sending = field(default_factory=Sending)
     crop: Crop | None = None
     loop: bool = False
+    gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
     checkpoint: Path | None = None
     device: str = "auto"
@@ -50,9 +52,9 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     use_threads(options.threads)
     source = open_source(options.source, options.crop, options.loop)
-    with ThreadPoolExecutor(1, "inference") as inference:
+    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, inference)
+            return await _call(options, source, inference, encoding)
         finally:
             await asyncio.get_running_loop().run_in_executor(inference, source.close)
 
@@ -74,7 +76,9 @@ class _Models:
     picture: bytes
 
 
-async def _call(options: SenderOptions, source: VideoSource, inference: ThreadPoolExecutor) -> int:
+async def _call(
+    options: SenderOptions, source: VideoSource, inference: ThreadPoolExecutor, encoding: ThreadPoolExecutor
+) -> int:
     def prepare() -> _Models:
         picture = reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
@@ -87,15 +91,17 @@ async def _call(options: SenderOptions, source: VideoSource, inference: ThreadPo
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
     link = await connect(options.url, options.token)
+    session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
         connection=link,
-        session=SenderSession(_terms(sending, models.backbone, codec), codec, models.picture),
+        session=session,
         source=source,
         backbone=models.backbone,
         make_scheduler=make_scheduler,
         redundancy=Redundancy(sending.redundancy),
         clock=SystemClock(),
         inference=inference,
+        gallery=FurtherPictures(session, GalleryPolicy(options.gallery, len(models.picture)), encoding),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)

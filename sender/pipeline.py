@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sender.capture import VideoSource
+from sender.gallery import FurtherPictures
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
 from shared.clock import Clock
@@ -19,17 +20,21 @@ from shared.codec import Block
 from shared.config import FPS
 from shared.errors import KeycastError
 from shared.interfaces import Backbone, Connection
+from shared.keypoints import Floats, Pictures
 from shared.session import Agreed, Ended, Event, PeerReady, PeerReport, SenderSession
 
-_TICK_SECONDS = 0.5
 _MOST_UNCODABLE = 30
+# Also the grain of the pace that source pictures keep.
+_TICK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a frame led to: messages to send, and the seconds it took to capture, detect and decide."""
+    """A frame (256, 256, 3), its keypoints (60,), the messages it led to, and the seconds that each took."""
 
+    picture: Pictures
+    keypoints: Floats
     batches: list[Batch]
     capture_seconds: float
     detect_seconds: float
@@ -55,6 +60,7 @@ class SenderCall:
         redundancy: Redundancy,
         clock: Clock,
         inference: Executor,
+        gallery: FurtherPictures | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -64,6 +70,7 @@ class SenderCall:
         self._redundancy = redundancy
         self._clock = clock
         self._inference = inference
+        self._gallery = gallery
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
         self._ended: Ended | None = None
@@ -137,6 +144,8 @@ class SenderCall:
                 break
             self.summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
             self._send(scheduler, seen.batches)
+            if self._gallery is not None:
+                self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
             behind = int((self._clock.now() - start) * FPS)
             number = max(number + 1, behind)
         self._send(scheduler, scheduler.flush())
@@ -151,7 +160,8 @@ class SenderCall:
         keypoints = self._backbone.detect(np.asarray(picture)[None])[0]
         detected = perf_counter()
         batches = scheduler.add(number, late_ms, keypoints)
-        return Seen(batches, captured - began, detected - captured, perf_counter() - detected)
+        decided = perf_counter()
+        return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
 
     def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
         for batch in batches:

@@ -44,6 +44,8 @@ class CallSummary:
             "packets": session.packets,
             "frames": session.frames,
             "payload_bytes": session.payload_bytes,
+            "source_bytes": session.pictures.sent_bytes,
+            "pictures_sent": session.pictures.completed,
             "app_sent": connection.app_sent,
             "app_received": connection.app_received,
             "wire_sent": connection.wire_sent,

@@ -23,6 +23,8 @@ MAX_PACKET_FRAMES = 32
 MAX_CTL_MESSAGE = 16 * 1024
 MAX_PICTURE_BYTES = 256 * 1024
 PICTURE_CHUNK = 1024
+MAX_PICTURES = 8
+"""Source pictures that a receiver keeps at once, in slots 0 to 7."""
 MAX_REASON = 200
 MAX_NAME = 64
 MAX_BLOCK = 300

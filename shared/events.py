@@ -31,9 +31,10 @@ class Agreed:
 
 @dataclass(frozen=True, eq=False)
 class SourcePicture:
-    """The sender's picture (256, 256, 3), uint8 RGB."""
+    """A picture of the sender's (256, 256, 3), uint8 RGB, for `slot` (0 to 7); the first is for slot 0."""
 
     picture: Pictures
+    slot: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from dataclasses import asdict, dataclass, fields
 
 import msgpack
 
-from shared.config import MAX_CTL_MESSAGE, MAX_NAME, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import (
+    MAX_CTL_MESSAGE,
+    MAX_NAME,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURES,
+    MAX_REASON,
+    PICTURE_CHUNK,
+    CallTerms,
+)
 from shared.errors import PeerError
 
 _MAX_COUNT = 2**53
@@ -30,9 +38,13 @@ class Hello:
 
 @dataclass(frozen=True)
 class SourceChunk:
-    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long."""
+    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long.
+
+    Pictures are numbered as they are sent; this one takes the place of what `slot` (0 to 7) held before.
+    """
 
     picture: int
+    slot: int
     total: int
     offset: int
     data: bytes
@@ -50,6 +62,13 @@ class Start:
     """Streaming begins: frame 0 stands at `wall_ms`, the sender's wall clock in ms modulo 2**32."""
 
     wall_ms: int
+
+
+@dataclass(frozen=True)
+class Want:
+    """The receiver asks for the picture of `slot` (0 to 7) again."""
+
+    slot: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Start | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
@@ -139,7 +158,8 @@ def _chunk(body: Body) -> SourceChunk:
     offset = _count("picture", body, "offset", MAX_PICTURE_BYTES)
     if not isinstance(data, bytes) or not data or offset + len(data) > total:
         raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
-    return SourceChunk(_count("picture", body, "picture"), total, offset, data)
+    slot = _count("picture", body, "slot", MAX_PICTURES - 1)
+    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data)
 
 
 def _ready(body: Body) -> Ready:
@@ -148,6 +168,10 @@ def _ready(body: Body) -> Ready:
 
 def _start(body: Body) -> Start:
     return Start(_count("start", body, "wall_ms", 2**32 - 1))
+
+
+def _want(body: Body) -> Want:
+    return Want(_count("want", body, "slot", MAX_PICTURES - 1))
 
 
 def _report(body: Body) -> Report:
@@ -187,6 +211,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "picture": (SourceChunk, _chunk),
     "ready": (Ready, _ready),
     "start": (Start, _start),
+    "want": (Want, _want),
     "report": (Report, _report),
     "bye": (Bye, _bye),
 }

@@ -8,6 +8,8 @@
     start                  ->   knows when frame 0 was  (both are STREAMING)
     keypoint packets       ->   frames
                            <-   reports
+    further pictures       ->   assembles them          (paced, see `shared.feed`)
+                           <-   ready, or want: again
     bye                    <->  bye
 
 A broken ctl message ends the call; a broken keypoint packet is counted and dropped, as a lost one would be.
@@ -21,7 +23,7 @@ from dataclasses import replace
 from shared import picture as pictures
 from shared.clock import WALL_MODULUS
 from shared.codec import Block, Codec, filled_copies
-from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.events import (
     Agreed,
@@ -33,6 +35,7 @@ from shared.events import (
     SourcePicture,
     State,
 )
+from shared.feed import PictureAssembler, PictureFeed
 from shared.keypoints import Floats
 from shared.limits import RateLimit
 from shared.messages import (
@@ -43,6 +46,7 @@ from shared.messages import (
     Report,
     SourceChunk,
     Start,
+    Want,
     pack_message,
     parse_message,
 )
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 MAX_BAD_PACKETS = 200
+MAX_BAD_PICTURES = 8
 MAX_JUMP_FRAMES = 10 * 60 * FPS
 KP_PER_SECOND, KP_BURST = 120.0, 240.0
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
@@ -89,7 +94,7 @@ class _Session:
             message = parse_message(data)
             if isinstance(message, Bye):
                 return self._ended(message.reason, message.ok)
-            return self._handle(message)
+            return self._handle(message, now)
         except PeerError as error:
             return self._refuse(str(error))
 
@@ -119,7 +124,7 @@ class _Session:
         queued, self._outgoing = self._outgoing, []
         return queued
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _handle(self, message: Message, now: float) -> list[Event]:  # noqa: ARG002 - the sides' tables use it
         """Act on a well-formed message; raise PeerError where it is out of turn. Each side has its table."""
         name = type(message).__name__
         raise PeerError(f"The other side sent a {name} message out of turn ({self.state.name}).")
@@ -146,6 +151,8 @@ class SenderSession(_Session):
         if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture = picture
+        self.pictures = PictureFeed()
+        self._takes_pictures = False
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
@@ -180,7 +187,26 @@ class SenderSession(_Session):
         self.frames += frames
         self.payload_bytes += len(packet) - HEADER_BYTES
 
-    def _handle(self, message: Message) -> list[Event]:
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the receiver has use for a further picture now."""
+        return self._takes_pictures and self.state is State.STREAMING and self.pictures.idle
+
+    def send_picture(self, slot: int, picture: bytes) -> bool:
+        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`."""
+        if not self.takes_pictures:
+            return False
+        self.pictures.begin(slot, picture)
+        return True
+
+    def tick(self, now: float) -> list[Event]:
+        """Also queues the next piece of a further picture, when it is time for one."""
+        events = super().tick(now)
+        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+            self._queue(chunk)
+        return events
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.HELLO, Hello() as hello:
                 return self._on_hello(hello)
@@ -188,8 +214,14 @@ class SenderSession(_Session):
                 return self._on_ready(ready)
             case State.STREAMING, Report() as report:
                 return [PeerReport(report)]
+            case State.STREAMING, Ready() as ready:
+                self.pictures.confirm(ready.picture)
+                return []
+            case State.STREAMING, Want() as want:
+                self.pictures.again(want.slot)
+                return []
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
         difference = message.terms.difference(self.terms)
@@ -201,15 +233,15 @@ class SenderSession(_Session):
             return [agreed, PeerReady()]
         if self._picture is None:
             return self._refuse("The sender gives no picture; start the receiver with --avatar IMAGE.")
-        for offset in range(0, len(self._picture), PICTURE_CHUNK):
-            piece = self._picture[offset : offset + PICTURE_CHUNK]
-            self._queue(SourceChunk(0, len(self._picture), offset, piece))
+        self.pictures.begin(0, self._picture)
+        for chunk in self.pictures.at_once():
+            self._queue(chunk)
+        self._takes_pictures = True
         self.state = State.PICTURE
         return [agreed]
 
     def _on_ready(self, message: Ready) -> list[Event]:
-        if message.picture != 0:
-            raise PeerError(f"The receiver is ready for picture {message.picture}, which was never sent.")
+        self.pictures.confirm(message.picture)
         self.state = State.STREAMING
         return [PeerReady()]
 
@@ -230,15 +262,14 @@ class ReceiverSession(_Session):
         self._avatar = avatar
         self._forecaster = forecaster
         self._started_ms: int | None = None
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._total: int | None = None
+        self._pictures = PictureAssembler()
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
         self._highest: int | None = None
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
         self.bad_packets = 0
+        self.bad_pictures = 0
         self.early_packets = 0
         self.flood_packets = 0
 
@@ -273,6 +304,11 @@ class ReceiverSession(_Session):
         if self.state is State.STREAMING:
             self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
 
+    def want_again(self, slot: int) -> None:
+        """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""
+        if self.state is State.STREAMING and not self._avatar:
+            self._queue(Want(slot))
+
     def _frames(self, data: bytes) -> FramesArrived:
         assert self._codec is not None  # streaming begins after the hello
         packet = KeypointPacket.parse(data, self._highest or 0)
@@ -293,17 +329,19 @@ class ReceiverSession(_Session):
             return None
         return (self._started_ms + round(packet.first * 1000 / FPS) + packet.late_ms) % WALL_MODULUS
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.START, Hello() as hello:
                 return self._on_hello(hello)
             case State.PICTURE, SourceChunk() as chunk:
-                return self._on_chunk(chunk)
+                return self._on_chunk(chunk, now)
             case State.STREAMING, Start() as start if self._started_ms is None:
                 self._started_ms = start.wall_ms
                 return []
+            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+                return self._on_further(chunk, now)
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
         self._codec = self._codecs.get(message.terms.codec)
@@ -323,17 +361,27 @@ class ReceiverSession(_Session):
         self.state = State.PICTURE
         return [Agreed(message.terms, self._forecaster)]
 
-    def _on_chunk(self, message: SourceChunk) -> list[Event]:
-        if self._total is None:
-            self._total = message.total
-        if message.picture != 0 or message.total != self._total or message.offset != self._received:
-            raise PeerError("The pieces of the source picture do not follow each other.")
-        self._chunks.append(message.data)
-        self._received += len(message.data)
-        if self._received < self._total:
+    def _on_chunk(self, message: SourceChunk, now: float) -> list[Event]:
+        data = self._pictures.take(message, now)
+        if data is None:
             return []
-        picture = pictures.decode(b"".join(self._chunks))
-        self._chunks.clear()
+        picture = pictures.decode(data)
         self._queue(Ready(message.picture))
         self.state = State.STREAMING
         return [SourcePicture(picture), PeerReady()]
+
+    def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
+        """A broken further picture ends nothing, at first: the call goes on without it and asks again."""
+        data = self._pictures.take(message, now)
+        if data is None:
+            return []
+        try:
+            picture = pictures.decode(data)
+        except PeerError:
+            self.bad_pictures += 1
+            if self.bad_pictures > MAX_BAD_PICTURES:
+                raise
+            self.want_again(message.slot)
+            return []
+        self._queue(Ready(message.picture))
+        return [SourcePicture(picture, message.slot)]

@@ -16,6 +16,7 @@ from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.schedule import Adaptive, Alternate, Redundancy, Scheduler
 from shared import picture as pictures
@@ -130,16 +131,18 @@ class Backbone:
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken
         self.source: Pictures | None = None
+        self.slots: list[int] = []
 
     def detect(self, frames: Pictures) -> Floats:
         found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
         return np.full_like(found, np.nan) if self.broken else found
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
         self.source = image
-        return np.zeros(DIMENSIONS, np.float32)
+        self.slots.append(slot)
+        return self.detect(image[None])[0]
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         assert self.source is not None
         levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
@@ -197,6 +200,7 @@ class World:
     codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
+    gallery: GalleryOptions | None = None
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
     disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
     sender: Side = field(default_factory=Side)
@@ -210,17 +214,22 @@ class World:
         self.left, self.right = pair(self.impairment)
         if self.spoil is not None:
             self._intercept(self.spoil)
+        codec = self.codecs.get(self.sender_terms.codec, PaperCodec())
+        session = SenderSession(self.sender_terms, codec, PICTURE)
+        further = None
+        if self.gallery is not None:
+            policy = GalleryPolicy(self.gallery, len(PICTURE))
+            further = FurtherPictures(session, policy, VirtualExecutor(0.06))
         self.sending = SenderCall(
             connection=self.left,
-            session=SenderSession(
-                self.sender_terms, self.codecs.get(self.sender_terms.codec, PaperCodec()), PICTURE
-            ),
+            session=session,
             source=self.source,
             backbone=self.sender_backbone,
             make_scheduler=self.make_scheduler or self._alternate,
             redundancy=Redundancy(self.redundancy),
             clock=FakeClock(),
             inference=VirtualExecutor(self.detect_seconds),
+            gallery=further,
         )
         self.receiving = ReceiverCall(
             connection=self.right,
@@ -306,6 +315,43 @@ def test_a_clean_call() -> None:
     assert [shown[n] for n in (0, 1, 5, 15, 16, 17, 29)] == [0, 1, 5, 15, 16, 17, 29]
     # Hold forecasts the last frame observed.
     assert [shown[n] for n in range(6, 12)] == [5] * 6
+
+
+class Turning(Source):
+    """Looks one way for two seconds, then the other, and so on."""
+
+    def frame(self, n: int) -> Pictures | None:
+        picture = super().frame(n)
+        return None if picture is None else np.full_like(picture, 240 if n // 60 % 2 else 77)
+
+
+def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
+    world = World(source=Turning(480), gallery=GalleryOptions(4, 2.0)).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    assert world.receiver_backbone.slots == [0, 1]
+    assert world.receiving._renderer.gallery.switches >= 3
+    sent, values = world.sending.summary.to_map(), world.receiving.summary.to_map()
+    assert sent["pictures_sent"] == 2
+    assert 2 * len(PICTURE) < sent["source_bytes"] < 2000
+    assert (values["frames_dropped"], values["frames_held"]) == (0, 0)
+    assert values["longest_freeze_ms"] <= 50
+
+
+def test_a_gallery_of_one_sends_one_picture() -> None:
+    world = World(source=Turning(240), gallery=GalleryOptions(1, 2.0)).run()
+    assert world.receiver_backbone.slots == [0]
+    assert world.sending.summary.to_map()["pictures_sent"] == 1
+
+
+def test_a_receiver_with_an_avatar_is_sent_no_pictures() -> None:
+    own = np.zeros(DIMENSIONS, np.float32)
+    own[20:] = np.tile([1, 0, 0, 1], 10)
+    receiver = Backbone()
+    receiver.set_source(np.zeros((256, 256, 3), np.uint8))
+    options = GalleryOptions(4, 2.0)
+    world = World(source=Turning(240), receiver_backbone=receiver, avatar=own, gallery=options).run()
+    assert receiver.slots == [0]
+    assert world.sending.summary.to_map()["source_bytes"] == 0
 
 
 def test_frames_are_captured_and_shown_on_time() -> None:
@@ -642,14 +688,14 @@ class Peer:
 
 def test_a_picture_that_is_too_large_is_refused() -> None:
     hello = pack_message(Hello(TERMS))
-    too_large = SourceChunk(0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
+    too_large = SourceChunk(0, 0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
     ended = Peer(hello, pack_message(too_large)).against_receiver()
     assert not ended.ok
     assert str(MAX_PICTURE_BYTES) in ended.reason
 
 
 def test_a_picture_that_is_none_is_refused() -> None:
-    chunk = pack_message(SourceChunk(0, 4, 0, b"junk"))
+    chunk = pack_message(SourceChunk(0, 0, 4, 0, b"junk"))
     ended = Peer(pack_message(Hello(TERMS)), chunk).against_receiver()
     assert ended == Ended("The source picture is not a readable JPEG.", ok=False)
 

@@ -10,6 +10,7 @@ from shared import picture as pictures
 from shared.codec import Block, PaperCodec
 from shared.config import PICTURE_CHUNK, CallTerms
 from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, PeerReport, SourcePicture, State
+from shared.feed import PACE_KBPS
 from shared.messages import (
     Bye,
     Hello,
@@ -18,10 +19,11 @@ from shared.messages import (
     Report,
     SourceChunk,
     Start,
+    Want,
     pack_message,
     parse_message,
 )
-from shared.session import MAX_BAD_PACKETS, MAX_JUMP_FRAMES, ReceiverSession, SenderSession
+from shared.session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, MAX_JUMP_FRAMES, ReceiverSession, SenderSession
 from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
@@ -230,12 +232,11 @@ def test_a_second_start_is_out_of_turn() -> None:
     ("to", "message"),
     [
         ("receiver", Hello(TERMS)),
-        ("receiver", SourceChunk(0, 5, 0, b"abc")),
         ("receiver", Ready(0)),
+        ("receiver", Want(0)),
         ("receiver", Report()),
         ("sender", Hello(TERMS)),
-        ("sender", SourceChunk(0, 5, 0, b"abc")),
-        ("sender", Ready(0)),
+        ("sender", SourceChunk(0, 0, 5, 0, b"abc")),
     ],
 )
 def test_a_message_out_of_turn_ends_the_call(to: str, message: Message) -> None:
@@ -266,13 +267,13 @@ def awaiting_picture() -> ConnectionPair:
 @pytest.mark.parametrize(
     "chunks",
     [
-        [SourceChunk(0, 100, 1, b"a")],
-        [SourceChunk(1, 100, 0, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 100, 0, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 100, 2, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 101, 1, b"a")],
-        [SourceChunk(0, 3, 0, b"abc")],
-        [SourceChunk(0, 1000, 0, PICTURE[:1000])],
+        [SourceChunk(0, 0, 100, 1, b"a")],
+        [SourceChunk(1, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 2, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 101, 1, b"a")],
+        [SourceChunk(0, 0, 3, 0, b"abc")],
+        [SourceChunk(0, 0, 1000, 0, PICTURE[:1000])],
     ],
 )
 def test_a_hostile_picture_ends_the_call(chunks: list[SourceChunk]) -> None:
@@ -292,6 +293,156 @@ def test_ready_for_a_picture_never_sent_ends_the_call() -> None:
     (ended,) = pair.to_sender(Ready(7))
     assert isinstance(ended, Ended)
     assert not ended.ok
+
+
+# Further pictures.
+
+
+SMALL = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
+
+
+def let_pass(pair: ConnectionPair, seconds: float) -> None:
+    """Time passes; ctl messages go to and fro."""
+    until = pair.now + seconds
+    while pair.now < until:
+        pair.now += 0.1
+        pair.sender_events += pair.sender.tick(pair.now)
+        pair.settle()
+
+
+def slots(pair: ConnectionPair) -> list[int]:
+    return [event.slot for event in pair.receiver_events if isinstance(event, SourcePicture)]
+
+
+def test_further_pictures_arrive_one_after_the_other_in_the_slots_named() -> None:
+    pair = streaming()
+    for slot in (3, 1, 3):
+        assert pair.sender.send_picture(slot, SMALL)
+        assert not pair.sender.takes_pictures
+        assert not pair.sender.send_picture(2, SMALL)
+        let_pass(pair, 2.0)
+        assert pair.sender.takes_pictures
+    assert slots(pair) == [0, 3, 1, 3]
+    last = pair.receiver_events[-1]
+    assert isinstance(last, SourcePicture)
+    np.testing.assert_array_equal(last.picture, pictures.decode(SMALL))
+    assert pair.sender.pictures.completed == 4
+
+
+def test_a_further_picture_keeps_its_pace() -> None:
+    pair = streaming()
+    before = pair.sender.pictures.sent_bytes
+    pair.sender.send_picture(1, PICTURE)
+    let_pass(pair, 10.0)
+    sent = pair.sender.pictures.sent_bytes - before
+    assert 0.75 * PACE_KBPS < sent * 8 / 1000 / 10 < 1.1 * PACE_KBPS
+    assert slots(pair) == [0]
+
+
+def test_a_receiver_with_an_avatar_gets_and_takes_no_further_picture() -> None:
+    pair = streaming(avatar=True)
+    assert not pair.sender.send_picture(1, SMALL)
+    pair.receiver.want_again(0)
+    assert pair.receiver.outgoing() == []
+    (ended,) = pair.to_receiver(SourceChunk(0, 0, 5, 0, b"abc"))
+    assert isinstance(ended, Ended)
+    assert "out of turn" in ended.reason
+
+
+def test_no_further_picture_before_streaming_or_after_the_end() -> None:
+    pair = ConnectionPair()
+    assert not pair.sender.send_picture(1, SMALL)
+    pair.settle()
+    pair.sender.end("Done.")
+    assert not pair.sender.send_picture(1, SMALL)
+
+
+def test_a_broken_further_picture_is_asked_for_again_and_the_call_goes_on() -> None:
+    pair = streaming()
+    junk = b"junk" + SMALL[4:]
+    pair.sender.send_picture(5, junk)
+    let_pass(pair, 1.0)
+    assert slots(pair) == [0]
+    assert pair.receiver.bad_pictures >= 1
+    assert pair.receiver.state is State.STREAMING
+    # Sent again at most twice at once, then every 30 s.
+    let_pass(pair, 10.0)
+    assert pair.receiver.bad_pictures == 3
+    let_pass(pair, 30.0)
+    assert pair.receiver.bad_pictures == 4
+
+
+def test_too_many_broken_pictures_end_the_call() -> None:
+    pair = streaming()
+    events: list[Event] = []
+    for number in range(1, MAX_BAD_PICTURES + 2):
+        assert not events
+        events = pair.to_receiver(SourceChunk(number, 1, 4, 0, b"junk"))
+    assert isinstance(events[0], Ended)
+    assert "readable" in events[0].reason
+
+
+def test_a_receiver_may_ask_for_a_picture_again() -> None:
+    pair = streaming()
+    pair.sender.send_picture(2, SMALL)
+    let_pass(pair, 2.0)
+    pair.receiver.want_again(2)
+    let_pass(pair, 2.0)
+    assert slots(pair) == [0, 2, 2]
+    pair.receiver.want_again(0)
+    pair.receiver.want_again(0)
+    let_pass(pair, 0.1)
+    assert not pair.sender.takes_pictures
+
+
+def test_asking_for_pictures_does_not_make_a_sender_talk() -> None:
+    pair = streaming()
+    for _ in range(600):
+        pair.receiver.want_again(0)
+        let_pass(pair, 0.1)
+    assert pair.sender.pictures.sent_bytes < 60 * PACE_KBPS * 125 * 1.1 + len(PICTURE) * 2
+    assert pair.sender.state is State.STREAMING
+
+
+@pytest.mark.parametrize("message", [Want(1), Ready(1)])
+def test_an_answer_to_no_picture_ends_the_call(message: Message) -> None:
+    (ended,) = streaming().to_sender(message)
+    assert isinstance(ended, Ended)
+    assert "never sent" in ended.reason
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [SourceChunk(0, 0, 5, 0, b"abc")],
+        [SourceChunk(2, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, 5, 1, b"abc")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 2, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(2, 1, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 6, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, len(SMALL), 0, SMALL), SourceChunk(1, 1, len(SMALL), 0, SMALL)],
+    ],
+)
+def test_hostile_further_pictures_end_the_call(chunks: list[SourceChunk]) -> None:
+    pair = streaming()
+    *fine, last = chunks
+    for chunk in fine:
+        assert not any(isinstance(event, Ended) for event in pair.to_receiver(chunk))
+    (ended,) = pair.to_receiver(last)
+    assert isinstance(ended, Ended)
+    assert "do not follow" in ended.reason
+
+
+def test_a_flood_of_sound_pictures_ends_the_call() -> None:
+    pair = streaming()
+    for number in range(1, 100):
+        events = pair.to_receiver(SourceChunk(number, number % 8, len(SMALL), 0, SMALL))
+        if isinstance(events[0], Ended):
+            break
+    assert number <= 16
+    assert isinstance(events[0], Ended)
+    assert "too many source pictures" in events[0].reason
 
 
 def test_packets_before_streaming_are_counted_and_dropped() -> None:
