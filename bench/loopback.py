@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run one call, measure it, print and write the report. Returns the exit code."""
-    impairment = PathImpairment.parse(options.impair)
+    impairment = PathImpairment.parse(options.impair) if options.impair else None
     for path in filter(None, (options.output, options.sheet, options.json)):
         check_output(path)
     open_source(options.source, _crop(options)).close()  # a wrong source is told before two processes start

@@ -17,7 +17,7 @@ from aiortc import (
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError
-from shared.interfaces import Channel
+from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport import compat
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
@@ -141,7 +141,7 @@ class Link:
         """Return the next message and its channel; None once the connection has ended."""
         return await self._inbox.get()
 
-    async def drained(self, timeout: float = 1.0) -> bool:
+    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:
         """Wait until the other side has confirmed all; False when that takes over `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
         while not self.ended and (self._ctl.bufferedAmount or compat.unacknowledged(self._peer)):
