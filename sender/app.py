@@ -46,6 +46,7 @@ class SenderOptions:
     device: str = "auto"
     threads: int = 1
     stats: Path | None = None
+    compact: bool = True
 
 
 async def run(options: SenderOptions) -> int:
@@ -93,7 +94,7 @@ async def _call(
         return backbone, picture
 
     backbone, picture = await asyncio.get_running_loop().run_in_executor(inference, prepare)
-    link = await connect(options.url, options.token)
+    link = await connect(options.url, options.token, compact=options.compact)
     call = SenderCall(
         connection=link,
         session=SenderSession(_terms(options, backbone), picture),

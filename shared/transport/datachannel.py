@@ -19,6 +19,7 @@ from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError
 from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport import compat
+from shared.transport.compact import shrink
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
 
@@ -53,10 +54,11 @@ class Link:
     """An RTCPeerConnection with its two channels; a `shared.interfaces.Connection`.
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
-    channels are negotiated beforehand, so a peer has no say in how they work and may open no others.
+    channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
+    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`).
     """
 
-    def __init__(self, ice_servers: Sequence[IceServer] = ()) -> None:
+    def __init__(self, ice_servers: Sequence[IceServer] = (), *, compact: bool = True) -> None:
         compat.install()
         servers = [RTCIceServer(s.url, s.username, s.credential) for s in ice_servers]
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -65,6 +67,8 @@ class Link:
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
         self._traffic = compat.traffic_of(self._peer)
+        if compact:
+            shrink(self._peer)
         self._inbox = Inbox()
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None

@@ -1,10 +1,11 @@
 """Real connections through the impaired path."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,33 +18,7 @@ from shared.transport.impairment import PathImpairment
 from shared.transport.signaling import SignalingServer
 
 TOKEN = "correct-horse"
-Call = tuple[Link, Link, ImpairedPath]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[str], AbstractAsyncContextManager[Call]]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-    @asynccontextmanager
-    async def through(text: str) -> AsyncIterator[Call]:
-        links: asyncio.Queue[Link] = asyncio.Queue()
-        async with (
-            SignalingServer("127.0.0.1", 0, TOKEN, links.put_nowait) as server,
-            ImpairedPath(server.url, seed=3) as path,
-        ):
-            sender, receiver = await connect(path.url, TOKEN), await links.get()
-            # A set-up takes seconds where its datagrams are lost.
-            path.impair(PathImpairment.parse(text))
-            yield sender, receiver, path
-            await sender.close()
-            await receiver.close()
-
-    return through
-
-
-Through = Callable[[str], AbstractAsyncContextManager[Call]]
+Through = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def arrived(link: Link, seconds: float) -> list[bytes]:
@@ -58,8 +33,9 @@ async def arrived(link: Link, seconds: float) -> list[bytes]:
         found.append(message[1])
 
 
-async def test_without_fault_it_counts_what_both_ends_count(call: Through) -> None:
-    async with call("") as (sender, receiver, path):
+async def test_without_fault_it_counts_what_both_ends_count(call_through: Through) -> None:
+    async with call_through("") as call:
+        sender, receiver, path = call.sender, call.receiver, call.path
         for n in range(20):
             assert sender.send_kp(bytes([n]) * 100)
             await asyncio.sleep(0.01)
@@ -75,8 +51,9 @@ async def test_without_fault_it_counts_what_both_ends_count(call: Through) -> No
         assert path.up.dropped == path.down.dropped == 0
 
 
-async def test_a_lossy_path_loses_its_share_and_says_so(call: Through) -> None:
-    async with call("loss=30") as (sender, receiver, path):
+async def test_a_lossy_path_loses_its_share_and_says_so(call_through: Through) -> None:
+    async with call_through("loss=30") as call:
+        sender, receiver, path = call.sender, call.receiver, call.path
         before = path.up.packets
         for n in range(100):
             sender.send_kp(bytes([n]))
@@ -88,8 +65,9 @@ async def test_a_lossy_path_loses_its_share_and_says_so(call: Through) -> None:
         assert sender.wire_sent == path.up.bytes > receiver.wire_received
 
 
-async def test_jitter_delays_and_disorders(call: Through) -> None:
-    async with call("delay=30,jitter=60") as (sender, receiver, _):
+async def test_jitter_delays_and_disorders(call_through: Through) -> None:
+    async with call_through("delay=30,jitter=60") as call:
+        sender, receiver = call.sender, call.receiver
         loop = asyncio.get_running_loop()
         began = loop.time()
         for n in range(30):
@@ -101,8 +79,9 @@ async def test_jitter_delays_and_disorders(call: Through) -> None:
         assert found != sorted(found)
 
 
-async def test_a_cut_heals_by_itself(call: Through) -> None:
-    async with call("cut=0.3:0.5") as (sender, receiver, path):
+async def test_a_cut_heals_by_itself(call_through: Through) -> None:
+    async with call_through("cut=0.3:0.5") as call:
+        sender, receiver, path = call.sender, call.receiver, call.path
         for n in range(120):
             sender.send_kp(bytes([n]))
             await asyncio.sleep(0.01)
@@ -112,8 +91,9 @@ async def test_a_cut_heals_by_itself(call: Through) -> None:
         assert any(two - one > 20 for one, two in pairwise(found))
 
 
-async def test_refusals_and_sessions_pass_through(call: Through) -> None:
-    async with call("") as (sender, receiver, path):
+async def test_refusals_and_sessions_pass_through(call_through: Through) -> None:
+    async with call_through("") as call:
+        sender, receiver, path = call.sender, call.receiver, call.path
         with pytest.raises(RequestError, match="refuses the token"):
             await connect(path.url, "wrong")
         with pytest.raises(KeycastError, match="already has a call"):
