@@ -52,6 +52,7 @@ KP_PER_SECOND, KP_BURST = 120.0, 240.0
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
 FLOOD_SECONDS = 5.0
 SETUP_SECONDS = 15.0
+PICTURE_SECONDS = 45.0
 
 
 class _Session:
@@ -80,14 +81,19 @@ class _Session:
             return self._refuse(str(error))
 
     def tick(self, now: float) -> list[Event]:
-        """Call a few times a second: ends a call that is not set up within 15 s of the first tick."""
+        """Call a few times a second: ends a call that is not set up within 15 s of the first tick.
+
+        Where a picture is on its way by then, it has another 45 s.
+        """
         if self.state in (State.STREAMING, State.ENDED):
             return []
         if self._set_up_by is None:
             self._set_up_by = now + SETUP_SECONDS
-        if now < self._set_up_by:
+        # A picture takes its time on a thin path.
+        more = PICTURE_SECONDS if self.state is State.PICTURE else 0.0
+        if now < self._set_up_by + more:
             return []
-        return self._refuse(f"The call was not set up within {SETUP_SECONDS:.0f} seconds; try again.")
+        return self._refuse(f"The call was not set up within {SETUP_SECONDS + more:.0f} seconds; try again.")
 
     def end(self, reason: str, ok: bool = True) -> list[Event]:
         """End the call from this side: queues a bye. `reason` is cut at 200 characters."""
@@ -232,10 +238,10 @@ class ReceiverSession(_Session):
             return []
         return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
 
-    def report(self, observed: int, forecast: int, held: int, latency_p50_ms: float) -> None:
-        """Queue a report to the sender: frames shown so far, by kind. Ignored unless streaming."""
+    def report(self, report: Report) -> None:
+        """Queue a report to the sender. Ignored unless streaming."""
         if self.state is State.STREAMING:
-            self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
+            self._queue(report)
 
     def _frames(self, data: bytes) -> FramesArrived:
         packet = KeypointPacket.parse(data)

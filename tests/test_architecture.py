@@ -34,7 +34,15 @@ DOORS = {
     "uvloop": ("shared.eventloop",),
 }
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
-PURE = ("shared.", "sender.schedule", "receiver.jitter_buffer", "receiver.playout", "receiver.fill")
+PURE = (
+    "shared.",
+    "sender.schedule",
+    "sender.rate",
+    "receiver.jitter_buffer",
+    "receiver.playout",
+    "receiver.fill",
+    "receiver.reception",
+)
 WORLD = {"asyncio", "time", "socket", "threading", "subprocess", "torch"}
 # Absolute paths of some machine, and the way out of the repository into what lies beside it.
 OUTSIDE = re.compile(r"(?<![\w.\-/])/(?:work|home|root|Users|mnt)/|/tmp/[a-z]+/|\.\./shared")
