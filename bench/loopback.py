@@ -19,6 +19,7 @@ from sender.crop import Crop
 from shared.command import add_network_arguments
 from shared.keypoints import Pictures
 from shared.stats import kbps, savings
+from shared.transport.impairment import PathImpairment
 
 _COLUMNS = (
     "backbone", "forecaster", "preset", "fps_rendered", "fps_shown", "frames_observed", "frames_forecast",
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="paper")
     add("--schedule", default="6-6", metavar="N-M")
     add("--frames-per-message", type=int, metavar="N")
+    trouble = "a bad network in each direction, such as loss=20,jitter=200,rate=30 (see the README)"
+    add("--impair", metavar="TEXT", default="", help=trouble)
+    add("--seed", type=int, default=0, help="of the bad network's chance (default 0)")
     add_network_arguments(parser)
     add(
         "--perceptual",
@@ -65,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run one call, measure it, print and write the report. Returns the exit code."""
+    impairment = PathImpairment.parse(options.impair) if options.impair else None
     for path in filter(None, (options.output, options.sheet, options.json)):
         check_output(path)
     open_source(options.source, _crop(options)).close()  # a wrong source is told before two processes start
@@ -72,15 +77,23 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source} ...", flush=True)
         record = run_call(
-            Path(folder), _receiver_arguments(options), _sender_arguments(options), options.seconds
+            Path(folder),
+            _receiver_arguments(options),
+            _sender_arguments(options),
+            options.seconds,
+            impairment=impairment,
+            seed=options.seed,
         )
         quality = _compare(record, options, distances)
     row = {**_call_row(record, options), **quality}
     meta = describe(
-        "loopback", options.device, source=options.source, schedule=options.schedule,
+        "loopback", options.device, options.seed, source=options.source, schedule=options.schedule,
+        impairment=options.impair, packets_up=record.up.packets, packets_down=record.down.packets,
+        packets_up_lost=record.up.dropped, packets_down_lost=record.down.dropped,
         seconds=record.sender["seconds"], frames_dropped=record.receiver["frames_dropped"],
         late_frames=record.receiver["late_frames"],
-        note="wire: all IP bytes, set-up and source picture too; savings_wire: both directions",
+        note="wire: all IP bytes, counted on the way, set-up and source picture too; savings_wire: both "
+        "directions",
     )  # fmt: skip
     for title, columns in (("frames", _COLUMNS), ("rates", _RATES), ("times, ms", _TIMES)):
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
@@ -118,8 +131,8 @@ def _call_row(record: CallRecord, options: argparse.Namespace) -> dict[str, Any]
     rates = {
         "payload": kbps(ours["payload_bytes"], seconds),
         "app": kbps(ours["app_sent"] + ours["app_received"], seconds),
-        "wire_up": kbps(ours["wire_sent"], seconds),
-        "wire_down": kbps(ours["wire_received"], seconds),
+        "wire_up": kbps(record.up.bytes, seconds),
+        "wire_down": kbps(record.down.bytes, seconds),
     }
     wire = rates["wire_up"] + rates["wire_down"]
     same = (

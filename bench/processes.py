@@ -13,20 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bench.wire import counting_path
 from shared.errors import KeycastError
+from shared.transport.impair import Counts
+from shared.transport.impairment import PathImpairment
 from shared.transport.pairing import new_token
 
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
+_BYE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class CallRecord:
-    """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy)."""
+    """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy).
+
+    `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included.
+    """
 
     sender: dict[str, Any]
     receiver: dict[str, Any]
     pictures: Path
+    up: Counts
+    down: Counts
 
 
 class _Process:
@@ -39,8 +48,8 @@ class _Process:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self._errors: list[str] = []
-        self.listens = False
-        self.answered = threading.Event()  # it listens, or will never
+        self.is_up = False
+        self.answered = threading.Event()  # it listens, or calls, or will never
         self._readers = [
             threading.Thread(target=self._read_output, args=(self._process.stdout,), daemon=True),
             threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
@@ -50,8 +59,8 @@ class _Process:
 
     def _read_output(self, stream: IO[str]) -> None:
         for line in stream:
-            if line.startswith("listening"):
-                self.listens = True
+            if line.startswith(("listening", "calling")):
+                self.is_up = True
                 self.answered.set()
         self.answered.set()
 
@@ -99,12 +108,19 @@ class _Process:
 
 
 def run_call(
-    folder: Path, receiver: Sequence[str], sender: Sequence[str], seconds: float | None = None
+    folder: Path,
+    receiver: Sequence[str],
+    sender: Sequence[str],
+    seconds: float | None = None,
+    *,
+    impairment: PathImpairment | None = None,
+    seed: int = 0,
 ) -> CallRecord:
     """Run one call through real processes and a real connection on 127.0.0.1; files go to `folder`.
 
-    `receiver` and `sender` are further arguments of the two commands. `seconds` ends the call early. Raises
-    KeycastError with the sentence of the side that failed.
+    `receiver` and `sender` are further arguments of the two commands. `seconds` after it was set up, the call
+    ends early. The path between the two counts all bytes (it adds some 0.05 ms) and is impaired as
+    `impairment` and `seed` say. Raises KeycastError with the sentence of the side that failed.
     """
     address, token = f"127.0.0.1:{_free_port()}", new_token()
     pictures, stats = (
@@ -114,24 +130,27 @@ def run_call(
     listening = ["--listen", address, "--view", "none", "--output", str(pictures)]
     there = _Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
     here: _Process | None = None
-    try:
-        if not there.answered.wait(_START_SECONDS) or not there.listens:
-            raise there.failure()
-        calling = ["--connect", f"http://{address}", "--token", token, "--stats", str(stats["sender"])]
-        here = _Process("sender", [*calling, *sender])
-        _await_sender(here, there, seconds)
-        there.wait(_END_SECONDS)
-    finally:
-        for process in (here, there):
-            if process is not None:
-                process.stop()
-    both = {side: json.loads(path.read_text()) for side, path in stats.items()}
-    return CallRecord(both["sender"], both["receiver"], pictures)
+    with counting_path(f"http://{address}", impairment, seed) as path:
+        try:
+            if not there.answered.wait(_START_SECONDS) or not there.is_up:
+                raise there.failure()
+            calling = ["--connect", path.url, "--token", token, "--stats", str(stats["sender"])]
+            here = _Process("sender", [*calling, *sender])
+            _await_sender(here, there, seconds)
+            _await_receiver(there, impairment)
+        finally:
+            for process in (here, there):
+                if process is not None:
+                    process.stop()
+    both = {side: json.loads(file.read_text()) for side, file in stats.items()}
+    return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
 
 
 def _await_sender(here: _Process, there: _Process, seconds: float | None) -> None:
     """Wait for the sender, or stop it after `seconds`; KeycastError of the side that failed first."""
     try:
+        if seconds is not None:
+            here.answered.wait(_START_SECONDS)
         here.wait(seconds)
     except KeycastError:
         if here.running:  # its time is over
@@ -140,6 +159,18 @@ def _await_sender(here: _Process, there: _Process, seconds: float | None) -> Non
             raise there.failure() from None
         else:
             raise
+
+
+def _await_receiver(there: _Process, impairment: PathImpairment | None) -> None:
+    """Wait for the receiver; one that a bad path has kept the sender's bye from is told to hang up."""
+    try:
+        there.wait(_END_SECONDS if impairment is None else _BYE_SECONDS)
+    except KeycastError:
+        if impairment is None or not there.running:
+            raise
+        there.stop()
+        if there.failed:
+            raise there.failure() from None
 
 
 def _free_port() -> int:

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
             playout_delay=given.playout_delay / 1000,
             stats=given.stats,
+            compact=given.compact,
         )
         return run_async(run(options))
 

@@ -48,6 +48,7 @@ class ReceiverOptions:
     threads: int = 1
     playout_delay: float = DELAY_SECONDS
     stats: Path | None = None
+    compact: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,12 @@ class _Receiver:
         on_interrupt(self._hang_up)
         token = self._options.token or new_token()
         server = SignalingServer(
-            self._options.host, self._options.port, token, self._links.put_nowait, stats=self._stats
+            self._options.host,
+            self._options.port,
+            token,
+            self._links.put_nowait,
+            stats=self._stats,
+            compact=self._options.compact,
         )
         async with server:
             self._announce(server, token)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
 from receiver.playout import Playout
+from receiver.reception import Reception
 from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Sink
 from receiver.sinks.window import WindowClosed
@@ -18,7 +19,7 @@ from shared.config import FPS
 from shared.interfaces import Connection
 from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 0.5
 _TICK_SECONDS = 0.5
 _NAP_SECONDS = 0.1
 Result = TypeVar("Result")
@@ -52,6 +53,7 @@ class ReceiverCall:
         self._inference = inference
         self._output = output
         self._buffer = JitterBuffer()
+        self._reception = Reception()
         self._playing = asyncio.Event()
         self._ended: Ended | None = None
         self._stop = False
@@ -123,7 +125,9 @@ class ReceiverCall:
             self._connection.send_ctl(message)
 
     def _arrived(self, event: FramesArrived) -> None:
-        self._playout.arrived(event.first, self._clock.now())
+        now = self._clock.now()
+        self._playout.arrived(event.first, now)
+        self._reception.arrived(event.first, len(event.frames), event.captured_ms, now)
         self._buffer.put(event.first, event.frames)
         self._buffer.put_copies(event.copies)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
@@ -175,7 +179,7 @@ class ReceiverCall:
     async def _report(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
-            self._session.report(*self.summary.report())
+            self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])
 
     async def _in(self, executor: Executor, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401

@@ -82,11 +82,9 @@ class CallSummary:
             self._parts["buffer"].add(elapsed_ms(frame.began_ms, arrival))
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
 
-    def report(self) -> tuple[int, int, int, float]:
-        """Return frames observed, forecast and held, and the median latency in ms."""
-        kinds = self._kinds
-        median = self._latency.percentiles().p50
-        return kinds[Kind.OBSERVED], kinds[Kind.FORECAST], kinds[Kind.HELD], median
+    def kinds(self) -> tuple[int, int, int]:
+        """Return how many frames were observed, forecast and held."""
+        return self._kinds[Kind.OBSERVED], self._kinds[Kind.FORECAST], self._kinds[Kind.HELD]
 
     def close(
         self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=given.device,
             threads=given.threads,
             stats=given.stats,
+            compact=given.compact,
         )
         return run_async(run(options))
 

@@ -45,6 +45,7 @@ class SenderOptions:
     device: str = "auto"
     threads: int = 1
     stats: Path | None = None
+    compact: bool = True
 
 
 async def run(options: SenderOptions) -> int:
@@ -90,7 +91,7 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    link = await connect(options.url, options.token)
+    link = await connect(options.url, options.token, compact=options.compact)
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
         connection=link,

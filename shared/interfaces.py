@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 from shared.keypoints import Floats, Pictures
 
 Channel = Literal["kp", "ctl"]
+DRAIN_SECONDS = 4.0
+"""How long a last word may take. SCTP says it again each second until it is confirmed."""
 
 
 class Backbone(Protocol):
@@ -96,7 +98,7 @@ class Connection(Protocol):
         """Return the next message and its channel; None once the connection has ended."""
         ...
 
-    async def drained(self, timeout: float = 1.0) -> bool:
+    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:
         """Wait until every control message has left; False where that took longer than `timeout` seconds."""
         ...
 

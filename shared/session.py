@@ -72,6 +72,7 @@ KP_PER_SECOND, KP_BURST = 120.0, 240.0
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
 FLOOD_SECONDS = 5.0
 SETUP_SECONDS = 15.0
+PICTURE_SECONDS = 45.0
 
 
 class _Session:
@@ -99,14 +100,19 @@ class _Session:
             return self._refuse(str(error))
 
     def tick(self, now: float) -> list[Event]:
-        """Call a few times a second: ends a call that is not set up within 15 s of the first tick."""
+        """Call a few times a second: ends a call that is not set up within 15 s of the first tick.
+
+        Where a picture is on its way by then, it has another 45 s.
+        """
         if self.state in (State.STREAMING, State.ENDED):
             return []
         if self._set_up_by is None:
             self._set_up_by = now + SETUP_SECONDS
-        if now < self._set_up_by:
+        # A picture takes its time on a thin path.
+        more = PICTURE_SECONDS if self.state is State.PICTURE else 0.0
+        if now < self._set_up_by + more:
             return []
-        return self._refuse(f"The call was not set up within {SETUP_SECONDS:.0f} seconds; try again.")
+        return self._refuse(f"The call was not set up within {SETUP_SECONDS + more:.0f} seconds; try again.")
 
     def end(self, reason: str, ok: bool = True) -> list[Event]:
         """End the call from this side: queues a bye. `reason` is cut at 200 characters."""
@@ -299,10 +305,10 @@ class ReceiverSession(_Session):
             return []
         return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
 
-    def report(self, observed: int, forecast: int, held: int, latency_p50_ms: float) -> None:
-        """Queue a report to the sender: frames shown so far, by kind. Ignored unless streaming."""
+    def report(self, report: Report) -> None:
+        """Queue a report to the sender. Ignored unless streaming."""
         if self.state is State.STREAMING:
-            self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
+            self._queue(report)
 
     def want_again(self, slot: int) -> None:
         """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""
@@ -319,15 +325,10 @@ class ReceiverSession(_Session):
         self.packets += 1
         self.frames += packet.count
         self.payload_bytes += len(packet.payload)
-        return FramesArrived(
-            packet.first, self._captured(packet), block.frames, filled_copies(packet.first, block.copies)
-        )
-
-    def _captured(self, packet: KeypointPacket) -> int | None:
-        """Return when the packet's first frame was captured, by the sender's wall clock in ms."""
-        if self._started_ms is None:
-            return None
-        return (self._started_ms + round(packet.first * 1000 / FPS) + packet.late_ms) % WALL_MODULUS
+        captured = round(packet.first * 1000 / FPS) + packet.late_ms
+        timestamp = None if self._started_ms is None else (self._started_ms + captured) % WALL_MODULUS
+        copies = filled_copies(packet.first, block.copies)
+        return FramesArrived(packet.first, captured, timestamp, block.frames, copies)
 
     def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:

@@ -35,7 +35,14 @@ DOORS = {
     "uvloop": ("shared.eventloop",),
 }
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
-PURE = ("shared.", "sender.schedule", "receiver.jitter_buffer", "receiver.playout")
+PURE = (
+    "shared.",
+    "sender.schedule",
+    "sender.rate",
+    "receiver.jitter_buffer",
+    "receiver.playout",
+    "receiver.reception",
+)
 WORLD = {"asyncio", "time", "socket", "threading", "subprocess", "torch"}
 # Absolute paths of some machine, and the way out of the repository into what lies beside it.
 OUTSIDE = re.compile(r"(?<![\w.\-/])/(?:work|home|root|Users|mnt)/|/tmp/[a-z]+/|\.\./shared")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -28,12 +28,14 @@ async def connect(
     token: str | None = None,
     ice_servers: Sequence[IceServer] = (),
     timeout: float = OPEN_SECONDS,
+    *,
+    compact: bool = True,
 ) -> Link:
     """Return an open link to the receiver at `url` (None: on this machine).
 
-    Without `token`, one that a receiver on this machine has published is used. A set-up that does not open
-    within `timeout` seconds is tried once more. Raise RequestError where there is no receiver or the token is
-    wrong, KeycastError where it is busy or no connection comes about.
+    Without `token`, one that a receiver on this machine has published is used. `compact` is the link's. A
+    set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where there is
+    no receiver or the token is wrong, KeycastError where it is busy or no connection comes about.
     """
     url = call_url(url)
     token = token or local_token(url)
@@ -45,7 +47,7 @@ async def connect(
     headers = {"Authorization": f"Bearer {check_token(token)}"}
     async with aiohttp.ClientSession(timeout=limit, headers=headers) as http:
         for _ in range(_ATTEMPTS):
-            link = await _attempt(http, url, ice_servers, timeout)
+            link = await _attempt(http, url, lambda: Link(ice_servers, compact=compact), timeout)
             if link is not None:
                 return link
     raise KeycastError(
@@ -55,10 +57,10 @@ async def connect(
 
 
 async def _attempt(
-    http: aiohttp.ClientSession, url: str, ice_servers: Sequence[IceServer], seconds: float
+    http: aiohttp.ClientSession, url: str, new_link: Callable[[], Link], seconds: float
 ) -> Link | None:
     """Try one set-up; None where all went well but the link did not open."""
-    link = Link(ice_servers)
+    link = new_link()
     try:
         answer, session = await _exchange(http, url, await link.offer())
         await _accept(link, url, answer)

@@ -17,8 +17,9 @@ from aiortc import (
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError
-from shared.interfaces import Channel
+from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport import compat
+from shared.transport.compact import shrink
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
 
@@ -53,10 +54,11 @@ class Link:
     """An RTCPeerConnection with its two channels; a `shared.interfaces.Connection`.
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
-    channels are negotiated beforehand, so a peer has no say in how they work and may open no others.
+    channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
+    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`).
     """
 
-    def __init__(self, ice_servers: Sequence[IceServer] = ()) -> None:
+    def __init__(self, ice_servers: Sequence[IceServer] = (), *, compact: bool = True) -> None:
         compat.install()
         servers = [RTCIceServer(s.url, s.username, s.credential) for s in ice_servers]
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -65,6 +67,8 @@ class Link:
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
         self._traffic = compat.traffic_of(self._peer)
+        if compact:
+            shrink(self._peer)
         self._inbox = Inbox()
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -141,7 +145,7 @@ class Link:
         """Return the next message and its channel; None once the connection has ended."""
         return await self._inbox.get()
 
-    async def drained(self, timeout: float = 1.0) -> bool:
+    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:
         """Wait until the other side has confirmed all; False when that takes over `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
         while not self.ended and (self._ctl.bufferedAmount or compat.unacknowledged(self._peer)):

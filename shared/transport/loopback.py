@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError
-from shared.interfaces import Channel
+from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport.inbox import Inbox
 
 MESSAGE_OVERHEAD = 93
@@ -90,7 +90,7 @@ class LoopbackConnection:
         """Return the next message and its channel; None once the connection has ended."""
         return await self._inbox.get()
 
-    async def drained(self, timeout: float = 1.0) -> bool:  # noqa: ARG002 - the interface's
+    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:  # noqa: ARG002 - the interface's
         """Return at once: control messages leave as they are sent."""
         return not self._ended
 

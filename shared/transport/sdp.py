@@ -35,3 +35,25 @@ def _is_numeric(candidate: str) -> bool:
     except (IndexError, ValueError):
         return False
     return True
+
+
+def first_ipv4(sdp: str) -> tuple[str, int]:
+    """Return the first IPv4 address and UDP port among `sdp`'s candidates. Raise PeerError for none."""
+    for line in sdp.splitlines():
+        if line.startswith("a=candidate:") and _is_numeric(line):
+            parts = line.split()
+            if ipaddress.ip_address(parts[4]).version == 4 and parts[2].lower() == "udp":
+                return parts[4], int(parts[5])
+    raise PeerError("The session description names no IPv4 address.")
+
+
+def with_candidate(sdp: str, host: str, port: int) -> str:
+    """Return `sdp` with one candidate, the IPv4 address `host` and `port`, in place of all its own."""
+    mine = f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
+    lines: list[str] = []
+    for line in sdp.splitlines():
+        if not line.startswith("a=candidate:"):
+            lines.append(line)
+        elif mine not in lines:
+            lines.append(mine)
+    return "".join(f"{line}\r\n" for line in lines)

@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 from aiohttp import web
@@ -40,6 +41,7 @@ class SignalingServer:
         *,
         stats: Callable[[], Mapping[str, object]] | None = None,
         ice_servers: Sequence[IceServer] = (),
+        compact: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self.host, self.port = host, port
@@ -47,7 +49,7 @@ class SignalingServer:
         self.unpublished = ""
         self._on_link = on_link
         self._stats = stats
-        self._ice_servers = ice_servers
+        self._new_link = partial(Link, ice_servers, compact=compact)
         self._clock = clock or SystemClock()
         self._failures = FailureLimit()
         self._answering = False
@@ -122,7 +124,7 @@ class SignalingServer:
         return web.Response(status=201, text=answer, content_type=SDP_TYPE, headers=location)
 
     async def _answer(self, offer: str) -> str:
-        link = Link(self._ice_servers)
+        link = self._new_link()
         try:
             answer = await link.answer(offer)
         except PeerError as error:

@@ -93,6 +93,9 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
     # Headers only add to the payload, and the source picture goes up.
     assert row["payload_kbps"] < row["app_kbps"] < row["wire_up_kbps"] + row["wire_down_kbps"]
     assert row["wire_up_kbps"] > row["wire_down_kbps"] > 0
+    # Eight messages of three frames, the picture and the set-up have been on the way.
+    assert written["meta"]["packets_up"] > 16
+    assert written["meta"]["packets_up_lost"] == written["meta"]["packets_down_lost"] == 0
     shown = row["frames_observed"] + row["frames_forecast"] + row["frames_held"]
     assert 0 < shown <= FRAMES
     assert 0 <= row["mae"] < 1
@@ -110,5 +113,7 @@ def test_a_side_that_fails_says_why(
 ) -> None:
     assert main(["loopback", "--source", str(tmp_path / "none.mp4"), "--checkpoint", str(weights)]) == 2
     assert "none.mp4" in capsys.readouterr().err
+    assert main(["loopback", "--impair", "los=20", "--checkpoint", str(weights)]) == 2
+    assert "no impairment 'los'" in capsys.readouterr().err
     assert main(["loopback", "--checkpoint", str(tmp_path / "nowhere"), "--forecaster", "hold"]) == 1
     assert "There is no checkpoint folder" in capsys.readouterr().err

@@ -33,11 +33,12 @@ def test_what_is_skipped_at_the_end_counts_as_video(last: int, observe: int, ski
 
 def test_the_figures_are_plain_json() -> None:
     summary = summary_of(5)
-    summary.report = Report(7, 6, 5, 4, 80.0)
+    summary.report = Report(packets=7, delay_ms=80, frames_forecast=5)
     values = json.loads(json.dumps(summary.to_map()))
     assert (values["packets"], values["frames"], values["payload_bytes"]) == (1, 3, 720)
     assert values["stages_ms"] == pytest.approx({"capture": 1.0, "detect": 4.0, "decide": 0.5})
     assert values["receiver_reports"]["frames_forecast"] == 5
+    assert values["receiver_reports"]["delay_ms"] == 80
     assert "payload 14.4 kbps" in summary.lines()[0]
 
 

@@ -104,9 +104,10 @@ def test_a_call_from_hello_to_bye() -> None:
     assert pair.sender.frames == pair.receiver.frames == 4
     assert pair.sender.packets == pair.receiver.packets == 1
 
-    pair.receiver.report(observed=4, forecast=2, held=1, latency_p50_ms=40)
+    report = Report(packets=1, highest=15, delay_ms=40, jitter_ms=3, frames_observed=4)
+    pair.receiver.report(report)
     pair.settle()
-    assert pair.sender_events[-1] == PeerReport(Report(1, 4, 2, 1, 40.0))
+    assert pair.sender_events[-1] == PeerReport(report)
 
     assert pair.sender.end("The clip is over.") == [Ended("The clip is over.", ok=True)]
     pair.settle()
@@ -544,18 +545,19 @@ def test_a_lost_connection_is_no_normal_end() -> None:
     assert pair.sender.outgoing() == []
 
 
-def test_a_call_that_is_not_set_up_in_time_ends() -> None:
-    pair = awaiting_picture()
+@pytest.mark.parametrize(("picture_comes", "seconds"), [(False, 15), (True, 60)])
+def test_a_call_that_is_not_set_up_in_time_ends(picture_comes: bool, seconds: int) -> None:
+    pair = awaiting_picture() if picture_comes else ConnectionPair()
     assert pair.receiver.tick(100.0) == []
-    assert pair.receiver.tick(114.9) == []
-    (ended,) = pair.receiver.tick(115.0)
+    assert pair.receiver.tick(99.9 + seconds) == []
+    (ended,) = pair.receiver.tick(100.0 + seconds)
     assert isinstance(ended, Ended)
-    assert "15 seconds" in ended.reason
+    assert f"{seconds} seconds" in ended.reason
     assert not only_bye(pair.receiver).ok
     assert streaming().receiver.tick(1e9) == []
 
 
 def test_reports_are_sent_only_while_streaming() -> None:
     pair = awaiting_picture()
-    pair.receiver.report(0, 0, 0, 0.0)
+    pair.receiver.report(Report())
     assert pair.receiver.outgoing() == []

@@ -1,0 +1,94 @@
+import random
+
+import pytest
+
+from receiver.reception import Reception
+from shared.messages import Report, pack_message
+
+
+def feed(
+    reception: Reception, transits_ms: list[float], gap: float = 0.1, start: float = 50.0, clock: int = 7
+) -> float:
+    """One frame each `gap` s from `start`, so many ms on its way; return when the last one came.
+
+    `clock` is what the sender's clock shows, in ms, at 0 s.
+    """
+    arrivals = sorted((start + n * gap + ms / 1000, n) for n, ms in enumerate(transits_ms))
+    for now, n in arrivals:
+        reception.arrived(n, 1, round((start + n * gap) * 1000 + clock) % 2**32, now)
+    return arrivals[-1][0]
+
+
+def test_a_call_that_has_received_nothing_reports_nothing() -> None:
+    assert Reception().report(5.0, 0, 0, 0) == Report()
+
+
+def test_what_came_is_counted_and_frames_are_handed_on() -> None:
+    reception = Reception()
+    reception.arrived(12, 6, 0, 1.0)
+    reception.arrived(0, 6, 0, 1.1)
+    report = reception.report(1.2, 4, 5, 6)
+    assert (report.packets, report.highest) == (2, 17)
+    assert (report.frames_observed, report.frames_forecast, report.frames_held) == (4, 5, 6)
+
+
+@pytest.mark.parametrize("clock", [0, 1_000_000, 2**32 - 52_000])
+def test_no_clock_needs_to_be_right(clock: int) -> None:
+    reception = Reception()
+    now = feed(reception, [40.0] * 40, clock=clock)
+    report = reception.report(now, 0, 0, 0)
+    assert (report.delay_ms, report.jitter_ms) == (0, 0)
+
+
+def test_a_queue_that_builds_shows_as_delay() -> None:
+    reception = Reception()
+    now = feed(reception, [20.0] * 20 + [20.0 + 25 * n for n in range(20)])
+    # The least of the last 1.5 s: the message that came 1.5 s ago.
+    assert reception.report(now, 0, 0, 0).delay_ms == pytest.approx(475 - 300, abs=60)
+    now = feed(reception, [20.0] * 20, start=60.0)
+    assert reception.report(now, 0, 0, 0).delay_ms == 0
+
+
+def test_jitter_alone_is_no_delay_and_has_its_size() -> None:
+    chance = random.Random(1)
+    reception, delays = Reception(), []
+    for n in range(100):
+        now = feed(reception, [chance.uniform(0, 200) for _ in range(5)], gap=0.2, start=50.0 + n)
+        delays.append(reception.report(now, 0, 0, 0).delay_ms)
+    assert sorted(delays)[95] < 100
+    # The mean difference of two even draws from 0 to 200 is 200 / 3.
+    assert reception.report(now, 0, 0, 0).jitter_ms == pytest.approx(67, abs=25)
+
+
+def test_what_a_message_waits_for_its_own_frames_is_no_delay() -> None:
+    reception = Reception()
+    for n, count in enumerate([1, 6, 3, 30, 1]):
+        captured = 10.0 + n
+        reception.arrived(30 * n, count, round(captured * 1000), captured + (count - 1) / 30 + 0.02)
+    report = reception.report(15.0, 0, 0, 0)
+    assert report.delay_ms <= 1
+    assert report.jitter_ms <= 1
+
+
+def test_the_delay_stands_until_another_message_comes() -> None:
+    reception = Reception()
+    feed(reception, [20.0] * 5)
+    now = feed(reception, [320.0], start=60.0)
+    assert reception.report(now + 8, 0, 0, 0).delay_ms == 300
+
+
+def test_a_clock_that_drifts_is_followed() -> None:
+    """A sender's clock that loses 200 ppm would look like 240 ms of delay after 20 minutes."""
+    reception = Reception()
+    for n in range(1200):
+        reception.arrived(n, 1, round(n * 1000 * (1 - 200e-6)), float(n))
+    assert reception.report(1200.0, 0, 0, 0).delay_ms < 30
+
+
+def test_hostile_numbers_still_fit_a_report() -> None:
+    chance, reception = random.Random(2), Reception()
+    for n in range(2000):
+        reception.arrived(2**32 - 40, 32, chance.getrandbits(32), 50.0 + n / 1000)
+        report = reception.report(50.0 + n / 1000, 2**40, 2**32, 0)
+        assert len(pack_message(report)) == 25
+    assert len(reception._recent) <= 512
