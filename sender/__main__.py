@@ -21,6 +21,8 @@ def parser() -> argparse.ArgumentParser:
     add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
     share = "frames that share a message: fewer is sooner, more is leaner"
     add("--frames-per-message", type=int, metavar="N", help=share)
+    ceiling = "send no more than this, headers included; one message a second leaves in any case"
+    add("--max-kbps", type=float, metavar="KBPS", help=ceiling)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--loop", action="store_true", help="start a video file again when it ends")
     add_call_arguments(commands)
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
             stats=given.stats,
             compact=given.compact,
+            max_kbps=given.max_kbps,
         )
         return run_async(run(options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from models.build import load_backbone, use_threads
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from sender.pipeline import SenderCall
+from sender.rate import RateController
 from sender.reference import reference_picture
 from sender.schedule import Batcher
 from shared.clock import SystemClock
@@ -47,6 +49,7 @@ class SenderOptions:
     threads: int = 1
     stats: Path | None = None
     compact: bool = True
+    max_kbps: float | None = None
 
 
 async def run(options: SenderOptions) -> int:
@@ -80,6 +83,8 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(
             f"The network needs at least 1 thread, not {options.threads}; give another --threads."
         )
+    if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
+        raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if options.stats is not None:
         check_writable(options.stats)
 
@@ -103,6 +108,7 @@ async def _call(
         batcher=Batcher(options.schedule, per_message),
         clock=SystemClock(),
         inference=inference,
+        rate=RateController(options.max_kbps),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)

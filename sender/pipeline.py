@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sender.capture import VideoSource
+from sender.rate import RateController
 from sender.schedule import Batch, Batcher
 from sender.summary import CallSummary
 from shared.clock import Clock
@@ -50,6 +51,7 @@ class SenderCall:
         batcher: Batcher,
         clock: Clock,
         inference: Executor,
+        rate: RateController | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -58,6 +60,7 @@ class SenderCall:
         self._batcher = batcher
         self._clock = clock
         self._inference = inference
+        self._rate = rate or RateController()
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
         self._ended: Ended | None = None
@@ -105,6 +108,8 @@ class SenderCall:
                 self._ready.set()
             elif isinstance(event, PeerReport):
                 self.summary.report = event.report
+                self._rate.reported(event.report, self._clock.now())
+                self.summary.rate_halved = self._rate.halved
             elif isinstance(event, Ended):
                 self._ended = event
                 self._over.set()
@@ -145,8 +150,15 @@ class SenderCall:
 
     def _send(self, batches: list[Batch]) -> None:
         for batch in batches:
+            if not self._rate.may_send(self._clock.now()):
+                self.summary.held_back_packets += 1
+                continue
             packet = self._session.send_frames(batch.first, batch.timestamp_ms, batch.frames)
-            if packet is not None and not self._connection.send_kp(packet):
+            if packet is None:
+                continue
+            if self._connection.send_kp(packet):
+                self._rate.sent(batch.first + len(batch.frames) - 1, len(packet), self._clock.now())
+            else:
                 self.summary.dropped_packets += 1
 
     async def _in(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401

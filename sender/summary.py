@@ -18,6 +18,8 @@ class CallSummary:
     def __init__(self) -> None:
         self.report = Report()
         self.dropped_packets = 0
+        self.held_back_packets = 0
+        self.rate_halved = 0
         self._stages = StageTimes()
         self._last: int | None = None
         self._fields: dict[str, Any] = {}
@@ -54,6 +56,8 @@ class CallSummary:
             "role": "sender",
             **self._fields,
             "dropped_packets": self.dropped_packets,
+            "held_back_packets": self.held_back_packets,
+            "rate_halved": self.rate_halved,
             "stages_ms": self._stages.mean_ms(),
             "receiver_reports": asdict(self.report),
         }
