@@ -15,10 +15,10 @@ import numpy as np
 
 from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec import Block, Codec, filled_copies
-from shared.config import FPS
+from shared.config import FPS, MESSAGE_OVERHEAD
 from shared.fill import Filler, Kind
 from shared.keypoints import Floats
-from shared.wire import HEADER_BYTES, MESSAGE_OVERHEAD
+from shared.wire import HEADER_BYTES
 
 
 @dataclass

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sender.arguments import add_sending_arguments
 from shared.command import add_call_arguments, run_command
 from shared.eventloop import run_async
 
@@ -17,23 +18,9 @@ def parser() -> argparse.ArgumentParser:
     add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help="the pairing token that the receiver shows")
-    presets = "saver: coded, a block a message; balanced (default): coded, three frames; paper: raw float32"
-    add("--preset", choices=("saver", "balanced", "paper"), help=presets)
-    policies = "alternate (default): by --schedule; adaptive: when the receiver's forecast has drifted"
-    add("--policy", choices=("alternate", "adaptive"), default="alternate", help=policies)
-    add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
-    drift = "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.02)"
-    add("--drift", type=float, default=0.02, metavar="ERROR", help=drift)
-    add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 6)")
-    copies = "earlier messages that each one carries a coarse copy of, 0 (default) to 3"
-    add("--redundancy", type=int, default=0, metavar="N", help=copies)
-    share = "frames that share a message: fewer is sooner, more is leaner"
-    add("--frames-per-message", type=int, metavar="N", help=share)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
-    further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
-    add("--gallery", type=int, default=4, metavar="N", help=further)
-    add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
     add("--loop", action="store_true", help="start a video file again when it ends")
+    add_sending_arguments(commands)
     add_call_arguments(commands)
     return commands
 
@@ -72,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
             stats=given.stats,
             compact=given.compact,
+            max_kbps=given.max_kbps,
         )
         return run_async(run(options))
 

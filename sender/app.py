@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from sender.crop import Crop
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
+from sender.rate import RateController
 from sender.reference import reference_picture
 from sender.schedule import Redundancy
 from shared.clock import SystemClock
@@ -46,6 +48,7 @@ class SenderOptions:
     threads: int = 1
     stats: Path | None = None
     compact: bool = True
+    max_kbps: float | None = None
 
 
 async def run(options: SenderOptions) -> int:
@@ -66,6 +69,8 @@ def _check(options: SenderOptions) -> None:
             f"The network needs at least 1 thread, not {options.threads}; give another --threads."
         )
     check(options.sending)
+    if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
+        raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if options.stats is not None:
         check_writable(options.stats)
 
@@ -103,6 +108,7 @@ async def _call(
         clock=SystemClock(),
         inference=inference,
         gallery=FurtherPictures(session, GalleryPolicy(options.gallery, len(models.picture)), encoding),
+        rate=RateController(options.max_kbps),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from sender.capture import VideoSource
 from sender.gallery import FurtherPictures
+from sender.rate import RateController
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
 from shared.clock import Clock
@@ -61,6 +62,7 @@ class SenderCall:
         clock: Clock,
         inference: Executor,
         gallery: FurtherPictures | None = None,
+        rate: RateController | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -71,6 +73,7 @@ class SenderCall:
         self._clock = clock
         self._inference = inference
         self._gallery = gallery
+        self._rate = rate or RateController()
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
         self._ended: Ended | None = None
@@ -122,6 +125,8 @@ class SenderCall:
                 self._forecaster = event.forecaster
             elif isinstance(event, PeerReport):
                 self.summary.report = event.report
+                self._rate.reported(event.report, self._clock.now())
+                self.summary.rate_halved = self._rate.halved
             elif isinstance(event, Ended):
                 self._ended = event
                 self._over.set()
@@ -132,6 +137,7 @@ class SenderCall:
         await self._ready.wait()
         scheduler = await self._in(self._make_scheduler, self._forecaster)
         start, number = self._clock.now(), 0
+        self.summary.began(self._connection)
         self._session.begin(self._clock.wall_ms())
         self._handle([])
         while True:
@@ -165,12 +171,16 @@ class SenderCall:
 
     def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
         for batch in batches:
+            if not self._rate.may_send(self._clock.now()):
+                self.summary.held_back_packets += 1
+                continue
             packet = self._packet(batch)
             if packet is None:
                 continue
             if not self._connection.send_kp(packet):
                 self.summary.dropped_packets += 1
                 continue
+            self._rate.sent(batch.first + len(batch.frames) - 1, len(packet), self._clock.now())
             self._session.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from shared.config import FPS
+from shared.config import FPS, CallTerms
 from shared.interfaces import Connection
 from shared.messages import Report
 from shared.session import SenderSession
@@ -18,8 +18,11 @@ class CallSummary:
     def __init__(self) -> None:
         self.report = Report()
         self.dropped_packets = 0
+        self.held_back_packets = 0
+        self.rate_halved = 0
         self._stages = StageTimes()
         self._last: int | None = None
+        self._setup: dict[str, int] = {}
         self._fields: dict[str, Any] = {}
 
     def seen(self, number: int, capture: float, detect: float, decide: float) -> None:
@@ -28,6 +31,13 @@ class CallSummary:
         self._stages.add("capture", capture)
         self._stages.add("detect", detect)
         self._stages.add("decide", decide)
+
+    def began(self, connection: Connection) -> None:
+        """Streaming begins: what was sent until now was set-up and the source picture."""
+        self._setup = {
+            "setup_wire_sent": connection.wire_sent,
+            "setup_wire_received": connection.wire_received,
+        }
 
     def close(self, connection: Connection, session: SenderSession) -> None:
         """Take the final counts."""
@@ -39,7 +49,7 @@ class CallSummary:
             frames += schedule.skip
         self._fields = {
             "backbone": session.terms.backbone,
-            "policy": session.terms.policy,
+            "policy": _policy(session.terms),
             "seconds": frames / FPS,
             "packets": session.packets,
             "frames": session.frames,
@@ -48,6 +58,7 @@ class CallSummary:
             "pictures_sent": session.pictures.completed,
             "app_sent": connection.app_sent,
             "app_received": connection.app_received,
+            **self._setup,
             "wire_sent": connection.wire_sent,
             "wire_received": connection.wire_received,
         }
@@ -58,6 +69,8 @@ class CallSummary:
             "role": "sender",
             **self._fields,
             "dropped_packets": self.dropped_packets,
+            "held_back_packets": self.held_back_packets,
+            "rate_halved": self.rate_halved,
             "stages_ms": self._stages.mean_ms(),
             "receiver_reports": asdict(self.report),
         }
@@ -72,3 +85,7 @@ class CallSummary:
             f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
             f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
         ]
+
+
+def _policy(terms: CallTerms) -> str:
+    return f"{terms.policy} {terms.schedule}" if terms.policy == "alternate" else terms.policy

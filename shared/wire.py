@@ -23,8 +23,6 @@ _MODULUS = 1 << 16
 HEADER_BYTES = _HEADER.size
 MAX_PAYLOAD = MAX_PACKET - HEADER_BYTES
 MAX_LATE_MS = 255
-MESSAGE_OVERHEAD = 93
-"""Bytes that IP, UDP, DTLS and SCTP put around a message."""
 
 
 @dataclass(frozen=True)

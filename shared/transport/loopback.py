@@ -6,13 +6,10 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.config import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport.inbox import Inbox
-
-MESSAGE_OVERHEAD = 93
-"""IP 20, UDP 8, DTLS 37 and SCTP 28 bytes, as a message of a real link has."""
 
 
 @dataclass(frozen=True)

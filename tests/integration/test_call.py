@@ -313,6 +313,8 @@ def test_wrong_requests_are_told_in_one_sentence(place: Place, capfd: pytest.Cap
         ("sender", ["--schedule", "0-6"], "schedule"),
         ("sender", ["--frames-per-message", 0], "--frames-per-message"),
         ("sender", ["--threads", 0], "--threads"),
+        ("sender", ["--max-kbps", 0], "--max-kbps"),
+        ("sender", ["--max-kbps", "nan"], "--max-kbps"),
         ("receiver", ["--output", missing.with_suffix(".mp4")], "Cannot write"),
         ("receiver", ["--output", "a.avi"], "--output"),
         ("receiver", ["--view", "window"], "--view none"),

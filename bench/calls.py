@@ -1,0 +1,152 @@
+"""One measured call: two processes, a real connection, every byte counted on the way, pictures compared."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.media import contact_sheet, side_by_side
+from bench.metrics import Distances
+from bench.processes import CallRecord, run_call
+from sender.arguments import add_sending_arguments, sending_words
+from sender.capture import open_source
+from sender.crop import Crop
+from shared.command import add_network_arguments
+from shared.config import FPS
+from shared.keypoints import Pictures
+from shared.stats import kbps, savings
+from shared.transport.impairment import PathImpairment
+
+AMORTISED_SECONDS = 60.0
+_SHEET_COLUMNS = 8
+_SAME = (
+    "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_held", "longest_freeze_ms",
+)  # fmt: skip
+
+
+def add_call_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a measured call takes: source, forecaster, network, all that the sender offers."""
+    add = parser.add_argument
+    add("--source", default="demo", help="a video file, or demo (default)")
+    add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    add("--seconds", type=float, help="end each call after this long")
+    add("--forecaster", help="default: what the receiver takes for this backbone")
+    add_sending_arguments(parser)
+    add_network_arguments(parser)
+    squeezenet = "SqueezeNet v1.1 convolutions, for the perceptual column"
+    add("--perceptual", type=Path, metavar="FILE", help=squeezenet)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as asked for; `given` holds what `add_call_arguments` declares."""
+
+    given: argparse.Namespace
+    impairment: PathImpairment | None = None
+    seed: int = 0
+
+    @property
+    def crop(self) -> Crop | None:
+        """The square to send, None for the centre."""
+        return Crop.parse(self.given.crop) if self.given.crop else None
+
+    def check(self) -> None:
+        """Raise RequestError for a wrong source before two processes start."""
+        open_source(self.given.source, self.crop).close()
+
+    def run(self, folder: Path) -> CallRecord:
+        """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
+        given = self.given
+        shared = _words(backbone=given.backbone, checkpoint=given.checkpoint, device=given.device)
+        receiver = [*_words(forecaster=given.forecaster), *shared]
+        sender = [*_words(source=given.source, crop=given.crop), *sending_words(given), *shared]
+        return run_call(folder, receiver, sender, given.seconds, impairment=self.impairment, seed=self.seed)
+
+    def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
+        """Yield frame number, source picture, received picture and kind of every frame shown."""
+        source = open_source(self.given.source, self.crop)
+        pictures = np.load(record.pictures, mmap_mode="r")
+        try:
+            for (number, kind, _), picture in zip(record.receiver["shown"], pictures, strict=False):
+                original = source.frame(number)
+                if original is not None:
+                    yield number, original, np.asarray(picture), kind
+        finally:
+            source.close()
+
+    def compare(self, record: CallRecord, distances: Distances) -> dict[str, float]:
+        """Measure what was shown against the source's own frames, and against showing the first of them."""
+        static = Distances(with_ssim=False)
+        first: Pictures | None = None
+        for _, source, received, _ in self.pairs(record):
+            first = source if first is None else first
+            distances.add(source, received)
+            static.add(source, first)
+        return {**distances.row(), "static_mae": static.row()["mae"]}
+
+    def beside(self, record: CallRecord) -> Iterator[Pictures]:
+        """Yield every frame shown beside its source."""
+        for number, source, received, kind in self.pairs(record):
+            yield side_by_side(source, received, f"{number / FPS:.1f} s", kind != "observed")
+
+    def sheet(self, record: CallRecord) -> bytes:
+        """Return a PNG of eight moments, source above received."""
+        shown = record.receiver["shown"]
+        moments = set(np.linspace(0, len(shown) - 1, min(_SHEET_COLUMNS, len(shown))).astype(int).tolist())
+        chosen = [pair for index, pair in enumerate(self.pairs(record)) if index in moments]
+        captions = [f"{number / FPS:.1f} s {kind}" for number, _, _, kind in chosen]
+        return contact_sheet(
+            [("source", [pair[1] for pair in chosen]), ("received", [pair[2] for pair in chosen])], captions
+        )
+
+
+def call_row(record: CallRecord) -> dict[str, Any]:
+    """Return what came of a call, the columns that `bench loopback` and `bench bandwidth` share.
+
+    `wire_*_kbps` are all IP bytes over the call's length, set-up and source picture too; `wire_*_60s_kbps`
+    are what they come to in a call of a minute, and `wire_*_steady_kbps` in one that never ends.
+    """
+    ours, theirs = record.sender, record.receiver
+    seconds = ours["seconds"]
+    rates = {
+        "payload": kbps(ours["payload_bytes"], seconds),
+        "app": kbps(ours["app_sent"] + ours["app_received"], seconds),
+        **_wire("up", record.up.bytes, ours["setup_wire_sent"], seconds),
+        **_wire("down", record.down.bytes, ours["setup_wire_received"], seconds),
+    }
+    stages = {**ours["stages_ms"], **theirs["stages_ms"]}
+    return {
+        "backbone": ours["backbone"],
+        "forecaster": theirs["forecaster"],
+        "preset": ours["preset"],
+        "policy": ours["policy"],
+        **{name: theirs[name] for name in _SAME},
+        **{f"{name}_kbps": value for name, value in rates.items()},
+        "source_bytes": ours["source_bytes"],
+        "pictures_sent": ours["pictures_sent"],
+        "messages_per_second": ours["packets"] / seconds if seconds else 0.0,
+        "savings_payload": savings(rates["payload"]),
+        "savings_app": savings(rates["app"]),
+        "savings_wire": savings(rates["wire_up"] + rates["wire_down"]),
+        "savings_wire_60s": savings(rates["wire_up_60s"] + rates["wire_down_60s"]),
+        **{name: value for name, value in theirs.items() if name.startswith("latency_")},
+        **{f"stage_{name}_ms": value for name, value in stages.items()},
+    }
+
+
+def _wire(way: str, total: int, setup: int, seconds: float) -> dict[str, float]:
+    steady = kbps(total - setup, seconds)
+    return {
+        f"wire_{way}": kbps(total, seconds),
+        f"wire_{way}_steady": steady,
+        f"wire_{way}_60s": steady + kbps(setup, AMORTISED_SECONDS),
+    }
+
+
+def _words(**named: object) -> list[str]:
+    return [str(word) for name, value in named.items() if value is not None for word in (f"--{name}", value)]

@@ -1,0 +1,38 @@
+"""What the sender's command line says of how keypoints and pictures are sent; `bench` offers the same."""
+
+from __future__ import annotations
+
+import argparse
+
+_NAMES = (
+    "preset", "policy", "schedule", "frames_per_message", "quality", "drift", "redundancy", "max_kbps",
+    "gallery", "source_kbps",
+)  # fmt: skip
+
+
+def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments, from `--preset` to `--source-kbps`."""
+    add = parser.add_argument
+    presets = "saver: coded, a block a message; balanced (default): coded, three frames; paper: raw float32"
+    add("--preset", choices=("saver", "balanced", "paper"), help=presets)
+    policies = "alternate (default): by --schedule; adaptive: when the receiver's forecast has drifted"
+    add("--policy", choices=("alternate", "adaptive"), default="alternate", help=policies)
+    add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
+    share = "frames that share a message: fewer is sooner, more is leaner"
+    add("--frames-per-message", type=int, metavar="N", help=share)
+    add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 4)")
+    drift = "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.03)"
+    add("--drift", type=float, default=0.03, metavar="ERROR", help=drift)
+    copies = "earlier messages that each one carries a coarse copy of, 0 (default) to 3"
+    add("--redundancy", type=int, default=0, metavar="N", help=copies)
+    most = "never send keypoint messages faster than this, headers included; default: as the path allows"
+    add("--max-kbps", type=float, metavar="KBPS", help=most)
+    further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
+    add("--gallery", type=int, default=4, metavar="N", help=further)
+    add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
+
+
+def sending_words(given: argparse.Namespace) -> list[str]:
+    """Return the words of a sender's command line that say the same as `given`."""
+    named = ((f"--{name.replace('_', '-')}", getattr(given, name)) for name in _NAMES)
+    return [word for name, value in named if value is not None for word in (name, str(value))]
