@@ -20,10 +20,11 @@ from bench.ledger import Ledger
 from bench.metrics import PerceptualDistance
 from bench.plots import check_plots
 from bench.quality_clips import Clip, ClipError, find_clips, one_of_each
-from bench.quality_report import Findings, each, publish
+from bench.quality_report import Findings, Pass, each, publish
 from bench.rd_calls import OurCall, our_call
+from bench.rd_chart import chart
 from bench.rd_measure import Plan, Point, measure
-from bench.rd_report import chart, rows_of, summarise, tables, verdicts
+from bench.rd_report import rows_of, summarise, tables, verdicts
 from bench.report import Value, describe
 from models.build import choose_device, load_backbone
 from shared.errors import KeycastError, RequestError
@@ -71,33 +72,36 @@ def run(options: argparse.Namespace) -> int:
     plan = Plan(ours, codecs, targets, every, options.seconds, options.frames, perceptual)
     ledger = Ledger(options.report / LEDGER if options.report else None, _settings(plan), Point)
     went = each(
-        one_of_each(clips, options.people),
-        "rate and distortion",
-        "clip",
+        one_of_each(clips, options.people), "rate and distortion", "clip",
         lambda clip: _all(plan, clip, ledger),
-    )
-    study = summarise(went.results, ours.name if ours else None)
-    people = len({points[0].person for points in went.results})
-    meta: dict[str, Value] = describe(
-        "quality --rd", device,
-        ours=ours.name if ours else None, fingerprint=ours.fingerprint if ours else None,
-        measured=len(went.results), people=people, skipped=went.skipped, clips_missing=missing,
-        stopped_early=went.stopped, seconds=options.seconds, frames_per_clip=options.frames,
-        codecs=",".join(codec.name for codec in codecs), pyav=av.__version__,
-        perceptual="mean over five depths of SqueezeNet v1.1" if perceptual else None,
     )  # fmt: skip
+    meta = {
+        **describe("quality --rd", device, clips_missing=missing, pyav=av.__version__),
+        "ours": ours.name if ours else None, "fingerprint": ours.fingerprint if ours else None,
+        "codecs": ",".join(codec.name for codec in codecs),
+        "seconds": options.seconds, "frames_per_clip": options.frames,
+        "perceptual": "mean over five depths of SqueezeNet v1.1" if perceptual else None,
+    }  # fmt: skip
+    return publish(_findings(plan, went, missing_codecs, meta), options.json, options.report)
+
+
+def _findings(
+    plan: Plan, went: Pass[list[Point]], missing_codecs: Sequence[str], meta: dict[str, Value]
+) -> Findings:
+    study = summarise(went.results, plan.ours.name if plan.ours else None)
+    people = len({points[0].person for points in went.results})
     lines = [
         *verdicts(study), *missing_codecs,
         f"{len(went.results)} clips of {people} people measured, {went.skipped} skipped; up to "
-        f"{options.seconds:g} s of each; our wire counts both directions, the codecs' one",
+        f"{plan.seconds:g} s of each; our wire counts both directions, the codecs' one",
     ]  # fmt: skip
-    if perceptual is None:
+    if plan.perceptual is None:
         lines.append("the perceptual distance was not measured: give --perceptual")
-    findings = Findings(
-        "rd", [*rows_of(went.results), *study.rows], tables(study), lines, meta,
-        lambda: {"rd.png": chart(study)}, went.stopped,
+    counts = {"measured": len(went.results), "people": people, "skipped": went.skipped}
+    return Findings(
+        "rd", [*rows_of(went.results), *study.rows], tables(study), lines,
+        {**meta, **counts, "stopped_early": went.stopped}, lambda: {"rd.png": chart(study)}, went.stopped,
     )  # fmt: skip
-    return publish(findings, options.json, options.report)
 
 
 def _all(plan: Plan, clip: Clip, ledger: Ledger[Point]) -> list[Point]:

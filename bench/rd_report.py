@@ -1,4 +1,4 @@
-"""What rate-distortion points say: averages, rivals at three times our rate, who wins where, a plot."""
+"""What rate-distortion points say: averages, rivals at three times our rate, who wins where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from bench.bd_rate import Curve, bd_rate
-from bench.plots import COLOURS, legend, new_figure, png
 from bench.quality_report import Table
 from bench.quality_summary import ALL
 from bench.rd_measure import CALL_SECONDS, STATIC, Point
@@ -175,7 +174,7 @@ def verdicts(study: Study) -> list[str]:
     return said
 
 
-def _best(study: Study, account: str, measure: str) -> dict[str, Value]:
+def our_best(study: Study, account: str, measure: str) -> dict[str, Value]:
     """Return our best point of those within the aim's rate; our leanest where none is."""
     ours = study.of(study.ours)
     within = [row for row in ours if number(row, account) <= AIM_KBPS]
@@ -187,7 +186,7 @@ def _best(study: Study, account: str, measure: str) -> dict[str, Value]:
 
 
 def _aim(study: Study, account: str, shown: str) -> str:
-    best = _best(study, account, "perceptual")
+    best = our_best(study, account, "perceptual")
     lines = [row for row in rivals(study, account) if row["our_quality"] == best["quality"]]
     rate, mine = number(best, account), number(best, "perceptual")
     won = rate <= AIM_KBPS and all(mine < number(row, "codec_perceptual") for row in lines)
@@ -204,7 +203,7 @@ def _aim(study: Study, account: str, shown: str) -> str:
 
 
 def _crossing(study: Study, codec: str, measure: str, account: str = "call_kbps") -> str:
-    best = _best(study, account, measure)
+    best = our_best(study, account, measure)
     curve = study.curve(codec, account, measure)
     assert curve is not None
     rate, mine = number(best, account), distortion(best, measure)
@@ -216,44 +215,3 @@ def _crossing(study: Study, codec: str, measure: str, account: str = "call_kbps"
     if needed <= curve.lowest_rate:
         return f"{label} beats it from its lowest rate on, {times}"
     return f"{label} wins from {times}, on" + ("; below that we win" if needed > rate else "")
-
-
-def chart(study: Study, account: str = "call_kbps") -> bytes:
-    """Return a PNG: a panel for each measure over the rate; lines are each method's best points."""
-    measures = study.measures()
-    figure, panels = new_figure(1, len(measures), 5.2 * len(measures) + 1.6, 4.6)
-    methods = [*study.codecs, *([study.ours] if study.ours else [])]
-    for panel, measure in zip(panels, measures, strict=True):
-        for index, method in enumerate(methods):
-            _draw(panel, study, (account, measure), method, COLOURS[index % len(COLOURS)])
-        for row in study.of(STATIC):
-            panel.axhline(
-                number(row, measure), color="#9aa0a8", linestyle=":", label="first frame, all the time"
-            )
-        if study.ours:
-            limit = AIM_TIMES * number(_best(study, account, measure), account)
-            panel.axvline(limit, color="#9aa0a8", linestyle="--", label=f"{AIM_TIMES:g} x our rate")
-        panel.set_xscale("log")
-        ticks = [2, 3, 5, 8, 12, 20, 30, 50, 80]
-        low, high = panel.get_xlim()
-        panel.set_xticks([t for t in ticks if low <= t <= high], [str(t) for t in ticks if low <= t <= high])
-        panel.minorticks_off()
-        panel.set_xlabel(ACCOUNTS[account].replace(", ", ",\n"))
-        panel.set_title(MEASURES[measure], loc="left")
-    legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return png(figure)
-
-
-def _draw(panel: object, study: Study, axes: tuple[str, str], method: str, colour: str) -> None:
-    account, measure = axes
-    curve = study.curve(method, account, measure)
-    assert curve is not None
-    sign = -1 if measure == "ssim" else 1
-    ours = method == study.ours
-    rows = study.of(method)
-    panel.scatter(  # type: ignore[attr-defined]
-        [number(row, account) for row in rows], [number(row, measure) for row in rows], color=colour,
-        s=70 if ours else 12, marker="*" if ours else "o", alpha=1.0 if ours else 0.45,
-    )  # fmt: skip
-    rates, values = zip(*curve.points, strict=True)
-    panel.plot(rates, [sign * value for value in values], color=colour, label=method)  # type: ignore[attr-defined]

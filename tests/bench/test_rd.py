@@ -20,8 +20,9 @@ from bench.metrics import mae
 from bench.quality_clips import Clip, ClipError, find_clips, one_of_each
 from bench.rd import LEDGER
 from bench.rd_calls import Footage, PaperCall, Sent, film, send_coded
+from bench.rd_chart import chart
 from bench.rd_measure import STATIC, Plan, Point, measure, rates
-from bench.rd_report import chart, deltas, rivals, rows_of, summarise, tables, verdicts
+from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
 from sender.demo import pose_at
 from sender.portrait import Portrait
 from shared.keypoints import Floats, Pictures
