@@ -19,10 +19,14 @@ ACCOUNTS = {
     "call_kbps": f"wire kbps of a call of {CALL_SECONDS} s, its first picture sent once",
     "wire_kbps": "wire kbps over the clip alone, its first picture included",
 }
+FRAME_RATES = {
+    "own": "codecs at the clip's own frame rate",
+    "any": "codecs at any part of it asked for",
+}
 MEASURES = {"perceptual": "SqueezeNet perceptual distance", "mae": "MAE", "ssim": "SSIM"}
 _POINTS = ("method", "quality", "every", "coded_fps", "kbps", "wire_kbps", "call_kbps", "mae", "ssim",
            "perceptual")  # fmt: skip
-_AIM = ("our_quality", "our_kbps", "limit_kbps", "codec", "codec_lowest_kbps", "codec_at_kbps",
+_AIM = ("our_quality", "our_kbps", "limit_kbps", "codec", "frame_rate", "codec_lowest_kbps", "codec_at_kbps",
         "perceptual", "codec_perceptual", "mae", "codec_mae", "ssim", "codec_ssim", "better")  # fmt: skip
 _DELTAS = ("codec", "measure", "bd_rate_percent", "overlap_low", "overlap_high", "verdict")
 _FIGURES = tuple(field.name for field in fields(Point) if field.type == "float")
@@ -46,9 +50,13 @@ class Study:
         """Return the rows of `method`."""
         return [row for row in self.rows if row["method"] == method]
 
-    def curve(self, method: str | None, account: str, measure: str) -> Curve | None:
-        """Return the curve of `method`, None where nothing was measured."""
-        points = [(number(row, account), distortion(row, measure)) for row in self.of(method)]
+    def curve(self, method: str | None, account: str, measure: str, frame_rate: str = "any") -> Curve | None:
+        """Return the curve of `method`, None where nothing was measured.
+
+        "own" leaves out what was sent at a part of the clip's frame rate.
+        """
+        rows = [row for row in self.of(method) if frame_rate == "any" or row["every"] == 1]
+        points = [(number(row, account), distortion(row, measure)) for row in rows]
         return Curve(points) if any(math.isfinite(value) for _, value in points) else None
 
     def measures(self) -> list[str]:
@@ -112,23 +120,27 @@ def tables(study: Study) -> list[Table]:
 
 
 def rivals(study: Study, account: str) -> list[dict[str, Value]]:
-    """Return a row for each of our points and each codec: both figures, the codec's at three times our rate.
+    """Return a row for each of our points, each codec and its frame rates: our figures and the codec's.
 
-    The codec's lie on its curve at that rate; where it was not measured that far, at its best point, and
-    where it cannot go as low, at its lowest: it is always shown at its best.
+    The codec's lie on its curve at three times our rate; where it was not measured that far, at its best
+    point, and where it cannot go as low, at its lowest: it is always shown at its best.
     """
-    return [_beside(study, account, row, codec) for row in study.of(study.ours) for codec in study.codecs]
+    return [
+        _beside(study, account, row, codec, frame_rate)
+        for row in study.of(study.ours) for codec in study.codecs for frame_rate in FRAME_RATES
+        if study.curve(codec, account, "mae", frame_rate) is not None
+    ]  # fmt: skip
 
 
-def _beside(study: Study, account: str, ours: Row, codec: str) -> dict[str, Value]:
+def _beside(study: Study, account: str, ours: Row, codec: str, frame_rate: str) -> dict[str, Value]:
     limit = AIM_TIMES * number(ours, account)
     line: dict[str, Value] = {
         "our_quality": ours["quality"], "our_kbps": number(ours, account), "limit_kbps": limit,
-        "codec": codec,
+        "codec": codec, "frame_rate": frame_rate,
     }  # fmt: skip
     better = []
     for measure in study.measures():
-        curve = study.curve(codec, account, measure)
+        curve = study.curve(codec, account, measure, frame_rate)
         assert curve is not None
         at = min(max(limit, curve.lowest_rate), curve.highest_rate)
         theirs, mine = curve.distortion_at(at), distortion(ours, measure)
@@ -166,12 +178,20 @@ def verdicts(study: Study) -> list[str]:
     """Say in plain lines whether the aim was reached, where we win and where they do."""
     if study.ours is None:
         return ["only ordinary codecs were measured: leave --codecs-only out to see ours beside them"]
-    said = [
-        _aim(study, account, shown) for account, shown in ACCOUNTS.items() if "perceptual" in study.measures()
-    ]
+    said = []
+    if "perceptual" in study.measures():
+        said = [
+            _aim(study, account, frame_rate)
+            for frame_rate in FRAME_RATES if _measured_at(study, frame_rate)
+            for account in ACCOUNTS
+        ]  # fmt: skip
     for measure in study.measures():
         said += [_crossing(study, codec, measure) for codec in study.codecs]
     return said
+
+
+def _measured_at(study: Study, frame_rate: str) -> bool:
+    return any(study.curve(codec, "call_kbps", "mae", frame_rate) for codec in study.codecs)
 
 
 def our_best(study: Study, account: str, measure: str) -> dict[str, Value]:
@@ -185,20 +205,22 @@ def our_best(study: Study, account: str, measure: str) -> dict[str, Value]:
     )
 
 
-def _aim(study: Study, account: str, shown: str) -> str:
+def _aim(study: Study, account: str, frame_rate: str) -> str:
     best = our_best(study, account, "perceptual")
-    lines = [row for row in rivals(study, account) if row["our_quality"] == best["quality"]]
+    lines = [
+        row for row in rivals(study, account)
+        if (row["our_quality"], row["frame_rate"]) == (best["quality"], frame_rate)
+    ]  # fmt: skip
     rate, mine = number(best, account), number(best, "perceptual")
     won = rate <= AIM_KBPS and all(mine < number(row, "codec_perceptual") for row in lines)
-    verdict = "reached" if won else "missed"
     beside = "; ".join(
         f"{row['codec']} {number(row, 'codec_perceptual'):.3f} at {number(row, 'codec_at_kbps'):.1f}"
         for row in lines
     )
     return (
-        f"aim ({shown}): at {AIM_KBPS:g} kbps or less, both directions, a perceptual distance below "
-        f"that of every codec at {AIM_TIMES:g} times our rate, one direction: {verdict}; "
-        f"ours {mine:.3f} at {rate:.1f} kbps; {beside}"
+        f"aim: at {AIM_KBPS:g} kbps or less, both directions, a perceptual distance below that of every "
+        f"codec at {AIM_TIMES:g} times our rate, one direction; {FRAME_RATES[frame_rate]}; {ACCOUNTS[account]}: "
+        f"{'reached' if won else 'missed'}; ours {mine:.3f} at {rate:.1f} kbps; {beside}"
     )
 
 
@@ -207,7 +229,7 @@ def _crossing(study: Study, codec: str, measure: str, account: str = "call_kbps"
     curve = study.curve(codec, account, measure)
     assert curve is not None
     rate, mine = number(best, account), distortion(best, measure)
-    label = f"{MEASURES[measure]}, ours {abs(mine):.4f} at {rate:.1f} kbps: {codec}"
+    label = f"{MEASURES[measure]}, ours {abs(mine):.4f} at {rate:.1f} kbps, codecs at any frame rate: {codec}"
     needed = curve.rate_for(mine)
     if math.isinf(needed):
         return f"{label} reaches it nowhere up to {curve.highest_rate:.1f} kbps: we win at all rates measured"

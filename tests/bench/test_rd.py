@@ -198,6 +198,7 @@ def test_rivals_stand_at_three_times_our_rate_or_as_low_as_they_go() -> None:
     found = rivals(summarise([[*OURS, *STRONG, *WEAK]], "us"), "call_kbps")
     lines = {(row["our_quality"], row["codec"]): row for row in found}
     assert len(lines) == 4
+    assert len(found) == 8  # beside the clip's own frame rate and any part of it; here they are the same
     cheap = lines[4, "strong"]
     assert (cheap["limit_kbps"], cheap["codec_at_kbps"]) == (12, 12)
     assert 0.35 < float(str(cheap["codec_perceptual"])) < 0.6
@@ -219,7 +220,19 @@ def test_the_verdict_says_who_wins_where() -> None:
     dear = [point("us", 30, 0.95)]
     lost = verdicts(summarise([[*dear, *WEAK]], "us"))
     assert "missed" in lost[0]
-    assert "weak beats it from its lowest rate on, 30.0 kbps, 1.0 times our rate" in lost[2]
+    assert "weak beats it from its lowest rate on, 30.0 kbps, 1.0 times our rate" in lost[4]
+
+
+def test_a_codec_at_part_of_the_frame_rate_is_told_apart() -> None:
+    slower = point("weak", 12, 0.1, every=3)
+    study = summarise([[*OURS, *WEAK, slower]], "us")
+    found = {row["frame_rate"]: row["codec_perceptual"] for row in rivals(study, "call_kbps")[-2:]}
+    assert found == {"own": 0.9, "any": 0.1}
+    own, _, part, _ = verdicts(study)[:4]
+    assert "own frame rate" in own
+    assert "reached" in own
+    assert "any part of it" in part
+    assert "missed" in part
 
 
 def test_the_delta_is_told_where_curves_overlap() -> None:
