@@ -12,6 +12,8 @@ _COMMANDS = {
     "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
     "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
+    "fuzz": "a million mutated packets against the decoder",
+    "gallery": "what further source pictures buy on people who move",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
     "throughput": "how fast detection, forecasting and rendering are here",
@@ -22,12 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import anomaly, diversity, forecast, loopback, quality, throughput
+    from bench import anomaly, diversity, forecast, fuzz, gallery, loopback, quality, throughput
 
     modules = {
         "anomaly": anomaly,
         "diversity": diversity,
         "forecast": forecast,
+        "fuzz": fuzz,
+        "gallery": gallery,
         "loopback": loopback,
         "quality": quality,
         "throughput": throughput,

@@ -22,12 +22,12 @@ from models.build import load_backbone, use_threads
 from models.forecast.build import NAMES, load_density, load_forecaster
 from models.forecast.likelihood import surprise
 from receiver.avatar import load_avatar
-from receiver.fill import Filler, Kind
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments, run_command
 from shared.config import Schedule
 from shared.errors import RequestError
+from shared.fill import Filler, Kind
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import COUNT, POSITIONS, Floats, Pictures, relative
 

@@ -11,7 +11,9 @@ from models.lite.backbone import LiteBackbone
 from shared.config import BACKBONES, DEVICES
 from shared.errors import RequestError
 from shared.interfaces import Backbone
+from shared.tables import CodecTables
 
+TABLES = "codec.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -46,6 +48,25 @@ def load_backbone(name: str | None = None, path: Path | None = None, device: str
             )
         return FommBackbone.load(path, where)
     raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+
+
+def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
+    """Return the codec tables that lie beside the weights `backbone` was loaded from; None without any.
+
+    In a folder of weights they are `codec.safetensors`; beside a published file, NAME.codec.safetensors.
+    Raises RequestError where they are damaged or of another detector.
+    """
+    folder = path or SHIPPED / backbone.name
+    file = folder / TABLES if folder.is_dir() else folder.with_name(f"{folder.name}.{TABLES}")
+    if not file.exists():
+        return None
+    tables = CodecTables.load(file)
+    if tables.tracks_of != backbone.fingerprint:
+        raise RequestError(
+            f"The codec tables {file} are of other weights ({tables.tracks_of}); make them again with "
+            "python -m models.training codec, or remove them."
+        )
+    return tables
 
 
 def use_threads(count: int) -> None:

@@ -9,28 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.build import load_backbone, use_threads
+from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
-from receiver.fill import Filler
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
 from shared.clock import SystemClock
-from shared.codec import codec_by_name
+from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, CallTerms
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import on_interrupt
 from shared.files import check_writable, write_json
+from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
 from shared.transport.datachannel import Link
 from shared.transport.pairing import new_token
 from shared.transport.signaling import SignalingServer
-
-CODEC = "paper"
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class _Models:
     """`avatar`: the keypoints (60,) of the receiver's own picture, the backbone's source; or None."""
 
     backbone: Backbone
+    codecs: dict[str, Codec]
     forecaster: Forecaster
     avatar: Floats | None
 
@@ -96,7 +95,11 @@ def _load(options: ReceiverOptions) -> _Models:
     avatar = backbone.set_source(picture) if picture is not None else None
     name = options.forecaster
     forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.fingerprint)
-    return _Models(backbone, forecaster, avatar)
+    codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec()}
+    tables = load_tables(backbone, options.checkpoint)
+    if tables is not None:
+        codecs[CodedCodec.name] = CodedCodec(tables)
+    return _Models(backbone, codecs, forecaster, avatar)
 
 
 class _Receiver:
@@ -148,11 +151,10 @@ class _Receiver:
 
     def _new_call(self, link: Link) -> ReceiverCall:
         models = self._models
-        codec = codec_by_name(CODEC)
-        terms = CallTerms(models.backbone.name, models.backbone.fingerprint, codec.name, codec.tables)
+        terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
         return ReceiverCall(
             connection=link,
-            session=ReceiverSession(terms, avatar=models.avatar is not None),
+            session=ReceiverSession(terms, models.codecs, models.avatar is not None, models.forecaster.name),
             renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
             sink=self._sink,
             playout=Playout(FPS, self._options.playout_delay),

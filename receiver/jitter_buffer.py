@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shared.keypoints import Floats
 
 CAPACITY = 150
@@ -17,23 +19,39 @@ class JitterBuffer:
         self._given: set[int] = set()
         self._next: int | None = None
         self.highest = -1
+        self._coarse: set[int] = set()
         self.late = 0
+        self.copied = 0
         self.refused = 0
 
     def put(self, first: int, frames: Floats) -> None:
         """Store frames (T, 60) numbered from `first`; those too far ahead or behind are refused."""
-        due = self._next if self._next is not None else min(self._frames, default=first)
         for number, frame in enumerate(frames, first):
-            if abs(number - due) >= self._capacity:
+            if not self._is_near(number, first):
                 self.refused += 1
-            elif number not in self._frames and number not in self._given:
+            elif (number not in self._frames or number in self._coarse) and number not in self._given:
                 self.late += self._next is not None and number < self._next
                 self._frames[number] = frame
+                self._coarse.discard(number)
                 self.highest = max(self.highest, number)
+
+    def put_copies(self, copies: Mapping[int, Floats]) -> None:
+        """Store coarse copies (60,) by number where the frames themselves are missing, until they come."""
+        for number, frame in copies.items():
+            known = number in self._frames or number in self._given
+            if not known and self._is_near(number, number):
+                self._frames[number] = frame
+                self._coarse.add(number)
+                self.copied += 1
+
+    def _is_near(self, number: int, first: int) -> bool:
+        due = self._next if self._next is not None else min(self._frames, default=first)
+        return abs(number - due) < self._capacity
 
     def take(self, number: int) -> dict[int, Floats]:
         """Return and forget all frames up to `number`, those that came after their own moment included."""
         self._next = number + 1
+        self._coarse = {n for n in self._coarse if n > number}
         taken = {n: self._frames.pop(n) for n in sorted(self._frames) if n <= number}
         self._given = {n for n in self._given | taken.keys() if n > number - self._capacity}
         return taken

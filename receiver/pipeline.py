@@ -55,6 +55,7 @@ class ReceiverCall:
         self._playing = asyncio.Event()
         self._ended: Ended | None = None
         self._stop = False
+        self._group: asyncio.TaskGroup | None = None
         self.summary = CallSummary(FPS)
 
     @property
@@ -71,6 +72,7 @@ class ReceiverCall:
         """Run the call and return how it ended. Raises KeycastError where the sink failed."""
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 others = [
                     group.create_task(work) for work in (self._receive(), self._watch(), self._report())
                 ]
@@ -94,10 +96,19 @@ class ReceiverCall:
             events = receive(data, self._clock.now())
             for event in events:
                 if isinstance(event, SourcePicture):
-                    # Before the sender is told to go on: the first frame needs it.
-                    await self._in(self._inference, self._renderer.set_source, event.picture)
+                    await self._take_picture(event)
             self._handle(events)
         self._handle(self._session.lost(self._connection.reason or "The sender is gone."))
+
+    async def _take_picture(self, event: SourcePicture) -> None:
+        work = self._in(self._inference, self._renderer.set_source, event.picture, event.slot)
+        if self.streaming:
+            # Frames are shown from the others meanwhile, and no packet waits.
+            assert self._group is not None
+            self._group.create_task(work)
+        else:
+            # Before the sender is told to go on: the first frame needs it.
+            await work
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
@@ -114,6 +125,7 @@ class ReceiverCall:
     def _arrived(self, event: FramesArrived) -> None:
         self._playout.arrived(event.first, self._clock.now())
         self._buffer.put(event.first, event.frames)
+        self._buffer.put_copies(event.copies)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
 

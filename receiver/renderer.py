@@ -8,10 +8,11 @@ from time import perf_counter
 
 import numpy as np
 
-from receiver.fill import Filler, Kind
-from shared.codec import MAX_MAGNITUDE
+from receiver.gallery import Gallery
+from shared.fill import Filler, Kind
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures, relative
+from shared.quantization import MAX_MAGNITUDE
 from shared.stats import StageTimes
 
 
@@ -28,19 +29,20 @@ class Renderer:
 
     `avatar` are the keypoints (60,) of the receiver's own picture, where `backbone` has been given one as
     its source: motion is then transferred onto it relative to the first frame shown. Without it, keypoints
-    are the sender's own and drive the sender's picture.
+    are the sender's own and drive the nearest of the sender's pictures.
     """
 
     def __init__(self, backbone: Backbone, filler: Filler, avatar: Floats | None = None) -> None:
         self._backbone = backbone
         self._filler = filler
         self._avatar = avatar
+        self.gallery = Gallery()
         self._initial: Floats | None = None
         self.stages = StageTimes()
 
-    def set_source(self, picture: Pictures) -> None:
-        """Take the sender's picture."""
-        self._backbone.set_source(picture)
+    def set_source(self, picture: Pictures, slot: int = 0) -> None:
+        """Take a picture of the sender's into `slot`."""
+        self.gallery.put(slot, self._backbone.set_source(picture, slot))
 
     def render(self, number: int, observed: Mapping[int, Floats]) -> Rendered | None:
         """Take in newly observed frames (60,) by number and render frame `number`; None before the first."""
@@ -53,10 +55,23 @@ class Renderer:
             filled.keypoints if self._avatar is None else self._transferred(self._avatar, filled.keypoints)
         )
         middle = perf_counter()
-        picture = self._backbone.render(points[None])[0]
+        picture = self._drawn(points)
         self.stages.add("forecast", middle - start)
         self.stages.add("render", perf_counter() - middle)
         return Rendered(picture, filled.kind)
+
+    def _drawn(self, points: Floats) -> Pictures:
+        if self._avatar is not None:
+            return self._from(0, points)
+        choice = self.gallery.choose(points)
+        picture = self._from(choice.slot, points)
+        if choice.before is None:
+            return picture
+        return blended(picture, self._from(choice.before, points), choice.share)
+
+    def _from(self, slot: int, points: Floats) -> Pictures:
+        drawn: Pictures = self._backbone.render(points[None], slot)[0]
+        return drawn
 
     def _transferred(self, avatar: Floats, points: Floats) -> Floats:
         if self._initial is None:
@@ -66,3 +81,9 @@ class Renderer:
             moved = relative(avatar, points[None], self._initial)[0]
         limited: Floats = np.nan_to_num(np.clip(moved, -MAX_MAGNITUDE, MAX_MAGNITUDE))
         return limited
+
+
+def blended(picture: Pictures, other: Pictures, share: float) -> Pictures:
+    """Return `share` (in [0, 1]) of `picture` and the rest of `other`, both uint8 of one shape."""
+    mixed = share * picture.astype(np.float32) + (1 - share) * other
+    return np.rint(mixed).astype(np.uint8)

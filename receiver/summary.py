@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.fill import Kind
 from receiver.jitter_buffer import JitterBuffer
 from shared.clock import elapsed_ms
+from shared.fill import Kind
 from shared.interfaces import Connection
 from shared.session import ReceiverSession
 from shared.stats import Reservoir, StageTimes, kbps
@@ -48,9 +48,10 @@ class CallSummary:
         self.started = False
         self._fields: dict[str, Any] = {}
 
-    def arrived(self, first: int, count: int, timestamp_ms: int, wall_ms: int) -> None:
-        """A packet came: frames from `first`, captured from `timestamp_ms`, at `wall_ms`."""
-        self._captured = (first, timestamp_ms)
+    def arrived(self, first: int, count: int, timestamp_ms: int | None, wall_ms: int) -> None:
+        """A packet came at `wall_ms`: frames from `first`, captured from `timestamp_ms` (None: not known)."""
+        if timestamp_ms is not None:
+            self._captured = (first, timestamp_ms)
         for number in range(first, first + count):
             self._arrivals.setdefault(number, wall_ms)
         while len(self._arrivals) > _ARRIVALS_KEPT:
@@ -96,6 +97,7 @@ class CallSummary:
             "payload_bytes": session.payload_bytes,
             "bad_packets": session.bad_packets + session.flood_packets,
             "late_frames": buffer.late,
+            "copied_frames": buffer.copied,
             "app_sent": connection.app_sent,
             "app_received": connection.app_received,
             "wire_sent": connection.wire_sent,

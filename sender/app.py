@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from models.build import load_backbone, use_threads
+from models.build import load_backbone, load_tables, use_threads
+from models.forecast.build import mirrored_forecaster
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
+from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.reference import reference_picture
-from sender.schedule import Batcher
+from sender.schedule import Redundancy
 from shared.clock import SystemClock
-from shared.codec import codec_by_name
-from shared.config import MAX_PACKET, CallTerms, Schedule
+from shared.codec import Codec
+from shared.config import CallTerms
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import on_interrupt
 from shared.files import check_writable, write_json
 from shared.interfaces import Backbone
 from shared.session import SenderSession
+from shared.tables import CodecTables
 from shared.transport.calling import connect
-from shared.wire import HEADER_BYTES
-
-CODEC = {"paper": "paper"}
-FRAMES_PER_MESSAGE = {"paper": 3}
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ class SenderOptions:
     source: str
     url: str | None = None
     token: str | None = None
-    preset: str = "paper"
-    schedule: Schedule = field(default_factory=Schedule)
-    frames_per_message: int | None = None
+    sending: Sending = field(default_factory=Sending)
     crop: Crop | None = None
     loop: bool = False
+    gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
     checkpoint: Path | None = None
     device: str = "auto"
@@ -50,28 +49,14 @@ class SenderOptions:
 
 async def run(options: SenderOptions) -> int:
     """Run one call and return the exit code; KeycastError, in one sentence, where it fails."""
-    per_message = _frames_per_message(options)
     _check(options)
     use_threads(options.threads)
     source = open_source(options.source, options.crop, options.loop)
-    with ThreadPoolExecutor(1, "inference") as inference:
+    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, per_message, inference)
+            return await _call(options, source, inference, encoding)
         finally:
             await asyncio.get_running_loop().run_in_executor(inference, source.close)
-
-
-def _frames_per_message(options: SenderOptions) -> int:
-    most = codec_by_name(CODEC[options.preset]).max_frames(MAX_PACKET - HEADER_BYTES)
-    wanted = options.frames_per_message
-    if wanted is None:
-        return FRAMES_PER_MESSAGE[options.preset]
-    if not 1 <= wanted <= most:
-        raise RequestError(
-            f"A message of the {options.preset} preset holds 1 to {most} frames, not {wanted}; "
-            "give another --frames-per-message."
-        )
-    return wanted
 
 
 def _check(options: SenderOptions) -> None:
@@ -79,29 +64,44 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(
             f"The network needs at least 1 thread, not {options.threads}; give another --threads."
         )
+    check(options.sending)
     if options.stats is not None:
         check_writable(options.stats)
 
 
+@dataclass(frozen=True)
+class _Models:
+    backbone: Backbone
+    tables: CodecTables | None
+    picture: bytes
+
+
 async def _call(
-    options: SenderOptions, source: VideoSource, per_message: int, inference: ThreadPoolExecutor
+    options: SenderOptions, source: VideoSource, inference: ThreadPoolExecutor, encoding: ThreadPoolExecutor
 ) -> int:
-    def prepare() -> tuple[Backbone, bytes]:
+    def prepare() -> _Models:
         picture = reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
         backbone.warmup()
-        return backbone, picture
+        return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
-    backbone, picture = await asyncio.get_running_loop().run_in_executor(inference, prepare)
+    models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
+    sending, tables = options.sending, models.tables
+    preset, codec = make_codec(sending, tables)
+    per_message = frames_per_message(sending, preset, codec)
+    make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
     link = await connect(options.url, options.token)
+    session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
         connection=link,
-        session=SenderSession(_terms(options, backbone), picture),
+        session=session,
         source=source,
-        backbone=backbone,
-        batcher=Batcher(options.schedule, per_message),
+        backbone=models.backbone,
+        make_scheduler=make_scheduler,
+        redundancy=Redundancy(sending.redundancy),
         clock=SystemClock(),
         inference=inference,
+        gallery=FurtherPictures(session, GalleryPolicy(options.gallery, len(models.picture)), encoding),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)
@@ -110,7 +110,7 @@ async def _call(
     finally:
         await link.close()
         if options.stats is not None:
-            write_json(options.stats, call.summary.to_map())
+            write_json(options.stats, {"preset": preset, **call.summary.to_map()})
         print("\n".join(call.summary.lines()), flush=True)
     if not ended.ok:
         raise KeycastError(ended.reason)
@@ -118,8 +118,10 @@ async def _call(
     return 0
 
 
-def _terms(options: SenderOptions, backbone: Backbone) -> CallTerms:
-    codec, schedule = codec_by_name(CODEC[options.preset]), options.schedule
+def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:
+    # Where the policy adapts, no frame is skipped by rule.
+    skip = sending.schedule.skip if sending.policy == "alternate" else 0
     return CallTerms(
-        backbone.name, backbone.fingerprint, codec.name, codec.tables, schedule.observe, schedule.skip
-    )
+        backbone.name, backbone.fingerprint, codec.name, codec.tables, sending.policy,
+        sending.schedule.observe, skip,
+    )  # fmt: skip

@@ -12,32 +12,41 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sender.capture import VideoSource
-from sender.schedule import Batch, Batcher
+from sender.gallery import FurtherPictures
+from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
 from shared.clock import Clock
+from shared.codec import Block
 from shared.config import FPS
+from shared.errors import KeycastError
 from shared.interfaces import Backbone, Connection
-from shared.keypoints import Floats
-from shared.session import Ended, Event, PeerReady, PeerReport, SenderSession
+from shared.keypoints import Floats, Pictures
+from shared.session import Agreed, Ended, Event, PeerReady, PeerReport, SenderSession
 
-_TICK_SECONDS = 0.5
+_MOST_UNCODABLE = 30
+# Also the grain of the pace that source pictures keep.
+_TICK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
-class Detected:
-    """A frame's keypoints (60,) and the seconds it took to capture and to detect them."""
+class Seen:
+    """A frame (256, 256, 3), its keypoints (60,), the messages it led to, and the seconds that each took."""
 
+    picture: Pictures
     keypoints: Floats
+    batches: list[Batch]
     capture_seconds: float
     detect_seconds: float
+    decide_seconds: float
 
 
 class SenderCall:
     """Runs one call over `connection` until the video or the call ends.
 
-    `inference` is single-threaded and owns source and network; the event loop only moves messages. Frame n is
-    taken n / 30 s after streaming began. Frames that do not ship are not even captured.
+    `inference` is single-threaded and owns source and networks; the event loop only moves messages. Frame n
+    is taken n / 30 s after streaming began; what the scheduler does not want to see is not even captured.
+    `make_scheduler` gets the name of the receiver's forecaster.
     """
 
     def __init__(
@@ -47,20 +56,26 @@ class SenderCall:
         session: SenderSession,
         source: VideoSource,
         backbone: Backbone,
-        batcher: Batcher,
+        make_scheduler: Callable[[str], Scheduler],
+        redundancy: Redundancy,
         clock: Clock,
         inference: Executor,
+        gallery: FurtherPictures | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
         self._source = source
         self._backbone = backbone
-        self._batcher = batcher
+        self._make_scheduler = make_scheduler
+        self._redundancy = redundancy
         self._clock = clock
         self._inference = inference
+        self._gallery = gallery
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
         self._ended: Ended | None = None
+        self._forecaster = ""
+        self._uncodable = 0
         self.summary = CallSummary()
 
     def end(self, reason: str) -> None:
@@ -103,6 +118,8 @@ class SenderCall:
         for event in events:
             if isinstance(event, PeerReady):
                 self._ready.set()
+            elif isinstance(event, Agreed):
+                self._forecaster = event.forecaster
             elif isinstance(event, PeerReport):
                 self.summary.report = event.report
             elif isinstance(event, Ended):
@@ -113,41 +130,66 @@ class SenderCall:
 
     async def _stream(self) -> None:
         await self._ready.wait()
+        scheduler = await self._in(self._make_scheduler, self._forecaster)
         start, number = self._clock.now(), 0
+        self._session.begin(self._clock.wall_ms())
+        self._handle([])
         while True:
-            number = self._next_shipped(number)
+            while not scheduler.wants(number):
+                number += 1
             await self._clock.sleep_until(start + number / FPS)
-            timestamp_ms = self._clock.wall_ms()
-            detected = await self._in(self._detect, number)
-            if detected is None:
+            late_ms = round(1000 * (self._clock.now() - start - number / FPS))
+            seen = await self._in(self._look, scheduler, number, late_ms)
+            if seen is None:
                 break
-            self.summary.detected(number, detected.capture_seconds, detected.detect_seconds)
-            self._send(self._batcher.add(number, timestamp_ms, detected.keypoints))
+            self.summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
+            self._send(scheduler, seen.batches)
+            if self._gallery is not None:
+                self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
             behind = int((self._clock.now() - start) * FPS)
             number = max(number + 1, behind)
-        self._send(self._batcher.flush())
+        self._send(scheduler, scheduler.flush())
         self._handle(self._session.end("The video has ended."))
 
-    def _next_shipped(self, number: int) -> int:
-        schedule = self._session.terms.schedule
-        while not schedule.ships(number):
-            number += 1
-        return number
-
-    def _detect(self, number: int) -> Detected | None:
-        begin = perf_counter()
+    def _look(self, scheduler: Scheduler, number: int, late_ms: int) -> Seen | None:
+        began = perf_counter()
         picture = self._source.frame(number)
         if picture is None:
             return None
-        middle = perf_counter()
+        captured = perf_counter()
         keypoints = self._backbone.detect(np.asarray(picture)[None])[0]
-        return Detected(keypoints, middle - begin, perf_counter() - middle)
+        detected = perf_counter()
+        batches = scheduler.add(number, late_ms, keypoints)
+        decided = perf_counter()
+        return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
 
-    def _send(self, batches: list[Batch]) -> None:
+    def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
         for batch in batches:
-            packet = self._session.send_frames(batch.first, batch.timestamp_ms, batch.frames)
-            if packet is not None and not self._connection.send_kp(packet):
+            packet = self._packet(batch)
+            if packet is None:
+                continue
+            if not self._connection.send_kp(packet):
                 self.summary.dropped_packets += 1
+                continue
+            self._session.sent(packet, len(batch.frames))
+            self._redundancy.sent(batch)
+            scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))
+
+    def _packet(self, batch: Batch) -> bytes | None:
+        """Code a batch; None where the network found no plausible keypoints, which must not last."""
+        try:
+            packet = self._session.packet(
+                batch.first, batch.late_ms, Block(batch.frames, self._redundancy.copies(batch.first))
+            )
+        except ValueError as error:
+            self._uncodable += 1
+            if self._uncodable > _MOST_UNCODABLE:
+                raise KeycastError(
+                    "The network finds no sound keypoints in the pictures; use other weights or a new source."
+                ) from error
+            return None
+        self._uncodable = 0
+        return packet
 
     async def _in(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._inference, work, *arguments)

@@ -22,11 +22,12 @@ class CallSummary:
         self._last: int | None = None
         self._fields: dict[str, Any] = {}
 
-    def detected(self, number: int, capture_seconds: float, detect_seconds: float) -> None:
-        """Frame `number` was captured and its keypoints found."""
+    def seen(self, number: int, capture: float, detect: float, decide: float) -> None:
+        """Frame `number` was captured, its keypoints found, and what ships decided: in seconds each."""
         self._last = number
-        self._stages.add("capture", capture_seconds)
-        self._stages.add("detect", detect_seconds)
+        self._stages.add("capture", capture)
+        self._stages.add("detect", detect)
+        self._stages.add("decide", decide)
 
     def close(self, connection: Connection, session: SenderSession) -> None:
         """Take the final counts."""
@@ -38,10 +39,13 @@ class CallSummary:
             frames += schedule.skip
         self._fields = {
             "backbone": session.terms.backbone,
+            "policy": session.terms.policy,
             "seconds": frames / FPS,
             "packets": session.packets,
             "frames": session.frames,
             "payload_bytes": session.payload_bytes,
+            "source_bytes": session.pictures.sent_bytes,
+            "pictures_sent": session.pictures.completed,
             "app_sent": connection.app_sent,
             "app_received": connection.app_received,
             "wire_sent": connection.wire_sent,

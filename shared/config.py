@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from shared.errors import PeerError, RequestError
 from shared.keypoints import COUNT
 
-PROTOCOL = 1
+PROTOCOL = 2
 FPS = 30
 SIZE = 256
 BACKBONES = ("lite", "fomm")
@@ -22,6 +23,8 @@ MAX_PACKET_FRAMES = 32
 MAX_CTL_MESSAGE = 16 * 1024
 MAX_PICTURE_BYTES = 256 * 1024
 PICTURE_CHUNK = 1024
+MAX_PICTURES = 8
+"""Source pictures that a receiver keeps at once, in slots 0 to 7."""
 MAX_REASON = 200
 MAX_NAME = 64
 MAX_BLOCK = 300
@@ -66,15 +69,17 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CallTerms:
-    """What a hello carries. All but the schedule (`observe`, `skip`) must be equal on both sides.
+    """What a hello carries. All but `policy`, `observe` and `skip`, the sender's own, must match.
 
     `fingerprint` is the hash of the backbone's weights, `tables` that of the codec's tables ("" for none).
+    `policy` "alternate" ships `observe` frames and skips `skip`; "adaptive" ships when it must.
     """
 
     backbone: str
     fingerprint: str
     codec: str = "paper"
     tables: str = ""
+    policy: str = "alternate"
     observe: int = 6
     skip: int = 6
     keypoints: int = COUNT
@@ -96,12 +101,10 @@ class CallTerms:
         _check_protocol(data.get("protocol"))
         if set(data) != {field.name for field in fields(cls)}:
             raise PeerError("The hello's terms have missing or unknown fields.")
-        texts = {name: _text(name, data[name]) for name in ("backbone", "fingerprint", "codec", "tables")}
+        names = ("backbone", "fingerprint", "codec", "tables", "policy")
+        texts: dict[str, Any] = {name: _text(name, data[name]) for name in names}
         return cls(
-            backbone=texts["backbone"],
-            fingerprint=texts["fingerprint"],
-            codec=texts["codec"],
-            tables=texts["tables"],
+            **texts,
             observe=_whole("observe", data["observe"], 1, MAX_BLOCK),
             skip=_whole("skip", data["skip"], 0, MAX_BLOCK),
             keypoints=_whole("keypoints", data["keypoints"], 1, 1000),

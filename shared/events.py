@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -22,16 +23,18 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Agreed:
-    """Both sides match; `terms` are the sender's, schedule included."""
+    """Both sides match; `terms` are the sender's, schedule included, `forecaster` the receiver's or ""."""
 
     terms: CallTerms
+    forecaster: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class SourcePicture:
-    """The sender's picture (256, 256, 3), uint8 RGB."""
+    """A picture of the sender's (256, 256, 3), uint8 RGB, for `slot` (0 to 7); the first is for slot 0."""
 
     picture: Pictures
+    slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class PeerReady:
 
 @dataclass(frozen=True, eq=False)
 class FramesArrived:
-    """Frames (T, 60) numbered from `first`, whose capture time is `timestamp_ms` (wall, modulo 2**32)."""
+    """Frames (T, 60) numbered from `first`, captured at `timestamp_ms` (wall, modulo 2**32; None: not known).
+
+    `copies` are coarse copies of earlier frames by number, for where those themselves were lost.
+    """
 
     first: int
-    timestamp_ms: int
+    timestamp_ms: int | None
     frames: Floats
+    copies: Mapping[int, Floats]
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,16 @@ class Backbone(Protocol):
         """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB."""
         ...
 
-    def set_source(self, image: Pictures) -> Floats:
-        """Encode the source picture (256, 256, 3) once and return its keypoints (60,)."""
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
+        """Encode a source picture (256, 256, 3) once into `slot`, 0 to 7; return its keypoints (60,)."""
         ...
 
-    def render(self, keypoints: Floats) -> Pictures:
-        """Render the source picture at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB."""
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
+        """Render the source picture in `slot` at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB."""
         ...
 
     def warmup(self) -> None:
-        """Run every path once, so that the first real frame is not slow."""
+        """Run every path once, so that the first real frame is not slow; all source pictures stay."""
         ...
 
 

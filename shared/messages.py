@@ -8,7 +8,15 @@ from dataclasses import asdict, dataclass, fields
 
 import msgpack
 
-from shared.config import MAX_CTL_MESSAGE, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.config import (
+    MAX_CTL_MESSAGE,
+    MAX_NAME,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURES,
+    MAX_REASON,
+    PICTURE_CHUNK,
+    CallTerms,
+)
 from shared.errors import PeerError
 
 _MAX_COUNT = 2**53
@@ -17,17 +25,26 @@ _MAX_LATENCY_MS = 1e10
 
 @dataclass(frozen=True)
 class Hello:
-    """Opens a call. `avatar` is the receiver's word that it has a picture of its own and wants none."""
+    """Opens a call. `avatar` is the receiver's word that it has a picture of its own and wants none.
+
+    `forecaster` names what the receiver fills in missing frames with; a sender that decides by what the
+    receiver would forecast runs the same. The sender's own hello leaves it empty.
+    """
 
     terms: CallTerms
     avatar: bool = False
+    forecaster: str = ""
 
 
 @dataclass(frozen=True)
 class SourceChunk:
-    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long."""
+    """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long.
+
+    Pictures are numbered as they are sent; this one takes the place of what `slot` (0 to 7) held before.
+    """
 
     picture: int
+    slot: int
     total: int
     offset: int
     data: bytes
@@ -38,6 +55,20 @@ class Ready:
     """The receiver has source picture number `picture`."""
 
     picture: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """Streaming begins: frame 0 stands at `wall_ms`, the sender's wall clock in ms modulo 2**32."""
+
+    wall_ms: int
+
+
+@dataclass(frozen=True)
+class Want:
+    """The receiver asks for the picture of `slot` (0 to 7) again."""
+
+    slot: int
 
 
 @dataclass(frozen=True)
@@ -59,14 +90,14 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
     """Return a message's bytes. Raise ValueError when it does not fit a ctl message."""
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
-        body: dict[str, object] = {"terms": message.terms.to_map(), "avatar": message.avatar}
+        body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
     else:
         body = asdict(message)
     data = bytes(msgpack.packb({"type": kind} | body))
@@ -115,7 +146,10 @@ def _hello(body: Body) -> Hello:
     terms = body["terms"]
     if not isinstance(terms, dict):
         raise PeerError("The hello's terms are not a map.")
-    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"))
+    forecaster = body["forecaster"]
+    if not isinstance(forecaster, str) or len(forecaster) > MAX_NAME or not forecaster.isprintable():
+        raise PeerError("The hello's forecaster is not a short plain text.")
+    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"), forecaster)
 
 
 def _chunk(body: Body) -> SourceChunk:
@@ -124,11 +158,20 @@ def _chunk(body: Body) -> SourceChunk:
     offset = _count("picture", body, "offset", MAX_PICTURE_BYTES)
     if not isinstance(data, bytes) or not data or offset + len(data) > total:
         raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
-    return SourceChunk(_count("picture", body, "picture"), total, offset, data)
+    slot = _count("picture", body, "slot", MAX_PICTURES - 1)
+    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data)
 
 
 def _ready(body: Body) -> Ready:
     return Ready(_count("ready", body, "picture"))
+
+
+def _start(body: Body) -> Start:
+    return Start(_count("start", body, "wall_ms", 2**32 - 1))
+
+
+def _want(body: Body) -> Want:
+    return Want(_count("want", body, "slot", MAX_PICTURES - 1))
 
 
 def _report(body: Body) -> Report:
@@ -167,6 +210,8 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "hello": (Hello, _hello),
     "picture": (SourceChunk, _chunk),
     "ready": (Ready, _ready),
+    "start": (Start, _start),
+    "want": (Want, _want),
     "report": (Report, _report),
     "bye": (Bye, _bye),
 }

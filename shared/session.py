@@ -2,11 +2,14 @@
 
     sender                      receiver
     hello (terms)          ->   compares the terms; a mismatch is answered with bye
-                           <-   hello (its terms, avatar)
+                           <-   hello (its terms, avatar, forecaster)
     picture in 1 KiB pieces ->  assembles it            (left out where the receiver has an avatar)
                            <-   ready
-    keypoint packets       ->   frames                  (both are STREAMING)
+    start                  ->   knows when frame 0 was  (both are STREAMING)
+    keypoint packets       ->   frames
                            <-   reports
+    further pictures       ->   assembles them          (paced, see `shared.feed`)
+                           <-   ready, or want: again
     bye                    <->  bye
 
 A broken ctl message ends the call; a broken keypoint packet is counted and dropped, as a lost one would be.
@@ -14,9 +17,13 @@ A broken ctl message ends the call; a broken keypoint packet is counted and drop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from shared import picture as pictures
-from shared.codec import Codec, codec_by_name
-from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, PICTURE_CHUNK, CallTerms
+from shared.clock import WALL_MODULUS
+from shared.codec import Block, Codec, filled_copies
+from shared.config import FPS, MAX_PICTURE_BYTES, MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.events import (
     Agreed,
@@ -28,10 +35,22 @@ from shared.events import (
     SourcePicture,
     State,
 )
+from shared.feed import PictureAssembler, PictureFeed
 from shared.keypoints import Floats
 from shared.limits import RateLimit
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
-from shared.wire import MAX_PAYLOAD, KeypointPacket
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    Want,
+    pack_message,
+    parse_message,
+)
+from shared.wire import HEADER_BYTES, KeypointPacket
 
 __all__ = [
     "Agreed",
@@ -47,6 +66,7 @@ __all__ = [
 ]
 
 MAX_BAD_PACKETS = 200
+MAX_BAD_PICTURES = 8
 MAX_JUMP_FRAMES = 10 * 60 * FPS
 KP_PER_SECOND, KP_BURST = 120.0, 240.0
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
@@ -59,7 +79,6 @@ class _Session:
 
     def __init__(self, terms: CallTerms) -> None:
         self.terms = terms
-        self.codec: Codec = codec_by_name(terms.codec)
         self.state = State.START
         self._outgoing: list[bytes] = []
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
@@ -75,7 +94,7 @@ class _Session:
             message = parse_message(data)
             if isinstance(message, Bye):
                 return self._ended(message.reason, message.ok)
-            return self._handle(message)
+            return self._handle(message, now)
         except PeerError as error:
             return self._refuse(str(error))
 
@@ -105,7 +124,7 @@ class _Session:
         queued, self._outgoing = self._outgoing, []
         return queued
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _handle(self, message: Message, now: float) -> list[Event]:  # noqa: ARG002 - the sides' tables use it
         """Act on a well-formed message; raise PeerError where it is out of turn. Each side has its table."""
         name = type(message).__name__
         raise PeerError(f"The other side sent a {name} message out of turn ({self.state.name}).")
@@ -122,13 +141,18 @@ class _Session:
 
 
 class SenderSession(_Session):
-    """The sender's side. `picture` is the encoded source picture; None to send none."""
+    """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none."""
 
-    def __init__(self, terms: CallTerms, picture: bytes | None) -> None:
+    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None) -> None:
         super().__init__(terms)
+        if (codec.name, codec.tables) != (terms.codec, terms.tables):
+            raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
+        self._codec = codec
         if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture = picture
+        self.pictures = PictureFeed()
+        self._takes_pictures = False
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
@@ -140,22 +164,49 @@ class SenderSession(_Session):
         self._queue(Hello(self.terms))
         self.state = State.HELLO
 
-    def send_frames(self, first: int, timestamp_ms: int, frames: Floats) -> bytes | None:
-        """Return the packet of consecutive frames (T, 60), T <= `max_frames()`; None unless streaming."""
-        if self.state is not State.STREAMING:
-            return None
-        payload = self.codec.encode(frames)
-        packet = KeypointPacket(first, timestamp_ms, len(frames), payload).pack()
+    def begin(self, wall_ms: int) -> None:
+        """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(Start(wall_ms))
+
+    def packet(self, first: int, late_ms: int, block: Block) -> bytes:
+        """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
+
+        Raise ValueError where the block cannot be coded or does not fit a packet.
+        """
+        payload = self._codec.encode(block)
+        return KeypointPacket(first, late_ms, len(block.frames), payload).pack()
+
+    def as_received(self, packet: bytes, frames: int) -> Floats:
+        """Return what the receiver reads in a packet of ours: its frames (T, 60)."""
+        return self._codec.decode(packet[HEADER_BYTES:], frames).frames
+
+    def sent(self, packet: bytes, frames: int) -> None:
+        """Count a packet of `frames` frames that has left."""
         self.packets += 1
-        self.frames += len(frames)
-        self.payload_bytes += len(payload)
-        return packet
+        self.frames += frames
+        self.payload_bytes += len(packet) - HEADER_BYTES
 
-    def max_frames(self) -> int:
-        """Say how many frames fit one packet."""
-        return self.codec.max_frames(MAX_PAYLOAD)
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the receiver has use for a further picture now."""
+        return self._takes_pictures and self.state is State.STREAMING and self.pictures.idle
 
-    def _handle(self, message: Message) -> list[Event]:
+    def send_picture(self, slot: int, picture: bytes) -> bool:
+        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`."""
+        if not self.takes_pictures:
+            return False
+        self.pictures.begin(slot, picture)
+        return True
+
+    def tick(self, now: float) -> list[Event]:
+        """Also queues the next piece of a further picture, when it is time for one."""
+        events = super().tick(now)
+        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+            self._queue(chunk)
+        return events
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.HELLO, Hello() as hello:
                 return self._on_hello(hello)
@@ -163,46 +214,62 @@ class SenderSession(_Session):
                 return self._on_ready(ready)
             case State.STREAMING, Report() as report:
                 return [PeerReport(report)]
+            case State.STREAMING, Ready() as ready:
+                self.pictures.confirm(ready.picture)
+                return []
+            case State.STREAMING, Want() as want:
+                self.pictures.again(want.slot)
+                return []
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
         difference = message.terms.difference(self.terms)
         if difference:
             return self._refuse(difference)
+        agreed = Agreed(self.terms, message.forecaster)
         if message.avatar:
             self.state = State.STREAMING
-            return [Agreed(self.terms), PeerReady()]
+            return [agreed, PeerReady()]
         if self._picture is None:
             return self._refuse("The sender gives no picture; start the receiver with --avatar IMAGE.")
-        for offset in range(0, len(self._picture), PICTURE_CHUNK):
-            piece = self._picture[offset : offset + PICTURE_CHUNK]
-            self._queue(SourceChunk(0, len(self._picture), offset, piece))
+        self.pictures.begin(0, self._picture)
+        for chunk in self.pictures.at_once():
+            self._queue(chunk)
+        self._takes_pictures = True
         self.state = State.PICTURE
-        return [Agreed(self.terms)]
+        return [agreed]
 
     def _on_ready(self, message: Ready) -> list[Event]:
-        if message.picture != 0:
-            raise PeerError(f"The receiver is ready for picture {message.picture}, which was never sent.")
+        self.pictures.confirm(message.picture)
         self.state = State.STREAMING
         return [PeerReady()]
 
 
 class ReceiverSession(_Session):
-    """The receiver's side. With `avatar`, it has a picture of its own and asks for none."""
+    """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
 
-    def __init__(self, terms: CallTerms, avatar: bool = False) -> None:
+    `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
+    the sender.
+    """
+
+    def __init__(
+        self, terms: CallTerms, codecs: Mapping[str, Codec], avatar: bool = False, forecaster: str = ""
+    ) -> None:
         super().__init__(terms)
+        self._codecs = codecs
+        self._codec: Codec | None = None
         self._avatar = avatar
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._total: int | None = None
+        self._forecaster = forecaster
+        self._started_ms: int | None = None
+        self._pictures = PictureAssembler()
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
         self._highest: int | None = None
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
         self.bad_packets = 0
+        self.bad_pictures = 0
         self.early_packets = 0
         self.flood_packets = 0
 
@@ -237,48 +304,84 @@ class ReceiverSession(_Session):
         if self.state is State.STREAMING:
             self._queue(Report(self.packets, observed, forecast, held, float(latency_p50_ms)))
 
+    def want_again(self, slot: int) -> None:
+        """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""
+        if self.state is State.STREAMING and not self._avatar:
+            self._queue(Want(slot))
+
     def _frames(self, data: bytes) -> FramesArrived:
-        packet = KeypointPacket.parse(data)
+        assert self._codec is not None  # streaming begins after the hello
+        packet = KeypointPacket.parse(data, self._highest or 0)
         if self._highest is not None and packet.first > self._highest + MAX_JUMP_FRAMES:
             raise PeerError(f"A keypoint packet jumps to frame {packet.first}.")
-        frames = self.codec.decode(packet.payload, packet.count)
+        block = self._codec.decode(packet.payload, packet.count)
         self._highest = max(self._highest or 0, packet.first + packet.count - 1)
         self.packets += 1
         self.frames += packet.count
         self.payload_bytes += len(packet.payload)
-        return FramesArrived(packet.first, packet.timestamp_ms, frames)
+        return FramesArrived(
+            packet.first, self._captured(packet), block.frames, filled_copies(packet.first, block.copies)
+        )
 
-    def _handle(self, message: Message) -> list[Event]:
+    def _captured(self, packet: KeypointPacket) -> int | None:
+        """Return when the packet's first frame was captured, by the sender's wall clock in ms."""
+        if self._started_ms is None:
+            return None
+        return (self._started_ms + round(packet.first * 1000 / FPS) + packet.late_ms) % WALL_MODULUS
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.START, Hello() as hello:
                 return self._on_hello(hello)
             case State.PICTURE, SourceChunk() as chunk:
-                return self._on_chunk(chunk)
+                return self._on_chunk(chunk, now)
+            case State.STREAMING, Start() as start if self._started_ms is None:
+                self._started_ms = start.wall_ms
+                return []
+            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+                return self._on_further(chunk, now)
             case _:
-                return super()._handle(message)
+                return super()._handle(message, now)
 
     def _on_hello(self, message: Hello) -> list[Event]:
+        self._codec = self._codecs.get(message.terms.codec)
+        if self._codec is None:
+            known = ", ".join(sorted(self._codecs))
+            return self._refuse(
+                f"The receiver does not know the sender's codec {message.terms.codec[:16]!r}, only: {known}."
+            )
+        self.terms = replace(self.terms, codec=self._codec.name, tables=self._codec.tables)
         difference = self.terms.difference(message.terms)
         if difference:
             return self._refuse(difference)
-        self._queue(Hello(self.terms, self._avatar))
+        self._queue(Hello(self.terms, self._avatar, self._forecaster))
         if self._avatar:
             self.state = State.STREAMING
-            return [Agreed(message.terms), PeerReady()]
+            return [Agreed(message.terms, self._forecaster), PeerReady()]
         self.state = State.PICTURE
-        return [Agreed(message.terms)]
+        return [Agreed(message.terms, self._forecaster)]
 
-    def _on_chunk(self, message: SourceChunk) -> list[Event]:
-        if self._total is None:
-            self._total = message.total
-        if message.picture != 0 or message.total != self._total or message.offset != self._received:
-            raise PeerError("The pieces of the source picture do not follow each other.")
-        self._chunks.append(message.data)
-        self._received += len(message.data)
-        if self._received < self._total:
+    def _on_chunk(self, message: SourceChunk, now: float) -> list[Event]:
+        data = self._pictures.take(message, now)
+        if data is None:
             return []
-        picture = pictures.decode(b"".join(self._chunks))
-        self._chunks.clear()
+        picture = pictures.decode(data)
         self._queue(Ready(message.picture))
         self.state = State.STREAMING
         return [SourcePicture(picture), PeerReady()]
+
+    def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
+        """A broken further picture ends nothing, at first: the call goes on without it and asks again."""
+        data = self._pictures.take(message, now)
+        if data is None:
+            return []
+        try:
+            picture = pictures.decode(data)
+        except PeerError:
+            self.bad_pictures += 1
+            if self.bad_pictures > MAX_BAD_PICTURES:
+                raise
+            self.want_again(message.slot)
+            return []
+        self._queue(Ready(message.picture))
+        return [SourcePicture(picture, message.slot)]

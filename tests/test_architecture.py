@@ -20,7 +20,8 @@ MAY_IMPORT = {
 # Where each heavy dependency may be imported; a name that ends in a dot stands for all below it.
 DOORS = {
     "torch": ("models.", "bench.metrics", "bench.throughput", "bench.subjects"),
-    "safetensors": ("models.",),
+    "safetensors": ("models.", "shared.tables"),
+    "constriction": ("shared.entropy",),
     "aiortc": ("shared.transport.",),
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
@@ -34,7 +35,7 @@ DOORS = {
     "uvloop": ("shared.eventloop",),
 }
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
-PURE = ("shared.", "sender.schedule", "receiver.jitter_buffer", "receiver.playout", "receiver.fill")
+PURE = ("shared.", "sender.schedule", "receiver.jitter_buffer", "receiver.playout")
 WORLD = {"asyncio", "time", "socket", "threading", "subprocess", "torch"}
 # Absolute paths of some machine, and the way out of the repository into what lies beside it.
 OUTSIDE = re.compile(r"(?<![\w.\-/])/(?:work|home|root|Users|mnt)/|/tmp/[a-z]+/|\.\./shared")

@@ -36,6 +36,11 @@ def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") 
     return NeuralForecaster(name, load_network(name, folder), device)
 
 
+def mirrored_forecaster(name: str, device: str = "cpu") -> Forecaster:
+    """Return the shipped forecaster that a peer calls `name`; damped velocity where there is none of it."""
+    return load_forecaster(name if name in NAMES else FALLBACK, device=device)
+
+
 def load_network(name: str, folder: Path | None = None) -> RecurrentNetwork:
     """Return the network of the learned forecaster `name`, on the CPU, for what only networks can do.
 

@@ -128,6 +128,8 @@ class LiteBackbone(TorchBackbone[Source]):
 
     def _encode(self, picture: Tensor) -> tuple[Source, Tensor]:
         source = self.network.encode(picture)
+        if self._compiled is not None:
+            source = source.dense()
         return source, source.points.flat()
 
     def _draw(self, source: Source, keypoints: Tensor) -> Tensor:

@@ -51,6 +51,12 @@ class Source:
     fine: Tensor  # (B, C, 64, 64)
     coarse: Tensor  # (B, C, 32, 32)
 
+    def dense(self) -> Source:
+        """Return the same in row-major memory, as other engines read it: no copy at each change of source."""
+        kept = (self.picture, self.small, self.gaussians, self.fine, self.coarse)
+        picture, small, gaussians, fine, coarse = (tensor.contiguous() for tensor in kept)
+        return Source(picture, small, self.points, gaussians, fine, coarse)
+
     def expand(self, batch: int) -> Source:
         """Repeat a single source (B = 1) over a batch, without copying it."""
 

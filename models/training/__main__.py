@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from models.training import backbone, extract, forecaster
+from models.training import backbone, codec, extract, forecaster
 from shared.command import run_command
 
 
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("backbone", "train the lite motion-transfer network", backbone.add_arguments, backbone.train),
         ("tracks", "detect the keypoints of whole clips", extract.add_arguments, extract.extract),
         ("forecaster", "train a forecaster on tracks", forecaster.add_arguments, forecaster.train),
+        ("codec", "fit the tables of the coded profile", codec.add_arguments, codec.train),
     ):
         command = commands.add_parser(name, help=what, description=what)
         add_arguments(command)

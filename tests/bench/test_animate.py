@@ -82,10 +82,10 @@ class Recorder:
         self.detected += levels.tolist()
         return np.stack([self._points(level / 1000) for level in levels])
 
-    def set_source(self, image: Pictures) -> Floats:  # noqa: ARG002
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
         return self._points(0.5)
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         self.rendered += list(keypoints)
         return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
 

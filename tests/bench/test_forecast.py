@@ -38,10 +38,10 @@ class Dots:
         mean = pictures.reshape(len(pictures), -1).mean(axis=1) / 255
         return np.repeat(mean[:, None], 60, axis=1).astype(np.float32)
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
         return self.detect(image[None])[0]
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         self.drawn += len(keypoints)
         level = (keypoints[:, 0].clip(0, 1) * 255).round().astype(np.uint8)
         return np.broadcast_to(level[:, None, None, None], (len(level), 256, 256, 3)).copy()

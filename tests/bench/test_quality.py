@@ -47,11 +47,11 @@ class Echo:
         self.seen = pictures
         return np.zeros((len(pictures), 60), np.float32)
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
         self.source = image
         return np.zeros(60, np.float32)
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return self.seen if self.perfect else np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
 
     def warmup(self) -> None:

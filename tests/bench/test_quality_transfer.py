@@ -49,11 +49,11 @@ class Bar:
     def detect(self, frames: Pictures) -> Floats:
         return np.stack([self._points(frame) for frame in frames])
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
         self.own = self._points(image)
         return self.own
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return np.stack([bar(self.own[0] + self.gain * (row[0] - self.own[0])) for row in keypoints])
 
     def warmup(self) -> None:

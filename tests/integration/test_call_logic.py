@@ -10,24 +10,30 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from models.build import SHIPPED
 from models.forecast.baselines import Hold
-from receiver.fill import Filler
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
-from sender.schedule import Batcher
+from sender.schedule import Adaptive, Alternate, Redundancy, Scheduler
 from shared import picture as pictures
+from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK, CallTerms, Schedule
 from shared.errors import KeycastError
+from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
 from shared.session import Ended, ReceiverSession, SenderSession
+from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
 Result = TypeVar("Result")
 TERMS = CallTerms("fake", "abc")
+CODECS: dict[str, Codec] = {"paper": PaperCodec()}
+TABLES = CodecTables.load(SHIPPED / "lite" / "codec.safetensors")
 PICTURE = pictures.encode(np.full((256, 256, 3), 77, np.uint8))
 
 
@@ -125,16 +131,18 @@ class Backbone:
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken
         self.source: Pictures | None = None
+        self.slots: list[int] = []
 
     def detect(self, frames: Pictures) -> Floats:
         found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
         return np.full_like(found, np.nan) if self.broken else found
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
         self.source = image
-        return np.zeros(DIMENSIONS, np.float32)
+        self.slots.append(slot)
+        return self.detect(image[None])[0]
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         assert self.source is not None
         levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
@@ -187,8 +195,12 @@ class World:
     receiver_backbone: Backbone = field(default_factory=Backbone)
     avatar: Floats | None = None
     per_message: int = 3
+    make_scheduler: Callable[[str], Scheduler] | None = None
+    redundancy: int = 0
+    codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
+    gallery: GalleryOptions | None = None
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
     disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
     sender: Side = field(default_factory=Side)
@@ -202,18 +214,26 @@ class World:
         self.left, self.right = pair(self.impairment)
         if self.spoil is not None:
             self._intercept(self.spoil)
+        codec = self.codecs.get(self.sender_terms.codec, PaperCodec())
+        session = SenderSession(self.sender_terms, codec, PICTURE)
+        further = None
+        if self.gallery is not None:
+            policy = GalleryPolicy(self.gallery, len(PICTURE))
+            further = FurtherPictures(session, policy, VirtualExecutor(0.06))
         self.sending = SenderCall(
             connection=self.left,
-            session=SenderSession(self.sender_terms, PICTURE),
+            session=session,
             source=self.source,
             backbone=self.sender_backbone,
-            batcher=Batcher(self.sender_terms.schedule, self.per_message),
+            make_scheduler=self.make_scheduler or self._alternate,
+            redundancy=Redundancy(self.redundancy),
             clock=FakeClock(),
             inference=VirtualExecutor(self.detect_seconds),
+            gallery=further,
         )
         self.receiving = ReceiverCall(
             connection=self.right,
-            session=ReceiverSession(self.receiver_terms, avatar=self.avatar is not None),
+            session=ReceiverSession(self.receiver_terms, self.codecs, self.avatar is not None, "hold"),
             renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
             sink=self.sink,
             playout=Playout(FPS),
@@ -229,6 +249,9 @@ class World:
             tasks.append(asyncio.create_task(self.disturb(self)))
         await asyncio.gather(*tasks)
         assert len(asyncio.all_tasks()) <= 2, "a task was left behind"
+
+    def _alternate(self, _: str) -> Scheduler:
+        return Alternate(self.sender_terms.schedule, self.per_message)
 
     async def _side(self, side: Side, call: SenderCall | ReceiverCall, link: LoopbackConnection) -> None:
         try:
@@ -292,6 +315,43 @@ def test_a_clean_call() -> None:
     assert [shown[n] for n in (0, 1, 5, 15, 16, 17, 29)] == [0, 1, 5, 15, 16, 17, 29]
     # Hold forecasts the last frame observed.
     assert [shown[n] for n in range(6, 12)] == [5] * 6
+
+
+class Turning(Source):
+    """Looks one way for two seconds, then the other, and so on."""
+
+    def frame(self, n: int) -> Pictures | None:
+        picture = super().frame(n)
+        return None if picture is None else np.full_like(picture, 240 if n // 60 % 2 else 77)
+
+
+def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
+    world = World(source=Turning(480), gallery=GalleryOptions(4, 2.0)).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    assert world.receiver_backbone.slots == [0, 1]
+    assert world.receiving._renderer.gallery.switches >= 3
+    sent, values = world.sending.summary.to_map(), world.receiving.summary.to_map()
+    assert sent["pictures_sent"] == 2
+    assert 2 * len(PICTURE) < sent["source_bytes"] < 2000
+    assert (values["frames_dropped"], values["frames_held"]) == (0, 0)
+    assert values["longest_freeze_ms"] <= 50
+
+
+def test_a_gallery_of_one_sends_one_picture() -> None:
+    world = World(source=Turning(240), gallery=GalleryOptions(1, 2.0)).run()
+    assert world.receiver_backbone.slots == [0]
+    assert world.sending.summary.to_map()["pictures_sent"] == 1
+
+
+def test_a_receiver_with_an_avatar_is_sent_no_pictures() -> None:
+    own = np.zeros(DIMENSIONS, np.float32)
+    own[20:] = np.tile([1, 0, 0, 1], 10)
+    receiver = Backbone()
+    receiver.set_source(np.zeros((256, 256, 3), np.uint8))
+    options = GalleryOptions(4, 2.0)
+    world = World(source=Turning(240), receiver_backbone=receiver, avatar=own, gallery=options).run()
+    assert receiver.slots == [0]
+    assert world.sending.summary.to_map()["source_bytes"] == 0
 
 
 def test_frames_are_captured_and_shown_on_time() -> None:
@@ -440,7 +500,7 @@ def test_a_fault_of_ours_is_raised_and_still_ends_the_other_side() -> None:
     [
         ({"fingerprint": "def"}, ("abc", "def", "weights")),
         ({"backbone": "other"}, ("fake", "other", "backbone")),
-        ({"protocol": 7}, ("protocol 1", "protocol 7", "version")),
+        ({"protocol": 7}, ("protocol 2", "protocol 7", "version")),
         ({"fps": 25}, ("30", "25", "fps")),
     ],
 )
@@ -459,7 +519,7 @@ def test_other_terms_are_refused_on_both_sides_in_one_sentence(
 
 def test_garbage_among_the_packets_is_counted_and_changes_nothing() -> None:
     def garbage(link: LoopbackConnection, data: bytes) -> None:
-        for junk in (b"\0", b"\x11" * 9, data[:-1], data + b"!", b"\x21" + data[1:]):
+        for junk in (b"\0", b"\x41" * 9, data[:-1], data + b"!", b"\x21" + data[1:]):
             LoopbackConnection.send_kp(link, junk)
 
     world = World(spoil=garbage).run()
@@ -468,10 +528,14 @@ def test_garbage_among_the_packets_is_counted_and_changes_nothing() -> None:
     assert world.receiver.ended == ENDED
 
 
-def test_nan_keypoints_are_dropped_and_nothing_is_shown() -> None:
+def test_nan_keypoints_never_leave_and_end_the_call_where_they_last() -> None:
     world = World(sender_backbone=Backbone(broken=True)).run()
-    assert world.receiving.summary.to_map()["bad_packets"] == 10
+    assert world.receiving.summary.to_map()["bad_packets"] == 0
     assert (world.kinds, world.receiver.ended) == ("", ENDED)
+    world = World(source=Source(10**6), sender_backbone=Backbone(broken=True)).run()
+    assert isinstance(world.sender.error, KeycastError)
+    assert "finds no sound keypoints" in str(world.sender.error)
+    assert world.receiver.ended == Ended("The sender had to stop.", ok=False)
 
 
 def test_nan_in_one_packet_is_a_lost_packet() -> None:
@@ -480,7 +544,7 @@ def test_nan_in_one_packet_is_a_lost_packet() -> None:
     def poison(link: LoopbackConnection, data: bytes) -> bool | None:
         if next(count) != 3:
             return None
-        bad = data[:10] + np.full(180, np.nan, "<f4").tobytes()
+        bad = data[:4] + np.full(180, np.nan, "<f4").tobytes()
         return LoopbackConnection.send_kp(link, bad)
 
     world = World(spoil=poison).run()
@@ -490,8 +554,8 @@ def test_nan_in_one_packet_is_a_lost_packet() -> None:
 def test_a_timeline_thrown_far_off_does_not_keep_a_receiver_from_ending() -> None:
     def replay(link: LoopbackConnection, data: bytes) -> bool | None:
         # Ten thousand frames ahead, then for ever the same old frames.
-        first = (10_000 if next(count) == 0 else 0).to_bytes(4, "little")
-        return LoopbackConnection.send_kp(link, data[:1] + first + data[5:])
+        first = (10_000 if next(count) == 0 else 0).to_bytes(2, "little")
+        return LoopbackConnection.send_kp(link, data[:1] + first + data[3:])
 
     count = iter(range(10**6))
     world = World(source=Source(10**6), spoil=replay, disturb=hang_up_after(20.0, "sending")).run()
@@ -539,6 +603,56 @@ def test_any_schedule_is_kept_exactly(duty: str) -> None:
     assert world.kinds == kinds[: len(world.kinds)]
 
 
+CODED: dict[str, Codec] = {"coded": CodedCodec(TABLES)}
+CODED_TERMS = replace(TERMS, codec="coded", tables=TABLES.hash)
+
+
+@dataclass
+class CodedWorld(World):
+    """A call with the coded profile; a frame's keypoints are all its number / 1000."""
+
+    sender_terms: CallTerms = CODED_TERMS
+    codecs: dict[str, Codec] = field(default_factory=lambda: CODED)
+    per_message: int = 6
+
+
+def test_a_coded_call_shows_the_same_within_a_step_and_takes_a_few_bytes() -> None:
+    world = CodedWorld(source=Source(120)).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    assert world.kinds == (BLOCK * 10)[: len(world.kinds)]
+    shown = dict(zip(world.sink.numbers, world.sink.levels, strict=True))
+    assert max(abs(shown[n] - n) for n in shown if n % 12 in (3, 4, 5)) <= 8
+    sent = world.sending.summary.to_map()
+    assert sent["packets"] == 10
+    assert sent["payload_bytes"] < 10 * 160
+
+
+def test_copies_mend_the_past_of_a_lost_block() -> None:
+    lost = {"source": Source(120), "spoil": drop(3)}
+    without = CodedWorld(**lost).run()
+    world = CodedWorld(**(lost | {"spoil": drop(3)}), redundancy=1).run()
+    assert without.receiving.summary.to_map()["copied_frames"] == 0
+    assert world.receiving.summary.to_map()["copied_frames"] == 6
+    assert world.receiver.ended == ENDED
+
+
+def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> None:
+    def make(name: str) -> Scheduler:
+        assert name == "hold"
+        return Adaptive(Filler(Hold()), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
+
+    terms = replace(CODED_TERMS, policy="adaptive", skip=0)
+    world = CodedWorld(source=Source(120), sender_terms=terms, make_scheduler=make).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    # Each frame moves by 0.001: about twenty frames after a message one would be off by over 0.0195.
+    values, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
+    assert sent["packets"] == pytest.approx(120 / 22, abs=2)
+    assert world.source.asked == list(range(121))
+    off = [abs(level - number) for number, level in zip(world.sink.numbers, world.sink.levels, strict=True)]
+    assert max(off) <= 25
+    assert values["frames_held"] == 0
+
+
 class Peer:
     """A sender of our own making, against a real receiver's call."""
 
@@ -552,7 +666,7 @@ class Peer:
         left, right = pair()
         call = ReceiverCall(
             connection=right,
-            session=ReceiverSession(TERMS),
+            session=ReceiverSession(TERMS, CODECS),
             renderer=Renderer(Backbone(), Filler(Hold())),
             sink=Sink(),
             playout=Playout(FPS),
@@ -574,14 +688,14 @@ class Peer:
 
 def test_a_picture_that_is_too_large_is_refused() -> None:
     hello = pack_message(Hello(TERMS))
-    too_large = SourceChunk(0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
+    too_large = SourceChunk(0, 0, MAX_PICTURE_BYTES + 1, 0, bytes(PICTURE_CHUNK))
     ended = Peer(hello, pack_message(too_large)).against_receiver()
     assert not ended.ok
     assert str(MAX_PICTURE_BYTES) in ended.reason
 
 
 def test_a_picture_that_is_none_is_refused() -> None:
-    chunk = pack_message(SourceChunk(0, 4, 0, b"junk"))
+    chunk = pack_message(SourceChunk(0, 0, 4, 0, b"junk"))
     ended = Peer(pack_message(Hello(TERMS)), chunk).against_receiver()
     assert ended == Ended("The source picture is not a readable JPEG.", ok=False)
 

@@ -130,9 +130,8 @@ def plain(model: Fomm) -> PlainFomm:
 @torch.inference_mode()
 def drawn(backbone: FommBackbone | PlainFomm, keypoints: np.ndarray) -> Tensor:
     """What the backbone draws, before it is rounded to bytes."""
-    assert backbone._source is not None
     rows = torch.from_numpy(keypoints)
-    return torch.cat([backbone._draw(backbone._source, row[None]) for row in rows])  # type: ignore[arg-type]
+    return torch.cat([backbone._draw(backbone._sources[0], row[None]) for row in rows])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("precision", "largest"), [("float32", 1e-4), ("mixed", 0.02), ("bfloat16", 0.02)])

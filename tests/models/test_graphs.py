@@ -19,6 +19,7 @@ from models.fomm.plain import untrained_fomm
 from models.graphs import Replay, StaticPass, overwrite, recorded, tensors
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
+from shared.errors import KeycastError, RequestError
 
 SMALL = FommConfig(
     detector_blocks=2, detector_max_features=32, motion_blocks=2, motion_max_features=32,
@@ -103,12 +104,14 @@ class Shades(TorchBackbone[tuple[Tensor]]):
     def __init__(self) -> None:
         super().__init__("", "cpu", size=8)
         self.passes = 0
+        self.encoded = 0
 
     def _detect(self, pictures: Tensor) -> Tensor:
         self.passes += 1
         return pictures.mean(dim=(1, 2, 3))[:, None].expand(-1, 60)
 
     def _encode(self, picture: Tensor) -> tuple[tuple[Tensor], Tensor]:
+        self.encoded += 1
         return (picture.clone(),), self._detect(picture)
 
     def _draw(self, source: tuple[Tensor], keypoints: Tensor) -> Tensor:
@@ -150,6 +153,29 @@ def test_warming_up_keeps_the_source_of_the_recording(shades: Shades) -> None:
     shades.warmup()
     assert levels(shades.render(shift(1))) == [101]
     assert levels(shades.render(shift(1, 2))) == [101, 102]
+
+
+def test_each_slot_keeps_its_source_and_none_is_encoded_again(shades: Shades) -> None:
+    for slot, level in ((0, 100), (7, 50), (3, 150)):
+        shades.set_source(grey(level)[0], slot)
+    shades.warmup()
+    encoded = shades.encoded
+    for slot, level in ((7, 50), (0, 100), (3, 150), (0, 100), (0, 100)):
+        assert levels(shades.render(shift(1), slot)) == [level + 1]
+        assert levels(shades.render(shift(1, 2), slot)) == [level + 1, level + 2]
+    assert shades.encoded == encoded
+    shades.set_source(grey(200)[0], 3)
+    assert levels(shades.render(shift(1), 3)) == [201]
+    assert levels(shades.render(shift(1), 7)) == [51]
+
+
+@pytest.mark.parametrize("slot", [-1, 8])
+def test_there_are_eight_slots(shades: Shades, slot: int) -> None:
+    with pytest.raises(RequestError, match=f"no slot {slot}"):
+        shades.set_source(grey(1)[0], slot)
+    shades.set_source(grey(1)[0], 0)
+    with pytest.raises(KeycastError, match="no source picture"):
+        shades.render(shift(1), slot)
 
 
 def test_detections_of_one_picture_are_not_overwritten(shades: Shades) -> None:

@@ -94,6 +94,18 @@ def test_a_new_source_replaces_the_one_before() -> None:
     np.testing.assert_allclose(found, fresh.detect(second[None])[0], atol=1e-5)
 
 
+def test_slots_do_not_mix() -> None:
+    net, alone, sources = backbone(), backbone(), frames(3)
+    points = net.detect(sources)
+    for slot, source in enumerate(sources):
+        net.set_source(source, slot)
+    for slot in (2, 0, 1, 2):
+        alone.set_source(sources[slot])
+        np.testing.assert_array_equal(net.render(points, slot), alone.render(points))
+    with pytest.raises(KeycastError, match="no source picture"):
+        net.render(points, 3)
+
+
 def test_warming_up_keeps_the_source_and_needs_none() -> None:
     net, points = backbone(), backbone().detect(frames(1))
     net.warmup()

@@ -136,6 +136,18 @@ def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
     assert worst(net.render(points), of_first) > 10
 
 
+def test_slots_do_not_mix() -> None:
+    net, alone = (LiteBackbone(network(), engine="openvino") for _ in range(2))
+    sources = frames(3)
+    points = moved(net.detect(sources[:1]))
+    for slot, source in enumerate(sources):
+        net.set_source(source, slot)
+    net.warmup()
+    for slot in (2, 0, 1, 2):
+        alone.set_source(sources[slot])
+        np.testing.assert_array_equal(net.render(points, slot), alone.render(points))
+
+
 def test_pictures_drawn_before_stay_as_they_were() -> None:
     net = LiteBackbone(network(), engine="openvino")
     points = net.set_source(frames(1)[0])[None]

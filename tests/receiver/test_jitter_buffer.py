@@ -68,3 +68,24 @@ def test_memory_is_bounded_and_nothing_comes_out_twice(steps: list[tuple[int, in
             assert all(n == frame[0] and n <= due for n, frame in taken.items())
             given_out += list(taken)
     assert len(set(given_out)) == len(given_out)
+
+
+def test_a_copy_stands_in_until_the_frame_itself_comes() -> None:
+    buffer = JitterBuffer()
+    buffer.put(0, frames(0, 1))
+    buffer.put_copies({1: frames(9)[0], 2: frames(9)[0], 3: frames(8)[0]})
+    buffer.put(2, frames(2))
+    assert values(buffer.take(5)) == {0: 0, 1: 1, 2: 2, 3: 8}
+    assert buffer.copied == 2
+    # What has been given out stays as it was.
+    buffer.put(3, frames(3))
+    buffer.put_copies({3: frames(7)[0]})
+    assert buffer.take(6) == {}
+
+
+def test_a_copy_of_a_frame_whose_moment_has_passed_is_still_given_out() -> None:
+    buffer = JitterBuffer()
+    buffer.put(0, frames(0))
+    buffer.take(4)
+    buffer.put_copies({2: frames(2)[0], 900: frames(1)[0]})
+    assert values(buffer.take(5)) == {2: 2}

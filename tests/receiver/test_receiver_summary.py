@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from receiver.fill import Kind
 from receiver.jitter_buffer import JitterBuffer
 from receiver.summary import CallSummary, Shown
 from shared.config import CallTerms
+from shared.fill import Kind
 from shared.session import ReceiverSession
 from shared.stats import StageTimes
 from shared.transport.loopback import pair
@@ -65,7 +65,7 @@ def test_memory_is_bounded_however_the_sender_numbers() -> None:
 
 def test_a_call_without_frames_has_a_summary_too() -> None:
     summary = CallSummary(30)
-    summary.close(pair()[0], ReceiverSession(CallTerms("lite", "abc")), JitterBuffer(), StageTimes())
+    summary.close(pair()[0], ReceiverSession(CallTerms("lite", "abc"), {}), JitterBuffer(), StageTimes())
     values = summary.to_map()
     assert (values["seconds"], values["fps_shown"], values["payload_bytes"]) == (0, 0, 0)
     assert summary.lines()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
-from receiver.fill import Filler, Kind
 from receiver.renderer import Renderer
+from shared.fill import Filler, Kind
 from shared.keypoints import DIMENSIONS, POSITIONS, Floats, Pictures
 
 IDENTITY = np.tile(np.eye(2, dtype=np.float32).reshape(-1), 10)
@@ -21,19 +21,21 @@ class Backbone:
     def __init__(self) -> None:
         self.source: Pictures | None = None
         self.asked: list[Floats] = []
+        self.sources: dict[int, int] = {}
 
     def detect(self, frames: Pictures) -> Floats:
         raise NotImplementedError
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
         self.source = image
-        return points(0.0)
+        self.sources[slot] = int(image[0, 0, 0])
+        return points(self.sources[slot] / 200)
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
         assert np.isfinite(keypoints).all()
         assert np.abs(keypoints).max() <= 1e4
         self.asked += list(keypoints)
-        return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
+        return np.full((len(keypoints), 256, 256, 3), self.sources.get(slot, 0), np.uint8)
 
     def warmup(self) -> None:
         pass
@@ -50,6 +52,30 @@ def test_frames_are_rendered_as_they_are_observed_or_forecast() -> None:
     assert all(r is not None and r.picture.shape == (256, 256, 3) for r in shown)
     np.testing.assert_array_equal(backbone.asked, [points(0.25)] * 2)
     assert set(renderer.stages.mean_ms()) == {"forecast", "render"}
+
+
+def test_each_frame_is_rendered_from_the_nearest_picture_and_the_change_is_faded() -> None:
+    backbone = Backbone()
+    renderer = Renderer(backbone, Filler(Hold()))
+    for slot, level in ((0, 0), (4, 100)):
+        renderer.set_source(np.full((256, 256, 3), level, np.uint8), slot)
+    levels = []
+    for number in range(30):
+        shown = renderer.render(number, {number: points(0.0 if number < 10 else 0.5)})
+        assert shown is not None
+        levels.append(int(shown.picture[0, 0, 0]))
+    assert levels == [0] * 10 + [25, 50, 75] + [100] * 17
+    # Both pictures are drawn only while one fades into the other.
+    assert len(backbone.asked) == 33
+
+
+def test_without_a_second_picture_nothing_is_drawn_twice() -> None:
+    backbone = Backbone()
+    renderer = Renderer(backbone, Filler(Hold()))
+    renderer.set_source(np.zeros((256, 256, 3), np.uint8))
+    for number in range(30):
+        renderer.render(number, {number: points(number / 30)})
+    assert len(backbone.asked) == 30
 
 
 def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None:

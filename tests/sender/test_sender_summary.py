@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sender.summary import CallSummary
+from shared.codec import Block, PaperCodec
 from shared.config import CallTerms
 from shared.events import State
 from shared.messages import Report
@@ -14,10 +15,10 @@ from shared.transport.loopback import pair
 def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary:
     summary = CallSummary()
     if last is not None:
-        summary.detected(last, 0.001, 0.004)
-    session = SenderSession(CallTerms("lite", "abc", observe=observe, skip=skip), None)
+        summary.seen(last, 0.001, 0.004, 0.0005)
+    session = SenderSession(CallTerms("lite", "abc", observe=observe, skip=skip), PaperCodec(), None)
     session.state = State.STREAMING
-    session.send_frames(0, 0, np.zeros((3, 60), np.float32))
+    session.sent(session.packet(0, 0, Block(np.zeros((3, 60), np.float32))), 3)
     summary.close(pair()[0], session)
     return summary
 
@@ -35,7 +36,7 @@ def test_the_figures_are_plain_json() -> None:
     summary.report = Report(7, 6, 5, 4, 80.0)
     values = json.loads(json.dumps(summary.to_map()))
     assert (values["packets"], values["frames"], values["payload_bytes"]) == (1, 3, 720)
-    assert values["stages_ms"] == pytest.approx({"capture": 1.0, "detect": 4.0})
+    assert values["stages_ms"] == pytest.approx({"capture": 1.0, "detect": 4.0, "decide": 0.5})
     assert values["receiver_reports"]["frames_forecast"] == 5
     assert "payload 14.4 kbps" in summary.lines()[0]
 

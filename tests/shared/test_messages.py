@@ -8,19 +8,33 @@ from hypothesis import strategies as st
 
 from shared.config import MAX_CTL_MESSAGE, CallTerms
 from shared.errors import PeerError
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    Want,
+    pack_message,
+    parse_message,
+)
 
 TERMS = CallTerms("lite", "abc")
 counts = st.integers(0, 2**53)
 messages = st.one_of(
-    st.builds(Hello, st.just(TERMS), st.booleans()),
+    st.builds(Hello, st.just(TERMS), st.booleans(), st.text("abc-", max_size=64)),
+    st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(
-        lambda picture, offset, data: SourceChunk(picture, 200_000, offset, data),
+        lambda picture, slot, offset, data: SourceChunk(picture, slot, 200_000, offset, data),
         counts,
+        st.integers(0, 7),
         st.integers(0, 190_000),
         st.binary(min_size=1, max_size=1024),
     ),
     st.builds(Ready, counts),
+    st.builds(Want, st.integers(0, 7)),
     st.builds(Report, counts, counts, counts, counts, st.floats(-1e10, 1e10)),
     st.builds(Bye, st.text("abc .", max_size=200), st.booleans()),
 )
@@ -108,6 +122,14 @@ def test_an_implausible_latency_is_refused(latency: object) -> None:
         parse_message(msgpack.packb(body | {"latency_p50_ms": latency}))
 
 
+@pytest.mark.parametrize("slot", [-1, 8, 1.0, "1", None, True])
+@pytest.mark.parametrize("message", [Want(1), SourceChunk(1, 1, 3, 0, b"abc")])
+def test_there_are_eight_slots(message: Message, slot: object) -> None:
+    body = msgpack.unpackb(pack_message(message))
+    with pytest.raises(PeerError, match="slot is not a whole number from 0 to 7"):
+        parse_message(msgpack.packb(body | {"slot": slot}))
+
+
 def test_an_oversize_message_is_refused_before_it_is_read() -> None:
     with pytest.raises(PeerError, match="over the limit"):
         parse_message(bytes(MAX_CTL_MESSAGE + 1))
@@ -115,7 +137,7 @@ def test_an_oversize_message_is_refused_before_it_is_read() -> None:
 
 def test_what_is_too_large_is_not_packed() -> None:
     with pytest.raises(ValueError, match="picture message"):
-        pack_message(SourceChunk(0, 20_000, 0, bytes(20_000)))
+        pack_message(SourceChunk(0, 0, 20_000, 0, bytes(20_000)))
 
 
 def test_control_characters_of_a_reason_reach_no_terminal() -> None:

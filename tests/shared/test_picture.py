@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
-from shared import picture
+from shared import avif, picture
 from shared.config import MAX_PICTURE_BYTES
 from shared.errors import PeerError
 from shared.keypoints import Pictures
@@ -19,7 +19,13 @@ def portrait() -> Pictures:
     return np.stack([x, y, (x + y) // 2], axis=-1).astype(np.uint8)
 
 
-GOOD = picture.encode(portrait())
+def as_jpeg(pixels: Pictures) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=90, subsampling="4:4:4")
+    return out.getvalue()
+
+
+GOOD = as_jpeg(portrait())
 
 
 def saved(size: tuple[int, int] = (256, 256), mode: str = "RGB", kind: str = "JPEG") -> bytes:
@@ -29,9 +35,33 @@ def saved(size: tuple[int, int] = (256, 256), mode: str = "RGB", kind: str = "JP
 
 
 def test_a_picture_comes_back_nearly_as_it_was() -> None:
+    data = picture.encode(portrait())
+    error = np.abs(picture.decode(data).astype(int) - portrait().astype(int))
+    assert error.mean() < 2
+    assert len(data) < 10_000
+    assert avif.is_frame(data) == features.check("avif")
+
+
+def test_a_jpeg_is_taken_as_well() -> None:
     error = np.abs(picture.decode(GOOD).astype(int) - portrait().astype(int))
     assert error.mean() < 2
-    assert len(GOOD) < 20_000
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("AVIF"), OSError("encoder not available"), ValueError("another form")]
+)
+def test_without_av1_pictures_are_jpegs(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: bytes) -> bytes:
+        raise error
+
+    monkeypatch.setattr(avif, "unwrap", fail)
+    assert picture.encode(portrait()) == GOOD
+
+
+def test_without_av1_an_av1_picture_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(PeerError, match=r"install Pillow 11\.3"):
+        picture.decode(b"\x12\x00" + bytes(100))
 
 
 def test_the_worst_picture_stays_under_the_limit() -> None:

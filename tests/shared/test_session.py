@@ -7,11 +7,23 @@ import numpy as np
 import pytest
 
 from shared import picture as pictures
+from shared.codec import Block, PaperCodec
 from shared.config import PICTURE_CHUNK, CallTerms
-from shared.errors import RequestError
 from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, PeerReport, SourcePicture, State
-from shared.messages import Bye, Hello, Message, Ready, Report, SourceChunk, pack_message, parse_message
-from shared.session import MAX_BAD_PACKETS, MAX_JUMP_FRAMES, ReceiverSession, SenderSession
+from shared.feed import PACE_KBPS
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    Want,
+    pack_message,
+    parse_message,
+)
+from shared.session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, MAX_JUMP_FRAMES, ReceiverSession, SenderSession
 from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
@@ -29,8 +41,8 @@ class ConnectionPair:
         picture: bytes | None = PICTURE,
         avatar: bool = False,
     ) -> None:
-        self.sender = SenderSession(sender_terms, picture)
-        self.receiver = ReceiverSession(receiver_terms, avatar=avatar)
+        self.sender = SenderSession(sender_terms, PaperCodec(), picture)
+        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold")
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []
         self.now = 0.0
@@ -73,17 +85,20 @@ def packet(first: int = 0, payload: bytes = bytes(240)) -> bytes:
 
 def test_a_call_from_hello_to_bye() -> None:
     pair = streaming()
-    assert pair.sender_events == [Agreed(TERMS), PeerReady()]
+    assert pair.sender_events == [Agreed(TERMS, "hold"), PeerReady()]
     agreed, source, ready = pair.receiver_events
-    assert (agreed, ready) == (Agreed(TERMS), PeerReady())
+    assert (agreed, ready) == (Agreed(TERMS, "hold"), PeerReady())
     assert isinstance(source, SourcePicture)
     np.testing.assert_array_equal(source.picture, pictures.decode(PICTURE))
 
-    data = pair.sender.send_frames(12, 345, FRAMES)
-    assert data is not None
+    pair.sender.begin(1000)
+    pair.settle()
+    data = pair.sender.packet(12, 5, Block(FRAMES))
+    pair.sender.sent(data, 4)
+    np.testing.assert_array_equal(pair.sender.as_received(data, 4), FRAMES)
     (arrived,) = pair.receiver.receive_kp(data, now=1.0)
     assert isinstance(arrived, FramesArrived)
-    assert (arrived.first, arrived.timestamp_ms) == (12, 345)
+    assert (arrived.first, arrived.timestamp_ms) == (12, 1000 + 400 + 5)
     np.testing.assert_array_equal(arrived.frames, FRAMES)
     assert pair.sender.payload_bytes == pair.receiver.payload_bytes == 960
     assert pair.sender.frames == pair.receiver.frames == 4
@@ -112,8 +127,8 @@ def test_the_picture_goes_in_pieces_of_one_kib() -> None:
 
 def test_a_receiver_with_an_avatar_gets_no_picture() -> None:
     pair = streaming(avatar=True)
-    assert pair.sender_events == [Agreed(TERMS), PeerReady()]
-    assert pair.receiver_events == [Agreed(TERMS), PeerReady()]
+    assert pair.sender_events == [Agreed(TERMS, "hold"), PeerReady()]
+    assert pair.receiver_events == [Agreed(TERMS, "hold"), PeerReady()]
 
 
 def test_a_receiver_without_an_avatar_needs_a_picture() -> None:
@@ -130,8 +145,8 @@ def test_the_receiver_takes_the_senders_schedule() -> None:
     theirs = dataclasses.replace(TERMS, observe=3, skip=9)
     pair = ConnectionPair(sender_terms=theirs)
     pair.settle()
-    assert pair.receiver_events[0] == Agreed(theirs)
-    assert pair.sender_events[0] == Agreed(theirs)
+    assert pair.receiver_events[0] == Agreed(theirs, "hold")
+    assert pair.sender_events[0] == Agreed(theirs, "hold")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +164,7 @@ def test_a_mismatch_ends_the_call_on_both_sides_naming_both_values(field: str, v
 
 
 def test_another_protocol_ends_the_call_naming_both() -> None:
-    pair = ConnectionPair(sender_terms=dataclasses.replace(TERMS, protocol=2))
+    pair = ConnectionPair(sender_terms=dataclasses.replace(TERMS, protocol=1))
     pair.settle()
     (ended,) = pair.sender_events
     assert isinstance(ended, Ended)
@@ -164,11 +179,26 @@ def test_the_sender_checks_the_receivers_terms_too() -> None:
     assert "The receiver has weights zzz, the sender has abc" in ended.reason
 
 
-def test_sessions_of_an_unknown_codec_or_without_a_sound_picture_are_not_made() -> None:
-    with pytest.raises(RequestError, match="no codec 'zip'"):
-        ReceiverSession(dataclasses.replace(TERMS, codec="zip"))
+def test_sessions_of_another_codec_or_without_a_sound_picture_are_not_made() -> None:
+    with pytest.raises(ValueError, match="codec 'paper' is not the one of the terms, 'zip'"):
+        SenderSession(dataclasses.replace(TERMS, codec="zip"), PaperCodec(), PICTURE)
     with pytest.raises(ValueError, match="picture has 0 bytes"):
-        SenderSession(TERMS, b"")
+        SenderSession(TERMS, PaperCodec(), b"")
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"codec": "zip"}, "does not know the sender's codec 'zip', only: paper."),
+        ({"tables": "beef"}, "The receiver has codec tables none, the sender has beef"),
+    ],
+)
+def test_a_codec_that_the_receiver_lacks_ends_the_call(changed: dict[str, str], sentence: str) -> None:
+    pair = ConnectionPair()
+    (ended,) = pair.to_receiver(Hello(dataclasses.replace(TERMS, **changed)))
+    assert isinstance(ended, Ended)
+    assert sentence in ended.reason
+    assert not only_bye(pair.receiver).ok
 
 
 def test_starting_twice_is_a_mistake_of_ours() -> None:
@@ -177,26 +207,36 @@ def test_starting_twice_is_a_mistake_of_ours() -> None:
         pair.sender.start()
 
 
-def test_no_frames_leave_before_streaming_or_after_the_end() -> None:
-    pair = ConnectionPair()
-    assert pair.sender.send_frames(0, 0, FRAMES) is None
+def test_capture_times_are_known_once_the_sender_has_told_when_it_began() -> None:
+    pair = streaming()
+    data = pair.sender.packet(30, 7, Block(FRAMES))
+    (before,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(before, FramesArrived)
+    assert before.timestamp_ms is None
+    pair.sender.begin(2**32 - 500)
     pair.settle()
-    assert pair.sender.send_frames(0, 0, FRAMES) is not None
-    pair.sender.end("Done.")
-    assert pair.sender.send_frames(4, 0, FRAMES) is None
-    assert pair.sender.packets == 1
+    (after,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(after, FramesArrived)
+    assert after.timestamp_ms == 500 + 7
+
+
+def test_a_second_start_is_out_of_turn() -> None:
+    pair = streaming()
+    assert pair.to_receiver(Start(5)) == []
+    (ended,) = pair.to_receiver(Start(6))
+    assert isinstance(ended, Ended)
+    assert "out of turn" in ended.reason
 
 
 @pytest.mark.parametrize(
     ("to", "message"),
     [
         ("receiver", Hello(TERMS)),
-        ("receiver", SourceChunk(0, 5, 0, b"abc")),
         ("receiver", Ready(0)),
+        ("receiver", Want(0)),
         ("receiver", Report()),
         ("sender", Hello(TERMS)),
-        ("sender", SourceChunk(0, 5, 0, b"abc")),
-        ("sender", Ready(0)),
+        ("sender", SourceChunk(0, 0, 5, 0, b"abc")),
     ],
 )
 def test_a_message_out_of_turn_ends_the_call(to: str, message: Message) -> None:
@@ -227,13 +267,13 @@ def awaiting_picture() -> ConnectionPair:
 @pytest.mark.parametrize(
     "chunks",
     [
-        [SourceChunk(0, 100, 1, b"a")],
-        [SourceChunk(1, 100, 0, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 100, 0, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 100, 2, b"a")],
-        [SourceChunk(0, 100, 0, b"a"), SourceChunk(0, 101, 1, b"a")],
-        [SourceChunk(0, 3, 0, b"abc")],
-        [SourceChunk(0, 1000, 0, PICTURE[:1000])],
+        [SourceChunk(0, 0, 100, 1, b"a")],
+        [SourceChunk(1, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 2, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 101, 1, b"a")],
+        [SourceChunk(0, 0, 3, 0, b"abc")],
+        [SourceChunk(0, 0, 1000, 0, PICTURE[:1000])],
     ],
 )
 def test_a_hostile_picture_ends_the_call(chunks: list[SourceChunk]) -> None:
@@ -255,6 +295,156 @@ def test_ready_for_a_picture_never_sent_ends_the_call() -> None:
     assert not ended.ok
 
 
+# Further pictures.
+
+
+SMALL = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
+
+
+def let_pass(pair: ConnectionPair, seconds: float) -> None:
+    """Time passes; ctl messages go to and fro."""
+    until = pair.now + seconds
+    while pair.now < until:
+        pair.now += 0.1
+        pair.sender_events += pair.sender.tick(pair.now)
+        pair.settle()
+
+
+def slots(pair: ConnectionPair) -> list[int]:
+    return [event.slot for event in pair.receiver_events if isinstance(event, SourcePicture)]
+
+
+def test_further_pictures_arrive_one_after_the_other_in_the_slots_named() -> None:
+    pair = streaming()
+    for slot in (3, 1, 3):
+        assert pair.sender.send_picture(slot, SMALL)
+        assert not pair.sender.takes_pictures
+        assert not pair.sender.send_picture(2, SMALL)
+        let_pass(pair, 2.0)
+        assert pair.sender.takes_pictures
+    assert slots(pair) == [0, 3, 1, 3]
+    last = pair.receiver_events[-1]
+    assert isinstance(last, SourcePicture)
+    np.testing.assert_array_equal(last.picture, pictures.decode(SMALL))
+    assert pair.sender.pictures.completed == 4
+
+
+def test_a_further_picture_keeps_its_pace() -> None:
+    pair = streaming()
+    before = pair.sender.pictures.sent_bytes
+    pair.sender.send_picture(1, PICTURE)
+    let_pass(pair, 10.0)
+    sent = pair.sender.pictures.sent_bytes - before
+    assert 0.75 * PACE_KBPS < sent * 8 / 1000 / 10 < 1.1 * PACE_KBPS
+    assert slots(pair) == [0]
+
+
+def test_a_receiver_with_an_avatar_gets_and_takes_no_further_picture() -> None:
+    pair = streaming(avatar=True)
+    assert not pair.sender.send_picture(1, SMALL)
+    pair.receiver.want_again(0)
+    assert pair.receiver.outgoing() == []
+    (ended,) = pair.to_receiver(SourceChunk(0, 0, 5, 0, b"abc"))
+    assert isinstance(ended, Ended)
+    assert "out of turn" in ended.reason
+
+
+def test_no_further_picture_before_streaming_or_after_the_end() -> None:
+    pair = ConnectionPair()
+    assert not pair.sender.send_picture(1, SMALL)
+    pair.settle()
+    pair.sender.end("Done.")
+    assert not pair.sender.send_picture(1, SMALL)
+
+
+def test_a_broken_further_picture_is_asked_for_again_and_the_call_goes_on() -> None:
+    pair = streaming()
+    junk = b"junk" + SMALL[4:]
+    pair.sender.send_picture(5, junk)
+    let_pass(pair, 1.0)
+    assert slots(pair) == [0]
+    assert pair.receiver.bad_pictures >= 1
+    assert pair.receiver.state is State.STREAMING
+    # Sent again at most twice at once, then every 30 s.
+    let_pass(pair, 10.0)
+    assert pair.receiver.bad_pictures == 3
+    let_pass(pair, 30.0)
+    assert pair.receiver.bad_pictures == 4
+
+
+def test_too_many_broken_pictures_end_the_call() -> None:
+    pair = streaming()
+    events: list[Event] = []
+    for number in range(1, MAX_BAD_PICTURES + 2):
+        assert not events
+        events = pair.to_receiver(SourceChunk(number, 1, 4, 0, b"junk"))
+    assert isinstance(events[0], Ended)
+    assert "readable" in events[0].reason
+
+
+def test_a_receiver_may_ask_for_a_picture_again() -> None:
+    pair = streaming()
+    pair.sender.send_picture(2, SMALL)
+    let_pass(pair, 2.0)
+    pair.receiver.want_again(2)
+    let_pass(pair, 2.0)
+    assert slots(pair) == [0, 2, 2]
+    pair.receiver.want_again(0)
+    pair.receiver.want_again(0)
+    let_pass(pair, 0.1)
+    assert not pair.sender.takes_pictures
+
+
+def test_asking_for_pictures_does_not_make_a_sender_talk() -> None:
+    pair = streaming()
+    for _ in range(600):
+        pair.receiver.want_again(0)
+        let_pass(pair, 0.1)
+    assert pair.sender.pictures.sent_bytes < 60 * PACE_KBPS * 125 * 1.1 + len(PICTURE) * 2
+    assert pair.sender.state is State.STREAMING
+
+
+@pytest.mark.parametrize("message", [Want(1), Ready(1)])
+def test_an_answer_to_no_picture_ends_the_call(message: Message) -> None:
+    (ended,) = streaming().to_sender(message)
+    assert isinstance(ended, Ended)
+    assert "never sent" in ended.reason
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [SourceChunk(0, 0, 5, 0, b"abc")],
+        [SourceChunk(2, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, 5, 1, b"abc")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 2, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(2, 1, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 6, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, len(SMALL), 0, SMALL), SourceChunk(1, 1, len(SMALL), 0, SMALL)],
+    ],
+)
+def test_hostile_further_pictures_end_the_call(chunks: list[SourceChunk]) -> None:
+    pair = streaming()
+    *fine, last = chunks
+    for chunk in fine:
+        assert not any(isinstance(event, Ended) for event in pair.to_receiver(chunk))
+    (ended,) = pair.to_receiver(last)
+    assert isinstance(ended, Ended)
+    assert "do not follow" in ended.reason
+
+
+def test_a_flood_of_sound_pictures_ends_the_call() -> None:
+    pair = streaming()
+    for number in range(1, 100):
+        events = pair.to_receiver(SourceChunk(number, number % 8, len(SMALL), 0, SMALL))
+        if isinstance(events[0], Ended):
+            break
+    assert number <= 16
+    assert isinstance(events[0], Ended)
+    assert "too many source pictures" in events[0].reason
+
+
 def test_packets_before_streaming_are_counted_and_dropped() -> None:
     pair = awaiting_picture()
     assert pair.receiver.receive_kp(packet(), 0.0) == []
@@ -262,7 +452,7 @@ def test_packets_before_streaming_are_counted_and_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x11", packet(payload=bytes(239)), packet(payload=b"\xff" * 240), bytes(2000)]
+    "data", [b"", b"\x41", packet(payload=bytes(239)), packet(payload=b"\xff" * 240), bytes(2000)]
 )
 def test_a_broken_packet_is_counted_and_the_call_goes_on(data: bytes) -> None:
     pair = streaming()
@@ -284,10 +474,9 @@ def test_too_many_broken_packets_end_the_call() -> None:
 
 def test_a_jump_of_over_ten_minutes_is_a_broken_packet() -> None:
     receiver = streaming().receiver
-    assert len(receiver.receive_kp(packet(5_000_000), 0.0)) == 1
-    assert len(receiver.receive_kp(packet(10), 0.0)) == 1
-    assert len(receiver.receive_kp(packet(5_000_000 + MAX_JUMP_FRAMES), 0.0)) == 1
-    assert receiver.receive_kp(packet(5_000_000 + 2 * MAX_JUMP_FRAMES + 1), 0.0) == []
+    for first in (10_000, 10, 10_000 + MAX_JUMP_FRAMES, 10_000 + 2 * MAX_JUMP_FRAMES):
+        assert len(receiver.receive_kp(packet(first), 0.0)) == 1
+    assert receiver.receive_kp(packet(10_000 + 3 * MAX_JUMP_FRAMES + 1), 0.0) == []
     assert receiver.bad_packets == 1
 
 

@@ -7,52 +7,63 @@ from hypothesis import strategies as st
 from shared.errors import PeerError
 from shared.wire import HEADER_BYTES, MAX_PAYLOAD, KeypointPacket
 
-PACKET = KeypointPacket(first=0x01020304, timestamp_ms=0x0A0B0C0D, count=2, payload=b"xyz")
-BYTES = bytes.fromhex("11 04030201 0d0c0b0a 02") + b"xyz"
+PACKET = KeypointPacket(first=0x1234, late_ms=9, count=2, payload=b"xyz")
+BYTES = bytes.fromhex("41 3412 09") + b"xyz"
 
 
 def test_the_bytes_of_a_packet() -> None:
-    assert HEADER_BYTES == 10
+    assert HEADER_BYTES == 4
     assert PACKET.pack() == BYTES
-    assert KeypointPacket.parse(BYTES) == PACKET
+    assert KeypointPacket.parse(BYTES, 0x1200) == PACKET
 
 
 @given(
-    first=st.integers(0, 2**32 - 33),
-    timestamp_ms=st.integers(0, 2**32 - 1),
+    first=st.integers(0, 10**9),
+    away=st.integers(-32767, 32767),
+    late_ms=st.integers(0, 255),
     count=st.integers(1, 32),
     payload=st.binary(min_size=1, max_size=MAX_PAYLOAD),
 )
-def test_packets_go_there_and_back(first: int, timestamp_ms: int, count: int, payload: bytes) -> None:
-    packet = KeypointPacket(first, timestamp_ms, count, payload)
-    assert KeypointPacket.parse(packet.pack()) == packet
+def test_packets_go_there_and_back_wherever_the_call_stands(
+    first: int, away: int, late_ms: int, count: int, payload: bytes
+) -> None:
+    packet = KeypointPacket(first, late_ms, count, payload)
+    assert KeypointPacket.parse(packet.pack(), max(0, first + away)) == packet
+
+
+@pytest.mark.parametrize(("late_ms", "told"), [(-3, 0), (254, 254), (256, 255), (10**6, 255)])
+def test_how_late_a_frame_is_ends_at_255(late_ms: int, told: int) -> None:
+    assert KeypointPacket.parse(KeypointPacket(0, late_ms, 1, b"x").pack(), 0).late_ms == told
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         (b"", "shorter than its header"),
-        (BYTES[:9], "shorter than its header"),
-        (BYTES[:10], "payload of 0 bytes"),
-        (b"\x21" + BYTES[1:], "unknown version and kind 0x21"),
-        (b"\x12" + BYTES[1:], "unknown version and kind 0x12"),
-        (BYTES[:9] + b"\x00" + BYTES[10:], "has 0 frames"),
-        (BYTES[:9] + b"\x21" + BYTES[10:], "has 33 frames"),
-        (BYTES + bytes(1150), "payload of 1153 bytes"),
-        (b"\x11\xff\xff\xff\xff" + BYTES[5:], "past the last frame number"),
+        (BYTES[:3], "shorter than its header"),
+        (BYTES[:4], "payload of 0 bytes"),
+        (b"\x21" + BYTES[1:], "unknown version 1"),
+        (b"\xe1" + BYTES[1:], "unknown version 7"),
+        (BYTES + bytes(1156), "payload of 1159 bytes"),
+        (b"\x41\xff\xff" + BYTES[3:], "from before the call"),
     ],
 )
 def test_a_malformed_packet_is_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(PeerError, match=sentence):
-        KeypointPacket.parse(data)
+        KeypointPacket.parse(data, 0)
 
 
-@given(st.binary(max_size=1300))
-def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
+@given(st.binary(max_size=1300), st.integers(0, 10**6))
+def test_any_bytes_parse_or_are_refused(data: bytes, near: int) -> None:
     with contextlib.suppress(PeerError):
-        assert KeypointPacket.parse(data).pack() == data
+        packet = KeypointPacket.parse(data, near)
+        assert packet.pack() == data
+        assert abs(packet.first - near) <= 1 << 15
 
 
-def test_what_could_not_be_parsed_is_not_packed() -> None:
-    with pytest.raises(ValueError, match="payload of 0 bytes"):
-        KeypointPacket(0, 0, 1, b"").pack()
+@pytest.mark.parametrize(
+    ("first", "count", "size"), [(0, 1, 0), (0, 0, 1), (0, 33, 1), (-1, 1, 1), (0, 1, 1157)]
+)
+def test_what_could_not_be_parsed_is_not_packed(first: int, count: int, size: int) -> None:
+    with pytest.raises(ValueError, match=r"payload|no packet"):
+        KeypointPacket(first, 0, count, bytes(size)).pack()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.forecast.baselines import Damped, Hold
-from receiver.fill import Filler, FillSettings, Kind
+from shared.fill import Filler, FillSettings, Kind
 from shared.interfaces import Forecaster
 from shared.keypoints import DIMENSIONS, POSITIONS, Floats
 

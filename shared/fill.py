@@ -88,6 +88,20 @@ class Filler:
         self._forget(number - self._settings.context)
         return Filled(self._blended(target), kind)
 
+    def expected(self, number: int) -> Floats | None:
+        """Return what `fill` would aim at for frame `number` (60,), blending apart; None before any frame.
+
+        Asks ahead: what `fill` has returned so far stays as it was.
+        """
+        if number in self._observed:
+            return self._observed[number]
+        if not any(n < number for n in self._observed):
+            return None
+        if self._course is None:
+            self._course = self._new_course(number)
+        shown: Floats = self._course[min(number - self._start, len(self._course) - 1)]
+        return shown
+
     def _target(self, number: int) -> tuple[Floats, Kind]:
         target, kind = self._truth_or_course(number)
         if self._expected is not None:

@@ -1,0 +1,116 @@
+"""`bench fuzz`: a million mutated packets against the decoder.
+
+Each is decoded or refused; nothing else may come out: no other error, no NaN, no number out of range, no more
+memory than a block takes, no decoding that takes a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from models.build import SHIPPED, TABLES
+from shared.codec import Block, CodedCodec, Copy
+from shared.config import MAX_PACKET
+from shared.errors import KeycastError, PeerError, RequestError
+from shared.quantization import MAX_MAGNITUDE
+from shared.tables import CodecTables
+from shared.wire import KeypointPacket
+
+MAX_BYTES = 4 << 20
+MAX_SECONDS = 1.0
+
+
+@dataclass
+class Outcome:
+    """How many packets were refused and decoded, and the seconds that the slowest of them took."""
+
+    refused: int = 0
+    decoded: int = 0
+    slowest: float = 0.0
+
+
+def packets(tables: CodecTables, seed: int, count: int) -> Iterator[bytes]:
+    """Give packets of `count` frames, sound ones changed at random, for ever."""
+    chance = np.random.default_rng(seed)
+    codec = CodedCodec(tables)
+    sound: list[bytes] = []
+    for _ in range(32):
+        indices = np.rint(chance.normal(0, 8, 60) + chance.normal(0, 0.5, (count + 12, 60)).cumsum(0))
+        track = tables.lattice.restore(indices.astype(np.int64), codec.quality)
+        copies = [Copy(back, track[12 - back]) for back in (1, 4, 6)] if chance.random() < 0.5 else []
+        sound.append(KeypointPacket(600, 3, count, codec.encode(Block(track[12:], copies))).pack())
+    while True:
+        data = bytearray(sound[chance.integers(len(sound))])
+        for _ in range(int(chance.integers(1, 6))):
+            _mutate(data, chance)
+        yield bytes(data[: MAX_PACKET + 8])
+
+
+def _mutate(data: bytearray, chance: np.random.Generator) -> None:
+    at = int(chance.integers(len(data) + 1))
+    match int(chance.integers(5)):
+        case 0 if data:
+            data[min(at, len(data) - 1)] ^= 1 << int(chance.integers(8))
+        case 1 if data:
+            data[min(at, len(data) - 1)] = int(chance.integers(256))
+        case 2:
+            data[at:at] = chance.bytes(int(chance.integers(1, 40)))
+        case 3:
+            del data[at : at + int(chance.integers(1, 40))]
+        case _:
+            data[at:] = chance.bytes(len(data) - at)
+
+
+def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progress: bool = False) -> Outcome:
+    """Decode `total` mutated packets of `count` frames; KeycastError where one does what it must not."""
+    outcome, codec = Outcome(), CodedCodec(tables)
+    source = packets(tables, seed, count)
+    for _ in tqdm(range(total), disable=not progress, unit="packet"):
+        data = next(source)
+        began = time.perf_counter()
+        try:
+            packet = KeypointPacket.parse(data, 600)
+            block = codec.decode(packet.payload, packet.count)
+        except PeerError:
+            outcome.refused += 1
+        else:
+            outcome.decoded += 1
+            for frame in (block.frames, *(copy.frame for copy in block.copies)):
+                if not bool(np.all(np.abs(frame) <= MAX_MAGNITUDE)):
+                    raise KeycastError(f"Unsound numbers came of the packet {data.hex()}.")
+        outcome.slowest = max(outcome.slowest, time.perf_counter() - began)
+    if outcome.slowest > MAX_SECONDS:
+        raise KeycastError(f"Decoding a packet took {outcome.slowest:.1f} s.")
+    return outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--packets", type=int, default=1_000_000, help="how many (default a million)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Decode mutated packets and say what became of them. Returns the exit code."""
+    if options.packets < 1:
+        raise RequestError(f"{options.packets} packets are none; give --packets 1 or more.")
+    tables = CodecTables.load(SHIPPED / "lite" / TABLES)
+    tracemalloc.start()
+    fuzz(tables, min(options.packets, 2000), options.seed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    if peak > MAX_BYTES:
+        raise KeycastError(f"Decoding took {peak} bytes, over {MAX_BYTES}.")
+    outcome = fuzz(tables, options.packets, options.seed + 1, progress=True)
+    print(
+        f"{outcome.refused} refused, {outcome.decoded} decoded to sound numbers, nothing else; the slowest "
+        f"took {1000 * outcome.slowest:.1f} ms, and never over {peak / 1e6:.1f} MB were in use"
+    )
+    return 0

@@ -1,0 +1,235 @@
+"""`bench gallery`: what further source pictures buy, on the people who move most.
+
+A call of a minute, with every frame's true keypoints and no loss: clips run forth and back. The sender's
+policy decides frame by frame as it would in a call, on the frames that the schedule ships; pictures arrive at
+their pace and take effect when they are complete; the receiver chooses and fades as it does in a call. The
+measured frames are spread evenly over the minute (columns `late_`: over its last third).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bench.gallery_sheet import Columns, write_sheet
+from bench.metrics import PerceptualDistance, check_ssim, compare
+from bench.quality_clips import Clip, find_clips, frames, spread
+from bench.report import Report, Row, Value, check_output, describe
+from models.build import choose_device, load_backbone
+from receiver.gallery import Choice, Gallery
+from receiver.renderer import blended
+from sender.gallery import QUALITY, GalleryOptions, GalleryPolicy
+from shared import picture as pictures
+from shared.command import add_network_arguments
+from shared.config import FPS, Schedule
+from shared.errors import RequestError
+from shared.feed import PictureAssembler, PictureFeed
+from shared.interfaces import Backbone
+from shared.keypoints import POSITIONS, Floats, Pictures
+from shared.stats import kbps
+
+SIZES = (1, 2, 4, 8)
+SECONDS = 60
+# Pictures in memory: half a minute.
+_MOST_FRAMES = 30 * FPS
+_BATCH = 12
+COLUMNS = (
+    "person", "pictures", "mae", "ssim", "perceptual", "late_mae", "late_ssim", "late_perceptual", "sent",
+    "switches", "source_kbps",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A clip in memory: frames (T, 256, 256, 3) and their keypoints (T, 60)."""
+
+    clip: Clip
+    pictures: Pictures
+    keypoints: Floats
+
+    @property
+    def spread(self) -> float:
+        """How widely its points move: the mean over points of their standard deviation."""
+        return float(self.keypoints[:, :POSITIONS].std(axis=0).mean())
+
+    def place(self, number: int) -> int:
+        """Return which frame is shown at `number`, forth and back."""
+        last = len(self.pictures) - 1
+        step = number % (2 * last) if last else 0
+        return min(step, 2 * last - step)
+
+
+@dataclass
+class Played:
+    """What came of one call: the frames measured, what was rendered for them, and the bytes of pictures."""
+
+    numbers: list[int] = field(default_factory=list)
+    rendered: list[Pictures] = field(default_factory=list)
+    sent: int = 0
+    switches: int = 0
+    source_bytes: int = 0
+
+
+def read(backbone: Backbone, clip: Clip) -> Film:
+    """Read `clip`, half a minute of it at most, and detect every frame's keypoints."""
+    shown = np.stack(list(islice(frames(clip), _MOST_FRAMES)))
+    found = [backbone.detect(shown[at : at + _BATCH]) for at in range(0, len(shown), _BATCH)]
+    return Film(clip, shown, np.concatenate(found))
+
+
+def liveliest(backbone: Backbone, clips: Sequence[Clip], people: int) -> list[Film]:
+    """Return the clips of the `people` who move most, one each, the liveliest first."""
+    best: dict[str, Film] = {}
+    for clip in clips:
+        film = read(backbone, clip)
+        if clip.person not in best or film.spread > best[clip.person].spread:
+            best[clip.person] = film
+        # Only those that may still be chosen stay in memory.
+        best = dict(sorted(best.items(), key=lambda item: -item[1].spread)[:people])
+    return list(best.values())
+
+
+class Call:
+    """One call without a network in between: the sender's policy, the pace, the receiver's choice."""
+
+    def __init__(
+        self, backbone: Backbone, film: Film, options: GalleryOptions, measured: Sequence[int]
+    ) -> None:
+        self._backbone, self._film = backbone, film
+        self._schedule = Schedule()
+        self._measured = set(measured)
+        self._feed, self._assembler = PictureFeed(), PictureAssembler()
+        self._gallery = Gallery()
+        first = pictures.encode(film.pictures[0])
+        self._policy = GalleryPolicy(options, len(first))
+        self._feed.begin(0, first)
+        for chunk in self._feed.at_once():
+            self._receive(self._assembler.take(chunk, 0.0), 0)
+
+    def play(self) -> Played:
+        """Run the minute."""
+        played = Played()
+        for number in range(SECONDS * FPS):
+            self._step(number)
+            choice = self._gallery.choose(self._film.keypoints[self._film.place(number)])
+            if number in self._measured:
+                played.numbers.append(number)
+                played.rendered.append(self._draw(number, choice))
+        played.sent, played.source_bytes = self._feed.completed, self._feed.sent_bytes
+        played.switches = self._gallery.switches
+        return played
+
+    def _step(self, number: int) -> None:
+        now, place = number / FPS, self._film.place(number)
+        if self._schedule.ships(number):
+            keypoints = self._film.keypoints[place]
+            self._policy.observe(number, keypoints)
+            slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
+            if slot is not None:
+                data = pictures.encode(self._film.pictures[place], QUALITY)
+                self._policy.added(slot, keypoints, len(data))
+                self._feed.begin(slot, data)
+        chunk = self._feed.next(now)
+        if chunk is not None:
+            self._receive(self._assembler.take(chunk, now), chunk.slot)
+
+    def _receive(self, data: bytes | None, slot: int) -> None:
+        if data is not None:
+            self._gallery.put(slot, self._backbone.set_source(pictures.decode(data), slot))
+            self._feed.confirm(self._feed.completed)
+
+    def _draw(self, number: int, choice: Choice) -> Pictures:
+        points = self._film.keypoints[self._film.place(number)][None]
+        drawn: Pictures = self._backbone.render(points, choice.slot)[0]
+        if choice.before is None:
+            return drawn
+        return blended(drawn, self._backbone.render(points, choice.before)[0], choice.share)
+
+
+def measure(film: Film, played: Played, size: int, perceptual: PerceptualDistance | None) -> Row:
+    """Return the row of one call, against the video."""
+    figures = compare(
+        film.pictures[[film.place(number) for number in played.numbers]],
+        {"": np.stack(played.rendered)},
+        perceptual,
+    )
+    late = np.array(played.numbers) >= 2 * SECONDS * FPS / 3
+    return {
+        "person": film.clip.person,
+        "clip": film.clip.name,
+        "pictures": size,
+        **{name: float(values.mean()) for name, values in figures.items()},
+        **{f"late_{name}": float(values[late].mean()) for name, values in figures.items()},
+        "sent": played.sent,
+        "switches": played.switches,
+        "source_bytes": played.source_bytes,
+        "source_kbps": kbps(played.source_bytes, SECONDS),
+    }
+
+
+def summary(rows: Sequence[Row]) -> Iterator[Row]:
+    """Return the mean over people, for each number of pictures."""
+    for size in dict.fromkeys(row["pictures"] for row in rows):
+        these = [row for row in rows if row["pictures"] == size]
+        means: dict[str, Value] = {
+            name: float(np.mean([row[name] for row in these]))
+            for name, value in these[0].items()
+            if not isinstance(value, str) and name != "pictures"
+        }
+        yield {"person": "all", "pictures": size, **means}
+
+
+def add_arguments(commands: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = commands.add_argument
+    add("--clips", type=Path, action="append", required=True, metavar="FOLDER", help="videos to measure on")
+    add("--people", type=int, default=8, help="how many, the liveliest (default 8)")
+    add("--frames", type=int, default=48, help="frames measured of each call (default 48)")
+    add("--source-kbps", type=float, default=2.0, help="for source pictures, over a minute (default 2)")
+    add("--perceptual", type=Path, metavar="FILE", help="weights of SqueezeNet 1.1, for the distance")
+    add("--json", type=Path, metavar="FILE")
+    add("--sheet", type=Path, metavar="FILE.png", help="source, one picture and four, side by side")
+    add_network_arguments(commands)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, and return the exit code."""
+    for path in filter(None, (given.json, given.sheet)):
+        check_output(path)
+    if given.people < 1 or given.frames < 3:
+        raise RequestError("Measure at least 1 of --people and 3 --frames.")
+    check_ssim()
+    device = choose_device(given.device)
+    perceptual = None if given.perceptual is None else PerceptualDistance(given.perceptual, device)
+    backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    backbone.warmup()
+    measured = spread(1, SECONDS * FPS - 1, given.frames)
+    rows: list[Row] = []
+    columns: list[Columns] = []
+    for film in liveliest(backbone, find_clips(given.clips)[0], given.people):
+        calls = {}
+        for size in SIZES:
+            options = GalleryOptions(size, given.source_kbps)
+            calls[size] = Call(backbone, film, options, measured).play()
+            rows.append(measure(film, calls[size], size, perceptual))
+        columns.append(_columns(film, calls))
+        print(f"{film.clip.person}: done", flush=True)
+    if given.sheet is not None:
+        write_sheet(given.sheet, columns)
+    meta = describe("gallery", device, source_kbps=given.source_kbps, backbone=backbone.name)
+    Report("gallery", [*rows, *summary(rows)], COLUMNS, meta).publish(given.json)
+    return 0
+
+
+def _columns(film: Film, calls: dict[int, Played]) -> Columns:
+    """Return three late moments of a film: the video, and what one and four pictures make of it."""
+    late = np.linspace(0.7, 1.0, 3) * (len(calls[1].numbers) - 1)
+    chosen = [round(place) for place in late]
+    truth = film.pictures[[film.place(calls[1].numbers[index]) for index in chosen]]
+    one, four = (np.stack([calls[size].rendered[index] for index in chosen]) for size in (1, 4))
+    return truth, one, four

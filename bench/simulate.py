@@ -1,0 +1,113 @@
+"""A call without a network or a clock: what a receiver would show of a clip, and the bytes it would take.
+
+The same scheduler, codec and filling as in a call, in a fixed order: frame n is captured at n / 30 s,
+a message arrives at the moment its last frame is captured, and frame n is shown when a message that begins
+with it would just have gathered. So every frame that ships is in time, as on a good network.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sender.schedule import Batch, Redundancy, Scheduler
+from shared.codec import Block, Codec, filled_copies
+from shared.config import FPS
+from shared.fill import Filler, Kind
+from shared.keypoints import Floats
+from shared.wire import HEADER_BYTES, MESSAGE_OVERHEAD
+
+
+@dataclass
+class Sent:
+    """What was sent of `frames` frames: messages, frames in them, payload bytes."""
+
+    frames: int = 0
+    messages: int = 0
+    shipped: int = 0
+    payload_bytes: int = 0
+    lost: int = 0
+    kinds: dict[Kind, int] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.frames / FPS
+
+    @property
+    def payload_kbps(self) -> float:
+        """The rate of the encoded keypoints alone."""
+        return self.payload_bytes * 8 / 1000 / self.seconds if self.frames else 0.0
+
+    @property
+    def message_kbps(self) -> float:
+        """The rate of the keypoint messages with all that lies around them."""
+        size = self.payload_bytes + self.messages * (HEADER_BYTES + MESSAGE_OVERHEAD)
+        return size * 8 / 1000 / self.seconds if self.frames else 0.0
+
+
+class Simulation:
+    """One call: `run` gives the keypoints that the receiver renders, `sent` counts what it took.
+
+    `loss` of the messages never arrive, drawn from `seed`; `per_message` is the longest a frame waits.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        codec: Codec,
+        filler: Filler,
+        *,
+        per_message: int,
+        redundancy: int = 0,
+        loss: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._scheduler = scheduler
+        self._codec = codec
+        self._filler = filler
+        self._per_message = per_message
+        self._redundancy = Redundancy(redundancy)
+        self._loss = loss
+        self._chance = np.random.default_rng(seed)
+        self.sent = Sent()
+
+    def run(self, keypoints: Floats) -> Iterator[tuple[int, Floats, Kind]]:
+        """Give number, keypoints (60,) and kind of every frame shown, `keypoints` (T, 60) being the truth."""
+        arrived: deque[dict[int, Floats]] = deque()
+        for number, frame in enumerate(keypoints):
+            self.sent.frames += 1
+            if self._scheduler.wants(number):
+                for batch in self._scheduler.add(number, 0, frame):
+                    arrived.append(self._deliver(batch))
+            yield from self._show(number - self._per_message + 1, arrived)
+        for batch in self._scheduler.flush():
+            arrived.append(self._deliver(batch))
+        for number in range(len(keypoints) - self._per_message + 1, len(keypoints)):
+            yield from self._show(number, arrived)
+
+    def _deliver(self, batch: Batch) -> dict[int, Floats]:
+        payload = self._codec.encode(Block(batch.frames, self._redundancy.copies(batch.first)))
+        self._redundancy.sent(batch)
+        self.sent.messages += 1
+        self.sent.shipped += len(batch.frames)
+        self.sent.payload_bytes += len(payload)
+        block = self._codec.decode(payload, len(batch.frames))
+        self._scheduler.shipped(batch, block.frames)
+        if self._chance.random() < self._loss:
+            self.sent.lost += 1
+            return {}
+        frames = {batch.first + index: frame for index, frame in enumerate(block.frames)}
+        return filled_copies(batch.first, block.copies) | frames
+
+    def _show(self, number: int, arrived: deque[dict[int, Floats]]) -> Iterator[tuple[int, Floats, Kind]]:
+        while arrived:
+            self._filler.observe(arrived.popleft())
+        filled = self._filler.fill(number) if number >= 0 else None
+        if filled is None:
+            return
+        self.sent.kinds[filled.kind] = self.sent.kinds.get(filled.kind, 0) + 1
+        yield number, filled.keypoints, filled.kind

@@ -1,0 +1,165 @@
+"""When another source picture is worth its bytes: keypoints and `now` in, a slot out; and the way there.
+
+The receiver renders each frame from the picture with the nearest keypoints. So a picture of the current frame
+is worth what it would have brought the frames of the last ten seconds nearer: a passing glance brings little,
+a pose that is held or returned to much. The frame itself should be calm, since a moving face is blurred.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared import picture as pictures
+from shared.config import FPS, MAX_PICTURES
+from shared.errors import RequestError
+from shared.feed import wire_bytes
+from shared.keypoints import Floats, Pictures
+from shared.nearness import Distance, distance
+from shared.session import SenderSession
+
+BUDGET_SECONDS = 60.0
+HISTORY_FRAMES = 10 * FPS
+GAIN = 0.01
+"""By how much the mean distance of recent frames must fall (see `shared.nearness.distance`)."""
+QUALITY = 60
+"""Of further pictures: half the bytes of the first, since twice as many bring more than sharper ones."""
+_LEAST_HISTORY = FPS // 2
+
+
+@dataclass(frozen=True)
+class GalleryOptions:
+    """At most `pictures` at once, 1 (none but the first) to 8; `kbps` of IP bytes, over a minute."""
+
+    pictures: int = 4
+    kbps: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pictures <= MAX_PICTURES:
+            raise RequestError(
+                f"A gallery holds 1 to {MAX_PICTURES} pictures, not {self.pictures}; give another --gallery."
+            )
+        if not 0 <= self.kbps <= 1000:
+            raise RequestError(
+                f"Source pictures take 0 to 1000 kbps, not {self.kbps}; give another --source-kbps."
+            )
+
+
+class Budget:
+    """What source pictures may cost: `kbps` on average over a minute. A token bucket of IP bytes."""
+
+    def __init__(self, kbps: float) -> None:
+        self._rate = kbps * 1000 / 8
+        self._bytes = self._most = self._rate * BUDGET_SECONDS
+        self._last: float | None = None
+        self._spent = 0
+
+    def left(self, spent: int, now: float) -> float:
+        """Return the bytes left at `now` (seconds), `spent` bytes having been sent in all; also below 0."""
+        if self._last is not None:
+            self._bytes = min(self._most, self._bytes + (now - self._last) * self._rate)
+        self._bytes -= spent - self._spent
+        self._last, self._spent = now, spent
+        return self._bytes
+
+
+class GalleryPolicy:
+    """Decides for one detected frame after the other; picture 0 took `first_bytes`."""
+
+    def __init__(self, options: GalleryOptions, first_bytes: int, metric: Distance = distance) -> None:
+        self._options = options
+        self._metric = metric
+        self._budget = Budget(options.kbps)
+        self._cost = wire_bytes(first_bytes) / 2
+        self._members: dict[int, Floats] = {}
+        self._recent: deque[Floats] = deque(maxlen=HISTORY_FRAMES)
+        self._speeds: deque[float] = deque(maxlen=HISTORY_FRAMES)
+        self._last: tuple[int, Floats] | None = None
+        self._calm = False
+
+    def observe(self, number: int, keypoints: Floats) -> None:
+        """Take in frame `number` (60,)."""
+        if not self._members:
+            # The call's picture is that of its first frame, or as good as that.
+            self._members[0] = keypoints
+        self._calm = self._is_calm(number, keypoints)
+        self._recent.append(keypoints)
+
+    def propose(self, spent: int, now: float) -> int | None:
+        """Return the slot that a picture of the frame observed last should go to; None where it should not.
+
+        `spent` are the IP bytes of source pictures so far. Once it is on its way, the caller says `added`.
+        """
+        affordable = self._budget.left(spent, now) >= self._cost
+        enough = len(self._recent) >= _LEAST_HISTORY
+        if self._options.pictures == 1 or not (self._calm and affordable and enough):
+            return None
+        return self._worthwhile(self._recent[-1])
+
+    def added(self, slot: int, keypoints: Floats, picture_bytes: int) -> None:
+        """Note that a picture with these keypoints (60,) is on its way to `slot`."""
+        self._members[slot] = keypoints
+        self._cost = wire_bytes(picture_bytes)
+
+    def _is_calm(self, number: int, keypoints: Floats) -> bool:
+        """Say whether the face has moved less since the frame before than it mostly does."""
+        last, self._last = self._last, (number, keypoints)
+        if last is None or number <= last[0]:
+            return False
+        speed = float(self._metric(last[1][None], keypoints)[0]) / (number - last[0])
+        self._speeds.append(speed)
+        return speed <= float(np.median(self._speeds))
+
+    def _worthwhile(self, keypoints: Floats) -> int | None:
+        recent = np.stack(self._recent)
+        far = {slot: self._metric(recent, member) for slot, member in self._members.items()}
+        new = self._metric(recent, keypoints)
+        now = float(np.min(list(far.values()), axis=0).mean())
+        slot, after = self._best_slot(far, new)
+        return slot if now - after >= GAIN else None
+
+    def _best_slot(self, far: dict[int, Floats], new: Floats) -> tuple[int, float]:
+        """Return where to put the new picture, and the mean distance with it there.
+
+        A free slot, or that of the picture which recent frames miss least, the older of equals.
+        """
+        if len(far) < self._options.pictures:
+            slot = next(slot for slot in range(MAX_PICTURES) if slot not in far)
+            return slot, float(np.min([*far.values(), new], axis=0).mean())
+        without = {
+            slot: float(np.min([new, *(rows for other, rows in far.items() if other != slot)], axis=0).mean())
+            for slot in far
+        }
+        slot = min(without, key=lambda slot: without[slot])
+        return slot, without[slot]
+
+
+class FurtherPictures:
+    """Sends what `policy` proposes through `session`; `executor` encodes, so that no frame waits."""
+
+    def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
+        self._session, self._policy, self._executor = session, policy, executor
+        self._encoded: Future[bytes] | None = None
+        self._slot = 0
+        self._keypoints: Floats | None = None
+
+    def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
+        """Take in detected frame `number` (256, 256, 3) and its keypoints (60,); the session's ticks send."""
+        self._policy.observe(number, keypoints)
+        if self._encoded is not None:
+            self._begin()
+        elif self._session.takes_pictures:
+            slot = self._policy.propose(self._session.pictures.sent_bytes, now)
+            if slot is not None:
+                self._slot, self._keypoints = slot, keypoints
+                self._encoded = self._executor.submit(pictures.encode, picture, QUALITY)
+
+    def _begin(self) -> None:
+        if self._encoded is None or not self._encoded.done():
+            return
+        data, self._encoded = self._encoded.result(), None
+        if self._keypoints is not None and self._session.send_picture(self._slot, data):
+            self._policy.added(self._slot, self._keypoints, len(data))

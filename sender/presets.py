@@ -1,0 +1,109 @@
+"""What `--preset`, `--policy` and what goes with them mean: how keypoints are coded, and when they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sender.schedule import Adaptive, Alternate, Scheduler
+from shared.codec import QUALITY, Codec, CodedCodec, PaperCodec
+from shared.config import MAX_PACKET, Schedule
+from shared.errors import RequestError
+from shared.fill import Filler
+from shared.interfaces import Forecaster
+from shared.quantization import QUALITIES
+from shared.tables import CodecTables
+from shared.wire import HEADER_BYTES
+
+POLICIES = ("alternate", "adaptive")
+THRESHOLD = 0.02
+MAX_REDUNDANCY = 3
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A codec and how many frames share a message."""
+
+    codec: str
+    frames_per_message: int
+
+
+PRESETS = {
+    "saver": Preset("coded", 6),
+    "balanced": Preset("coded", 3),
+    "paper": Preset("paper", 3),
+}
+DEFAULT = "balanced"
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What the command line asked for; None means: choose."""
+
+    preset: str | None = None
+    policy: str = "alternate"
+    schedule: Schedule = field(default_factory=Schedule)
+    frames_per_message: int | None = None
+    quality: int | None = None
+    threshold: float = THRESHOLD
+    redundancy: int = 0
+
+
+def check(sending: Sending) -> None:
+    """Raise RequestError for what cannot be, before anything is loaded."""
+    if sending.quality is not None and not 0 <= sending.quality < QUALITIES:
+        raise RequestError(
+            f"The quality is from 0 (finest) to {QUALITIES - 1}, not {sending.quality}; change --quality."
+        )
+    if not sending.threshold > 0:
+        raise RequestError(f"A drift of {sending.threshold} is no threshold; give a --drift over 0.")
+    if not 0 <= sending.redundancy <= MAX_REDUNDANCY:
+        raise RequestError(
+            f"A message carries copies of 0 to {MAX_REDUNDANCY} earlier ones, not {sending.redundancy}; "
+            "give another --redundancy."
+        )
+    if sending.preset == "paper" and (sending.redundancy or sending.quality is not None):
+        raise RequestError("The paper preset sends raw numbers: leave --quality and --redundancy out.")
+
+
+def make_codec(sending: Sending, tables: CodecTables | None) -> tuple[str, Codec]:
+    """Return the preset's name and its codec; RequestError where it needs tables that are not there."""
+    name = sending.preset or (DEFAULT if tables is not None else "paper")
+    if PRESETS[name].codec == PaperCodec.name:
+        return name, PaperCodec()
+    if tables is None:
+        raise RequestError(
+            f"The {name} preset needs codec tables beside the backbone's weights, and there are none; "
+            "make them with python -m models.training codec, or use --preset paper."
+        )
+    return name, CodedCodec(tables, QUALITY if sending.quality is None else sending.quality)
+
+
+def frames_per_message(sending: Sending, name: str, codec: Codec) -> int:
+    """Return how many frames share a message; RequestError where so many do not fit."""
+    wanted = sending.frames_per_message or PRESETS[name].frames_per_message
+    most = codec.most_frames(MAX_PACKET - HEADER_BYTES)
+    if sending.frames_per_message is not None and not 1 <= sending.frames_per_message <= most:
+        raise RequestError(
+            f"A message of the {name} preset holds 1 to {most} frames, not {sending.frames_per_message}; "
+            "give another --frames-per-message."
+        )
+    return wanted
+
+
+def scheduler_maker(
+    sending: Sending, per_message: int, tables: CodecTables | None, forecaster: Callable[[str], Forecaster]
+) -> Callable[[str], Scheduler]:
+    """Return what makes a call's scheduler from the name of the receiver's forecaster.
+
+    `forecaster` loads one by name. RequestError where the policy needs tables that are not there.
+    """
+    if sending.policy == "alternate":
+        return lambda _: Alternate(sending.schedule, per_message)
+    if tables is None:
+        raise RequestError(
+            "The adaptive policy needs codec tables beside the backbone's weights, and there are none; "
+            "make them with python -m models.training codec, or use --policy alternate."
+        )
+    sensitivity = tables.sensitivity
+    return lambda name: Adaptive(Filler(forecaster(name)), sensitivity, sending.threshold, per_message)

@@ -1,0 +1,168 @@
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy
+from shared import picture as pictures
+from shared.codec import PaperCodec
+from shared.config import FPS, CallTerms
+from shared.errors import RequestError
+from shared.events import State
+from shared.feed import wire_bytes
+from shared.keypoints import DIMENSIONS, Floats
+from shared.session import ReceiverSession, SenderSession
+
+RANDOM = np.random.default_rng(0)
+FIRST_BYTES = 7000
+FURTHER_BYTES = 3500
+
+
+def at(position: float) -> Floats:
+    return (position + 1e-4 * RANDOM.standard_normal(DIMENSIONS)).astype(np.float32)
+
+
+class Watched:
+    """A policy on a path of positions, one a frame; every proposal is taken at once."""
+
+    def __init__(self, size: int = 4, kbps: float = 1000.0) -> None:
+        self.policy = GalleryPolicy(GalleryOptions(size, kbps), FIRST_BYTES)
+        self.spent = wire_bytes(FIRST_BYTES)
+        self.number = 0
+        self.proposed: list[tuple[int, int]] = []
+
+    def follow(self, *positions: float) -> list[tuple[int, int]]:
+        """Return (frame, slot) of what was proposed on the way."""
+        before = len(self.proposed)
+        for position in positions:
+            keypoints = at(position)
+            self.policy.observe(self.number, keypoints)
+            slot = self.policy.propose(self.spent, self.number / FPS)
+            if slot is not None:
+                self.proposed.append((self.number, slot))
+                self.policy.added(slot, keypoints, FURTHER_BYTES)
+                self.spent += wire_bytes(FURTHER_BYTES)
+            self.number += 1
+        return self.proposed[before:]
+
+
+def test_a_still_face_needs_one_picture() -> None:
+    assert Watched().follow(*[0.0] * 900) == []
+
+
+def test_a_pose_that_is_held_gets_a_picture_once() -> None:
+    watched = Watched()
+    watched.follow(*[0.0] * 60)
+    assert [slot for _, slot in watched.follow(*[0.5] * 600)] == [1]
+
+
+def test_a_passing_glance_gets_none() -> None:
+    watched = Watched()
+    watched.follow(*[0.0] * 300)
+    assert watched.follow(*[0.3] * 3, *[0.0] * 300) == []
+
+
+def test_no_picture_is_taken_in_the_middle_of_a_turn() -> None:
+    watched = Watched()
+    watched.follow(*[0.0] * 60)
+    turn = np.linspace(0, 1, 30)
+    assert watched.follow(*turn) == []
+    assert len(watched.follow(*[1.0] * 60)) == 1
+
+
+def test_a_gallery_of_one_stays_that() -> None:
+    watched = Watched(size=1)
+    assert watched.follow(*([0.0] * 60 + [1.0] * 60) * 5) == []
+
+
+def test_a_full_gallery_gives_up_what_is_missed_least() -> None:
+    watched = Watched(size=2)
+    watched.follow(*[0.0] * 60)
+    assert [slot for _, slot in watched.follow(*[1.0] * 300)] == [1]
+    # Nobody has seen 0 for ten seconds; 1 is still in the recent past.
+    assert [slot for _, slot in watched.follow(*[2.0] * 60)] == [0]
+
+
+def test_slots_are_filled_in_order() -> None:
+    watched = Watched(size=8)
+    for position in range(8):
+        watched.follow(*[float(position)] * 100)
+    assert [slot for _, slot in watched.proposed] == list(range(1, 8))
+
+
+@pytest.mark.parametrize("kbps", [1.5, 2.0, 6.0])
+def test_the_budget_holds_over_any_minute_after_the_first(kbps: float) -> None:
+    watched = Watched(size=8, kbps=kbps)
+    spent = [watched.spent]
+    for position in RANDOM.uniform(-1, 1, 100):
+        watched.follow(*[position] * 60)
+        spent.append(watched.spent)
+    assert len(watched.proposed) > 5
+    # A minute is thirty of these steps.
+    per_minute = np.array(spent[30:]) - np.array(spent[:-30])
+    assert per_minute.max() <= 2 * kbps * 125 * 60
+    assert spent[-1] <= kbps * 125 * (200 + 60)
+
+
+def test_a_budget_fills_to_a_minute_and_counts_what_was_spent() -> None:
+    budget = Budget(2.0)
+    assert budget.left(7000, 100.0) == 8000
+    assert budget.left(7000, 104.0) == 9000
+    assert budget.left(7000, 1000.0) == 15_000
+    assert budget.left(27_000, 1000.0) == -5000
+
+
+@pytest.mark.parametrize(("pictures_", "kbps"), [(0, 2.0), (9, 2.0), (4, -1.0), (4, float("nan")), (4, 1e9)])
+def test_options_out_of_range_are_refused(pictures_: int, kbps: float) -> None:
+    with pytest.raises(RequestError, match=r"--gallery|--source-kbps"):
+        GalleryOptions(pictures_, kbps)
+
+
+class Later(Executor):
+    """Does the work when it is asked to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Future[Any], Any, Any]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append((future, fn, args))
+        return future
+
+    def work(self) -> None:
+        for future, fn, args in self.waiting:
+            future.set_result(fn(*args))
+        self.waiting.clear()
+
+
+def test_further_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None:
+    first, second = (np.full((256, 256, 3), level, np.uint8) for level in (50, 200))
+    sender = SenderSession(CallTerms("lite", "abc"), PaperCodec(), pictures.encode(first))
+    receiver = ReceiverSession(CallTerms("lite", "abc"), {"paper": PaperCodec()})
+    executor = Later()
+    policy = GalleryPolicy(GalleryOptions(4, 100.0), 1000)
+    further = FurtherPictures(sender, policy, executor)
+    slots: list[int] = []
+
+    def settle(now: float) -> None:
+        sender.tick(now)
+        while up := sender.outgoing():
+            for data in up:
+                slots.extend(getattr(event, "slot", -1) for event in receiver.receive_ctl(data, now))
+            for data in receiver.outgoing():
+                sender.receive_ctl(data, now)
+
+    sender.start()
+    settle(0.0)
+    assert sender.state is State.STREAMING
+    for number in range(240):
+        held = number >= 60
+        further.consider(number, second if held else first, at(1.0 if held else 0.0), number / FPS)
+        settle(number / FPS)
+        if number == 120:
+            assert len(executor.waiting) == 1
+            executor.work()
+    assert [slot for slot in slots if slot >= 0] == [0, 1]
+    assert sender.pictures.completed == 2
+    assert not executor.waiting
