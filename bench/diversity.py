@@ -13,11 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.diversity_measure import Ledger, Plan, Unit, measure, places
+from bench.diversity_measure import Plan, Unit, measure, places
 from bench.diversity_report import densities, rows, sheets, tables, verdicts
+from bench.ledger import Ledger
 from bench.metrics import check_ssim
 from bench.plots import check_plots
-from bench.quality_clips import Clip, check_clip, find_clips, spread
+from bench.quality_clips import Clip, check_clip, find_clips, one_of_each
 from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import check_output, describe
 from bench.windows import parse_horizons, parse_modes
@@ -63,14 +64,14 @@ def run(options: argparse.Namespace) -> int:
     forecasters = [load_forecaster(name, device=device) for name in names]
     plan = Plan(modes, horizons, forecasters, options.samples, options.keep, options.seed)
     every, missing = find_clips(options.clips)
-    clips = _people(every, options.people)
+    clips = one_of_each(every, options.people)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     weights = {name: load(WEIGHTS / name).fingerprint for name in names if (WEIGHTS / name).is_dir()}
     settings: dict[str, object] = {
         "backbone": backbone.fingerprint, "weights": weights, "samples": plan.samples, "keep": plan.keep,
         "seed": plan.seed,
     }  # fmt: skip
-    ledger = Ledger(options.report / LEDGER if options.report else None, settings)
+    ledger = Ledger(options.report / LEDGER if options.report else None, settings, Unit)
     units: list[Unit] = []
     with tqdm(total=places(plan, clips), desc="futures", unit="window", file=sys.stderr) as bar:
 
@@ -102,12 +103,6 @@ def run(options: argparse.Namespace) -> int:
         went.stopped,
     )  # fmt: skip
     return publish(findings, options.json, options.report)
-
-
-def _people(clips: list[Clip], count: int) -> list[Clip]:
-    """Return the first clip of each of `count` people, evenly spread over the list; all clips for 0."""
-    first = list({clip.person: clip for clip in reversed(clips)}.values())[::-1]
-    return [first[index] for index in spread(0, len(first) - 1, count)] if count else clips
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import heapq
-import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
+from bench.ledger import Ledger
 from bench.metrics import mae, ssim
 from bench.quality_clips import Clip, ClipError
 from bench.windows import Horizon, Mode, Scene, keypoints_of, scene, truth
-from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
+
+Place = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -43,57 +43,10 @@ class Unit:
     mae: float
     ssim: float
 
-
-class Ledger:
-    """Finished units, a JSON line each in a file where there is one: a stopped run goes on with them.
-
-    Its first line says of which settings they are. RequestError where they are others, or not a ledger.
-    """
-
-    def __init__(self, path: Path | None, settings: dict[str, object]) -> None:
-        self._path = path
-        self.units: list[Unit] = []
-        if path is None:
-            return
-        first = json.dumps(settings, sort_keys=True)
-        if path.exists():
-            self._read(path, first)
-        else:
-            self._append(first)
-
-    def find(self, clip: str, mode: str, horizon: str, model: str) -> Unit | None:
-        """Return the unit of that place, None where it is still to be done."""
-        wanted = (clip, mode, horizon, model)
-        return next((u for u in self.units if (u.clip, u.mode, u.horizon, u.model) == wanted), None)
-
-    def add(self, unit: Unit) -> None:
-        """Keep `unit`."""
-        self.units.append(unit)
-        if self._path is not None:
-            self._append(json.dumps(asdict(unit)))
-
-    def _read(self, path: Path, first: str) -> None:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        if lines[0] != first:
-            raise RequestError(
-                f"{path} holds results of other settings or weights; delete it, or give another --report."
-            )
-        whole = lines[1:-1]
-        if lines[-1]:
-            # A kill in the middle of a line: what it said is measured again.
-            path.write_text("\n".join([first, *whole, ""]), encoding="utf-8")
-        try:
-            self.units = [Unit(**json.loads(line)) for line in whole]
-        except (ValueError, TypeError) as error:
-            raise RequestError(f"{path} is damaged ({error}); delete it to start afresh.") from error
-
-    def _append(self, line: str) -> None:
-        assert self._path is not None
-        try:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write(f"{line}\n")
-        except OSError as error:
-            raise KeycastError(f"Writing {self._path} failed: {error.strerror}; free some space.") from error
+    @property
+    def place(self) -> Place:
+        """What it is the figures of."""
+        return self.clip, self.mode, self.horizon, self.model
 
 
 def places(plan: Plan, clips: Sequence[Clip]) -> int:
@@ -102,7 +55,7 @@ def places(plan: Plan, clips: Sequence[Clip]) -> int:
 
 
 def measure(
-    backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip, ledger: Ledger
+    backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip, ledger: Ledger[Unit]
 ) -> Iterator[Unit]:
     """Give the units of `clip` one by one, from `ledger` or measured and added to it.
 
@@ -110,7 +63,7 @@ def measure(
     """
     asked = [(mode, horizon, f) for mode in plan.modes for horizon in plan.horizons for f in plan.forecasters]
     known = {
-        (mode, horizon, f.name): ledger.find(str(clip), mode, str(horizon), f.name)
+        (mode, horizon, f.name): ledger.find((str(clip), mode, str(horizon), f.name))
         for mode, horizon, f in asked
     }
     if all(known.values()):

@@ -3,7 +3,8 @@
 Nothing is forecast and nothing is lost: this is the network alone. Each clip's first frame is the source; its
 measured frames are compared with what the network renders, and with that first frame shown all the time.
 Clips are averaged by person, then people. The perceptual distance is that of `models.perceptual`, a mean over
-five depths of SqueezeNet. Faces are compared in the driving frame's face box, scaled to 128x128.
+five depths of SqueezeNet. Faces are compared in the driving frame's face box, scaled to 128x128. With --rd,
+whole calls are compared with ordinary video codecs instead: see `bench.rd`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import rd
 from bench.faces import FaceFinder
 from bench.metrics import PerceptualDistance, check_ssim
 from bench.quality_clips import Clip, check_clip, find_clips
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", type=Path, metavar="FILE", help="all rows, one a clip, for other programs")
     add("--report", type=Path, metavar="FOLDER", help="tables and pictures for people")
+    rd.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     if options.threads:
         use_threads(options.threads)
+    if options.rd:
+        return rd.run(options)
     clips, missing = find_clips(options.clips)
     device = choose_device(options.device)
     perceptual = None if options.perceptual is None else PerceptualDistance(options.perceptual, device)

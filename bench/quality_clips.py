@@ -65,6 +65,12 @@ def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
     return clips, missing
 
 
+def one_of_each(clips: Sequence[Clip], people: int) -> list[Clip]:
+    """Return the first clip of each of `people` people, evenly spread over the list; all clips for 0."""
+    first = list({clip.person: clip for clip in reversed(clips)}.values())[::-1]
+    return [first[index] for index in spread(0, len(first) - 1, people)] if people else list(clips)
+
+
 def plain(name: str) -> str:
     """Return `name` as one short printable line, as tables and pictures need it."""
     line = "".join(letter if letter.isprintable() else " " for letter in name).strip()

@@ -12,8 +12,9 @@ import torch
 
 from bench.__main__ import main
 from bench.diversity import LEDGER
-from bench.diversity_measure import Ledger, Unit, apd, nearest
+from bench.diversity_measure import Unit, apd, nearest
 from bench.diversity_report import ratios, rows, verdicts
+from bench.ledger import Ledger
 from bench.media import write_mp4
 from sender.demo import pose_at
 from sender.portrait import Portrait
@@ -72,17 +73,17 @@ def test_what_cannot_be_scaled_has_no_ratio() -> None:
 
 def test_a_ledger_goes_on_after_a_torn_line_and_refuses_other_settings(tmp_path: Path) -> None:
     path = tmp_path / LEDGER
-    ledger = Ledger(path, {"seed": 0})
+    ledger = Ledger(path, {"seed": 0}, Unit)
     done = unit("a", "vrnn", 1, 2)
     ledger.add(done)
     with path.open("a") as out:
         out.write('{"clip": "b", "mo')
-    again = Ledger(path, {"seed": 0})
+    again = Ledger(path, {"seed": 0}, Unit)
     assert again.units == [done]
     again.add(unit("b", "vrnn", 3, 4))
-    assert len(Ledger(path, {"seed": 0}).units) == 2
+    assert len(Ledger(path, {"seed": 0}, Unit).units) == 2
     with pytest.raises(RequestError, match="other settings"):
-        Ledger(path, {"seed": 1})
+        Ledger(path, {"seed": 1}, Unit)
 
 
 def test_the_command_measures_resumes_and_reports(folder: Path, tmp_path: Path) -> None:
