@@ -10,6 +10,7 @@ from shared.command import run_command
 
 _COMMANDS = {
     "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
+    "bandwidth": "what calls cost, every byte counted: presets and policies beside published figures",
     "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
     "fuzz": "a million mutated packets against the decoder",
@@ -24,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import anomaly, diversity, forecast, fuzz, gallery, loopback, quality, throughput
+    from bench import anomaly, bandwidth, diversity, forecast, fuzz, gallery, loopback, quality, throughput
 
     modules = {
         "anomaly": anomaly,
+        "bandwidth": bandwidth,
         "diversity": diversity,
         "forecast": forecast,
         "fuzz": fuzz,

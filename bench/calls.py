@@ -18,6 +18,7 @@ from sender.capture import open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments
 from shared.config import FPS
+from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.stats import kbps, savings
 from shared.transport.impairment import PathImpairment
@@ -35,6 +36,7 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add("--source", default="demo", help="a video file, or demo (default)")
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end each call after this long")
+    add("--loop", action="store_true", help="start the video again when it ends; goes with --seconds")
     add("--forecaster", help="default: what the receiver takes for this backbone")
     add_sending_arguments(parser)
     add_network_arguments(parser)
@@ -56,8 +58,10 @@ class Call:
         return Crop.parse(self.given.crop) if self.given.crop else None
 
     def check(self) -> None:
-        """Raise RequestError for a wrong source before two processes start."""
-        open_source(self.given.source, self.crop).close()
+        """Raise RequestError for a wrong source, or a call without an end, before two processes start."""
+        if self.given.loop and self.given.seconds is None:
+            raise RequestError("A looped video never ends; say how long to call with --seconds.")
+        open_source(self.given.source, self.crop, self.given.loop).close()
 
     def run(self, folder: Path) -> CallRecord:
         """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
@@ -65,11 +69,13 @@ class Call:
         shared = _words(backbone=given.backbone, checkpoint=given.checkpoint, device=given.device)
         receiver = [*_words(forecaster=given.forecaster), *shared]
         sender = [*_words(source=given.source, crop=given.crop), *sending_words(given), *shared]
+        if given.loop:
+            sender.append("--loop")
         return run_call(folder, receiver, sender, given.seconds, impairment=self.impairment, seed=self.seed)
 
     def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
         """Yield frame number, source picture, received picture and kind of every frame shown."""
-        source = open_source(self.given.source, self.crop)
+        source = open_source(self.given.source, self.crop, self.given.loop)
         pictures = np.load(record.pictures, mmap_mode="r")
         try:
             for (number, kind, _), picture in zip(record.receiver["shown"], pictures, strict=False):
@@ -108,15 +114,17 @@ class Call:
 def call_row(record: CallRecord) -> dict[str, Any]:
     """Return what came of a call, the columns that `bench loopback` and `bench bandwidth` share.
 
-    `wire_*_kbps` are all IP bytes over the call's length, set-up and source picture too; `wire_*_60s_kbps`
-    are what they come to in a call of a minute, and `wire_*_steady_kbps` in one that never ends.
+    `wire_*_kbps` are all IP bytes over the call's length, set-up and source pictures too; `wire_*_60s_kbps`
+    the same with these spread over a minute, within which no more of them are sent, and `wire_*_steady_kbps`
+    without them.
     """
     ours, theirs = record.sender, record.receiver
     seconds = ours["seconds"]
+    further = ours["source_bytes"] - ours["setup_source_bytes"]
     rates = {
         "payload": kbps(ours["payload_bytes"], seconds),
         "app": kbps(ours["app_sent"] + ours["app_received"], seconds),
-        **_wire("up", record.up.bytes, ours["setup_wire_sent"], seconds),
+        **_wire("up", record.up.bytes, ours["setup_wire_sent"] + further, seconds),
         **_wire("down", record.down.bytes, ours["setup_wire_received"], seconds),
     }
     stages = {**ours["stages_ms"], **theirs["stages_ms"]}
@@ -139,12 +147,12 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     }
 
 
-def _wire(way: str, total: int, setup: int, seconds: float) -> dict[str, float]:
-    steady = kbps(total - setup, seconds)
+def _wire(way: str, total: int, once: int, seconds: float) -> dict[str, float]:
+    steady = kbps(total - once, seconds)
     return {
         f"wire_{way}": kbps(total, seconds),
         f"wire_{way}_steady": steady,
-        f"wire_{way}_60s": steady + kbps(setup, AMORTISED_SECONDS),
+        f"wire_{way}_60s": steady + kbps(once, AMORTISED_SECONDS),
     }
 
 

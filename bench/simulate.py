@@ -8,17 +8,28 @@ with it would just have gathered. So every frame that ships is in time, as on a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.forecast.build import best_forecaster, mirrored_forecaster
+from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
 from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec import Block, Codec, filled_copies
-from shared.config import FPS, MESSAGE_OVERHEAD
+from shared.config import FPS
 from shared.fill import Filler, Kind
-from shared.keypoints import Floats
-from shared.wire import HEADER_BYTES
+from shared.interfaces import Backbone
+from shared.keypoints import Floats, Pictures
+from shared.tables import CodecTables
+
+_BATCH = 12
+# Bytes, as counted between two processes over a minute of the saver preset (`bench bandwidth`).
+_AROUND_UP = 108
+"""Around a message's payload: its header, IP, UDP, DTLS and SCTP, and the acknowledgement of a report."""
+_IDLE_UP = 40
+_IDLE_DOWN = 340
+"""A second without a message: ICE's checks up; checks and two reports with acknowledgements down."""
 
 
 @dataclass
@@ -43,10 +54,19 @@ class Sent:
         return self.payload_bytes * 8 / 1000 / self.seconds if self.frames else 0.0
 
     @property
-    def message_kbps(self) -> float:
-        """The rate of the keypoint messages with all that lies around them."""
-        size = self.payload_bytes + self.messages * (HEADER_BYTES + MESSAGE_OVERHEAD)
-        return size * 8 / 1000 / self.seconds if self.frames else 0.0
+    def wire_up_bytes(self) -> int:
+        """All IP bytes from the sender but for the source picture; see `_AROUND_UP`."""
+        return self.payload_bytes + round(self.messages * _AROUND_UP + self.seconds * _IDLE_UP)
+
+    @property
+    def wire_down_bytes(self) -> int:
+        """All IP bytes from the receiver: its reports, which carry the acknowledgements, and ICE's checks."""
+        return round(self.seconds * _IDLE_DOWN)
+
+    @property
+    def wire_up_kbps(self) -> float:
+        """The rate of `wire_up_bytes`."""
+        return self.wire_up_bytes * 8 / 1000 / self.seconds if self.frames else 0.0
 
 
 class Simulation:
@@ -111,3 +131,34 @@ class Simulation:
             return
         self.sent.kinds[filled.kind] = self.sent.kinds.get(filled.kind, 0) + 1
         yield number, filled.keypoints, filled.kind
+
+
+def simulate(
+    backbone: Backbone, tables: CodecTables | None, sending: Sending, keypoints: Floats
+) -> tuple[Sent, list[tuple[int, Floats, Kind]]]:
+    """Run a call over true `keypoints` (T, 60), sent and forecast as the commands would.
+
+    Returns what was sent, and number, keypoints (60,) and kind of every frame shown. RequestError where
+    `sending` needs tables that are not there.
+    """
+    name, codec = make_codec(sending, tables)
+    per_message = frames_per_message(sending, name, codec)
+    forecaster = best_forecaster(backbone.fingerprint)
+    scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
+    call = Simulation(
+        scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy
+    )
+    shown = list(call.run(keypoints))
+    return call.sent, shown
+
+
+def render_all(backbone: Backbone, points: Floats) -> Pictures:
+    """Return the pictures (T, 256, 256, 3) of `points` (T, 60), in batches that bound the memory."""
+    batches = [backbone.render(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
+    return np.concatenate(batches)
+
+
+def detect_all(backbone: Backbone, pictures: Sequence[Pictures]) -> Floats:
+    """Return the keypoints (T, 60) of `pictures`, in batches that bound the memory."""
+    starts = range(0, len(pictures), _BATCH)
+    return np.concatenate([backbone.detect(np.stack(pictures[start : start + _BATCH])) for start in starts])

@@ -137,7 +137,7 @@ class SenderCall:
         await self._ready.wait()
         scheduler = await self._in(self._make_scheduler, self._forecaster)
         start, number = self._clock.now(), 0
-        self.summary.began(self._connection)
+        self.summary.began(self._connection, self._session)
         self._session.begin(self._clock.wall_ms())
         self._handle([])
         while True:

@@ -16,7 +16,7 @@ from shared.tables import CodecTables
 from shared.wire import HEADER_BYTES
 
 POLICIES = ("alternate", "adaptive")
-THRESHOLD = 0.03
+THRESHOLD = 0.04
 MAX_REDUNDANCY = 3
 
 

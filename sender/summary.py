@@ -32,9 +32,10 @@ class CallSummary:
         self._stages.add("detect", detect)
         self._stages.add("decide", decide)
 
-    def began(self, connection: Connection) -> None:
+    def began(self, connection: Connection, session: SenderSession) -> None:
         """Streaming begins: what was sent until now was set-up and the source picture."""
         self._setup = {
+            "setup_source_bytes": session.pictures.sent_bytes,
             "setup_wire_sent": connection.wire_sent,
             "setup_wire_received": connection.wire_received,
         }

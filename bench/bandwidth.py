@@ -1,0 +1,163 @@
+"""`bench bandwidth`: what calls cost: each preset and policy over one clip, beside published figures.
+
+Every row is a real call of two processes; all IP bytes are counted between them. `payload` is coded keypoints
+alone, `app` all that is handed to the data channels both ways, source pictures and reports included, `wire`
+all IP bytes of each direction. Set-up and source picture are in all of these but the steady ones; `_60s` is
+what they come to in a call of a minute. The published rows are payload alone.
+
+With `--clips`, further tables: the policies over many clips, simulated, and what further source pictures buy
+on the people who move most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bench import policies as policies_table
+from bench.bandwidth_chart import chart
+from bench.calls import Call, add_call_arguments, call_row
+from bench.metrics import Distances
+from bench.plots import check_plots
+from bench.published import rows as published_rows
+from bench.quality_clips import find_clips
+from bench.quality_report import Findings, Table, check_folder, publish
+from bench.report import Row, Value, check_output, describe
+from models.build import load_backbone, load_tables
+from sender.presets import POLICIES, PRESETS
+from shared.errors import RequestError
+
+_RATES = (
+    "source", "backbone", "preset", "policy", "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps",
+    "wire_up_60s_kbps", "wire_down_60s_kbps", "savings_payload", "savings_app", "savings_wire",
+    "savings_wire_60s",
+)  # fmt: skip
+_PICTURES = (
+    "preset", "policy", "mae", "ssim", "perceptual", "static_mae", "added_delay_ms", "latency_p50_ms",
+    "fps_shown", "messages_per_second", "pictures_sent",
+)  # fmt: skip
+_SPLIT = (
+    "preset", "policy", "wire_up_steady_kbps", "wire_down_steady_kbps", "wire_both_steady_kbps",
+    "source_60s_kbps", "wire_both_60s_kbps",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_call_arguments(parser)
+    add = parser.add_argument
+    add("--presets", default="saver,balanced,paper", metavar="NAMES", help="with commas; default: all three")
+    add("--policies", default="alternate,adaptive", metavar="NAMES", help="with commas; default: both")
+    clips = "folders of clips for the tables of policies and source pictures"
+    add("--clips", nargs="+", type=Path, metavar="FOLDER", help=clips)
+    add(
+        "--clip-seconds",
+        type=float,
+        default=6.0,
+        metavar="S",
+        help="of each clip, from its start (default 6)",
+    )
+    add("--json", type=Path, metavar="FILE", help="all rows for other programs")
+    add("--report", type=Path, metavar="FOLDER", help="tables and a picture for people")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the calls, print the tables, write what was asked for. Returns the exit code."""
+    presets = _named(options.presets, tuple(PRESETS), "preset")
+    policies = _named(options.policies, POLICIES, "policy")
+    if options.json is not None:
+        check_output(options.json)
+    if options.report is not None:
+        check_folder(options.report)
+        check_plots()
+    Call(options).check()
+    rows, stopped = _measured(options, [(preset, policy) for preset in presets for policy in policies])
+    every: list[Row] = [*rows, *published_rows()]
+    tables: list[Table] = [
+        ("Rates, kbps", every, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
+    ]  # fmt: skip
+    lines, pictures = _lines(rows), {"bandwidth.png": lambda: chart(every)}
+    if options.clips and not stopped:
+        compared, stopped = _policies(options)
+        every += compared
+        tables.append(("Policies over clips, simulated", compared, policies_table.COLUMNS))
+        lines += policies_table.lines(compared)
+        pictures["policies.png"] = lambda: policies_table.chart(compared)
+    meta = describe("bandwidth", options.device, clip=options.source, schedule=options.schedule)
+    findings = Findings(
+        "bandwidth", every, tables, lines, meta, lambda: {name: draw() for name, draw in pictures.items()},
+        stopped,
+    )  # fmt: skip
+    return publish(findings, options.json, options.report)
+
+
+def _policies(options: argparse.Namespace) -> tuple[list[Row], bool]:
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    tables = load_tables(backbone, options.checkpoint)
+    if tables is None:
+        raise RequestError("The policies are compared with codec tables, and the backbone has none.")
+    clips, _ = find_clips(options.clips)
+    done = policies_table.measure(backbone, tables, clips, options.clip_seconds)
+    return policies_table.summarise(done.results), done.stopped
+
+
+def _named(text: str, known: Sequence[str], what: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise RequestError(f"There is no {what} {name!r}; choose from {', '.join(known)}.")
+    return names
+
+
+def _measured(options: argparse.Namespace, asked: Sequence[tuple[str, str]]) -> tuple[list[Row], bool]:
+    """Return a row for each call; stopped early, those that there are, and True."""
+    rows: list[Row] = []
+    try:
+        for preset, policy in tqdm(asked, desc="calls", unit="call", file=sys.stderr):
+            rows.append(_row(options, preset, policy))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        return rows, True
+    return rows, False
+
+
+def _row(options: argparse.Namespace, preset: str, policy: str) -> Row:
+    given = argparse.Namespace(**{**vars(options), "preset": preset, "policy": policy})
+    if preset == "paper":
+        given.quality, given.redundancy = None, 0
+    call = Call(given)
+    with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
+        record = call.run(Path(folder))
+        distances = Distances(options.perceptual)
+        row: dict[str, Value] = {"source": "measured", **call_row(record), **call.compare(record, distances)}
+    # What the network itself takes is no fault of the sending.
+    row["added_delay_ms"] = row["latency_arrival_p95_ms"]
+    row["wire_both_steady_kbps"] = _sum(row, "wire_up_steady_kbps", "wire_down_steady_kbps")
+    row["wire_both_60s_kbps"] = _sum(row, "wire_up_60s_kbps", "wire_down_60s_kbps")
+    row["source_60s_kbps"] = _sum(row, "source_bytes") * 8 / 1000 / 60
+    return row
+
+
+def _sum(row: Row, *names: str) -> float:
+    return sum(float(row[name] or 0.0) for name in names)
+
+
+def _lines(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "savings: 500 kbps over payload, over app, and over wire up and down together",
+        "added_delay: capture to arrival, 95th percentile: what gathering a message costs",
+    ]
+    papers = (row for row in rows if row["preset"] == "paper" and "alternate" in str(row["policy"]))
+    paper = next(papers, None)
+    if paper is not None:
+        for row in rows:
+            if row is not paper:
+                change = _sum(row, "mae") / _sum(paper, "mae") - 1
+                lines.append(f"{row['preset']} {row['policy']}: MAE {change:+.1%} of raw float32 keypoints'")
+    return lines
