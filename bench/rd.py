@@ -21,15 +21,18 @@ from bench.metrics import PerceptualDistance
 from bench.plots import check_plots
 from bench.quality_clips import Clip, ClipError, find_clips, one_of_each
 from bench.quality_report import Findings, Pass, each, publish
-from bench.rd_calls import OurCall, our_call
 from bench.rd_chart import chart
 from bench.rd_measure import Plan, Point, measure
+from bench.rd_ours import SimulatedCall
 from bench.rd_report import rows_of, summarise, tables, verdicts
 from bench.report import Value, describe
-from models.build import choose_device, load_backbone
+from models.build import choose_device, load_backbone, load_tables
+from sender.presets import POLICIES, PRESETS, Sending
 from shared.errors import KeycastError, RequestError
+from shared.quantization import QUALITIES
 
 LEDGER = "rd-points.jsonl"
+_QUALITIES = "2,4,6,8"
 _TARGETS = "5,8,12,16,20,30,50"
 _LOWEST_TARGET, _HIGHEST_TARGET = 1.0, 10_000.0
 _HIGHEST_PART, _LONGEST = 30, 60.0
@@ -45,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--targets", default=_TARGETS, metavar="KBPS", help=f"what they aim at (default {_TARGETS})")
     add("--every", default="1,2,3", metavar="N",
         help="send each, each second, ... frame of a clip to a codec (default 1,2,3)")  # fmt: skip
+    add("--preset", choices=PRESETS, default="saver", help="how our call sends (default saver) ...")
+    add("--policy", choices=POLICIES, default="alternate", help="... when (default alternate) ...")
+    add("--qualities", default=_QUALITIES, metavar="Q", help=f"... and at which --quality ({_QUALITIES})")
     add("--codecs-only", action="store_true", help="leave our own call out")
     add("--seconds", type=float, default=6.0, metavar="S", help="of each clip, from its start (default 6)")
     add(
@@ -111,8 +117,11 @@ def _all(plan: Plan, clip: Clip, ledger: Ledger[Point]) -> list[Point]:
         raise ClipError(f"{clip}: {error}") from error
 
 
-def _ours(options: argparse.Namespace) -> OurCall:
-    return our_call(load_backbone(options.backbone, options.checkpoint, options.device))
+def _ours(options: argparse.Namespace) -> SimulatedCall:
+    qualities = [int(quality) for quality in _numbers(options.qualities, "--qualities", 0, QUALITIES - 1)]
+    sending = Sending(preset=options.preset, policy=options.policy)
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    return SimulatedCall(backbone, load_tables(backbone, options.checkpoint), sending, qualities)
 
 
 def _settings(plan: Plan) -> dict[str, object]:

@@ -6,23 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from bench.codecs import Coded, VideoCodec, code, wire_bytes
 from bench.quality_clips import Clip, ClipError
-from models.forecast.build import load_forecaster
-from receiver.fill import Filler
 from sender.capture import open_source
-from sender.schedule import Batcher
-from shared import picture
-from shared.codec import PaperCodec
-from shared.config import FPS, PICTURE_CHUNK, Schedule
+from shared.config import FPS
 from shared.errors import KeycastError
-from shared.interfaces import Backbone
-from shared.keypoints import Floats, Pictures
-from shared.wire import KeypointPacket
-
-_BATCH = 12
+from shared.keypoints import Pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,77 +95,3 @@ def send_coded(codec: VideoCodec, footage: Footage, kbps: float, every: int) -> 
         [coded.frames[index // every] for index in footage.shown], coded.payload_bytes, coded.wire_bytes, 0,
         coded.sizes[0], wire_bytes(coded.sizes[:1]),
     )  # fmt: skip
-
-
-class PaperCall:
-    """The paper's call: float32 keypoints, three frames a message; the quality is the share of frames sent.
-
-    Frames arrive in time, in order and whole, and each message is acknowledged, as data channels do.
-    """
-
-    qualities: Sequence[float] = (0.5, 1.0)
-    _MESSAGE = 93
-    """Bytes around one message: IP 20, UDP 8, DTLS 37, SCTP 28; an acknowledgement is as long."""
-    _CONSENT_KBPS = 0.65
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.name = f"{backbone.name} paper"
-        self.fingerprint = backbone.fingerprint
-        self._backbone = backbone
-        self._codec = PaperCodec()
-
-    def send(self, footage: Footage, quality: float) -> Sent:
-        """Send `footage`."""
-        schedule = Schedule(6, 0 if quality >= 1 else round(6 / quality) - 6)
-        first = picture.encode(footage.frames[0])
-        self._backbone.set_source(picture.decode(first))
-        keypoints = self._detect(footage)
-        messages = self._messages(schedule, keypoints)
-        chunks = -(-len(first) // PICTURE_CHUNK)
-        first_up, first_down = len(first) + chunks * self._MESSAGE, chunks * self._MESSAGE
-        consent = round(self._CONSENT_KBPS * footage.seconds * 1000 / 8 / 2)
-        return Sent(
-            self._received(footage, messages),
-            len(first) + sum(len(packet.payload) for packet in messages),
-            first_up + consent + sum(len(packet.pack()) + self._MESSAGE for packet in messages),
-            first_down + consent + len(messages) * self._MESSAGE, len(first), first_up + first_down,
-        )  # fmt: skip
-
-    def _detect(self, footage: Footage) -> Floats:
-        """Return the keypoints (T, 60) of every 1/30 s."""
-        found = [
-            self._backbone.detect(np.stack(footage.frames[start : start + _BATCH]))
-            for start in range(0, len(footage.frames), _BATCH)
-        ]
-        return np.concatenate(found)[list(footage.shown)]
-
-    def _messages(self, schedule: Schedule, keypoints: Floats) -> list[KeypointPacket]:
-        batcher = Batcher(schedule, per_message=3)
-        ready = [
-            batch for number, frame in enumerate(keypoints) if schedule.ships(number)
-            for batch in batcher.add(number, 0, frame)
-        ]  # fmt: skip
-        return [
-            KeypointPacket(batch.first, 0, len(batch.frames), self._codec.encode(batch.frames))
-            for batch in [*ready, *batcher.flush()]
-        ]
-
-    def _received(self, footage: Footage, messages: Sequence[KeypointPacket]) -> list[Pictures]:
-        observed = {
-            packet.first + index: frame for packet in messages
-            for index, frame in enumerate(self._codec.decode(packet.payload, packet.count))
-        }  # fmt: skip
-        filler = Filler(load_forecaster("damped"))
-        points = []
-        for number in range(len(footage.shown)):
-            filler.observe({number: observed[number]} if number in observed else {})
-            filled = filler.fill(number)
-            assert filled is not None  # the first frame of a schedule ships
-            points.append(filled.keypoints)
-        batches = [np.stack(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
-        return [shown for batch in batches for shown in self._backbone.render(batch)]
-
-
-def our_call(backbone: Backbone) -> OurCall:
-    """Return the call that `backbone` is measured in: the one place to change when there is a better one."""
-    return PaperCall(backbone)

@@ -219,7 +219,8 @@ def _aim(study: Study, account: str, frame_rate: str) -> str:
     )
     return (
         f"aim: at {AIM_KBPS:g} kbps or less, both directions, a perceptual distance below that of every "
-        f"codec at {AIM_TIMES:g} times our rate, one direction; {FRAME_RATES[frame_rate]}; {ACCOUNTS[account]}: "
+        f"codec at {AIM_TIMES:g} times our rate, one direction; {FRAME_RATES[frame_rate]}; "
+        f"{ACCOUNTS[account]}: "
         f"{'reached' if won else 'missed'}; ours {mine:.3f} at {rate:.1f} kbps; {beside}"
     )
 

@@ -19,12 +19,17 @@ from bench.media import write_mp4
 from bench.metrics import mae
 from bench.quality_clips import Clip, ClipError, find_clips, one_of_each
 from bench.rd import LEDGER
-from bench.rd_calls import Footage, PaperCall, Sent, film, send_coded
+from bench.rd_calls import Footage, Sent, film, send_coded
 from bench.rd_chart import chart
 from bench.rd_measure import STATIC, Plan, Point, measure, rates
+from bench.rd_ours import SimulatedCall
 from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
+from models.build import load_backbone, load_tables
 from sender.demo import pose_at
 from sender.portrait import Portrait
+from sender.presets import Sending
+from shared.config import Schedule
+from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 
 torch.set_num_threads(1)
@@ -39,11 +44,11 @@ class Still:
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
 
-    def set_source(self, image: Pictures) -> Floats:
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
         self.source = image
         return np.zeros(60, np.float32)
 
-    def render(self, keypoints: Floats) -> Pictures:
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
 
     def warmup(self) -> None:
@@ -130,14 +135,37 @@ def test_rates_count_the_first_picture_whole_or_once_in_a_minute() -> None:
 
 def test_the_papers_call_costs_what_its_messages_cost(clip: Clip) -> None:
     footage = film(clip, 60)
-    half, whole = (PaperCall(Still()).send(footage, quality) for quality in (0.5, 1.0))
+    half, whole = (
+        SimulatedCall(Still(), None, Sending(preset="paper", schedule=schedule), [4]).send(footage, 0)
+        for schedule in (Schedule(6, 6), Schedule(6, 0))
+    )
     # 18 frames: 12 of them at 6-6, in 4 messages; all of them in 6.
     assert half.payload - half.first_payload == 12 * 240
     assert whole.payload - whole.first_payload == 18 * 240
-    assert whole.wire_up - half.wire_up == 2 * (3 * 240 + 10 + 93)
+    assert whole.wire_up - half.wire_up == 2 * (3 * 240 + 4 + 93)
     assert whole.wire_down - half.wire_down == 2 * 93
+    pieces = -(-half.first_payload // 1024)
+    assert half.first_wire == half.first_payload + pieces * 2 * 93
+    consent = 2 * round(0.65 * 0.6 * 1000 / 8 / 2)
+    assert half.wire_up + half.wire_down == half.first_wire + 12 * 240 + 4 * (4 + 93 + 93) + consent
     assert len(half.pictures) == len(footage.shown)
     assert mae(half.pictures[-1], footage.frames[0]) < 0.02
+
+
+def test_a_coarser_quality_is_fewer_bytes_and_another_name_other_settings(clip: Clip) -> None:
+    backbone = load_backbone("lite", None, "cpu")
+    tables = load_tables(backbone, None)
+    call = SimulatedCall(backbone, tables, Sending(preset="saver"), [2, 10])
+    assert (call.name, list(call.qualities)) == ("lite saver 6-6", [2, 10])
+    footage = film(clip, 0.4)
+    fine, coarse = (call.send(footage, quality) for quality in call.qualities)
+    assert coarse.payload < fine.payload
+    assert coarse.first_payload == fine.first_payload
+    lively = SimulatedCall(backbone, tables, Sending(preset="saver", policy="adaptive"), [2])
+    assert lively.name == "lite saver adaptive"
+    assert lively.fingerprint != call.fingerprint
+    with pytest.raises(RequestError, match="quality is from 0"):
+        SimulatedCall(backbone, tables, Sending(preset="saver"), [16])
 
 
 def test_a_clips_points_are_measured_once_and_kept(clip: Clip, x264: VideoCodec, tmp_path: Path) -> None:
@@ -261,7 +289,7 @@ def test_one_clip_of_each_person(folder: Path) -> None:
     assert one_of_each(twice, 9) == clips
 
 
-GIVEN = "quality --device cpu --backbone lite --threads 1 --rd --frames 2 --every 1"
+GIVEN = "quality --device cpu --backbone lite --threads 1 --rd --frames 2 --every 1 --qualities 4"
 
 
 def test_the_command_leaves_tables_and_a_plot_and_goes_on(
@@ -282,7 +310,7 @@ def test_the_command_leaves_tables_and_a_plot_and_goes_on(
     assert stored["meta"]["measured"] == 2
     assert stored["meta"]["skipped"] == 1
     methods = {(row["method"], row["person"]) for row in stored["rows"]}
-    assert methods == {(m, p) for m in ("static", "lite paper", "x264") for p in ("ann", "bob", "all")}
+    assert methods == {(m, p) for m in ("static", "lite saver 6-6", "x264") for p in ("ann", "bob", "all")}
     coded = [row for row in stored["rows"] if row["method"] == "x264"]
     assert all(row["wire_kbps"] > row["kbps"] > 0 and 0 < row["mae"] < row["static_mae"] for row in coded)
     assert {path.name for path in out.iterdir()} == {LEDGER, "rd.json", "rd.md", "rd.png"}
@@ -299,6 +327,7 @@ def test_the_command_leaves_tables_and_a_plot_and_goes_on(
     ("--targets 5,much", "--targets '5,much' is not a list of numbers"),
     ("--targets 0", "from 1 to 10000"),
     ("--every 0", "--every '0'"),
+    ("--qualities 16", "--qualities '16'"),
     ("--seconds nan", "--seconds nan"),
     ("--seconds 0.1", "from 0.2 to 60"),
     ("--people -1", "--people 0 (all)"),
