@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> int:
     tables: list[Table] = [
         ("Rates, kbps", every, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
     ]  # fmt: skip
-    lines, pictures = _lines(rows), {"bandwidth.png": lambda: chart(every)}
+    lines = _lines(rows)
+    pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(every)}
     if options.clips and not stopped:
         compared, stopped = _policies(options)
         every += compared
