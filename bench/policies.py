@@ -108,11 +108,12 @@ def lines(rows: Sequence[Row]) -> list[str]:
         for row in rows if row["policy"] != RAW
     ]  # fmt: skip
     same = next(row for row in rows if row["setting"] == "6-6" and row["preset"] == "saver")
-    curve = sorted(
-        (_value(row, "mae"), _value(row, "wire_up_kbps")) for row in rows if row["policy"] == "adaptive"
+    adaptive = sorted(
+        (row for row in rows if row["policy"] == "adaptive"), key=lambda row: _value(row, "mae")
     )
-    if curve[0][0] <= _value(same, "mae") <= curve[-1][0]:
-        rate = float(np.interp(_value(same, "mae"), *zip(*curve, strict=True)))
+    errors, rates = ([_value(row, name) for row in adaptive] for name in ("mae", "wire_up_kbps"))
+    if errors[0] <= _value(same, "mae") <= errors[-1]:
+        rate = float(np.interp([_value(same, "mae")], errors, rates)[0])
         said.append(
             f"at the MAE of alternate 6-6, adaptive takes {rate:.2f} kbps up, alternate "
             f"{_value(same, 'wire_up_kbps'):.2f}"

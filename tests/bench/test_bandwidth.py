@@ -1,0 +1,106 @@
+"""`bench bandwidth`: real calls counted, policies simulated, figures beside what was published."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import policies
+from bench.__main__ import main
+from bench.bandwidth_chart import chart
+from bench.media import write_mp4
+from bench.published import rows as published_rows
+from bench.quality_clips import Clip
+from bench.report import Row
+from models.build import load_backbone, load_tables
+from sender.demo import DemoSource
+
+pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
+pytest.importorskip("matplotlib", reason="plots need the measuring extra")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of the portrait that the project draws."""
+    source = DemoSource()
+    pictures = [source.frame(number) for number in range(60)]
+    folder = tmp_path_factory.mktemp("clips")
+    write_mp4(folder / "demo.mp4", [np.asarray(picture) for picture in pictures])
+    return folder / "demo.mp4"
+
+
+def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_path: Path) -> None:
+    line = ["bandwidth", "--source", str(clip), "--presets", "saver,paper", "--policies", "alternate"]
+    assert main([*line, "--gallery", "1", "--forecaster", "hold", "--report", str(tmp_path), "--debug"]) == 0
+    written = json.loads((tmp_path / "bandwidth.json").read_text())
+    measured = {row["preset"]: row for row in written["rows"] if row["source"] == "measured"}
+    saver, paper = measured["saver"], measured["paper"]
+    assert paper["payload_kbps"] == pytest.approx(28.8)
+    assert saver["payload_kbps"] < 2.5
+    assert saver["messages_per_second"] == pytest.approx(2.5)
+    for row in (saver, paper):
+        assert (
+            row["payload_kbps"] < row["wire_up_steady_kbps"] < row["wire_up_60s_kbps"] < row["wire_up_kbps"]
+        )
+        assert row["wire_both_60s_kbps"] == pytest.approx(row["wire_up_60s_kbps"] + row["wire_down_60s_kbps"])
+        assert row["pictures_sent"] == 1
+    # The same source picture, the same set-up: what differs is how keypoints are sent.
+    assert saver["wire_up_steady_kbps"] < 0.3 * paper["wire_up_steady_kbps"]
+    published = [row for row in written["rows"] if row["source"] == "published"]
+    assert [row["savings_payload"] for row in published if row["payload_kbps"] == 28.8] == [
+        pytest.approx(17.36, abs=0.01)
+    ]
+    text = (tmp_path / "bandwidth.md").read_text()
+    assert "Thin-Plate Spline Motion Model" in text
+    assert "of raw float32 keypoints'" in text
+    with Image.open(tmp_path / "bandwidth.png") as picture:
+        assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--presets", "tiny"], "There is no preset 'tiny'; choose from saver, balanced, paper."),
+        (["--policies", "never"], "There is no policy 'never'; choose from alternate, adaptive."),
+        (["--source", "none.mp4"], "There is no none.mp4"),
+        (["--loop"], "say how long to call with --seconds"),
+    ],
+)
+def test_a_wrong_request_is_told_before_any_call(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bandwidth", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_policies_are_compared_over_clips(clip: Path) -> None:
+    backbone = load_backbone("lite", device="cpu")
+    tables = load_tables(backbone, None)
+    assert tables is not None
+    done = policies.measure(backbone, tables, [Clip(clip, "ann")], 1.0)
+    rows = policies.summarise(done.results)
+    by = {(row["preset"], row["policy"], row["setting"]): row for row in rows}
+    assert len(by) == 1 + len(policies.SCHEDULES) + len(policies.DRIFTS)
+    rates = [by["saver", "alternate", name]["wire_up_kbps"] for name in policies.SCHEDULES]
+    assert rates == sorted(rates, reverse=True)
+    rates = [by["saver", "adaptive", f"{drift:g}"]["wire_up_kbps"] for drift in policies.DRIFTS]
+    assert rates == sorted(rates, reverse=True)
+    assert any("of raw float32 at 6-6" in line for line in policies.lines(rows))
+    assert policies.chart(rows)[:4] == b"\x89PNG"
+
+
+def test_at_which_rate_adaptive_looks_as_good_is_interpolated() -> None:
+    def row(policy: str, setting: str, mae: float, rate: float, preset: str = "saver") -> Row:
+        return {"preset": preset, "policy": policy, "setting": setting, "mae": mae, "wire_up_kbps": rate}
+
+    rows = [
+        row(policies.RAW, "6-6", 0.05, 40.0, "paper"), row("alternate", "6-6", 0.055, 3.5),
+        row("adaptive", "0.02", 0.05, 4.0), row("adaptive", "0.04", 0.06, 2.0),
+    ]  # fmt: skip
+    assert "at the MAE of alternate 6-6, adaptive takes 3.00 kbps up, alternate 3.50" in policies.lines(rows)
+
+
+def test_the_chart_takes_rows_without_all_rates() -> None:
+    assert chart(published_rows())[:4] == b"\x89PNG"
