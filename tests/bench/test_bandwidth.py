@@ -85,8 +85,10 @@ def test_policies_are_compared_over_clips(clip: Path) -> None:
     assert len(by) == 1 + len(policies.SCHEDULES) + len(policies.DRIFTS)
     rates = [by["saver", "alternate", name]["wire_up_kbps"] for name in policies.SCHEDULES]
     assert rates == sorted(rates, reverse=True)
-    rates = [by["saver", "adaptive", f"{drift:g}"]["wire_up_kbps"] for drift in policies.DRIFTS]
-    assert rates == sorted(rates, reverse=True)
+    drifts = max(policies.DRIFTS), min(policies.DRIFTS)
+    loose, tight = (by["saver", "adaptive", f"{drift:g}"] for drift in drifts)
+    assert loose["wire_up_kbps"] < 0.6 * tight["wire_up_kbps"]
+    assert loose["mae"] > tight["mae"]
     assert any("of raw float32 at 6-6" in line for line in policies.lines(rows))
     assert policies.chart(rows)[:4] == b"\x89PNG"
 
