@@ -34,7 +34,7 @@ class _Bucket:
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self._tokens = rate * _BURST_SECONDS if math.isfinite(rate) else 0.0
+        self._tokens = 0.0
         self._last: float | None = None
 
     def ready(self, now: float) -> bool:
@@ -44,7 +44,7 @@ class _Bucket:
             self._tokens += (now - self._last) * self.rate
         self._tokens = min(self._tokens, self.rate * _BURST_SECONDS)
         self._last = now
-        return self._tokens > 0
+        return self._tokens >= 0
 
     def take(self, size: int) -> None:
         if math.isfinite(self.rate):

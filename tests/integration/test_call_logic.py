@@ -18,6 +18,7 @@ from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
+from sender.rate import RateController
 from sender.schedule import Adaptive, Alternate, Redundancy, Scheduler
 from shared import picture as pictures
 from shared.codec import Codec, CodedCodec, PaperCodec
@@ -198,6 +199,7 @@ class World:
     make_scheduler: Callable[[str], Scheduler] | None = None
     redundancy: int = 0
     codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
+    max_kbps: float | None = None
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
     gallery: GalleryOptions | None = None
@@ -230,6 +232,7 @@ class World:
             clock=FakeClock(),
             inference=VirtualExecutor(self.detect_seconds),
             gallery=further,
+            rate=RateController(self.max_kbps),
         )
         self.receiving = ReceiverCall(
             connection=self.right,
@@ -368,7 +371,20 @@ def test_the_sender_learns_what_the_receiver_shows() -> None:
     world = World(source=Source(150)).run()
     report = world.sending.summary.report
     assert report.frames_observed == pytest.approx(report.frames_forecast, abs=7)
-    assert report.packets == pytest.approx(10 * 2, abs=10)
+    # Five messages a second; the last report is at most half a second old.
+    assert report.packets == pytest.approx(5 * 5, abs=3)
+    assert report.highest == pytest.approx(150, abs=18)
+    assert (report.delay_ms, world.sending.summary.rate_halved) == (0, 0)
+
+
+def test_a_ceiling_holds_messages_back_and_the_receiver_forecasts_them() -> None:
+    world = World(source=Source(300), max_kbps=16.0).run()
+    sent = world.sending.summary.to_map()
+    assert sent["held_back_packets"] > 15
+    assert sent["packets"] + sent["held_back_packets"] == 50
+    assert sent["packets"] * (730 + 93) * 8 / 1000 / 10 <= 1.1 * 16
+    assert world.receiving.summary.to_map()["frames_observed"] == 3 * sent["packets"]
+    assert world.receiver.ended == ENDED
 
 
 @pytest.mark.parametrize(
