@@ -132,8 +132,9 @@ class Call:
             slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
             if slot is not None:
                 data = pictures.encode(self._film.pictures[place], QUALITY)
-                self._policy.added(slot, keypoints, len(data))
-                self._feed.begin(slot, data)
+                if self._policy.affords(len(data), self._feed.sent_bytes, now):
+                    self._policy.added(slot, keypoints)
+                    self._feed.begin(slot, data)
         chunk = self._feed.next(now)
         if chunk is not None:
             self._receive(self._assembler.take(chunk, now), chunk.slot)

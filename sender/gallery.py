@@ -23,10 +23,10 @@ from shared.session import SenderSession
 
 BUDGET_SECONDS = 60.0
 HISTORY_FRAMES = 10 * FPS
-GAIN = 0.01
+GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `shared.nearness.distance`)."""
-QUALITY = 60
-"""Of further pictures: half the bytes of the first, since twice as many bring more than sharper ones."""
+QUALITY = 55
+"""Of further pictures: half the bytes of the first. Two of these bring more than one as sharp as that."""
 _LEAST_HISTORY = FPS // 2
 
 
@@ -49,21 +49,21 @@ class GalleryOptions:
 
 
 class Budget:
-    """What source pictures may cost: `kbps` on average over a minute. A token bucket of IP bytes."""
+    """What source pictures may cost: no minute takes more IP bytes than `kbps` on average."""
 
     def __init__(self, kbps: float) -> None:
-        self._rate = kbps * 1000 / 8
-        self._bytes = self._most = self._rate * BUDGET_SECONDS
-        self._last: float | None = None
+        self._most = kbps * 1000 / 8 * BUDGET_SECONDS
+        self._recent: deque[tuple[float, int]] = deque()
         self._spent = 0
 
     def left(self, spent: int, now: float) -> float:
         """Return the bytes left at `now` (seconds), `spent` bytes having been sent in all; also below 0."""
-        if self._last is not None:
-            self._bytes = min(self._most, self._bytes + (now - self._last) * self._rate)
-        self._bytes -= spent - self._spent
-        self._last, self._spent = now, spent
-        return self._bytes
+        if spent > self._spent:
+            self._recent.append((now, spent - self._spent))
+            self._spent = spent
+        while self._recent and self._recent[0][0] <= now - BUDGET_SECONDS:
+            self._recent.popleft()
+        return self._most - sum(count for _, count in self._recent)
 
 
 class GalleryPolicy:
@@ -73,7 +73,7 @@ class GalleryPolicy:
         self._options = options
         self._metric = metric
         self._budget = Budget(options.kbps)
-        self._cost = wire_bytes(first_bytes) / 2
+        self._cost = wire_bytes(first_bytes) // 2
         self._members: dict[int, Floats] = {}
         self._recent: deque[Floats] = deque(maxlen=HISTORY_FRAMES)
         self._speeds: deque[float] = deque(maxlen=HISTORY_FRAMES)
@@ -99,10 +99,14 @@ class GalleryPolicy:
             return None
         return self._worthwhile(self._recent[-1])
 
-    def added(self, slot: int, keypoints: Floats, picture_bytes: int) -> None:
+    def affords(self, picture_bytes: int, spent: int, now: float) -> bool:
+        """Say whether a picture of so many bytes may be sent; where not, the next is proposed when it may."""
+        self._cost = wire_bytes(picture_bytes)
+        return self._budget.left(spent, now) >= self._cost
+
+    def added(self, slot: int, keypoints: Floats) -> None:
         """Note that a picture with these keypoints (60,) is on its way to `slot`."""
         self._members[slot] = keypoints
-        self._cost = wire_bytes(picture_bytes)
 
     def _is_calm(self, number: int, keypoints: Floats) -> bool:
         """Say whether the face has moved less since the frame before than it mostly does."""
@@ -150,16 +154,17 @@ class FurtherPictures:
         """Take in detected frame `number` (256, 256, 3) and its keypoints (60,); the session's ticks send."""
         self._policy.observe(number, keypoints)
         if self._encoded is not None:
-            self._begin()
+            self._begin(now)
         elif self._session.takes_pictures:
             slot = self._policy.propose(self._session.pictures.sent_bytes, now)
             if slot is not None:
                 self._slot, self._keypoints = slot, keypoints
                 self._encoded = self._executor.submit(pictures.encode, picture, QUALITY)
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         if self._encoded is None or not self._encoded.done():
             return
         data, self._encoded = self._encoded.result(), None
-        if self._keypoints is not None and self._session.send_picture(self._slot, data):
-            self._policy.added(self._slot, self._keypoints, len(data))
+        affordable = self._policy.affords(len(data), self._session.pictures.sent_bytes, now)
+        if affordable and self._keypoints is not None and self._session.send_picture(self._slot, data):
+            self._policy.added(self._slot, self._keypoints)
