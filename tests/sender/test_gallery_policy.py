@@ -38,7 +38,7 @@ class Watched:
             keypoints = at(position)
             self.policy.observe(self.number, keypoints)
             slot = self.policy.propose(self.spent, self.number / FPS)
-            if slot is not None:
+            if slot is not None and self.policy.affords(FURTHER_BYTES, self.spent, self.number / FPS):
                 self.proposed.append((self.number, slot))
                 self.policy.added(slot, keypoints)
                 self.spent += wire_bytes(FURTHER_BYTES)

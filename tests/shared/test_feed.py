@@ -1,5 +1,7 @@
 """What the sessions' tests do not reach: sizes, order and pace of the chunks themselves."""
 
+from itertools import pairwise
+
 import pytest
 
 from shared.config import MAX_PICTURE_BYTES, PICTURE_CHUNK
@@ -34,7 +36,7 @@ def test_chunks_leave_at_the_pace() -> None:
     moments = [tick / 100 for tick in range(1500) if sent.next(tick / 100) is not None]
     assert len(moments) == 10
     between = (PICTURE_CHUNK + MESSAGE_BYTES) * 8 / (1000 * PACE_KBPS)
-    for earlier, later in zip(moments, moments[1:], strict=False):
+    for earlier, later in pairwise(moments):
         assert between <= later - earlier <= between + 0.011
 
 
@@ -65,7 +67,7 @@ def test_the_next_begins_when_the_one_before_is_there() -> None:
     ("slot", "picture"), [(-1, b"x"), (8, b"x"), (0, b""), (0, bytes(MAX_PICTURE_BYTES + 1))]
 )
 def test_mistakes_of_ours_are_told(slot: int, picture: bytes) -> None:
-    with pytest.raises(ValueError, match="slot|bytes"):
+    with pytest.raises(ValueError, match=r"slot|bytes"):
         PictureFeed().begin(slot, picture)
 
 
