@@ -29,6 +29,9 @@ GAIN = 0.02
 QUALITY = 55
 """Of further pictures: half the bytes of the first. Two of these bring more than one as sharp as that."""
 _LEAST_HISTORY = FPS // 2
+# Frames kept with their pictures, and how far apart they may lie to be in the same pose.
+_MOMENTS = 12
+_SAME_POSE = 0.03
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,37 @@ class GalleryPolicy:
         return slot, without[slot]
 
 
+class Moments:
+    """The last frames with their pictures: instead of the newest, whose eyes may be shut, a typical one."""
+
+    def __init__(self, metric: Distance = distance) -> None:
+        self._metric = metric
+        self._kept: deque[tuple[Pictures, Floats]] = deque(maxlen=_MOMENTS)
+
+    def keep(self, picture: Pictures, keypoints: Floats) -> None:
+        """Take in a frame (256, 256, 3) and its keypoints (60,)."""
+        self._kept.append((picture, keypoints))
+
+    def typical(self) -> tuple[Pictures, Floats]:
+        """Return that one of the frames in the newest one's pose whose pixels are nearest to their median.
+
+        A blink, a word or a blur lasts for less than half of the frames, so the median has none. Raises
+        IndexError before the first frame.
+        """
+        far = self._metric(np.stack([keypoints for _, keypoints in self._kept]), self._kept[-1][1])
+        alike = [kept for kept, this in zip(self._kept, far, strict=True) if this <= _SAME_POSE]
+        small = np.stack([picture[::4, ::4] for picture, _ in alike]).astype(np.float32)
+        # Squares, because shut eyes are a large difference in few pixels.
+        odd = ((small - np.median(small, axis=0)) ** 2).mean(axis=(1, 2, 3))
+        return alike[int(np.argmin(odd))]
+
+
 class FurtherPictures:
     """Sends what `policy` proposes through `session`; `executor` encodes, so that no frame waits."""
 
     def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
         self._session, self._policy, self._executor = session, policy, executor
+        self._moments = Moments()
         self._encoded: Future[bytes] | None = None
         self._slot = 0
         self._keypoints: Floats | None = None
@@ -154,13 +183,15 @@ class FurtherPictures:
     def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
         """Take in detected frame `number` (256, 256, 3) and its keypoints (60,); the session's ticks send."""
         self._policy.observe(number, keypoints)
+        self._moments.keep(picture, keypoints)
         if self._encoded is not None:
             self._begin(now)
         elif self._session.takes_pictures:
             slot = self._policy.propose(self._session.pictures.sent_bytes, now)
             if slot is not None:
-                self._slot, self._keypoints = slot, keypoints
-                self._encoded = self._executor.submit(pictures.encode, picture, QUALITY)
+                chosen, self._keypoints = self._moments.typical()
+                self._slot = slot
+                self._encoded = self._executor.submit(pictures.encode, chosen, QUALITY)
 
     def _begin(self, now: float) -> None:
         if self._encoded is None or not self._encoded.done():

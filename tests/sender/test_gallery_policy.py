@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy, Moments
 from shared import picture as pictures
 from shared.config import FPS, CallTerms
 from shared.errors import RequestError
 from shared.events import State
 from shared.feed import wire_bytes
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.session import ReceiverSession, SenderSession
 
 RANDOM = np.random.default_rng(0)
@@ -129,6 +129,31 @@ def test_a_picture_that_turns_out_too_large_waits_for_its_budget() -> None:
 def test_options_out_of_range_are_refused(pictures_: int, kbps: float) -> None:
     with pytest.raises(RequestError, match=r"--gallery|--source-kbps"):
         GalleryOptions(pictures_, kbps)
+
+
+def face(eyes: int, shift: int = 0) -> Pictures:
+    picture = np.roll(np.tile(np.arange(256, dtype=np.uint8)[:, None, None], (1, 256, 3)), shift, axis=0)
+    picture[100:110, 90:110] = picture[100:110, 150:170] = eyes
+    return picture
+
+
+def test_of_the_last_frames_one_with_open_eyes_is_taken() -> None:
+    moments = Moments()
+    for number in range(12):
+        moments.keep(face(eyes=100 if number in {3, 10, 11} else 10, shift=number % 2), at(0.5))
+    chosen, _ = moments.typical()
+    assert int(chosen[105, 100, 0]) == 10
+
+
+def test_only_frames_in_the_newest_pose_are_typical_of_it() -> None:
+    moments = Moments()
+    for _ in range(8):
+        moments.keep(face(eyes=10), at(0.0))
+    for _ in range(3):
+        moments.keep(face(eyes=200), at(1.0))
+    chosen, keypoints = moments.typical()
+    assert int(chosen[105, 100, 0]) == 200
+    assert keypoints[0] == pytest.approx(1.0, abs=0.01)
 
 
 class Later(Executor):
