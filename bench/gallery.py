@@ -23,7 +23,7 @@ from bench.report import Report, Row, Value, check_output, describe
 from models.build import choose_device, load_backbone
 from receiver.gallery import Choice, Gallery
 from receiver.renderer import blended
-from sender.gallery import QUALITY, GalleryOptions, GalleryPolicy, Moments
+from sender.gallery import MOST_BYTES, QUALITY, GalleryOptions, GalleryPolicy, Moments
 from shared import picture as pictures
 from shared.command import add_network_arguments
 from shared.config import FPS, Schedule
@@ -133,7 +133,7 @@ class Call:
             slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
             if slot is not None:
                 chosen, keypoints = self._moments.typical()
-                data = pictures.encode(chosen, QUALITY)
+                data = pictures.encode_within(chosen, QUALITY, MOST_BYTES)
                 if self._policy.affords(len(data), self._feed.sent_bytes, now):
                     self._policy.added(slot, keypoints)
                     self._feed.begin(slot, data)

@@ -26,8 +26,8 @@ HISTORY_FRAMES = 10 * FPS
 """Of frames detected: the last ten seconds, or twenty where half of the frames are skipped."""
 GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `shared.nearness.distance`)."""
-QUALITY = 55
-"""Of further pictures: half the bytes of the first. Two of these bring more than one as sharp as that."""
+QUALITY, MOST_BYTES = 55, 3300
+"""Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
 _LEAST_HISTORY = 3 * FPS
 # Frames kept with their pictures, and how far apart they may lie to be in the same pose.
@@ -192,7 +192,7 @@ class FurtherPictures:
             if slot is not None:
                 chosen, self._keypoints = self._moments.typical()
                 self._slot = slot
-                self._encoded = self._executor.submit(pictures.encode, chosen, QUALITY)
+                self._encoded = self._executor.submit(pictures.encode_within, chosen, QUALITY, MOST_BYTES)
 
     def _begin(self, now: float) -> None:
         if self._encoded is None or not self._encoded.done():
