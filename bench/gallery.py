@@ -23,7 +23,7 @@ from bench.report import Report, Row, Value, check_output, describe
 from models.build import choose_device, load_backbone
 from receiver.gallery import Choice, Gallery
 from receiver.renderer import blended
-from sender.gallery import QUALITY, GalleryOptions, GalleryPolicy
+from sender.gallery import MOST_BYTES, QUALITY, GalleryOptions, GalleryPolicy, Moments
 from shared import picture as pictures
 from shared.command import add_network_arguments
 from shared.config import FPS, Schedule
@@ -104,7 +104,7 @@ class Call:
         self._schedule = Schedule()
         self._measured = set(measured)
         self._feed, self._assembler = PictureFeed(), PictureAssembler()
-        self._gallery = Gallery()
+        self._gallery, self._moments = Gallery(), Moments()
         first = pictures.encode(film.pictures[0])
         self._policy = GalleryPolicy(options, len(first))
         self._feed.begin(0, first)
@@ -129,11 +129,14 @@ class Call:
         if self._schedule.ships(number):
             keypoints = self._film.keypoints[place]
             self._policy.observe(number, keypoints)
+            self._moments.keep(self._film.pictures[place], keypoints)
             slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
             if slot is not None:
-                data = pictures.encode(self._film.pictures[place], QUALITY)
-                self._policy.added(slot, keypoints, len(data))
-                self._feed.begin(slot, data)
+                chosen, keypoints = self._moments.typical()
+                data = pictures.encode_within(chosen, QUALITY, MOST_BYTES)
+                if self._policy.affords(len(data), self._feed.sent_bytes, now):
+                    self._policy.added(slot, keypoints)
+                    self._feed.begin(slot, data)
         chunk = self._feed.next(now)
         if chunk is not None:
             self._receive(self._assembler.take(chunk, now), chunk.slot)

@@ -9,7 +9,7 @@ import numpy as np
 from shared.keypoints import Floats
 from shared.nearness import Distance, distance
 
-CLEARLY = 0.8
+CLEARLY = 0.75
 """Another picture is taken only when its distance is below this share of the one's in use."""
 DWELL_FRAMES = 8
 FADE_FRAMES = 3

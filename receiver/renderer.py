@@ -9,11 +9,15 @@ from time import perf_counter
 import numpy as np
 
 from receiver.gallery import Gallery
+from shared.config import FPS
 from shared.fill import Filler, Kind
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures, relative
 from shared.quantization import MAX_MAGNITUDE
 from shared.stats import StageTimes
+
+# Of the time that a frame usually takes to draw: about the last ten frames count.
+_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class Renderer:
         self._avatar = avatar
         self.gallery = Gallery()
         self._initial: Floats | None = None
+        self._usual_seconds = 0.0
         self.stages = StageTimes()
 
     def set_source(self, picture: Pictures, slot: int = 0) -> None:
@@ -65,12 +70,19 @@ class Renderer:
             return self._from(0, points)
         choice = self.gallery.choose(points)
         picture = self._from(choice.slot, points)
-        if choice.before is None:
+        if choice.before is None or not self._has_time_for_two:
             return picture
         return blended(picture, self._from(choice.before, points), choice.share)
 
+    @property
+    def _has_time_for_two(self) -> bool:
+        """Whether a frame can be drawn twice in its time; a machine that is too slow cuts instead."""
+        return 2 * self._usual_seconds < 1 / FPS
+
     def _from(self, slot: int, points: Floats) -> Pictures:
+        start = perf_counter()
         drawn: Pictures = self._backbone.render(points[None], slot)[0]
+        self._usual_seconds += _SMOOTHING * (perf_counter() - start - self._usual_seconds)
         return drawn
 
     def _transferred(self, avatar: Floats, points: Floats) -> Floats:

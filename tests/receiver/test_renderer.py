@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,25 @@ def test_each_frame_is_rendered_from_the_nearest_picture_and_the_change_is_faded
     assert levels == [0] * 10 + [25, 50, 75] + [100] * 17
     # Both pictures are drawn only while one fades into the other.
     assert len(backbone.asked) == 33
+
+
+def test_a_slow_machine_cuts_from_one_picture_to_the_next() -> None:
+    class Slow(Backbone):
+        def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
+            time.sleep(0.03)
+            return super().render(keypoints, slot)
+
+    backbone = Slow()
+    renderer = Renderer(backbone, Filler(Hold()))
+    for slot, level in ((0, 0), (4, 100)):
+        renderer.set_source(np.full((256, 256, 3), level, np.uint8), slot)
+    levels = []
+    for number in range(25):
+        shown = renderer.render(number, {number: points(0.0 if number < 20 else 0.5)})
+        assert shown is not None
+        levels.append(int(shown.picture[0, 0, 0]))
+    assert levels == [0] * 20 + [100] * 5
+    assert len(backbone.asked) == 25
 
 
 def test_without_a_second_picture_nothing_is_drawn_twice() -> None:

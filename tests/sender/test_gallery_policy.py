@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy, Moments
 from shared import picture as pictures
 from shared.codec import PaperCodec
 from shared.config import FPS, CallTerms
 from shared.errors import RequestError
 from shared.events import State
 from shared.feed import wire_bytes
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.session import ReceiverSession, SenderSession
 
 RANDOM = np.random.default_rng(0)
@@ -39,9 +39,9 @@ class Watched:
             keypoints = at(position)
             self.policy.observe(self.number, keypoints)
             slot = self.policy.propose(self.spent, self.number / FPS)
-            if slot is not None:
+            if slot is not None and self.policy.affords(FURTHER_BYTES, self.spent, self.number / FPS):
                 self.proposed.append((self.number, slot))
-                self.policy.added(slot, keypoints, FURTHER_BYTES)
+                self.policy.added(slot, keypoints)
                 self.spent += wire_bytes(FURTHER_BYTES)
             self.number += 1
         return self.proposed[before:]
@@ -92,7 +92,7 @@ def test_slots_are_filled_in_order() -> None:
 
 
 @pytest.mark.parametrize("kbps", [1.5, 2.0, 6.0])
-def test_the_budget_holds_over_any_minute_after_the_first(kbps: float) -> None:
+def test_the_budget_holds_over_any_minute(kbps: float) -> None:
     watched = Watched(size=8, kbps=kbps)
     spent = [watched.spent]
     for position in RANDOM.uniform(-1, 1, 100):
@@ -101,22 +101,60 @@ def test_the_budget_holds_over_any_minute_after_the_first(kbps: float) -> None:
     assert len(watched.proposed) > 5
     # A minute is thirty of these steps.
     per_minute = np.array(spent[30:]) - np.array(spent[:-30])
-    assert per_minute.max() <= 2 * kbps * 125 * 60
-    assert spent[-1] <= kbps * 125 * (200 + 60)
+    assert per_minute.max() <= kbps * 125 * 60
+    assert spent[30] <= kbps * 125 * 60
 
 
-def test_a_budget_fills_to_a_minute_and_counts_what_was_spent() -> None:
+def test_a_budget_is_that_of_any_minute() -> None:
     budget = Budget(2.0)
     assert budget.left(7000, 100.0) == 8000
-    assert budget.left(7000, 104.0) == 9000
-    assert budget.left(7000, 1000.0) == 15_000
-    assert budget.left(27_000, 1000.0) == -5000
+    assert budget.left(9000, 130.0) == 6000
+    assert budget.left(9000, 159.9) == 6000
+    assert budget.left(9000, 160.0) == 13_000
+    assert budget.left(29_000, 161.0) == -7000
+    assert budget.left(29_000, 1000.0) == 15_000
+
+
+def test_a_picture_that_turns_out_too_large_waits_for_its_budget() -> None:
+    watched = Watched(kbps=2.0)
+    watched.follow(*[0.0] * 60)
+    assert not watched.policy.affords(9000, watched.spent, watched.number / FPS)
+    assert watched.follow(*[0.5] * 300) == []
+    ((number, slot),) = watched.follow(*[0.5] * 1800)
+    # There is room once the first picture is a minute old.
+    assert 1800 <= number < 1830
+    assert slot == 1
 
 
 @pytest.mark.parametrize(("pictures_", "kbps"), [(0, 2.0), (9, 2.0), (4, -1.0), (4, float("nan")), (4, 1e9)])
 def test_options_out_of_range_are_refused(pictures_: int, kbps: float) -> None:
     with pytest.raises(RequestError, match=r"--gallery|--source-kbps"):
         GalleryOptions(pictures_, kbps)
+
+
+def face(eyes: int, shift: int = 0) -> Pictures:
+    picture = np.roll(np.tile(np.arange(256, dtype=np.uint8)[:, None, None], (1, 256, 3)), shift, axis=0)
+    picture[100:110, 90:110] = picture[100:110, 150:170] = eyes
+    return picture
+
+
+def test_of_the_last_frames_one_with_open_eyes_is_taken() -> None:
+    moments = Moments()
+    for number in range(12):
+        moments.keep(face(eyes=100 if number in {3, 10, 11} else 10, shift=number % 2), at(0.5))
+    chosen, _ = moments.typical()
+    assert int(chosen[105, 100, 0]) == 10
+
+
+def test_only_frames_in_the_newest_pose_are_typical_of_it() -> None:
+    moments = Moments()
+    for _ in range(8):
+        moments.keep(face(eyes=10), at(0.0))
+    for _ in range(3):
+        moments.keep(face(eyes=200), at(1.0))
+    chosen, keypoints = moments.typical()
+    assert int(chosen[105, 100, 0]) == 200
+    assert keypoints[0] == pytest.approx(1.0, abs=0.01)
 
 
 class Later(Executor):

@@ -42,6 +42,17 @@ def test_a_picture_comes_back_nearly_as_it_was() -> None:
     assert avif.is_frame(data) == features.check("avif")
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+def test_a_picture_may_be_kept_within_a_number_of_bytes() -> None:
+    grain = np.random.default_rng(0).normal(0, 12, (256, 256, 3))
+    rough = (portrait() + grain).clip(0, 255).astype(np.uint8)
+    sharp = picture.encode(rough, 55)
+    assert picture.encode_within(rough, 55, len(sharp)) == sharp
+    smaller = picture.encode_within(rough, 55, len(sharp) - 1)
+    assert smaller == picture.encode(rough, 45)
+    assert picture.encode_within(rough, 55, 1) == picture.encode(rough, 25)
+
+
 def test_a_jpeg_is_taken_as_well() -> None:
     error = np.abs(picture.decode(GOOD).astype(int) - portrait().astype(int))
     assert error.mean() < 2

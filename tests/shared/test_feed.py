@@ -1,0 +1,101 @@
+"""What the sessions' tests do not reach: sizes, order and pace of the chunks themselves."""
+
+from itertools import pairwise
+
+import pytest
+
+from shared.config import MAX_PICTURE_BYTES, PICTURE_CHUNK
+from shared.errors import PeerError
+from shared.feed import MESSAGE_BYTES, PACE_KBPS, PictureAssembler, PictureFeed, wire_bytes
+from shared.messages import SourceChunk, pack_message
+from shared.transport.loopback import MESSAGE_OVERHEAD
+
+
+def feed(picture: bytes = bytes(3000), slot: int = 2) -> PictureFeed:
+    made = PictureFeed()
+    made.begin(slot, picture)
+    return made
+
+
+@pytest.mark.parametrize("size", [1, PICTURE_CHUNK, PICTURE_CHUNK + 1, 7000])
+def test_a_picture_costs_what_is_said(size: int) -> None:
+    sent = feed(bytes(size))
+    chunks = sent.at_once()
+    real = sum(len(pack_message(chunk)) + MESSAGE_OVERHEAD for chunk in chunks)
+    assert sent.sent_bytes == wire_bytes(size)
+    assert real == pytest.approx(wire_bytes(size), abs=6 * len(chunks))
+
+
+def test_every_chunk_is_one_packet() -> None:
+    last = SourceChunk(2**16, 7, MAX_PICTURE_BYTES, MAX_PICTURE_BYTES - PICTURE_CHUNK, bytes(PICTURE_CHUNK))
+    assert len(pack_message(last)) <= 1160
+
+
+def test_chunks_leave_at_the_pace() -> None:
+    sent = feed(bytes(10 * PICTURE_CHUNK))
+    moments = [tick / 100 for tick in range(1500) if sent.next(tick / 100) is not None]
+    assert len(moments) == 10
+    between = (PICTURE_CHUNK + MESSAGE_BYTES) * 8 / (1000 * PACE_KBPS)
+    for earlier, later in pairwise(moments):
+        assert between <= later - earlier <= between + 0.011
+
+
+def test_a_pause_is_not_made_up_for() -> None:
+    sent = feed()
+    assert sent.next(0.0) is not None
+    assert sent.next(100.0) is not None
+    assert sent.next(100.1) is None
+
+
+def test_the_next_begins_when_the_one_before_is_there() -> None:
+    sent = feed()
+    with pytest.raises(ValueError, match="under way"):
+        sent.begin(1, b"x")
+    with pytest.raises(PeerError, match="never sent"):
+        sent.confirm(0)
+    chunks = sent.at_once()
+    assert {(chunk.picture, chunk.slot, chunk.total) for chunk in chunks} == {(0, 2, 3000)}
+    assert not sent.idle
+    sent.confirm(0)
+    sent.confirm(0)
+    assert sent.completed == 1
+    sent.begin(1, b"x")
+    assert sent.at_once() == [SourceChunk(1, 1, 1, 0, b"x")]
+
+
+@pytest.mark.parametrize(
+    ("slot", "picture"), [(-1, b"x"), (8, b"x"), (0, b""), (0, bytes(MAX_PICTURE_BYTES + 1))]
+)
+def test_mistakes_of_ours_are_told(slot: int, picture: bytes) -> None:
+    with pytest.raises(ValueError, match=r"slot|bytes"):
+        PictureFeed().begin(slot, picture)
+
+
+def test_what_is_asked_for_again_is_what_the_slot_holds() -> None:
+    sent = feed(b"old", slot=1)
+    sent.at_once()
+    sent.confirm(0)
+    sent.begin(1, b"new")
+    sent.at_once()
+    sent.again(1)
+    sent.again(1)
+    assert sent.next(0.0) == SourceChunk(2, 1, 3, 0, b"new")
+    # A confirmation that crossed the question is no mistake.
+    sent.confirm(1)
+    sent.confirm(2)
+    assert sent.idle
+
+
+def test_an_assembler_returns_the_whole_picture() -> None:
+    picture = bytes(range(256)) * 20
+    taken = [PictureAssembler().take(chunk, 0.0) for chunk in feed(picture[:500], slot=0).at_once()]
+    assert taken == [picture[:500]]
+    assembler = PictureAssembler()
+    *unfinished, whole = [assembler.take(chunk, 0.0) for chunk in feed(picture, slot=0).at_once()]
+    assert unfinished == [None] * 4
+    assert whole == picture
+
+
+def test_the_first_picture_goes_to_the_first_slot() -> None:
+    with pytest.raises(PeerError, match="do not follow"):
+        PictureAssembler().take(SourceChunk(0, 1, 3, 0, b"abc"), 0.0)
