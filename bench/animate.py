@@ -19,8 +19,9 @@ from bench.media import mark, write_file, write_mp4, write_npy
 from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import NAMES, load_density, load_forecaster
+from models.forecast.build import load_density, load_forecaster
 from models.forecast.likelihood import surprise
+from models.forecast.names import NAMES
 from receiver.avatar import load_avatar
 from receiver.fill import Filler, Kind
 from sender.capture import VideoSource, open_source

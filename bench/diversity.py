@@ -24,6 +24,7 @@ from bench.windows import parse_horizons, parse_modes
 from models.build import choose_device, load_backbone, use_threads
 from models.checkpoint import load
 from models.forecast.build import WEIGHTS, load_forecaster
+from models.forecast.names import BASELINES
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 
@@ -37,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
     add("--horizons", default="6-24,12-12", help="OBSERVED-PREDICTED frames, several with commas")
     add("--modes", default="reconstruction,transfer", help="reconstruction, transfer, or both with a comma")
-    add("--models", default="vrnn,gru-nf", metavar="NAMES", help="forecasters that draw futures")
+    add(
+        "--models",
+        default="vrnn,gru-nf",
+        metavar="NAMES",
+        help="forecasters that draw futures, beside the baselines, which know one",
+    )
     add("--samples", type=int, default=100, help="futures of each clip (default 100) ...")
     add("--keep", type=int, default=20, help="... of which those nearest the truth count (default 20)")
     add(
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     device = choose_device(options.device)
     names = list(dict.fromkeys(name.strip() for name in options.models.split(",")))
+    names = list(dict.fromkeys([*BASELINES, *(name.strip() for name in options.models.split(","))]))
     forecasters = [load_forecaster(name, device=device) for name in names]
     plan = Plan(modes, horizons, forecasters, options.samples, options.keep, options.seed)
     every, missing = find_clips(options.clips)
@@ -91,8 +98,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     lines = [
         f"{len(went.results)} clips, {went.skipped} skipped; the middle window of each, {plan.samples} "
-        "futures, "
-        f"the {plan.keep} nearest the truth kept.",
+        f"futures, the {plan.keep} nearest the truth kept; baselines know one future each.",
         "Scaled over the clips and models of a mode and horizon; the clip of the least MAE has no ratio.",
         *verdicts(found),
     ]

@@ -14,6 +14,7 @@ from bench.media import contact_sheet, side_by_side, write_file, write_mp4
 from bench.metrics import Distances
 from bench.processes import CallRecord, run_call
 from bench.report import Report, check_output, describe
+from models.forecast.names import NAMES
 from sender.capture import open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--source", default="demo", help="a video file, or demo (default)")
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end the call after this long")
-    add("--forecaster", help="default: what the receiver takes for this backbone")
+    add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
     add("--preset", default="paper")
     add("--schedule", default="6-6", metavar="N-M")
     add("--frames-per-message", type=int, metavar="N")

@@ -17,8 +17,7 @@ from models.forecast.nf import NfConfig
 from models.forecast.scaling import Predict, Scaling
 from models.forecast.simlpe import SimlpeConfig, cosines
 from models.forecast.vae import VaeConfig
-from models.forecast.vrnn import Gaussian, VrnnConfig
-from models.training.forecaster_loss import gaussian_kl, gaussian_nll
+from models.forecast.vrnn import Gaussian, VrnnConfig, gaussian_kl, gaussian_nll
 from shared.errors import RequestError
 from shared.keypoints import Floats
 
