@@ -14,12 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.anomaly_score import THRESHOLD, plot, score, table
+from bench.forecasters import add_weights, check_fit, density, folder_of
 from bench.futures import Fan, draw, grid, sheet
 from bench.media import mark, write_file, write_mp4, write_npy
 from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import load_density, load_forecaster
+from models.forecast.build import Density, load_forecaster
 from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
 from receiver.avatar import load_avatar
@@ -97,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="X,Y,SIZE",
         help="the square of the driving video to use; default: the centre square",
     )
+    add_weights(commands)
     add_network_arguments(commands)
     add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
     add("--debug", action="store_true", help="show tracebacks")
@@ -119,6 +121,10 @@ def _run(given: argparse.Namespace) -> int:
     fan = _fan(given)
     forecaster, schedule = (None, None) if fan else _forecasting(given)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    used = forecaster if fan is None else fan.forecaster
+    if used is not None:
+        check_fit(used.name, given.weights, backbone)
+    known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
     job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark)
     driving = _open_driving(given)
     try:
@@ -133,8 +139,8 @@ def _run(given: argparse.Namespace) -> int:
             print(f"wrote {given.output} ({count} frames)")
     finally:
         driving.close()
-    if given.anomaly is not None:
-        _write_anomaly(given, backbone)
+    if known is not None:
+        _write_anomaly(given, backbone, known)
     return 0
 
 
@@ -165,7 +171,7 @@ def _fan(given: argparse.Namespace) -> Fan | None:
     if given.mark or given.observe is not None or given.adapt_scale:
         raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
     predicted = 24 if given.predict is None else given.predict
-    forecaster = load_forecaster(given.forecaster or "gru-nf", device="cpu")
+    forecaster = _forecaster(given, "gru-nf")
     return Fan(forecaster, given.futures, predicted, given.at, given.seed)
 
 
@@ -179,7 +185,7 @@ def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictu
     print(f"wrote {output} ({fan.count} futures of {fan.predicted} frames)")
 
 
-def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
+def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Density) -> None:
     """Write the score of every driving frame. It is detected again: all frames count, whatever was drawn."""
     driving = _open_driving(given)
     found: list[Floats] = []
@@ -203,7 +209,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
     if len(keypoints) < 2:
         raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
     # A file of fewer than 30 frames a second repeats some: that is not a freeze.
-    z = surprise(load_density("gru-nf"), keypoints)[np.array(repeats)]
+    z = surprise(network, keypoints)[np.array(repeats)]
     write_file(given.anomaly, table(z))
     write_file(given.anomaly.with_suffix(".png"), plot(z))
     beyond = int((score(z) > THRESHOLD).sum())
@@ -233,7 +239,12 @@ def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule
             )
         return None, None
     observe, predict = (6 if number is None else number for number in (given.observe, given.predict))
-    return load_forecaster(given.forecaster, device="cpu"), Schedule(observe, predict)
+    return _forecaster(given, given.forecaster), Schedule(observe, predict)
+
+
+def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
+    name = given.forecaster or usual
+    return load_forecaster(name, folder_of(name, given.weights), "cpu")
 
 
 def _open_driving(given: argparse.Namespace) -> VideoSource:

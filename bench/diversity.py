@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bench.diversity_measure import Ledger, Plan, Unit, measure, places
 from bench.diversity_report import densities, rows, sheets, tables, verdicts
+from bench.forecasters import add_weights, chosen, folder_of
 from bench.metrics import check_ssim
 from bench.plots import check_plots
 from bench.quality_clips import Clip, check_clip, find_clips, spread
@@ -23,8 +24,7 @@ from bench.report import check_output, describe
 from bench.windows import parse_horizons, parse_modes
 from models.build import choose_device, load_backbone, use_threads
 from models.checkpoint import load
-from models.forecast.build import WEIGHTS, load_forecaster
-from models.forecast.names import BASELINES
+from models.forecast.names import LEARNED
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one clip of N people, evenly spread (0: all clips)",
     )
     add("--seed", type=int, default=0)
+    add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
@@ -65,14 +66,13 @@ def run(options: argparse.Namespace) -> int:
     horizons, modes = parse_horizons(options.horizons), parse_modes(options.modes)
     _check(options)
     device = choose_device(options.device)
-    names = list(dict.fromkeys(name.strip() for name in options.models.split(",")))
-    names = list(dict.fromkeys([*BASELINES, *(name.strip() for name in options.models.split(","))]))
-    forecasters = [load_forecaster(name, device=device) for name in names]
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    forecasters = chosen(options.models, options.weights, backbone, device)
     plan = Plan(modes, horizons, forecasters, options.samples, options.keep, options.seed)
     every, missing = find_clips(options.clips)
     clips = _people(every, options.people)
-    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    weights = {name: load(WEIGHTS / name).fingerprint for name in names if (WEIGHTS / name).is_dir()}
+    learned = [one.name for one in forecasters if one.name in LEARNED]
+    weights = {name: load(folder_of(name, options.weights)).fingerprint for name in learned}
     settings: dict[str, object] = {
         "backbone": backbone.fingerprint, "weights": weights, "samples": plan.samples, "keep": plan.keep,
         "seed": plan.seed,

@@ -9,28 +9,22 @@ all windows, and JEDi where V-JEPA's weights are given. Windows are averaged by 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.forecast_measure import Plan, measure
 from bench.forecast_report import chart, rows, sheet, tables, verdicts
 from bench.forecast_speed import COLUMNS as SPEEDS
 from bench.forecast_speed import speeds
+from bench.forecasters import add_weights, chosen, densities
 from bench.plots import check_plots
 from bench.quality_clips import check_clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import check_output, describe
 from bench.windows import parse_horizons, parse_modes
 from models.build import choose_device, load_backbone, use_threads
-from models.forecast.build import WEIGHTS, Density, load_forecaster, load_network
-from models.forecast.grunf import GruNf
-from models.forecast.names import BASELINES, LEARNED, NAMES, PLAIN
-from models.forecast.nf import Nf
-from models.forecast.vrnn import Vrnn
 from models.jepa import Features
 from shared.command import add_network_arguments
 from shared.errors import RequestError
-from shared.interfaces import Forecaster
 
 _EACH = "Milliseconds a step, seconds for 100 futures of 24 frames, likelihood"
 
@@ -42,10 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
     add("--horizons", default="6-6,6-24,12-12", help="OBSERVED-PREDICTED frames, several with commas")
     add("--modes", default="reconstruction,transfer", help="reconstruction, transfer, or both with a comma")
-    add("--models", metavar="NAMES", help="forecasters besides the baselines; default: all there are")
+    add("--models", metavar="NAMES", help="forecasters besides the baselines; default: all that fit")
     add("--windows", type=int, default=3, metavar="N",
         help="of each clip and horizon to draw, evenly spread (default 3; 0: all)")  # fmt: skip
     add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as transformers saves it, for JEDi")
+    add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
@@ -57,11 +52,12 @@ def run(options: argparse.Namespace) -> int:
     horizons, modes = parse_horizons(options.horizons), parse_modes(options.modes)
     _check(options)
     device = choose_device(options.device)
-    forecasters = named_forecasters(options.models, device)
     features = None if options.jepa is None else Features(options.jepa, device)
     clips, missing = find_clips(options.clips)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    plan = Plan(modes, horizons, forecasters, options.windows, features, densities(forecasters))
+    forecasters = chosen(options.models, options.weights, backbone, device)
+    known = densities(forecasters, options.weights)
+    plan = Plan(modes, horizons, forecasters, options.windows, features, known)
     went = each(clips, "forecast", "clip", lambda clip: measure(backbone, plan, clips, check_clip(clip)))
     found = rows(plan, went.results)
     if not found:
@@ -93,26 +89,6 @@ def run(options: argparse.Namespace) -> int:
         lambda: {"forecast.png": chart(found, modes), **sheet(backbone, plan, went.results)}, went.stopped,
     )  # fmt: skip
     return publish(findings, options.json, options.report)
-
-
-def densities(forecasters: Sequence[Forecaster]) -> dict[str, Density | Vrnn]:
-    """Return those of `forecasters`, by name, that know how likely a clip is, as networks on the CPU."""
-    networks = {one.name: load_network(one.name) for one in forecasters if one.name in LEARNED}
-    return {
-        name: network.eval() for name, network in networks.items() if isinstance(network, Vrnn | GruNf | Nf)
-    }
-
-
-def named_forecasters(names: str | None, device: str) -> list[Forecaster]:
-    """Return the baselines and those that `names` lists; all that have weights where it is None.
-
-    RequestError for an unknown name or one without weights.
-    """
-    if names is None:
-        wanted = [name for name in NAMES if name in PLAIN or (WEIGHTS / name / "config.json").is_file()]
-    else:
-        wanted = [*BASELINES, *(name.strip() for name in names.split(","))]
-    return [load_forecaster(name, device=device) for name in dict.fromkeys(wanted)]
 
 
 def _check(options: argparse.Namespace) -> None:

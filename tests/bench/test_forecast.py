@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import forecast, forecast_measure
+from bench import forecast_measure
 from bench.__main__ import main
 from bench.forecast_measure import Plan, measure
 from bench.forecast_report import rows, tables, verdicts
+from bench.forecasters import densities
 from bench.media import write_mp4
 from bench.quality_clips import Clip, ClipError, find_clips
 from bench.windows import Horizon, Scene, parse_horizons, parse_modes
@@ -144,7 +145,7 @@ def test_keypoint_errors_with_people_alike_and_with_windows_alike(ramp: Clip) ->
 
 def test_likelihoods_are_of_what_has_one() -> None:
     forecasters = [load_forecaster(name) for name in ("hold", "gru", "vrnn", "gru-nf", "nf")]
-    known = forecast.densities(forecasters)
+    known = densities(forecasters, None)
     assert set(known) == {"vrnn", "gru-nf", "nf"}
     still = np.zeros((10, 60), np.float32)
     jump = still.copy()
