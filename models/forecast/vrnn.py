@@ -28,9 +28,8 @@ class VrnnConfig:
     """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder.
 
     `spread` is the decoder's: "learned" as in equation 16, or "unit", where it says a mean alone, as the
-    appendix has it (B.1: a linear layer to the 60 numbers). Its spread is then that of all keypoints, one in
-    standardised frames, and the loss a squared error; what moves from frame to frame is so little beside it
-    that the latent hardly speaks, and futures hardly differ.
+    appendix has it (B.1: a linear layer to the 60 numbers): the density's spread is then one in standardised
+    frames, and the loss the squared error of these.
     """
 
     hidden: int

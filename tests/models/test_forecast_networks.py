@@ -187,6 +187,8 @@ def test_the_paper_sizes_are_those_of_its_appendix() -> None:
     assert (flow.layers, 512 <= flow.hidden <= 2048, flow.blocks) == (3, True, 12)
     assert (flow.depth, flow.inner) == (5, 2048)
     with torch.device("meta"):
+        simlpe = sum(part.numel() for part in build_network(PRESETS["simlpe"]["paper"]).parameters())
+        assert 0.13e6 < simlpe < 0.145e6
         assert build_network(vrnn).decoder[-1].out_features == 60  # type: ignore[index, union-attr]
 
 
