@@ -1,6 +1,7 @@
 """`bench forecast`: how well each forecaster says what comes next, in pixels and in keypoints.
 
 Windows of every clip that do not overlap: the first frames are observed, the next ones forecast and drawn.
+Frames are a clip's own, each once, whatever its rate; the shipped forecasters were trained at 30 a second.
 MAE is that of the pictures, in [0, 1] (equation 33 of the paper): in reconstruction against the video, in
 transfer against what is drawn from the true keypoints. Beside it the error of the keypoints themselves, over
 all windows, and JEDi where V-JEPA's weights are given. Windows are averaged by person, then people.
