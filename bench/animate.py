@@ -5,49 +5,34 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
 
+from bench.animation import BATCH, Job, Mode, animate
 from bench.anomaly_score import THRESHOLD, plot, score, table
+from bench.forecasters import add_weights, check_fit, density, folder_of
 from bench.futures import Fan, draw, grid, sheet
-from bench.media import mark, write_file, write_mp4, write_npy
+from bench.media import write_file, write_mp4, write_npy
 from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import NAMES, load_density, load_forecaster
+from models.forecast.build import Density, load_forecaster
 from models.forecast.likelihood import surprise
+from models.forecast.names import NAMES
 from receiver.avatar import load_avatar
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments, run_command
 from shared.config import Schedule
 from shared.errors import RequestError
-from shared.fill import Filler, Kind
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import COUNT, POSITIONS, Floats, Pictures, relative
+from shared.keypoints import Floats, Pictures
 
-Mode = Literal["transfer", "reconstruction"]
 WRITERS: dict[str, Callable[[Path, Iterator[Pictures]], int]] = {".mp4": write_mp4, ".npy": write_npy}
-BATCH = 12
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to animate: `schedule` is None where every frame's own keypoints are used."""
-
-    backbone: Backbone
-    mode: Mode
-    forecaster: Forecaster | None = None
-    schedule: Schedule | None = None
-    adapt_scale: bool = False
-    """Transfer alone: scale the motion by the sizes of the two faces, as `adapted_scale` says."""
-    mark: bool = False
-    """Say in the picture which frames were forecast."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="X,Y,SIZE",
         help="the square of the driving video to use; default: the centre square",
     )
+    add_weights(commands)
     add_network_arguments(commands)
     add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
     add("--debug", action="store_true", help="show tracebacks")
@@ -118,6 +104,10 @@ def _run(given: argparse.Namespace) -> int:
     fan = _fan(given)
     forecaster, schedule = (None, None) if fan else _forecasting(given)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    used = forecaster if fan is None else fan.forecaster
+    if used is not None:
+        check_fit(used.name, given.weights, backbone)
+    known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
     job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark)
     driving = _open_driving(given)
     try:
@@ -132,8 +122,8 @@ def _run(given: argparse.Namespace) -> int:
             print(f"wrote {given.output} ({count} frames)")
     finally:
         driving.close()
-    if given.anomaly is not None:
-        _write_anomaly(given, backbone)
+    if known is not None:
+        _write_anomaly(given, backbone, known)
     return 0
 
 
@@ -164,7 +154,7 @@ def _fan(given: argparse.Namespace) -> Fan | None:
     if given.mark or given.observe is not None or given.adapt_scale:
         raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
     predicted = 24 if given.predict is None else given.predict
-    forecaster = load_forecaster(given.forecaster or "gru-nf", device="cpu")
+    forecaster = _forecaster(given, "gru-nf")
     return Fan(forecaster, given.futures, predicted, given.at, given.seed)
 
 
@@ -178,7 +168,7 @@ def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictu
     print(f"wrote {output} ({fan.count} futures of {fan.predicted} frames)")
 
 
-def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
+def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Density) -> None:
     """Write the score of every driving frame. It is detected again: all frames count, whatever was drawn."""
     driving = _open_driving(given)
     found: list[Floats] = []
@@ -202,7 +192,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone) -> None:
     if len(keypoints) < 2:
         raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
     # A file of fewer than 30 frames a second repeats some: that is not a freeze.
-    z = surprise(load_density("gru-nf"), keypoints)[np.array(repeats)]
+    z = surprise(network, keypoints)[np.array(repeats)]
     write_file(given.anomaly, table(z))
     write_file(given.anomaly.with_suffix(".png"), plot(z))
     beyond = int((score(z) > THRESHOLD).sum())
@@ -232,7 +222,12 @@ def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule
             )
         return None, None
     observe, predict = (6 if number is None else number for number in (given.observe, given.predict))
-    return load_forecaster(given.forecaster, device="cpu"), Schedule(observe, predict)
+    return _forecaster(given, given.forecaster), Schedule(observe, predict)
+
+
+def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
+    name = given.forecaster or usual
+    return load_forecaster(name, folder_of(name, given.weights), "cpu")
 
 
 def _open_driving(given: argparse.Namespace) -> VideoSource:
@@ -282,68 +277,6 @@ def driving_frames(source: VideoSource) -> Iterator[Pictures]:
     while (frame := source.frame(number)) is not None:
         yield frame
         number += 1
-
-
-def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator[Pictures]:
-    """Move `picture` (256, 256, 3) as `frames` move: one picture (256, 256, 3) for each.
-
-    With a forecaster, only the frames that the schedule ships are detected; the others are filled in exactly
-    as a receiver does it.
-    """
-    own = job.backbone.set_source(picture)
-    filler = Filler(job.forecaster) if job.forecaster is not None else None
-    first: Floats | None = None
-    number, scale = 0, 1.0
-    while batch := list(islice(frames, BATCH)):
-        points, kinds = _keypoints(job, filler, np.stack(batch), number)
-        if first is None:
-            first = points[0]
-            scale = adapted_scale(own, first) if job.adapt_scale else 1.0
-        number += len(batch)
-        moved = relative(own, points, first, scale) if job.mode == "transfer" else points
-        for drawn, kind in zip(job.backbone.render(moved), kinds, strict=True):
-            yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
-
-
-def adapted_scale(source: Floats, initial: Floats) -> float:
-    """Return how much larger the motion is on `source` (60,) than on the driving frame `initial` (60,).
-
-    sqrt(area of the source's points) / sqrt(area of the driving ones), the areas of their convex hulls
-    (Siarohin et al., NeurIPS 2019, the published `normalize_kp` with `adapt_movement_scale`). Raises
-    RequestError where the driving points have no area.
-    """
-    import cv2
-
-    ours, theirs = (
-        cv2.contourArea(cv2.convexHull(points[:POSITIONS].reshape(COUNT, 2).astype(np.float32)))
-        for points in (source, initial)
-    )
-    if theirs <= 0:
-        raise RequestError(
-            "The keypoints of the first driving frame cover no area; leave out --adapt-scale, or start later."
-        )
-    return float(np.sqrt(ours) / np.sqrt(theirs))
-
-
-def _keypoints(
-    job: Job, filler: Filler | None, batch: Pictures, number: int
-) -> tuple[Floats, Sequence[Kind]]:
-    """Return the keypoints (B, 60) of frames `number` onwards, detected or forecast, and which they are."""
-    if filler is None or job.schedule is None:
-        return job.backbone.detect(batch), [Kind.OBSERVED] * len(batch)
-    shipped = [index for index in range(len(batch)) if job.schedule.ships(number + index)]
-    found = dict(zip(shipped, job.backbone.detect(batch[shipped]), strict=True)) if shipped else {}
-    rows: list[Floats] = []
-    kinds: list[Kind] = []
-    for index in range(len(batch)):
-        if index in found:
-            filler.observe({number + index: found[index]})
-        filled = filler.fill(number + index)
-        # The first frame of a schedule is always shipped, so that there is always something to go on.
-        assert filled is not None
-        rows.append(filled.keypoints)
-        kinds.append(filled.kind)
-    return np.stack(rows), kinds
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ import numpy as np
 
 from bench.anomaly_inject import KINDS, LASTING, Fault, Kind, change, inject, seen
 from bench.anomaly_score import THRESHOLD, plot, score
+from bench.forecasters import add_weights, density
 from bench.plots import COLOURS, check_plots, legend, new_figure, png
 from bench.quality_clips import Clip, ClipError, check_clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import Value, check_output, describe
 from bench.windows import keypoints_of
 from models.build import choose_device, load_backbone, use_threads
-from models.forecast.build import Density, load_density
+from models.forecast.build import Density
 from models.forecast.likelihood import Doubles, ordinary, surprise
 from shared.command import add_network_arguments
 from shared.config import FPS
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--faults", type=int, default=4, metavar="N", help="of each kind put into each clip (default 4)")
     add("--forecaster", choices=("gru-nf", "nf"), default="gru-nf", help="whose exact likelihood is used")
     add("--seed", type=int, default=0)
+    add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     clips, missing = find_clips(options.clips)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    network = load_density(options.forecaster)
+    network = density(options.forecaster, options.weights, backbone)
     went = each(clips, "anomaly", "clip", lambda clip: _track(keypoints_of(backbone, check_clip(clip)), clip))
     tracks = [points for _, points in went.results]
     ours, simple = _both(network, tracks, options.faults, options.seed)

@@ -13,6 +13,7 @@ import numpy as np
 from bench.media import contact_sheet, side_by_side
 from bench.metrics import Distances
 from bench.processes import CallRecord, run_call
+from models.forecast.names import NAMES
 from sender.arguments import add_sending_arguments, sending_words
 from sender.capture import open_source
 from sender.crop import Crop
@@ -37,7 +38,7 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end each call after this long")
     add("--loop", action="store_true", help="start the video again when it ends; goes with --seconds")
-    add("--forecaster", help="default: what the receiver takes for this backbone")
+    add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
     add_sending_arguments(parser)
     add_network_arguments(parser)
     squeezenet = "SqueezeNet v1.1 convolutions, for the perceptual column"

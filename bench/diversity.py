@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bench.diversity_measure import Plan, Unit, measure, places
 from bench.diversity_report import densities, rows, sheets, tables, verdicts
+from bench.forecasters import add_weights, chosen, folder_of
 from bench.ledger import Ledger
 from bench.metrics import check_ssim
 from bench.plots import check_plots
@@ -24,7 +25,7 @@ from bench.report import check_output, describe
 from bench.windows import parse_horizons, parse_modes
 from models.build import choose_device, load_backbone, use_threads
 from models.checkpoint import load
-from models.forecast.build import WEIGHTS, load_forecaster
+from models.forecast.names import LEARNED
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 
@@ -38,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
     add("--horizons", default="6-24,12-12", help="OBSERVED-PREDICTED frames, several with commas")
     add("--modes", default="reconstruction,transfer", help="reconstruction, transfer, or both with a comma")
-    add("--models", default="vrnn,gru-nf", metavar="NAMES", help="forecasters that draw futures")
+    add(
+        "--models",
+        default="vrnn,gru-nf",
+        metavar="NAMES",
+        help="forecasters that draw futures, beside the baselines, which know one",
+    )
     add("--samples", type=int, default=100, help="futures of each clip (default 100) ...")
     add("--keep", type=int, default=20, help="... of which those nearest the truth count (default 20)")
     add(
@@ -49,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one clip of N people, evenly spread (0: all clips)",
     )
     add("--seed", type=int, default=0)
+    add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
@@ -60,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
     horizons, modes = parse_horizons(options.horizons), parse_modes(options.modes)
     _check(options)
     device = choose_device(options.device)
-    names = list(dict.fromkeys(name.strip() for name in options.models.split(",")))
-    forecasters = [load_forecaster(name, device=device) for name in names]
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    forecasters = chosen(options.models, options.weights, backbone, device)
     plan = Plan(modes, horizons, forecasters, options.samples, options.keep, options.seed)
     every, missing = find_clips(options.clips)
     clips = one_of_each(every, options.people)
-    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    weights = {name: load(WEIGHTS / name).fingerprint for name in names if (WEIGHTS / name).is_dir()}
+    learned = [one.name for one in forecasters if one.name in LEARNED]
+    weights = {name: load(folder_of(name, options.weights)).fingerprint for name in learned}
     settings: dict[str, object] = {
         "backbone": backbone.fingerprint, "weights": weights, "samples": plan.samples, "keep": plan.keep,
         "seed": plan.seed,
@@ -92,8 +99,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     lines = [
         f"{len(went.results)} clips, {went.skipped} skipped; the middle window of each, {plan.samples} "
-        "futures, "
-        f"the {plan.keep} nearest the truth kept.",
+        f"futures, the {plan.keep} nearest the truth kept; baselines know one future each.",
         "Scaled over the clips and models of a mode and horizon; the clip of the least MAE has no ratio.",
         *verdicts(found),
     ]

@@ -18,13 +18,15 @@ from shared.interfaces import Backbone
 from shared.keypoints import Pictures
 
 COLUMNS = ("horizon", "model", "apd", "mae", "ssim", "ratio_mean", "ratio_median")
+_SPREAD, _BEST = ("apd", "mae", "ssim"), ("ratio_mean", "ratio_median")
 _SHOWN, _FUTURES = 6, 3
 
 
 def rows(units: Sequence[Unit]) -> list[dict[str, Value]]:
     """Return a row a mode, horizon and model: `mode horizon model apd mae ssim ratio_mean ratio_median`.
 
-    Means over clips; of the ratios of scaled APD to scaled MAE (see `ratios`) also the median.
+    Means over clips; of the ratios of scaled APD to scaled MAE (see `ratios`) also the median. apd_std,
+    mae_std and ssim_std: standard deviations between clips, NaN for one. n: clips.
     """
     found: list[dict[str, Value]] = []
     for mode, horizon in dict.fromkeys((unit.mode, unit.horizon) for unit in units):
@@ -32,29 +34,37 @@ def rows(units: Sequence[Unit]) -> list[dict[str, Value]]:
         scaled = ratios(here)
         for model in dict.fromkeys(unit.model for unit in here):
             own = [unit for unit in here if unit.model == model]
-            values = scaled[model]
+            values = scaled.get(model, [])
             found.append({
                 "mode": mode, "horizon": horizon, "model": model,
-                **{name: _mean(own, name) for name in ("apd", "mae", "ssim")},
+                **{name: float(np.mean(_values(own, name))) for name in _SPREAD},
                 "ratio_mean": float(np.mean(values)) if values else math.nan,
                 "ratio_median": float(np.median(values)) if values else math.nan,
+                **{f"{name}_std": _deviation(_values(own, name)) for name in _SPREAD}, "n": len(own),
             })  # fmt: skip
     return found
 
 
-def _mean(units: Sequence[Unit], name: str) -> float:
-    return float(np.mean([getattr(unit, name) for unit in units]))
+def _values(units: Sequence[Unit], name: str) -> list[float]:
+    return [getattr(unit, name) for unit in units]
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 def ratios(units: Sequence[Unit]) -> dict[str, list[float]]:
     """Return by model the ratios of APD to MAE over clips, both scaled to [0, 1] (equations 39 and 40).
 
-    The least and most are those of all `units`, of all models. The clip whose MAE is the least of all has
-    none left after scaling, and no ratio: it is left out, as the paper does not say what to do with it.
+    The least and most are those of all `units` of the models that draw more than one future; the others have
+    no ratio and no part in the scale. The clip whose MAE is the least of all has none left after scaling, and
+    no ratio: it is left out, as the paper does not say what to do with it.
     """
-    spread, error = (np.array([getattr(unit, name) for unit in units]) for name in ("apd", "mae"))
+    diverse = {unit.model for unit in units if unit.apd > 0}
+    units = [unit for unit in units if unit.model in diverse]
+    spread, error = (np.array(_values(units, name)) for name in ("apd", "mae"))
     found: dict[str, list[float]] = {unit.model: [] for unit in units}
-    if np.ptp(spread) == 0 or np.ptp(error) == 0:
+    if not units or np.ptp(spread) == 0 or np.ptp(error) == 0:
         return found
     over, under = (spread - spread.min()) / np.ptp(spread), (error - error.min()) / np.ptp(error)
     for unit, a, b in zip(units, over, under, strict=True):
@@ -64,12 +74,36 @@ def ratios(units: Sequence[Unit]) -> dict[str, list[float]]:
 
 
 def tables(found: Sequence[Row]) -> list[Table]:
-    """Return a table for each mode."""
+    """Return a table for each mode, the best ratios of each horizon in bold, as the paper's 7 to 10."""
     modes = dict.fromkeys(str(row["mode"]) for row in found)
     return [
-        (f"Diversity and fidelity, {mode}", [row for row in found if row["mode"] == mode], COLUMNS)
+        (
+            f"Diversity and fidelity, {mode} (+- between clips)",
+            [_cells(row, found) for row in found if row["mode"] == mode],
+            COLUMNS,
+        )
         for mode in modes
     ]
+
+
+def _cells(row: Row, found: Sequence[Row]) -> Row:
+    """Return what the table shows of `row`: figures with their spread, the best of its place in bold."""
+    beside = [other for other in found if (other["mode"], other["horizon"]) == (row["mode"], row["horizon"])]
+    shown: dict[str, Value] = {"horizon": row["horizon"], "model": row["model"]}
+    for name in _SPREAD:
+        spread = _number(row, f"{name}_std")
+        tail = "" if math.isnan(spread) else f" +- {spread:.4f}"
+        shown[name] = f"{_number(row, name):.4f}{tail}"
+    for name in _BEST:
+        value, known = _number(row, name), [_number(other, name) for other in beside]
+        best = max((one for one in known if not math.isnan(one)), default=math.nan)
+        shown[name] = "" if math.isnan(value) else f"**{value:.3f}**" if value == best else f"{value:.3f}"
+    return shown
+
+
+def _number(row: Row, name: str) -> float:
+    value = row[name]
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def verdicts(found: Sequence[Row]) -> list[str]:
@@ -129,6 +163,8 @@ def sheets(backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip) ->
         lines: list[tuple[str, Sequence[Pictures]]] = [("truth", list(real[moments]))]
         for forecaster in plan.forecasters:
             said = futures(plan, forecaster, keypoints, horizon, start, clip)[:_FUTURES]
+            if len(said) == 1:
+                continue  # a baseline: the same future three times shows nothing
             lines += [
                 (f"{forecaster.name} {n + 1}", list(where.draw(one[moments]))) for n, one in enumerate(said)
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,22 +10,29 @@ import numpy as np
 from bench.metrics import mae
 from bench.quality_clips import Clip, ClipError
 from bench.windows import Horizon, Mode, Scene, keypoints_of, scene, truth
+from models.forecast.build import Density
+from models.forecast.likelihood import log_likelihood, lower_bound
+from models.forecast.vrnn import Vrnn
 from models.jepa import Doubles, Features
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import Floats, Pictures
+from shared.keypoints import DIMENSIONS, Floats, Pictures
 
 TRUTH = "truth"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: `windows` is how many are drawn of a clip and horizon at most, 0 for all."""
+    """What is asked: `windows` is how many are drawn of a clip and horizon at most, 0 for all.
+
+    `densities` are the networks, by name, that know how likely a clip is.
+    """
 
     modes: Sequence[Mode]
     horizons: Sequence[Horizon]
     forecasters: Sequence[Forecaster]
     windows: int
     features: Features | None = None
+    densities: Mapping[str, Density | Vrnn] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,16 @@ class Missed:
 
 @dataclass
 class Measured:
-    """All of one clip; no pictures. `truths` are the features of the true windows by mode and horizon."""
+    """All of one clip; no pictures. `truths` are the features of the true windows by mode and horizon.
+
+    `nats` are log-likelihoods per number by model, the clip's mean (see `likelihoods`).
+    """
 
     clip: Clip
     drawn: list[Drawn] = field(default_factory=list)
     missed: list[Missed] = field(default_factory=list)
     truths: list[tuple[Mode, str, Doubles]] = field(default_factory=list)
+    nats: dict[str, float] = field(default_factory=dict)
     liveliest: tuple[float, Horizon, int] | None = None
     renders: int = 0
 
@@ -66,7 +77,7 @@ def measure(backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip) -
     Raises ClipError where it is no sound video or shorter than every window.
     """
     keypoints = keypoints_of(backbone, clip)
-    done = Measured(clip)
+    done = Measured(clip, nats=likelihoods(plan.densities, keypoints))
     for horizon in plan.horizons:
         for start in horizon.starts(len(keypoints)):
             done.missed += _missed(plan, keypoints, horizon, start)
@@ -87,6 +98,23 @@ def measure(backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip) -
             _draw(plan, where, done, keypoints, horizon, start)
         done.renders += where.renders
     return done
+
+
+def likelihoods(densities: Mapping[str, Density | Vrnn], keypoints: Floats) -> dict[str, float]:
+    """Return log p(frame | frames before) per number by model, the mean over a clip's `keypoints` (T, 60).
+
+    In nats, of a density in keypoint units: exact for flows, of a VRNN the evidence lower bound. Nothing of a
+    clip of one frame.
+    """
+    if len(keypoints) < 2:
+        return {}
+    return {name: _nats(network, keypoints) / DIMENSIONS for name, network in densities.items()}
+
+
+def _nats(network: Density | Vrnn, keypoints: Floats) -> float:
+    if isinstance(network, Vrnn):
+        return float(lower_bound(network, keypoints).mean())
+    return float(log_likelihood(network, keypoints).mean())
 
 
 def forecast(forecaster: Forecaster, keypoints: Floats, horizon: Horizon, start: int) -> Floats:

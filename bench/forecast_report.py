@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,18 +14,20 @@ from bench.plots import COLOURS, legend, new_figure, png
 from bench.quality_report import Table
 from bench.report import Row, Value
 from bench.windows import Mode, keypoints_of, pictures_of, scene
+from models.forecast.names import BASELINES
 from shared.interfaces import Backbone
 from shared.keypoints import Pictures
 
-BASELINES = ("hold", "damped", "linear")
 _SHOWN = 6
 
 
 def rows(plan: Plan, measured: Sequence[Measured]) -> list[dict[str, Value]]:
-    """Return a row for each mode, horizon and model: `mode horizon model mae mae_std rmse jedi n`.
+    """Return a row for each mode, horizon and model: `mode horizon model mae mae_std rmse jedi n` and more.
 
     mae: windows averaged by person, then people; mae_std: the standard deviation between people, NaN for one.
-    rmse: the root of the mean square over people, of all windows, drawn or not. n: windows drawn.
+    rmse: the root of the mean square over people, of all windows, drawn or not; rmse_std: the standard
+    deviation of people's own; rmse_windows: of all windows alike, whoever is seen. n: windows drawn.
+    nats: see `likelihoods`, people alike.
     """
     found: list[dict[str, Value]] = []
     for mode in plan.modes:
@@ -40,9 +42,9 @@ def rows(plan: Plan, measured: Sequence[Measured]) -> list[dict[str, Value]]:
                 people = _by_person([(person, each.mae) for person, each in drawn])
                 found.append({
                     "mode": mode, "horizon": horizon, "model": model, "mae": float(np.mean(people)),
-                    "mae_std": float(np.std(people, ddof=1)) if len(people) > 1 else math.nan,
-                    "rmse": _rmse(measured, horizon, model),
+                    "mae_std": _spread(people), **_rmse(measured, horizon, model),
                     "jedi": _jedi(measured, mode, horizon, [each for _, each in drawn]), "n": len(drawn),
+                    "nats": _likelihood(measured, model),
                 })  # fmt: skip
     return found
 
@@ -54,12 +56,25 @@ def _by_person(figures: Sequence[tuple[str, float]]) -> list[float]:
     return [float(np.mean(values)) for values in people.values()]
 
 
-def _rmse(measured: Sequence[Measured], horizon: str, model: str) -> float:
+def _spread(figures: Sequence[float]) -> float:
+    return float(np.std(figures, ddof=1)) if len(figures) > 1 else math.nan
+
+
+def _rmse(measured: Sequence[Measured], horizon: str, model: str) -> dict[str, float]:
     squares = [
         (one.clip.person, each.square) for one in measured for each in one.missed
         if (each.horizon, each.model) == (horizon, model)
     ]  # fmt: skip
-    return float(np.sqrt(np.mean(_by_person(squares))))
+    people = _by_person(squares)
+    return {
+        "rmse": float(np.sqrt(np.mean(people))), "rmse_std": _spread([math.sqrt(one) for one in people]),
+        "rmse_windows": float(np.sqrt(np.mean([square for _, square in squares]))),
+    }  # fmt: skip
+
+
+def _likelihood(measured: Sequence[Measured], model: str) -> float:
+    known = _by_person([(one.clip.person, one.nats[model]) for one in measured if model in one.nats])
+    return float(np.mean(known)) if known else math.nan
 
 
 def _jedi(measured: Sequence[Measured], mode: Mode, horizon: str, drawn: Sequence[Drawn]) -> float:
@@ -72,16 +87,29 @@ def _jedi(measured: Sequence[Measured], mode: Mode, horizon: str, drawn: Sequenc
 
 
 def tables(found: Sequence[Row], modes: Sequence[Mode], with_jedi: bool) -> list[Table]:
-    """Return a table for each figure and mode: a line a horizon, a column a model, the best in bold."""
+    """Return a table for each figure and mode: a line a horizon, a column a model, the best in bold.
+
+    Where JEDi was not measured, its table says so.
+    """
     made = [
         _table(f"MAE, {mode} (+- between people)", _of(found, mode), "mae", _with_spread) for mode in modes
     ]
     if found:
-        made.append(_table("Keypoint RMSE", _of(found, str(found[0]["mode"])), "rmse", _plain))
-    for mode in modes:
-        if with_jedi:
-            made.append(_table(f"JEDi, {mode}", _of(found, mode), "jedi", _plain))
+        made.append(_table(
+            "Keypoint RMSE (+- between people)", _of(found, str(found[0]["mode"])), "rmse", _with_spread
+        ))  # fmt: skip
+    made += [
+        _table(f"JEDi, {mode}", _of(found, mode), "jedi", _plain) if with_jedi
+        else _unmeasured(f"JEDi, {mode}", _of(found, mode))
+        for mode in modes
+    ]  # fmt: skip
     return made
+
+
+def _unmeasured(title: str, found: Sequence[Row]) -> Table:
+    horizons = dict.fromkeys(str(row["horizon"]) for row in found)
+    said = "not measured: needs V-JEPA 2, given with --jepa"
+    return title, [{"horizon": horizon, "JEDi": said} for horizon in horizons], ("horizon", "JEDi")
 
 
 def _of(found: Sequence[Row], mode: str) -> list[Row]:
@@ -108,7 +136,7 @@ def _plain(row: Row, name: str) -> str:
 
 def _with_spread(row: Row, name: str) -> str:
     spread = _number(row, f"{name}_std")
-    return f"{_number(row, name):.4f}" if math.isnan(spread) else f"{_number(row, name):.4f} +- {spread:.3f}"
+    return f"{_number(row, name):.4f}" if math.isnan(spread) else f"{_number(row, name):.4f} +- {spread:.4f}"
 
 
 def _number(row: Row, name: str) -> float:
@@ -119,7 +147,10 @@ def _number(row: Row, name: str) -> float:
 def verdicts(found: Sequence[Row]) -> list[str]:
     """Return what the rows say about the aims: learned ones against baselines, VRNN against GRU."""
     said = []
-    rmse = {(row["horizon"], row["model"]): _number(row, "rmse") for row in found}
+    rmse, alike = (
+        {(row["horizon"], row["model"]): _number(row, name) for row in found}
+        for name in ("rmse", "rmse_windows")
+    )
     for horizon in dict.fromkeys(row["horizon"] for row in found):
         learned = {
             model: value for (at, model), value in rmse.items() if at == horizon and model not in BASELINES
@@ -127,16 +158,23 @@ def verdicts(found: Sequence[Row]) -> list[str]:
         if learned and (horizon, "hold") in rmse:
             best = min(learned, key=lambda model: learned[model])
             beside = ", ".join(
-                f"{100 * (1 - learned[best] / rmse[horizon, name]):.1f} % below {name}"
+                f"{_below(rmse, horizon, best, name)} ({_below(alike, horizon, best, name)}) % below {name}"
                 for name in BASELINES if (horizon, name) in rmse
             )  # fmt: skip
-            said.append(f"{horizon}: of the learned, {best} has the lowest keypoint RMSE, {beside}.")
+            said.append(
+                f"{horizon}: of the learned, {best} has the lowest keypoint RMSE, {beside} (in brackets: "
+                "windows counted alike, not people)."
+            )
     mae = {(row["mode"], row["horizon"], row["model"]): _number(row, "mae") for row in found}
     for mode, horizon, model in mae:
         if model == "vrnn" and (mode, horizon, "gru") in mae:
             share = mae[mode, horizon, "vrnn"] / mae[mode, horizon, "gru"]
             said.append(f"{mode} {horizon}: VRNN's MAE is {share:.3f} of GRU's.")
     return said
+
+
+def _below(errors: Mapping[tuple[Value, Value], float], horizon: Value, model: Value, other: Value) -> str:
+    return f"{100 * (1 - errors[horizon, model] / errors[horizon, other]):.1f}"
 
 
 def chart(found: Sequence[Row], modes: Sequence[Mode]) -> bytes:

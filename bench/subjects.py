@@ -17,9 +17,9 @@ from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
 from models.fomm.serving import ServedFomm
-from models.forecast.baselines import Damped, Hold
-from models.forecast.build import restore
+from models.forecast.build import load_forecaster, restore
 from models.forecast.config import PRESETS, build_network
+from models.forecast.names import NAMES, PLAIN
 from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork, State
 from models.lite.backbone import LiteBackbone
@@ -170,12 +170,10 @@ def forecasting(name: str, device: str, seed: int) -> Forecasting:
 
     Raises RequestError for an unknown name.
     """
-    if name in ("hold", "damped"):
-        return Forecasting(Hold() if name == "hold" else Damped(), 0, trained=True)
-    if name not in PRESETS:
-        raise RequestError(
-            f"There is no forecaster {name!r}; choose from: hold, damped, {', '.join(PRESETS)}."
-        )
+    if name in PLAIN:
+        return Forecasting(load_forecaster(name), 0, trained=True)
+    if name not in NAMES:
+        raise RequestError(f"There is no forecaster {name!r}; choose from: {', '.join(NAMES)}.")
     folder = SHIPPED / name
     trained = (folder / "config.json").is_file()
     if trained:

@@ -26,6 +26,7 @@ from bench.report import Report, Row, Value, check_output, describe
 from bench.subjects import Forecasting, Memory, Subject
 from bench.timing import BLOCKS, Stages, Timed, batch_fps, latencies, rounds
 from models.build import choose_device, use_threads
+from models.forecast.names import BEST, NAMES
 from sender.demo import DemoSource
 from shared.config import BACKBONES, DEVICES, FPS
 from shared.errors import RequestError
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backbone", choices=BACKBONES, help="measure this one alone; default: all")
     add("--checkpoint", type=Path, help="weights of the chosen backbone; fomm runs with random ones without")
-    add("--forecaster", default="vrnn", help="default vrnn")
+    add("--forecaster", default=BEST, choices=NAMES, help=f"default: {BEST}")
     add("--device", choices=DEVICES, default="auto")
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.forecast.names import BEST, FALLBACK, NAMES
 from shared.command import add_call_arguments, run_command
 from shared.eventloop import run_async
-
-FORECASTERS = ("vrnn", "gru-nf", "damped", "hold")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
     add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
-    best = "fills in missing frames; default: vrnn where its weights fit the backbone's, else damped"
-    add("--forecaster", choices=FORECASTERS, help=best)
+    best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
+    add("--forecaster", choices=NAMES, help=best)
     add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
     add_call_arguments(commands)
     return commands

@@ -26,7 +26,7 @@ DOORS = {
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
     "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
-    "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animate"),
+    "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animation"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
     "openvino": ("models.lite.openvino_engine",),

@@ -10,21 +10,19 @@ from models.checkpoint import Checkpoint, load
 from models.forecast.baselines import Damped, Hold
 from models.forecast.config import CONFIGS, build_network, parse
 from models.forecast.grunf import GruNf
+from models.forecast.names import BEST, FALLBACK, NAMES
 from models.forecast.neural import NeuralForecaster
 from models.forecast.nf import Nf
 from models.forecast.recurrent import RecurrentNetwork
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
 
-NAMES = ("hold", "damped", *CONFIGS)
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-BEST = "vrnn"
-FALLBACK = "damped"
 Density = GruNf | Nf
 
 
 def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") -> Forecaster:
-    """Return the forecaster `name`, one of `NAMES`.
+    """Return the forecaster `name`, one of `models.forecast.names.NAMES`.
 
     `folder` holds the weights of a learned one; by default those that came with the project. RequestError if
     the name is unknown or the weights are missing or unfit.

@@ -13,7 +13,7 @@ from models.forecast.recurrent import RecurrentNetwork
 from models.forecast.scaling import PREDICTS
 from models.forecast.simlpe import SIMLPE_PRESETS, Simlpe, SimlpeConfig
 from models.forecast.vae import VAE_PRESETS, Vae, VaeConfig
-from models.forecast.vrnn import VRNN_PRESETS, Vrnn, VrnnConfig
+from models.forecast.vrnn import SPREADS, VRNN_PRESETS, Vrnn, VrnnConfig
 from shared.errors import RequestError
 
 NetworkConfig = LinearConfig | GruConfig | VaeConfig | NfConfig | VrnnConfig | GruNfConfig | SimlpeConfig
@@ -39,6 +39,8 @@ _NETWORKS: dict[type[NetworkConfig], Callable[..., RecurrentNetwork]] = {
     SimlpeConfig: Simlpe,
 }
 
+# Settings that are a word.
+WORDS = {"predict": PREDICTS, "spread": SPREADS}
 # Depths make modules even before any weight is read, widths do not.
 MOST = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "length": 256}
 MOST_UNITS = 8192
@@ -66,9 +68,9 @@ def parse(name: str, stored: Mapping[str, object]) -> NetworkConfig:
 
 
 def _checked(key: str, value: object) -> int | str:
-    if key == "predict":
-        if value not in PREDICTS:
-            raise RequestError(f"predict must be one of {', '.join(PREDICTS)}, not {value!r}")
+    if key in WORDS:
+        if value not in WORDS[key]:
+            raise RequestError(f"{key} must be one of {', '.join(WORDS[key])}, not {value!r}")
         return str(value)
     least, most = (
         (2 if key == "depth" else 1),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.forecast.checks import check_frames
+from models.forecast.vrnn import Vrnn
 from shared.keypoints import DIMENSIONS, Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -49,6 +50,22 @@ def log_likelihood(network: Likelihood, frames: Floats) -> Doubles:
     with torch.inference_mode():
         device = network.ordinary.device
         found = network.log_prob(torch.from_numpy(frames)[None].to(device))[0]
+    return cast(Doubles, found.double().cpu().numpy())
+
+
+def lower_bound(network: Vrnn, frames: Floats, seed: int = 0) -> Doubles:
+    """Return the evidence lower bound (T-1,) of `frames` (T, 60), T >= 2, of one draw of the latents.
+
+    Units as those of `log_likelihood`, of which the sum is on average at least that of these.
+    """
+    frames = check_frames(frames)
+    if len(frames) < 2:
+        raise ValueError("a bound needs at least 2 frames")
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, len(frames) - 1, network.noise_size, generator=generator)
+    with torch.inference_mode():
+        device = network.scaling.mean.device
+        found = network.elbo(torch.from_numpy(frames)[None].to(device), noise.to(device))[0]
     return cast(Doubles, found.double().cpu().numpy())
 
 

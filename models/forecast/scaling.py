@@ -54,6 +54,10 @@ class Scaling(nn.Module):
             return torch.addcmul(self.mean, target, self.std)
         return torch.addcmul(last, target, self.step)
 
+    def frame_log_variance(self) -> Tensor:
+        """Return the log-variance (60,) in targets of what varies by one in standardised frames."""
+        return torch.zeros_like(self.std) if self.predict == "frame" else 2 * torch.log(self.std / self.step)
+
     def log_determinant(self) -> Tensor:
         """Return log |det d target / d frame|, a scalar: it turns a density of targets into one of frames."""
         return -torch.log(self.std if self.predict == "frame" else self.step).sum()

@@ -5,8 +5,9 @@ Chung et al., "A Recurrent Latent Variable Model for Sequential Data" (NeurIPS 2
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +16,33 @@ from models.forecast.recurrent import RecurrentNetwork, State, perceptron
 from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
 
+Spread = Literal["learned", "unit"]
+SPREADS: tuple[str, ...] = get_args(Spread)
+
 # Log-variances stay in (-6, 6): a still clip must not drive a density to infinity.
 LOG_VARIANCE = 6.0
 
 
 @dataclass(frozen=True)
 class VrnnConfig:
-    """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder."""
+    """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder.
+
+    `spread` is the decoder's: "learned" as in equation 16, or "unit", where it says a mean alone, as the
+    appendix has it (B.1: a linear layer to the 60 numbers): the density's spread is then one in standardised
+    frames, and the loss the squared error of these.
+    """
 
     hidden: int
     features: int
     inner: int
     latent: int = 15
+    spread: Spread = "learned"
     predict: Predict = "delta"
 
 
 VRNN_PRESETS = {
     "call": VrnnConfig(hidden=128, features=96, inner=128),
-    "paper": VrnnConfig(hidden=256, features=256, inner=512),
+    "paper": VrnnConfig(hidden=256, features=256, inner=512, spread="unit"),
 }
 
 
@@ -75,7 +85,9 @@ class Vrnn(RecurrentNetwork):
         self.from_latent = nn.Sequential(nn.Linear(config.latent, width), nn.ReLU())
         self.prior = perceptron(hidden, inner, 2 * config.latent, 2, nn.ReLU)
         self.posterior = perceptron(width + hidden, inner, 2 * config.latent, 2, nn.ReLU)
-        self.decoder = perceptron(width + hidden, inner, 2 * DIMENSIONS, 2, nn.ReLU)
+        self._learned = config.spread == "learned"
+        decoded = (2 if self._learned else 1) * DIMENSIONS
+        self.decoder = perceptron(width + hidden, inner, decoded, 2, nn.ReLU)
         self.cell = nn.GRUCell(2 * width, hidden)
 
     def observe(self, state: State, frame: Tensor) -> State:
@@ -90,7 +102,7 @@ class Vrnn(RecurrentNetwork):
         hidden = state.hidden[0]
         prior = gaussian(self.prior(hidden))
         latent = self.from_latent(prior.mean if noise is None else prior.at(noise))
-        predicted = gaussian(self.decoder(torch.cat([latent, hidden], dim=-1))).mean
+        predicted = self.decode(torch.cat([latent, hidden], dim=-1)).mean
         frame = self.scaling.frame(predicted, state.last)
         seen = self.from_frame(self.scaling.describe(frame, state.last))
         return State(self._update(seen, latent, hidden)[None], frame)
@@ -112,14 +124,32 @@ class Vrnn(RecurrentNetwork):
             codes.append(latent)
             raws.append(raw)
         past = torch.stack(hiddens[:-1], dim=1)
-        decoded = self.decoder(torch.cat([torch.stack(codes, dim=1), past], dim=-1))
         return Unrolled(
             prior=gaussian(self.prior(past)),
             posterior=gaussian(torch.stack(raws, dim=1)),
-            decoded=gaussian(decoded),
+            decoded=self.decode(torch.cat([torch.stack(codes, dim=1), past], dim=-1)),
             target=self.scaling.target(after, before),
             hidden=torch.stack(hiddens[1:], dim=1),
         )
+
+    def decode(self, known: Tensor) -> Gaussian:
+        """Return the density (..., 60) of what is predicted, from latent features and state (..., n)."""
+        raw: Tensor = self.decoder(known)
+        return (
+            gaussian(raw)
+            if self._learned
+            else Gaussian(raw, self.scaling.frame_log_variance().expand_as(raw))
+        )
+
+    def elbo(self, frames: Tensor, noise: Tensor) -> Tensor:
+        """Return the evidence lower bound (B, T-1) of each of `frames` (B, T, 60) given those before it.
+
+        In nats, of a density in keypoint units (equation 17), with latents sampled by standard normal `noise`
+        (B, T-1, latent): on average at most log p(frame t | frames before t) over a sequence.
+        """
+        seen = self.unroll(frames, noise)
+        divergence = gaussian_kl(seen.posterior, seen.prior).sum(-1)
+        return self.scaling.log_determinant() - gaussian_nll(seen.target, seen.decoded).sum(-1) - divergence
 
     def _update(self, seen: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
         updated: Tensor = self.cell(torch.cat([seen, latent], dim=-1), hidden)
@@ -130,3 +160,16 @@ def gaussian(raw: Tensor) -> Gaussian:
     """Split a network's output (..., 2n) into a Gaussian over n numbers with a bounded variance."""
     mean, spread = raw.chunk(2, dim=-1)
     return Gaussian(mean, LOG_VARIANCE * torch.tanh(spread / LOG_VARIANCE))
+
+
+def gaussian_nll(values: Tensor, density: Gaussian) -> Tensor:
+    """Return -log N(values; density), elementwise."""
+    spread = density.log_variance
+    return 0.5 * (spread + (values - density.mean).square() * torch.exp(-spread) + math.log(2 * math.pi))
+
+
+def gaussian_kl(left: Gaussian, right: Gaussian) -> Tensor:
+    """Return KL(left || right), elementwise, of two diagonal Gaussians."""
+    difference = left.log_variance - right.log_variance
+    apart = (left.mean - right.mean).square() * torch.exp(-right.log_variance)
+    return 0.5 * (torch.exp(difference) - 1 - difference + apart)

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from models.forecast.grunf import GruNf
 from models.forecast.likelihood import log_likelihood, ordinary
 from models.forecast.linear import LinearConfig
 from models.forecast.nf import Nf
+from models.forecast.scaling import PREDICTS
+from models.forecast.vrnn import SPREADS, VrnnConfig
 from models.training.extract import extract
 from models.training.forecaster_linear import solve
 from models.training.forecaster_run import Settings, Training
@@ -51,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_network_arguments(parser)
     parser.add_argument("--config", choices=("call", "paper"), default="call")
-    parser.add_argument("--predict", choices=("delta", "frame"), default="delta")
+    parser.add_argument("--predict", choices=PREDICTS, default="delta")
+    parser.add_argument("--spread", choices=SPREADS, help="of the vrnn's decoder (default: the preset's)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=positive_int)
     length.add_argument("--minutes", type=positive_float, help="default: 8")
@@ -98,8 +101,7 @@ def train(options: argparse.Namespace) -> int:
     _make(options.output)
     print(f"{len(tracks.clips)} clips, {tracks.frames} frames; validation {len(validation.past)} windows")
     print(f"hold    {validation.hold}\ndamped  {validation.damped}", flush=True)
-    config = PRESETS[options.model][options.config]
-    config = type(config)(**{**asdict(config), "predict": options.predict})
+    config = _config(options)
     if isinstance(config, LinearConfig):
         weights, best = solve(config, tracks, validation)
         return _finish(options, weights, config, others, best)
@@ -114,6 +116,16 @@ def train(options: argparse.Namespace) -> int:
         print(f"stopped at step {run.step}: the same command goes on")
         return INTERRUPTED
     return 0
+
+
+def _config(options: argparse.Namespace) -> NetworkConfig:
+    """Return the preset asked for, with what was asked for besides."""
+    config = replace(PRESETS[options.model][options.config], predict=options.predict)
+    if options.spread is None:
+        return config
+    if not isinstance(config, VrnnConfig):
+        raise RequestError(f"--spread is the vrnn's; leave it out for {options.model}")
+    return replace(config, spread=options.spread)
 
 
 def _tracks(folder: Path, options: argparse.Namespace) -> Tracks:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
@@ -15,7 +13,7 @@ from models.forecast.recurrent import RecurrentNetwork, State
 from models.forecast.scaling import LIMIT
 from models.forecast.simlpe import Simlpe
 from models.forecast.vae import Vae
-from models.forecast.vrnn import Gaussian, Vrnn
+from models.forecast.vrnn import Gaussian, Vrnn, gaussian_kl, gaussian_nll
 from shared.keypoints import DIMENSIONS
 
 # A clip that stands still has changes of almost zero; noise of so many standard deviations keeps densities
@@ -50,17 +48,6 @@ def sequence_loss(
     raise TypeError(f"no loss is known for {type(network).__name__}")
 
 
-def elbo(network: Vrnn, frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the evidence lower bound (B,) of `frames` (B, T, 60) given the first, one sample of the latents.
-
-    In nats, of a density in keypoint units (17): at most log p(frames 1 .. T-1 | frame 0) on average.
-    """
-    seen = network.unroll(frames, _noise(network, frames, generator))
-    divergence = gaussian_kl(seen.posterior, seen.prior).sum(-1)
-    likelihood = network.scaling.log_determinant() - gaussian_nll(seen.target, seen.decoded).sum(-1)
-    return (likelihood - divergence).sum(-1)
-
-
 def rollout_loss(network: RecurrentNetwork, state: State, frames: Tensor, split: int) -> Tensor:
     """Return the mean squared error of free running from `state`, after `split` of `frames` (B, T, 60).
 
@@ -84,19 +71,6 @@ def squared(error: Tensor, limit: float = LIMIT) -> Tensor:
     """Return the mean square of `error`, a scalar; what is beyond `limit` counts linearly."""
     # Twice, because the quadratic part of Huber's loss is half a square.
     return 2 * huber_loss(error, torch.zeros_like(error), delta=limit)
-
-
-def gaussian_nll(values: Tensor, density: Gaussian) -> Tensor:
-    """Return -log N(values; density), elementwise."""
-    spread = density.log_variance
-    return 0.5 * (spread + (values - density.mean).square() * torch.exp(-spread) + math.log(2 * math.pi))
-
-
-def gaussian_kl(left: Gaussian, right: Gaussian) -> Tensor:
-    """Return KL(left || right), elementwise, of two diagonal Gaussians."""
-    difference = left.log_variance - right.log_variance
-    apart = (left.mean - right.mean).square() * torch.exp(-right.log_variance)
-    return 0.5 * (torch.exp(difference) - 1 - difference + apart)
 
 
 def _vrnn(network: Vrnn, frames: Tensor, split: int, generator: torch.Generator) -> tuple[Tensor, State]:

@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.animate import Job, adapted_scale, animate, driving_frames, main, source_picture
+from bench.animate import driving_frames, main, source_picture
+from bench.animation import Job, adapted_scale, animate
 from bench.media import write_mp4
 from models.checkpoint import save
 from models.forecast.baselines import Hold

@@ -13,7 +13,7 @@ import torch
 from bench.__main__ import main
 from bench.diversity import LEDGER
 from bench.diversity_measure import Unit, apd, nearest
-from bench.diversity_report import ratios, rows, verdicts
+from bench.diversity_report import ratios, rows, tables, verdicts
 from bench.ledger import Ledger
 from bench.media import write_mp4
 from sender.demo import pose_at
@@ -62,8 +62,27 @@ def test_ratios_are_scaled_over_clips_and_models() -> None:
     assert ratios(units) == {"vrnn": [0.5], "gru-nf": [2.0, 0.5]}
     found = rows(units)
     assert (found[1]["ratio_mean"], found[1]["ratio_median"]) == (1.25, 1.25)
-    assert set(found[0]) == {"mode", "horizon", "model", "apd", "mae", "ssim", "ratio_mean", "ratio_median"}
+    agreed = ["mode", "horizon", "model", "apd", "mae", "ssim", "ratio_mean", "ratio_median"]
+    assert list(found[0])[:8] == agreed
+    assert found[0]["apd_std"] == pytest.approx(np.std([1, 2], ddof=1))
+    assert found[0]["n"] == 2
     assert "APD is 2.7 times VRNN's, its MAE 1.67 times" in verdicts(found)[0]
+
+
+def test_baselines_stand_in_the_table_and_out_of_the_scale() -> None:
+    drawn = [
+        unit("a", "vrnn", 1, 2),
+        unit("b", "vrnn", 2, 4),
+        unit("a", "gru-nf", 5, 4),
+        unit("b", "gru-nf", 3, 6),
+    ]
+    with_hold = [unit("a", "hold", 0, 1), unit("b", "hold", 0, 9), *drawn]
+    assert ratios(with_hold) == ratios(drawn)
+    ((_, lines, _),) = tables(rows(with_hold))
+    assert [line["model"] for line in lines] == ["hold", "vrnn", "gru-nf"]
+    assert (lines[0]["apd"], lines[0]["ratio_mean"]) == ("0.0000 +- 0.0000", "")
+    assert (lines[1]["ratio_mean"], lines[2]["ratio_mean"]) == ("0.500", "**1.250**")
+    assert lines[2]["mae"] == "5.0000 +- 1.4142"
 
 
 def test_what_cannot_be_scaled_has_no_ratio() -> None:
@@ -93,13 +112,15 @@ def test_the_command_measures_resumes_and_reports(folder: Path, tmp_path: Path) 
     ).split()
     assert main(given) == 0
     stored = json.loads((tmp_path / "d.json").read_text())["rows"]
-    assert len(stored) == 8
-    assert all(0 < row["apd"] < 1 and 0 < row["mae"] < 1 and 0 < row["ssim"] <= 1 for row in stored)
+    assert len(stored) == 4 * 5
+    assert {row["model"] for row in stored if row["apd"] > 0} == {"vrnn", "gru-nf"}
+    assert {row["model"] for row in stored if row["apd"] == 0} == {"hold", "damped", "linear"}
+    assert all(0 < row["mae"] < 1 and 0 < row["ssim"] <= 1 and row["n"] == 2 for row in stored)
     for name in ("diversity-ratios.png", "diversity-reconstruction.png", "diversity-transfer.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     ledger = tmp_path / "out" / LEDGER
     lines = ledger.read_text().splitlines()
-    assert len(lines) == 1 + 16
+    assert len(lines) == 1 + 40
     ledger.write_text("\n".join(lines[:-2]) + "\n")
     assert main(given) == 0
     assert sorted(ledger.read_text().splitlines()) == sorted(lines)

@@ -13,10 +13,12 @@ from bench import forecast_measure
 from bench.__main__ import main
 from bench.forecast_measure import Plan, measure
 from bench.forecast_report import rows, tables, verdicts
+from bench.forecasters import densities
 from bench.media import write_mp4
 from bench.quality_clips import Clip, ClipError, find_clips
 from bench.windows import Horizon, Scene, parse_horizons, parse_modes
 from models.forecast.baselines import Damped, Hold
+from models.forecast.build import load_forecaster
 from sender.demo import pose_at
 from sender.portrait import Portrait
 from shared.errors import RequestError
@@ -95,13 +97,14 @@ def test_holding_a_ramp_has_known_errors(ramp: Clip) -> None:
     plan = Plan(["reconstruction"], [Horizon(6, 6)], [Hold(), Damped(decay=0.0)], windows=1)
     found = rows(plan, [measure(Dots(), plan, [ramp], ramp)])
     hold = found[0]
-    assert set(hold) == {"mode", "horizon", "model", "mae", "mae_std", "rmse", "jedi", "n"}
+    assert list(hold)[:7] == ["mode", "horizon", "model", "mae", "mae_std", "rmse", "rmse_std"]
     # One step of the ramp is 4 levels; six frames ahead the steps are 1 to 6.
     assert hold["mae"] == pytest.approx(4 / 255 * 3.5, abs=2e-3)
     assert hold["rmse"] == pytest.approx(4 / 255 * np.sqrt(91 / 6), rel=0.05)
     assert hold["n"] == 1
     assert np.isnan(hold["mae_std"])
     assert np.isnan(hold["jedi"])
+    assert np.isnan(hold["nats"])
 
 
 def test_held_frames_are_drawn_once_however_long(ramp: Clip) -> None:
@@ -124,6 +127,34 @@ def test_people_count_alike_and_transfer_needs_two(ramp: Clip) -> None:
     assert row["mae_std"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
 
 
+def test_keypoint_errors_with_people_alike_and_with_windows_alike(ramp: Clip) -> None:
+    often = [forecast_measure.Missed("6-6", "hold", 0.04)] * 3
+    drawn = [forecast_measure.Drawn("transfer", "6-6", "hold", 0.1, None)]
+    measured = [
+        forecast_measure.Measured(ramp, drawn, often, nats={"hold": 1.0}),
+        forecast_measure.Measured(
+            Clip(ramp.file, "bob"), drawn, [forecast_measure.Missed("6-6", "hold", 0.16)], nats={"hold": 2.0}
+        ),
+    ]
+    (row,) = rows(Plan(["transfer"], [Horizon(6, 6)], [Hold()], windows=1), measured)
+    assert row["rmse"] == pytest.approx(np.sqrt(0.1))
+    assert row["rmse_std"] == pytest.approx(np.std([0.2, 0.4], ddof=1))
+    assert row["rmse_windows"] == pytest.approx(np.sqrt(0.07))
+    assert row["nats"] == pytest.approx(1.5)
+
+
+def test_likelihoods_are_of_what_has_one() -> None:
+    forecasters = [load_forecaster(name) for name in ("hold", "gru", "vrnn", "gru-nf", "nf")]
+    known = densities(forecasters, None)
+    assert set(known) == {"vrnn", "gru-nf", "nf"}
+    still = np.zeros((10, 60), np.float32)
+    jump = still.copy()
+    jump[5:] += 0.5
+    quiet, loud = (forecast_measure.likelihoods(known, clip) for clip in (still, jump))
+    assert all(quiet[name] > loud[name] + 1 for name in known)
+    assert forecast_measure.likelihoods(known, still[:1]) == {}
+
+
 def test_a_clip_shorter_than_every_window_says_so(ramp: Clip) -> None:
     with pytest.raises(ClipError, match="shorter"):
         measure(Dots(), Plan(["reconstruction"], [Horizon(20, 20)], [Hold()], 1), [ramp], ramp)
@@ -131,16 +162,22 @@ def test_a_clip_shorter_than_every_window_says_so(ramp: Clip) -> None:
 
 def figures(model: str, mae: float, rmse: float) -> dict[str, object]:
     row = {"mode": "reconstruction", "horizon": "6-6", "model": model, "mae": mae}
-    return {**row, "mae_std": 0.01, "rmse": rmse, "jedi": None, "n": 3}
+    return {
+        **row, "mae_std": 0.01, "rmse": rmse, "rmse_std": 0.002, "rmse_windows": 2 * rmse + 0.001,
+        "jedi": None, "n": 3,
+    }  # fmt: skip
 
 
 def test_the_best_is_bold_and_verdicts_are_computed() -> None:
     found = [figures("hold", 0.2, 0.02), figures("gru", 0.1, 0.019), figures("vrnn", 0.12, 0.017)]
     table = tables(found, ["reconstruction"], with_jedi=False)  # type: ignore[arg-type]
-    assert table[0][1][0]["gru"] == "**0.1000 +- 0.010**"
-    assert table[1][1][0]["vrnn"] == "**0.0170**"
+    assert table[0][1][0]["gru"] == "**0.1000 +- 0.0100**"
+    assert table[1][1][0]["vrnn"] == "**0.0170 +- 0.0020**"
     said = verdicts(found)  # type: ignore[arg-type]
-    assert "vrnn has the lowest keypoint RMSE, 15.0 % below hold" in said[0]
+    assert "vrnn has the lowest keypoint RMSE, 15.0 (14.6) % below hold" in said[0]
+    assert [list(row.values()) for row in table[2][1]] == [
+        ["6-6", "not measured: needs V-JEPA 2, given with --jepa"]
+    ]
     assert "VRNN's MAE is 1.200 of GRU's" in said[1]
 
 
@@ -156,8 +193,12 @@ def test_the_command_leaves_tables_and_pictures(folder: Path, tmp_path: Path) ->
     assert {row["horizon"] for row in stored["rows"]} == {"6-6", "5-2"}
     assert stored["meta"]["clips_skipped"] == 1
     assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["n"] == 2 for row in stored["rows"])
-    assert "step_ms" in (output / "forecast.md").read_text()
-    assert "needs V-JEPA 2" in (output / "forecast.md").read_text()
+    assert all(row["step_ms"] > 0 and row["draw_s"] > 0 for row in stored["rows"])
+    assert all((row["nats"] is None) == (row["model"] != "vrnn") for row in stored["rows"])
+    said = (output / "forecast.md").read_text()
+    assert "step_ms" in said
+    assert said.count("not measured: needs V-JEPA 2") == 4
+    assert (output / "forecast.json").read_text() == (tmp_path / "f.json").read_text()
     for name in ("forecast.png", "forecast-reconstruction.png", "forecast-transfer.png"):
         assert (output / name).read_bytes().startswith(b"\x89PNG")
 

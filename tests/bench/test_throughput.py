@@ -210,7 +210,6 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     (("--threads", "0"), "Runs, threads"),
     (("--batch", "0"), "--batch"),
     (("--checkpoint", "x"), "add --backbone"),
-    (("--forecaster", "crystal ball"), "no forecaster"),
     (("--json", "/nowhere/at/all.json"), "no folder"),
 ])  # fmt: skip
 def test_wrong_requests_are_refused_before_any_work(given: tuple[str, ...], words: str) -> None:

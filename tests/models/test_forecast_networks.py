@@ -17,8 +17,7 @@ from models.forecast.nf import NfConfig
 from models.forecast.scaling import Predict, Scaling
 from models.forecast.simlpe import SimlpeConfig, cosines
 from models.forecast.vae import VaeConfig
-from models.forecast.vrnn import Gaussian, VrnnConfig
-from models.training.forecaster_loss import gaussian_kl, gaussian_nll
+from models.forecast.vrnn import Gaussian, VrnnConfig, gaussian_kl, gaussian_nll
 from shared.errors import RequestError
 from shared.keypoints import Floats
 
@@ -180,6 +179,19 @@ def test_presets_pass_their_own_check(name: str, preset: str) -> None:
     assert parse(name, describe(name, config, "f")) == config
 
 
+def test_the_paper_sizes_are_those_of_its_appendix() -> None:
+    vrnn, flow = PRESETS["vrnn"]["paper"], PRESETS["gru-nf"]["paper"]
+    assert isinstance(vrnn, VrnnConfig)
+    assert isinstance(flow, GruNfConfig)
+    assert (64 <= vrnn.hidden <= 256, vrnn.latent, vrnn.inner, vrnn.spread) == (True, 15, 512, "unit")
+    assert (flow.layers, 512 <= flow.hidden <= 2048, flow.blocks) == (3, True, 12)
+    assert (flow.depth, flow.inner) == (5, 2048)
+    with torch.device("meta"):
+        simlpe = sum(part.numel() for part in build_network(PRESETS["simlpe"]["paper"]).parameters())
+        assert 0.13e6 < simlpe < 0.145e6
+        assert build_network(vrnn).decoder[-1].out_features == 60  # type: ignore[index, union-attr]
+
+
 def test_every_learned_forecaster_is_tested() -> None:
     assert set(TINY) == set(PRESETS) == set(NAMES) - {"hold", "damped"}
 
@@ -200,6 +212,8 @@ def test_cosines_are_an_orthonormal_basis() -> None:
         {"hidden": "8"},
         {"predict": "pixels"},
         {"predict": ["delta"]},
+        {"spread": "wide"},
+        {"spread": 1},
         {"tracks_of": None},
         {"surprise": 1},
     ],

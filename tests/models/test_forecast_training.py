@@ -92,6 +92,15 @@ def test_a_resumed_run_takes_the_same_steps(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(second.network.state_dict()[key], value, rtol=0, atol=0)
 
 
+def test_the_spread_of_a_decoder_can_be_chosen(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path / "run", "--spread", "unit")) == 0
+    assert checkpoint.load(tmp_path / "run" / "weights").config["spread"] == "unit"
+    assert main(["--model", "gru", "--tracks", str(folder), "--spread", "unit"]) == 2
+    assert "--spread is the vrnn's" in capsys.readouterr().err
+
+
 def test_the_best_weights_are_kept() -> None:
     run = start("vrnn")
     run.advance()

@@ -15,12 +15,12 @@ import torch
 
 from models.build import SHIPPED
 from models.forecast.build import load_forecaster
+from models.forecast.names import LEARNED
 from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
 from shared.keypoints import Pictures
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.npz"
-FORECASTERS = ("linear", "gru", "vae", "nf", "vrnn", "gru-nf", "simlpe")
 # Processors round differently, and the portrait's drawing may: a changed network is far outside of these.
 KEYPOINT_TOLERANCE, LEVELS = 2e-3, 3
 
@@ -44,7 +44,7 @@ def outputs(engine: str) -> Outputs:
     backbone.set_source(pictures[0])
     # Every eighth pixel of three frames: enough to see a change, small enough to keep.
     found: Outputs = {"keypoints": keypoints, "frames": backbone.render(keypoints[[0, 4, 9]])[:, 4::8, 4::8]}
-    for name in FORECASTERS:
+    for name in LEARNED:
         forecaster = load_forecaster(name)
         forecaster.observe(keypoints)
         found[f"{name}_forecast"] = forecaster.forecast(6)
@@ -61,7 +61,7 @@ def test_the_shipped_weights_give_what_they_gave(engine: str) -> None:
         frames = np.abs(found["frames"].astype(int) - golden["frames"])
         assert frames.max() <= LEVELS
         np.testing.assert_allclose(found["keypoints"], golden["keypoints"], atol=KEYPOINT_TOLERANCE, rtol=0)
-        for name in FORECASTERS:
+        for name in LEARNED:
             key = f"{name}_forecast"
             np.testing.assert_allclose(found[key], golden[key], atol=2 * KEYPOINT_TOLERANCE, rtol=0)
 

@@ -10,11 +10,10 @@ import torch
 
 from models.build import SHIPPED, load_backbone
 from models.forecast.build import best_forecaster, load_forecaster
+from models.forecast.names import LEARNED
 from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
 from shared.keypoints import Floats, Pictures
-
-LEARNED = ("linear", "gru", "vae", "nf", "vrnn", "gru-nf", "simlpe")
 
 
 @pytest.fixture(scope="module")
