@@ -236,5 +236,5 @@ def _crossing(study: Study, codec: str, measure: str, account: str = "call_kbps"
         return f"{label} reaches it nowhere up to {curve.highest_rate:.1f} kbps: we win at all rates measured"
     times = f"{needed:.1f} kbps, {needed / rate:.1f} times our rate"
     if needed <= curve.lowest_rate:
-        return f"{label} beats it from its lowest rate on, {times}"
+        return f"{label} beats it from the lowest rate measured on, {times}"
     return f"{label} wins from {times}, on" + ("; below that we win" if needed > rate else "")

@@ -247,7 +247,7 @@ def test_the_verdict_says_who_wins_where() -> None:
     dear = [point("us", 30, 0.95)]
     lost = verdicts(summarise([[*dear, *WEAK]], "us"))
     assert "missed" in lost[0]
-    assert "weak beats it from its lowest rate on, 30.0 kbps, 1.0 times our rate" in lost[4]
+    assert "weak beats it from the lowest rate measured on, 30.0 kbps, 1.0 times our rate" in lost[4]
 
 
 def test_a_codec_at_part_of_the_frame_rate_is_told_apart() -> None:
