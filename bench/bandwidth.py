@@ -19,16 +19,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench import gallery
 from bench import policies as policies_table
 from bench.bandwidth_chart import chart
 from bench.calls import Call, add_call_arguments, call_row
-from bench.metrics import Distances
+from bench.metrics import Distances, PerceptualDistance
 from bench.plots import check_plots
 from bench.published import rows as published_rows
 from bench.quality_clips import find_clips
 from bench.quality_report import Findings, Table, check_folder, publish
 from bench.report import Row, Value, check_output, describe
-from models.build import load_backbone, load_tables
+from models.build import choose_device, load_backbone, load_tables
 from sender.presets import POLICIES, PRESETS
 from shared.errors import RequestError
 
@@ -89,6 +90,10 @@ def run(options: argparse.Namespace) -> int:
         tables.append(("Policies over clips, simulated", compared, policies_table.COLUMNS))
         lines += policies_table.lines(compared)
         pictures["policies.png"] = lambda: policies_table.chart(compared)
+    if options.clips and not stopped:
+        galleries = _galleries(options)
+        every += galleries
+        tables.append(("Source pictures, a minute of the people who move most", galleries, gallery.COLUMNS))
     meta = describe("bandwidth", options.device, clip=options.source, schedule=options.schedule)
     findings = Findings(
         "bandwidth", every, tables, lines, meta, lambda: {name: draw() for name, draw in pictures.items()},
@@ -105,6 +110,18 @@ def _policies(options: argparse.Namespace) -> tuple[list[Row], bool]:
     clips, _ = find_clips(options.clips)
     done = policies_table.measure(backbone, tables, clips, options.clip_seconds)
     return policies_table.summarise(done.results), done.stopped
+
+
+def _galleries(options: argparse.Namespace) -> list[Row]:
+    device = choose_device(options.device)
+    perceptual = None if options.perceptual is None else PerceptualDistance(options.perceptual, device)
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    films = gallery.liveliest(backbone, find_clips(options.clips)[0], gallery.PEOPLE)
+    rows = [
+        row for film in tqdm(films, desc="source pictures", unit="person", file=sys.stderr)
+        for row, _ in gallery.compared(backbone, film, options.source_kbps, gallery.FRAMES, perceptual)
+    ]  # fmt: skip
+    return [{**row, "source": "simulated"} for row in gallery.summary(rows)]
 
 
 def _named(text: str, known: Sequence[str], what: str) -> list[str]:

@@ -20,20 +20,18 @@ from bench.gallery_sheet import Columns, write_sheet
 from bench.metrics import PerceptualDistance, check_ssim, compare
 from bench.quality_clips import Clip, find_clips, frames, spread
 from bench.report import Report, Row, Value, check_output, describe
+from bench.simulated_pictures import SimulatedPictures
 from models.build import choose_device, load_backbone
-from receiver.gallery import Choice, Gallery
-from receiver.renderer import blended
-from sender.gallery import MOST_BYTES, QUALITY, GalleryOptions, GalleryPolicy, Moments
-from shared import picture as pictures
+from sender.gallery import GalleryOptions
 from shared.command import add_network_arguments
 from shared.config import FPS, Schedule
 from shared.errors import RequestError
-from shared.feed import PictureAssembler, PictureFeed
 from shared.interfaces import Backbone
 from shared.keypoints import POSITIONS, Floats, Pictures
 from shared.stats import kbps
 
 SIZES = (1, 2, 4, 8)
+PEOPLE, FRAMES = 8, 48
 SECONDS = 60
 # Pictures in memory: half a minute.
 _MOST_FRAMES = 30 * FPS
@@ -94,64 +92,20 @@ def liveliest(backbone: Backbone, clips: Sequence[Clip], people: int) -> list[Fi
     return list(best.values())
 
 
-class Call:
-    """One call without a network in between: the sender's policy, the pace, the receiver's choice."""
-
-    def __init__(
-        self, backbone: Backbone, film: Film, options: GalleryOptions, measured: Sequence[int]
-    ) -> None:
-        self._backbone, self._film = backbone, film
-        self._schedule = Schedule()
-        self._measured = set(measured)
-        self._feed, self._assembler = PictureFeed(), PictureAssembler()
-        self._gallery, self._moments = Gallery(), Moments()
-        first = pictures.encode(film.pictures[0])
-        self._policy = GalleryPolicy(options, len(first))
-        self._feed.begin(0, first)
-        for chunk in self._feed.at_once():
-            self._receive(self._assembler.take(chunk, 0.0), 0)
-
-    def play(self) -> Played:
-        """Run the minute."""
-        played = Played()
-        for number in range(SECONDS * FPS):
-            self._step(number)
-            choice = self._gallery.choose(self._film.keypoints[self._film.place(number)])
-            if number in self._measured:
-                played.numbers.append(number)
-                played.rendered.append(self._draw(number, choice))
-        played.sent, played.source_bytes = self._feed.completed, self._feed.sent_bytes
-        played.switches = self._gallery.switches
-        return played
-
-    def _step(self, number: int) -> None:
-        now, place = number / FPS, self._film.place(number)
-        if self._schedule.ships(number):
-            keypoints = self._film.keypoints[place]
-            self._policy.observe(number, keypoints)
-            self._moments.keep(self._film.pictures[place], keypoints)
-            slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
-            if slot is not None:
-                chosen, keypoints = self._moments.typical()
-                data = pictures.encode_within(chosen, QUALITY, MOST_BYTES)
-                if self._policy.affords(len(data), self._feed.sent_bytes, now):
-                    self._policy.added(slot, keypoints)
-                    self._feed.begin(slot, data)
-        chunk = self._feed.next(now)
-        if chunk is not None:
-            self._receive(self._assembler.take(chunk, now), chunk.slot)
-
-    def _receive(self, data: bytes | None, slot: int) -> None:
-        if data is not None:
-            self._gallery.put(slot, self._backbone.set_source(pictures.decode(data), slot))
-            self._feed.confirm(self._feed.completed)
-
-    def _draw(self, number: int, choice: Choice) -> Pictures:
-        points = self._film.keypoints[self._film.place(number)][None]
-        drawn: Pictures = self._backbone.render(points, choice.slot)[0]
-        if choice.before is None:
-            return drawn
-        return blended(drawn, self._backbone.render(points, choice.before)[0], choice.share)
+def play(backbone: Backbone, film: Film, options: GalleryOptions, measured: Sequence[int]) -> Played:
+    """Run a call of a minute, without a network in between, and draw the `measured` frames."""
+    call, schedule, played = SimulatedPictures(backbone, film.pictures[0], options), Schedule(), Played()
+    wanted = set(measured)
+    for number in range(SECONDS * FPS):
+        place = film.place(number)
+        points = film.keypoints[place]
+        call.step(number, film.pictures[place] if schedule.ships(number) else None, points)
+        choice = call.choose(points)
+        if number in wanted:
+            played.numbers.append(number)
+            played.rendered.append(call.draw(points, choice))
+    played.sent, played.source_bytes, played.switches = call.sent, call.wire_bytes, call.switches
+    return played
 
 
 def measure(film: Film, played: Played, size: int, perceptual: PerceptualDistance | None) -> Row:
@@ -175,6 +129,15 @@ def measure(film: Film, played: Played, size: int, perceptual: PerceptualDistanc
     }
 
 
+def compared(
+    backbone: Backbone, film: Film, source_kbps: float, count: int, perceptual: PerceptualDistance | None
+) -> list[tuple[Row, Played]]:
+    """Return row and call for each number of pictures, `count` frames of the minute being measured."""
+    measured = spread(1, SECONDS * FPS - 1, count)
+    calls = {size: play(backbone, film, GalleryOptions(size, source_kbps), measured) for size in SIZES}
+    return [(measure(film, call, size, perceptual), call) for size, call in calls.items()]
+
+
 def summary(rows: Sequence[Row]) -> Iterator[Row]:
     """Return the mean over people, for each number of pictures."""
     for size in dict.fromkeys(row["pictures"] for row in rows):
@@ -191,8 +154,8 @@ def add_arguments(commands: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = commands.add_argument
     add("--clips", type=Path, action="append", required=True, metavar="FOLDER", help="videos to measure on")
-    add("--people", type=int, default=8, help="how many, the liveliest (default 8)")
-    add("--frames", type=int, default=48, help="frames measured of each call (default 48)")
+    add("--people", type=int, default=PEOPLE, help="how many, the liveliest (default 8)")
+    add("--frames", type=int, default=FRAMES, help="frames measured of each call (default 48)")
     add("--source-kbps", type=float, default=2.0, help="for source pictures, over a minute (default 2)")
     add("--perceptual", type=Path, metavar="FILE", help="weights of SqueezeNet 1.1, for the distance")
     add("--json", type=Path, metavar="FILE")
@@ -211,16 +174,12 @@ def run(given: argparse.Namespace) -> int:
     perceptual = None if given.perceptual is None else PerceptualDistance(given.perceptual, device)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
     backbone.warmup()
-    measured = spread(1, SECONDS * FPS - 1, given.frames)
     rows: list[Row] = []
     columns: list[Columns] = []
     for film in liveliest(backbone, find_clips(given.clips)[0], given.people):
-        calls = {}
-        for size in SIZES:
-            options = GalleryOptions(size, given.source_kbps)
-            calls[size] = Call(backbone, film, options, measured).play()
-            rows.append(measure(film, calls[size], size, perceptual))
-        columns.append(_columns(film, calls))
+        found = compared(backbone, film, given.source_kbps, given.frames, perceptual)
+        rows += [row for row, _ in found]
+        columns.append(_columns(film, dict(zip(SIZES, (call for _, call in found), strict=True))))
         print(f"{film.clip.person}: done", flush=True)
     if given.sheet is not None:
         write_sheet(given.sheet, columns)

@@ -19,7 +19,7 @@ from bench.quality_clips import Clip
 from bench.quality_report import Pass, each
 from bench.rd_calls import film
 from bench.report import Row
-from bench.simulate import detect_all, render_all, simulate
+from bench.simulate import detect_all, render_all, simulated
 from sender.presets import Sending
 from shared.config import Schedule
 from shared.interfaces import Backbone
@@ -67,7 +67,8 @@ def _measure(backbone: Backbone, tables: CodecTables, clip: Clip, seconds: float
 def _row(
     backbone: Backbone, tables: CodecTables, truth: Sequence[Pictures], keypoints: Floats, sending: Sending
 ) -> Row:
-    sent, shown = simulate(backbone, tables, sending, keypoints)
+    call = simulated(backbone, tables, sending)
+    shown, sent = list(call.run(keypoints)), call.sent
     drawn = render_all(backbone, np.stack([points for _, points, _ in shown]))
     alternates = sending.policy == "alternate"
     return {

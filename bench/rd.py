@@ -27,6 +27,7 @@ from bench.rd_ours import SimulatedCall
 from bench.rd_report import rows_of, summarise, tables, verdicts
 from bench.report import Value, describe
 from models.build import choose_device, load_backbone, load_tables
+from sender.gallery import GalleryOptions
 from sender.presets import POLICIES, PRESETS, Sending
 from shared.errors import KeycastError, RequestError
 from shared.quantization import QUALITIES
@@ -51,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESETS, default="saver", help="how our call sends (default saver) ...")
     add("--policy", choices=POLICIES, default="alternate", help="... when (default alternate) ...")
     add("--qualities", default=_QUALITIES, metavar="Q", help=f"... and at which --quality ({_QUALITIES})")
+    add("--gallery", type=int, default=4, metavar="N", help="our source pictures, 1 to 8 (default 4)")
+    add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
     add("--codecs-only", action="store_true", help="leave our own call out")
     add("--seconds", type=float, default=6.0, metavar="S", help="of each clip, from its start (default 6)")
     add(
@@ -120,8 +123,9 @@ def _all(plan: Plan, clip: Clip, ledger: Ledger[Point]) -> list[Point]:
 def _ours(options: argparse.Namespace) -> SimulatedCall:
     qualities = [int(quality) for quality in _numbers(options.qualities, "--qualities", 0, QUALITIES - 1)]
     sending = Sending(preset=options.preset, policy=options.policy)
+    gallery = GalleryOptions(options.gallery, options.source_kbps)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    return SimulatedCall(backbone, load_tables(backbone, options.checkpoint), sending, qualities)
+    return SimulatedCall(backbone, load_tables(backbone, options.checkpoint), sending, gallery, qualities)
 
 
 def _settings(plan: Plan) -> dict[str, object]:

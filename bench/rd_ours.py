@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from bench.rd_calls import Footage, Sent
-from bench.simulate import detect_all, render_all, simulate
+from bench.simulate import detect_all, simulated
+from bench.simulated_pictures import SimulatedPictures
 from models.forecast.build import best_forecaster
+from sender.gallery import GalleryOptions
 from sender.presets import Sending, check, make_codec
-from shared import picture
-from shared.feed import wire_bytes
 from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
 
 class SimulatedCall:
-    """A call with one source picture and the setting `sending`, at `qualities` of its codec.
+    """A call with the setting `sending`, at `qualities` of its codec, and source pictures as `gallery` says.
 
     What lies around messages on the wire, reports and acknowledgements, is counted as `bench.simulate` says.
     """
 
     def __init__(
-        self, backbone: Backbone, tables: CodecTables | None, sending: Sending, qualities: Sequence[int]
+        self,
+        backbone: Backbone,
+        tables: CodecTables | None,
+        sending: Sending,
+        gallery: GalleryOptions,
+        qualities: Sequence[int],
     ) -> None:
         self._backbone, self._tables, self._sending = backbone, tables, sending
+        self._gallery = gallery
         preset, codec = make_codec(sending, tables)
         self.qualities: Sequence[float] = qualities if codec.tables else (0,)
         for quality in self.qualities if codec.tables else ():
@@ -34,19 +38,25 @@ class SimulatedCall:
         forecaster = best_forecaster(backbone.fingerprint).name
         policy = str(sending.schedule) if sending.policy == "alternate" else sending.policy
         self.name = f"{backbone.name} {preset} {policy}"
-        self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending}"
+        self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending} {gallery}"
 
     def send(self, footage: Footage, quality: float) -> Sent:
         """Send `footage` at `quality`."""
-        first = picture.encode(footage.frames[0])
-        self._backbone.set_source(picture.decode(first))
         coded = self._sending.preset != "paper"
         sending = replace(self._sending, quality=int(quality) if coded else None)
         keypoints = detect_all(self._backbone, footage.frames)[list(footage.shown)]
-        sent, shown = simulate(self._backbone, self._tables, sending, keypoints)
-        first_wire = wire_bytes(len(first))
+        gallery = SimulatedPictures(self._backbone, footage.frames[0], self._gallery)
+
+        def capture(number: int, looked_at: bool) -> None:
+            picture = footage.frames[footage.shown[number]] if looked_at else None
+            gallery.step(number, picture, keypoints[number])
+
+        call = simulated(self._backbone, self._tables, sending)
+        rendered = [
+            gallery.draw(points, gallery.choose(points)) for _, points, _ in call.run(keypoints, capture)
+        ]
+        sent, source = call.sent, gallery.wire_bytes
         return Sent(
-            list(render_all(self._backbone, np.stack([points for _, points, _ in shown]))),
-            len(first) + sent.payload_bytes, first_wire + sent.wire_up_bytes, sent.wire_down_bytes,
-            len(first), first_wire,
+            rendered, gallery.payload_bytes + sent.payload_bytes, source + sent.wire_up_bytes,
+            sent.wire_down_bytes, gallery.payload_bytes, source,
         )  # fmt: skip

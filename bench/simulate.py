@@ -8,7 +8,7 @@ with it would just have gathered. So every frame that ships is in time, as on a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,12 +95,20 @@ class Simulation:
         self._chance = np.random.default_rng(seed)
         self.sent = Sent()
 
-    def run(self, keypoints: Floats) -> Iterator[tuple[int, Floats, Kind]]:
-        """Give number, keypoints (60,) and kind of every frame shown, `keypoints` (T, 60) being the truth."""
+    def run(
+        self, keypoints: Floats, on_frame: Callable[[int, bool], None] | None = None
+    ) -> Iterator[tuple[int, Floats, Kind]]:
+        """Give number, keypoints (60,) and kind of every frame shown, `keypoints` (T, 60) being the truth.
+
+        `on_frame` is told of each frame when it is due at the sender, and whether the sender looks at it.
+        """
         arrived: deque[dict[int, Floats]] = deque()
         for number, frame in enumerate(keypoints):
             self.sent.frames += 1
-            if self._scheduler.wants(number):
+            wanted = self._scheduler.wants(number)
+            if on_frame is not None:
+                on_frame(number, wanted)
+            if wanted:
                 for batch in self._scheduler.add(number, 0, frame):
                     arrived.append(self._deliver(batch))
             yield from self._show(number - self._per_message + 1, arrived)
@@ -133,23 +141,15 @@ class Simulation:
         yield number, filled.keypoints, filled.kind
 
 
-def simulate(
-    backbone: Backbone, tables: CodecTables | None, sending: Sending, keypoints: Floats
-) -> tuple[Sent, list[tuple[int, Floats, Kind]]]:
-    """Run a call over true `keypoints` (T, 60), sent and forecast as the commands would.
-
-    Returns what was sent, and number, keypoints (60,) and kind of every frame shown. RequestError where
-    `sending` needs tables that are not there.
-    """
+def simulated(backbone: Backbone, tables: CodecTables | None, sending: Sending) -> Simulation:
+    """Return a call, sent and forecast as the commands would. RequestError where tables are missing."""
     name, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, name, codec)
     forecaster = best_forecaster(backbone.fingerprint)
     scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
-    call = Simulation(
+    return Simulation(
         scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy
     )
-    shown = list(call.run(keypoints))
-    return call.sent, shown
 
 
 def render_all(backbone: Backbone, points: Floats) -> Pictures:

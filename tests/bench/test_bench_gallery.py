@@ -7,7 +7,7 @@ from PIL import Image
 
 from bench import gallery
 from bench.__main__ import main
-from bench.gallery import Call, Film, liveliest, measure, summary
+from bench.gallery import Film, liveliest, measure, play, summary
 from bench.gallery_sheet import write_sheet
 from bench.media import write_mp4
 from bench.quality_clips import Clip, spread
@@ -79,7 +79,7 @@ def test_a_second_picture_shows_the_second_pose() -> None:
     numbers = spread(1, 1799, 60)
     rows = []
     for size in (1, 2):
-        played = Call(Mirror(), shown, GalleryOptions(size, 2.0), numbers).play()
+        played = play(Mirror(), shown, GalleryOptions(size, 2.0), numbers)
         assert played.numbers == numbers
         rows.append(measure(shown, played, size, None))
     one, two = rows

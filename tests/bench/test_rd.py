@@ -26,6 +26,7 @@ from bench.rd_ours import SimulatedCall
 from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
 from models.build import load_backbone, load_tables
 from sender.demo import pose_at
+from sender.gallery import GalleryOptions
 from sender.portrait import Portrait
 from sender.presets import Sending
 from shared.config import Schedule
@@ -33,6 +34,8 @@ from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 
 torch.set_num_threads(1)
+
+ONE = GalleryOptions(1)
 
 
 class Still:
@@ -136,7 +139,7 @@ def test_rates_count_the_first_picture_whole_or_once_in_a_minute() -> None:
 def test_the_papers_call_costs_what_its_messages_cost(clip: Clip) -> None:
     footage = film(clip, 60)
     half, whole = (
-        SimulatedCall(Still(), None, Sending(preset="paper", schedule=schedule), [4]).send(footage, 0)
+        SimulatedCall(Still(), None, Sending("paper", schedule=schedule), ONE, [4]).send(footage, 0)
         for schedule in (Schedule(6, 6), Schedule(6, 0))
     )
     # 18 frames: 12 of them at 6-6, in 4 messages; all of them in 6.
@@ -154,17 +157,17 @@ def test_the_papers_call_costs_what_its_messages_cost(clip: Clip) -> None:
 def test_a_coarser_quality_is_fewer_bytes_and_another_name_other_settings(clip: Clip) -> None:
     backbone = load_backbone("lite", None, "cpu")
     tables = load_tables(backbone, None)
-    call = SimulatedCall(backbone, tables, Sending(preset="saver"), [2, 10])
+    call = SimulatedCall(backbone, tables, Sending(preset="saver"), ONE, [2, 10])
     assert (call.name, list(call.qualities)) == ("lite saver 6-6", [2, 10])
     footage = film(clip, 0.4)
     fine, coarse = (call.send(footage, quality) for quality in call.qualities)
     assert coarse.payload < fine.payload
     assert coarse.first_payload == fine.first_payload
-    lively = SimulatedCall(backbone, tables, Sending(preset="saver", policy="adaptive"), [2])
+    lively = SimulatedCall(backbone, tables, Sending(preset="saver", policy="adaptive"), ONE, [2])
     assert lively.name == "lite saver adaptive"
     assert lively.fingerprint != call.fingerprint
     with pytest.raises(RequestError, match="quality is from 0"):
-        SimulatedCall(backbone, tables, Sending(preset="saver"), [16])
+        SimulatedCall(backbone, tables, Sending(preset="saver"), ONE, [16])
 
 
 def test_a_clips_points_are_measured_once_and_kept(clip: Clip, x264: VideoCodec, tmp_path: Path) -> None:
