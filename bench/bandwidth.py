@@ -12,11 +12,14 @@ on the people who move most.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from bench import gallery
@@ -31,8 +34,12 @@ from bench.quality_report import Findings, Table, check_folder, publish
 from bench.report import Row, Value, check_output, describe
 from models.build import choose_device, load_backbone, load_tables
 from sender.presets import POLICIES, PRESETS
+from shared.codec import Block, CodedCodec
 from shared.errors import RequestError
+from shared.interfaces import Backbone
+from shared.tables import CodecTables
 
+_BLOCK, _ROUNDS = 6, 200
 _RATES = (
     "source", "backbone", "preset", "policy", "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps",
     "wire_up_60s_kbps", "wire_down_60s_kbps", "savings_payload", "savings_app", "savings_wire",
@@ -84,14 +91,18 @@ def run(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     lines = _lines(rows)
     pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(every)}
+    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    codec_tables = load_tables(backbone, options.checkpoint)
+    if codec_tables is not None:
+        lines.append(_codec_line(codec_tables))
     if options.clips and not stopped:
-        compared, stopped = _policies(options)
+        compared, stopped = _policies(options, backbone, codec_tables)
         every += compared
         tables.append(("Policies over clips, simulated", compared, policies_table.COLUMNS))
         lines += policies_table.lines(compared)
         pictures["policies.png"] = lambda: policies_table.chart(compared)
     if options.clips and not stopped:
-        galleries = _galleries(options)
+        galleries = _galleries(options, backbone)
         every += galleries
         tables.append(("Source pictures, a minute of the people who move most", galleries, gallery.COLUMNS))
     meta = describe("bandwidth", options.device, clip=options.source, schedule=options.schedule)
@@ -102,9 +113,23 @@ def run(options: argparse.Namespace) -> int:
     return publish(findings, options.json, options.report)
 
 
-def _policies(options: argparse.Namespace) -> tuple[list[Row], bool]:
-    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    tables = load_tables(backbone, options.checkpoint)
+def _codec_line(tables: CodecTables) -> str:
+    """Say how long a block takes to be coded and decoded, on this machine."""
+    generator, codec = np.random.default_rng(0), CodedCodec(tables)
+    steps = np.rint(generator.normal(0, 8, 60) + generator.normal(0, 0.5, (_BLOCK, 60)).cumsum(0))
+    block = Block(tables.lattice.restore(steps.astype(np.int64), codec.quality))
+    times = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        codec.decode(codec.encode(block), _BLOCK)
+        times.append(1000 * (time.perf_counter() - began))
+    median = statistics.median(times)
+    return f"coding and decoding {_BLOCK} frames takes {median:.2f} ms, the median of {_ROUNDS}"
+
+
+def _policies(
+    options: argparse.Namespace, backbone: Backbone, tables: CodecTables | None
+) -> tuple[list[Row], bool]:
     if tables is None:
         raise RequestError("The policies are compared with codec tables, and the backbone has none.")
     clips, _ = find_clips(options.clips)
@@ -112,10 +137,9 @@ def _policies(options: argparse.Namespace) -> tuple[list[Row], bool]:
     return policies_table.summarise(done.results), done.stopped
 
 
-def _galleries(options: argparse.Namespace) -> list[Row]:
+def _galleries(options: argparse.Namespace, backbone: Backbone) -> list[Row]:
     device = choose_device(options.device)
     perceptual = None if options.perceptual is None else PerceptualDistance(options.perceptual, device)
-    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     films = gallery.liveliest(backbone, find_clips(options.clips)[0], gallery.PEOPLE)
     rows = [
         row for film in tqdm(films, desc="source pictures", unit="person", file=sys.stderr)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.keypoints import DIMENSIONS, POSITIONS, Floats
+from shared.keypoints import POSITIONS, Floats
 
 Distance = Callable[[Floats, Floats], Floats]
 """Takes keypoints (M, 60) and those of one frame (60,); returns distances (M,), float32, 0 for the same."""
@@ -25,21 +25,3 @@ def distance(members: Floats, frame: Floats) -> Floats:
     far = squares[:, :POSITIONS].sum(1) + JACOBIAN_WEIGHT * squares[:, POSITIONS:].sum(1)
     result: Floats = np.sqrt(far / (POSITIONS // 2)).astype(np.float32)
     return result
-
-
-def quadratic(matrix: Floats) -> Distance:
-    """Return the distance sqrt(e' `matrix` e) of an error e (60,); `matrix` (60, 60) positive semi-definite.
-
-    ValueError for another shape.
-    """
-    if matrix.shape != (DIMENSIONS, DIMENSIONS):
-        raise ValueError(f"the matrix is {matrix.shape}, not ({DIMENSIONS}, {DIMENSIONS})")
-
-    def far(members: Floats, frame: Floats) -> Floats:
-        error = members - frame
-        # Rounding may leave a tiny negative number.
-        squares = np.maximum(((error @ matrix) * error).sum(1), 0)
-        result: Floats = np.sqrt(squares).astype(np.float32)
-        return result
-
-    return far
