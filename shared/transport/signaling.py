@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import secrets
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,7 @@ class SignalingServer:
         self._runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=_to_notes(self._note),
             shutdown_timeout=_STOP_SECONDS,
             keepalive_timeout=_IDLE_SECONDS,
             lingering_time=_LINGER_SECONDS,
@@ -188,6 +190,26 @@ class SignalingServer:
     async def _get_stats(self, request: web.Request) -> web.Response:
         self._authorize(request)
         return web.json_response(dict(self._stats()) if self._stats else {})
+
+
+class _Notes(logging.Handler):
+    """Makes one line of what aiohttp would print with a traceback, whenever a stranger likes."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the kind of failure; its text holds what the stranger sent."""
+        kind = record.exc_info[0] if record.exc_info else None
+        self._note(f"a request failed ({kind.__name__ if kind else record.msg})")
+
+
+def _to_notes(note: Callable[[str], None]) -> logging.Logger:
+    # Not a registered one: it belongs to one server, and nothing passes on to others.
+    logger = logging.Logger("keycast.signaling")
+    logger.addHandler(_Notes(note))
+    return logger
 
 
 async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:
