@@ -1,7 +1,7 @@
 """What arrives from elsewhere is data: nothing in the product runs it, unpickles it, fetches or opens it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import pytest
 
 from models.forecast.build import mirrored_forecaster
 from models.forecast.names import NAMES
-from tests.test_architecture import imports, modules, tops
 
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("shared", "models", "sender", "receiver", "bench")
 RUNS_DATA = {
     "pickle",
     "cPickle",
@@ -32,6 +33,29 @@ NEAR_PEERS = ("shared.", "sender.", "receiver.")
 STARTS_ITSELF = {"receiver.sinks.window"}
 # The one door to HTTP, and the only URL it opens is what the person typed.
 FETCHES = {"urllib.request", "requests", "httpx", "http.client", "ftplib"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product by name."""
+    files = (file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py")))
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """All that the module imports, anywhere in it, by full name."""
+    found: set[str] = set()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update({str(node.module)}, (f"{node.module}.{alias.name}" for alias in node.names))
+    return frozenset(found)
+
+
+def tops(names: Iterable[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
 
 
 @cache

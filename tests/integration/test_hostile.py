@@ -17,13 +17,12 @@ from shared.errors import KeycastError
 from shared.transport import compat
 from shared.transport.datachannel import Link
 from shared.transport.guard import MAX_GAPS, MAX_HELD_BYTES, MAX_HELD_CHUNKS
-from tests.integration.conftest import Call
 
 FIRST, LAST, UNORDERED = 0x02, 0x01, 0x04
 KP, CTL = 0, 2
 BINARY = 53
 
-Through = Callable[..., AbstractAsyncContextManager[Call]]
+Through = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def received(link: Link) -> tuple[str, bytes] | None:
@@ -114,7 +113,7 @@ class RawPeer:
         await self._sctp.transport._send_data(packet)
 
 
-async def until_ended(call: Call, sends: Iterator[tuple[int, int, bytes, int]], pause_every: int = 50) -> int:
+async def until_ended(call: Any, sends: Iterator[tuple[int, int, bytes, int]], pause_every: int = 50) -> int:
     """Send until the receiver's end has closed; return how many chunks that took."""
     peer = RawPeer(call.sender)
     for count, (flags, stream, data, skip) in enumerate(sends):
