@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
+from receiver.announcement import announcement
 from receiver.avatar import load_avatar
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
@@ -28,9 +28,9 @@ from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
 from shared.transport.datachannel import Link
-from shared.transport.pairing import check_strong, http_url, is_loopback, new_token
+from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
-from shared.transport.tls import describe, server_context
+from shared.transport.tls import server_context
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,8 @@ class _Receiver:
     def _announce(self, server: SignalingServer, token: str) -> None:
         if server.unpublished:
             _note(server.unpublished)
-        everywhere = self._options.host in ("0.0.0.0", "::")
-        own = _own_address() if everywhere else self._options.host
-        if self._options.tls_cert is None:
-            words = f"--connect {http_url('http', own, server.port)} --token {token}"
-        else:
-            words = _tls_words(self._options.tls_cert, own, server.port, token)
-        print(f"listening; on the other machine run:\n  sender --source cam0 {words}")
-        if self._tls is None:
-            print("or, on this machine: sender --source demo")
+        for line in announcement(self._options.host, server.port, token, self._options.tls_cert):
+            print(line)
         sys.stdout.flush()
 
     def _new_call(self, link: Link) -> ReceiverCall:
@@ -228,27 +221,8 @@ def _note(line: str) -> None:
     print(f"note: {line}", file=sys.stderr, flush=True)
 
 
-def _tls_words(certificate: Path, own: str, port: int, token: str) -> str:
-    """Return a sender's words; they name the receiver as its certificate does, where it does."""
-    said = describe(certificate)
-    plain = [name for name in said.names if "*" not in name]
-    host = own if own in said.names or not plain else plain[0]
-    trusting = f" --tls-ca {certificate.name}" if said.self_signed else ""
-    return f"--connect {http_url('https', host, port)} --token {token}{trusting}"
-
-
 def _exit_code(ended: Ended) -> int:
     if not ended.ok:
         raise KeycastError(ended.reason)
     print(ended.reason, flush=True)
     return 0
-
-
-def _own_address() -> str:
-    """Return the address by which other machines most likely reach this one. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])

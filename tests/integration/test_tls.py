@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from receiver.__main__ import main as receiver_main
-from receiver.app import _tls_words
+from receiver.announcement import announcement
 from sender.__main__ import main as sender_main
 from shared.errors import RequestError
 from shared.transport import gate
@@ -198,8 +198,9 @@ def test_the_commands_say_it_in_one_sentence_and_exit_2(
 def test_the_printed_command_names_the_receiver_as_its_certificate_does(tmp_path: Path) -> None:
     both = made(tmp_path, "both", ("*.example.org", "call.example.org", "192.0.2.7"))
     assert describe(both.certificate).names == ("*.example.org", "call.example.org", "192.0.2.7")
-    trusting = "--token T --tls-ca both.pem"
-    assert _tls_words(both.certificate, "192.0.2.7", 1, "T") == f"--connect https://192.0.2.7:1 {trusting}"
-    assert (
-        _tls_words(both.certificate, "10.0.0.1", 1, "T") == f"--connect https://call.example.org:1 {trusting}"
-    )
+    for own, named in (("192.0.2.7", "192.0.2.7"), ("10.0.0.1", "call.example.org")):
+        command = announcement(own, 1, "T", both.certificate)[1].strip()
+        assert command == f"sender --source cam0 --connect https://{named}:1 --token T --tls-ca both.pem"
+    nameless = made(tmp_path, "nameless", ("*.example.org",))
+    assert "https://[::1]:1 " in announcement("::1", 1, "T", nameless.certificate)[1]
+    assert "http://[::1]:1 " in announcement("::1", 1, "T", None)[1]
