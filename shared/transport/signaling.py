@@ -175,7 +175,8 @@ class SignalingServer:
         """Hand a link on once it has opened; one that never does is closed, and the next offer welcome."""
         try:
             await link.opened()
-        except KeycastError:
+        except KeycastError as error:
+            self._note(f"a call came to nothing: {error}")
             await link.close()
             return
         self._on_link(link)

@@ -386,8 +386,8 @@ def test_a_receiver_says_in_a_line_each_whom_it_kept_out(
         done = there.done()
     assert_one_sentence(faceless, 1, "anonymous", "--avatar")
     assert done.code == 0
-    assert done.err.splitlines() == [
-        "refused a call: The other side sent a keypoint message in fragments.",
-        faceless.err.replace("error", "refused a call").strip(),
-        "note: 127.0.0.1 gave wrong tokens again and again; it has to wait a minute",
-    ]
+    bound, picture, token = done.err.splitlines()
+    # It may end before the call has begun, or just after.
+    assert bound.endswith(": The other side sent a keypoint message in fragments.")
+    assert picture == faceless.err.replace("error", "refused a call").strip()
+    assert token == "note: 127.0.0.1 gave wrong tokens again and again; it has to wait a minute"
