@@ -19,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
     listen = "default: this machine only; 0.0.0.0 for all networks"
     add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
     add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
+    add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
+    add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
     add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host=host,
             port=port,
             token=given.token,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
             view=given.view,
             output=given.output,
             avatar=given.avatar,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import ssl
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
+from receiver.announcement import announcement
 from receiver.avatar import load_avatar
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
@@ -27,8 +28,9 @@ from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
 from shared.transport.datachannel import Link
-from shared.transport.pairing import new_token
+from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
+from shared.transport.tls import server_context
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ReceiverOptions:
     host: str
     port: int
     token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     view: str | None = None
     output: Path | None = None
     avatar: Path | None = None
@@ -64,6 +68,7 @@ class _Models:
 async def run(options: ReceiverOptions) -> int:
     """Serve until one call has ended and return the exit code; KeycastError where it fails."""
     _check(options)
+    tls = _tls(options)
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
     sink = make_sink(options.view, options.output)
@@ -72,7 +77,7 @@ async def run(options: ReceiverOptions) -> int:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may come in.
             models = await loop.run_in_executor(inference, _load, options)
-            return await _Receiver(options, models, sink, inference, output).serve()
+            return await _Receiver(options, models, sink, inference, output, tls=tls).serve()
         finally:
             await loop.run_in_executor(output, sink.close)
 
@@ -87,6 +92,16 @@ def _check(options: ReceiverOptions) -> None:
         raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")
     if options.stats is not None:
         check_writable(options.stats)
+    if options.token is not None and not is_loopback(options.host):
+        check_strong(options.token)
+
+
+def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None and options.tls_key is None:
+        return None
+    if options.tls_cert is None or options.tls_key is None:
+        raise RequestError("TLS needs a certificate and its key; give both --tls-cert and --tls-key.")
+    return server_context(options.tls_cert, options.tls_key)
 
 
 def _load(options: ReceiverOptions) -> _Models:
@@ -113,12 +128,15 @@ class _Receiver:
         sink: Sinks,
         inference: ThreadPoolExecutor,
         output: ThreadPoolExecutor,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._options = options
         self._models = models
         self._sink = sink
         self._inference = inference
         self._output = output
+        self._tls = tls
         self._links: asyncio.Queue[Link | None] = asyncio.Queue()
         self._call: ReceiverCall | None = None
         self._hung_up = False
@@ -134,6 +152,8 @@ class _Receiver:
             self._links.put_nowait,
             stats=self._stats,
             compact=self._options.compact,
+            tls=self._tls,
+            say=_note,
         )
         async with server:
             self._announce(server, token)
@@ -149,11 +169,10 @@ class _Receiver:
 
     def _announce(self, server: SignalingServer, token: str) -> None:
         if server.unpublished:
-            print(f"note: {server.unpublished}", file=sys.stderr)
-        everywhere = self._options.host in ("0.0.0.0", "::")
-        url = f"http://{_own_address()}:{server.port}" if everywhere else server.url
-        print(f"listening; on the other machine run:\n  sender --source cam0 --connect {url} --token {token}")
-        print("or, on this machine: sender --source demo", flush=True)
+            _note(server.unpublished)
+        for line in announcement(self._options.host, server.port, token, self._options.tls_cert):
+            print(line)
+        sys.stdout.flush()
 
     def _new_call(self, link: Link) -> ReceiverCall:
         models = self._models
@@ -198,18 +217,12 @@ class _Receiver:
         return {"state": "in a call", **values}
 
 
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)
+
+
 def _exit_code(ended: Ended) -> int:
     if not ended.ok:
         raise KeycastError(ended.reason)
     print(ended.reason, flush=True)
     return 0
-
-
-def _own_address() -> str:
-    """Return the address by which other machines most likely reach this one. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])

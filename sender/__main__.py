@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sender.arguments import add_sending_arguments
 from shared.command import add_call_arguments, run_command
@@ -18,6 +19,9 @@ def parser() -> argparse.ArgumentParser:
     add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help="the pairing token that the receiver shows")
+    add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
+    faceless = "send no picture, only motion; the receiver shows its own --avatar"
+    add("--anonymous", action="store_true", help=faceless)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--loop", action="store_true", help="start a video file again when it ends")
     add_sending_arguments(commands)
@@ -41,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             source=given.source,
             url=given.connect,
             token=given.token,
+            tls_ca=given.tls_ca,
+            anonymous=given.anonymous,
             sending=Sending(
                 preset=given.preset,
                 policy=given.policy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ from shared.interfaces import Backbone
 from shared.session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.calling import connect
+from shared.transport.pairing import call_url
+from shared.transport.tls import client_context
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class SenderOptions:
     source: str
     url: str | None = None
     token: str | None = None
+    tls_ca: Path | None = None
+    anonymous: bool = False
     sending: Sending = field(default_factory=Sending)
     crop: Crop | None = None
     loop: bool = False
@@ -54,11 +59,12 @@ class SenderOptions:
 async def run(options: SenderOptions) -> int:
     """Run one call and return the exit code; KeycastError, in one sentence, where it fails."""
     _check(options)
+    tls = _tls(options)
     use_threads(options.threads)
     source = open_source(options.source, options.crop, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, inference, encoding)
+            return await _call(options, source, inference, encoding, tls)
         finally:
             await asyncio.get_running_loop().run_in_executor(inference, source.close)
 
@@ -75,18 +81,34 @@ def _check(options: SenderOptions) -> None:
         check_writable(options.stats)
 
 
+def _tls(options: SenderOptions) -> ssl.SSLContext | None:
+    """Return what an https receiver's certificate is checked with; None where there is none to check."""
+    if call_url(options.url).startswith("https:"):
+        return client_context(options.tls_ca)
+    if options.tls_ca is not None:
+        raise RequestError(
+            "Without https there is no certificate to check; write --connect https://HOST:PORT."
+        )
+    return None
+
+
 @dataclass(frozen=True)
 class _Models:
     backbone: Backbone
     tables: CodecTables | None
-    picture: bytes
+    picture: bytes | None
 
 
 async def _call(
-    options: SenderOptions, source: VideoSource, inference: ThreadPoolExecutor, encoding: ThreadPoolExecutor
+    options: SenderOptions,
+    source: VideoSource,
+    inference: ThreadPoolExecutor,
+    encoding: ThreadPoolExecutor,
+    tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:
-        picture = reference_picture(source)
+        # What is never made cannot leave.
+        picture = None if options.anonymous else reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
         backbone.warmup()
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
@@ -96,7 +118,7 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    link = await connect(options.url, options.token, compact=options.compact)
+    link = await connect(options.url, options.token, compact=options.compact, tls=tls)
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
         connection=link,
@@ -107,7 +129,7 @@ async def _call(
         redundancy=Redundancy(sending.redundancy),
         clock=SystemClock(),
         inference=inference,
-        gallery=FurtherPictures(session, GalleryPolicy(options.gallery, len(models.picture)), encoding),
+        gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
     )
     on_interrupt(partial(call.end, "The sender hung up."))
@@ -123,6 +145,14 @@ async def _call(
         raise KeycastError(ended.reason)
     print(ended.reason, flush=True)
     return 0
+
+
+def _gallery(
+    options: SenderOptions, session: SenderSession, picture: bytes | None, encoding: ThreadPoolExecutor
+) -> FurtherPictures | None:
+    if picture is None:
+        return None
+    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
 
 
 def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:

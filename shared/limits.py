@@ -1,6 +1,8 @@
-"""How fast a peer may talk."""
+"""How fast a peer may talk, and how often an address may be wrong."""
 
 from __future__ import annotations
+
+import ipaddress
 
 
 class RateLimit:
@@ -51,3 +53,20 @@ class FailureLimit:
 
     def _recent(self, address: str, now: float) -> list[float]:
         return [then for then in self._failures.get(address, ()) if now - then < self._window]
+
+
+def network_of(address: str) -> str:
+    """Return whom `address` belongs to: itself, or in IPv6 its /64, all of which one machine may use.
+
+    Anything but a numeric address is returned as it is.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        if not parsed.is_loopback:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -238,7 +238,9 @@ class SenderSession(_Session):
             self.state = State.STREAMING
             return [agreed, PeerReady()]
         if self._picture is None:
-            return self._refuse("The sender gives no picture; start the receiver with --avatar IMAGE.")
+            return self._refuse(
+                "The sender is anonymous and gives no picture; start the receiver with --avatar IMAGE."
+            )
         self.pictures.begin(0, self._picture)
         for chunk in self.pictures.at_once():
             self._queue(chunk)

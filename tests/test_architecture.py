@@ -25,6 +25,7 @@ DOORS = {
     "aiortc": ("shared.transport.",),
     "aioice": ("shared.transport.",),
     "aiohttp": ("shared.transport.",),
+    "cryptography": ("shared.transport.",),
     "av": ("sender.capture", "receiver.sinks.", "models.training.", "bench."),
     "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animation"),
     "skimage": ("bench.metrics",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Callable, Sequence
 
 import aiohttp
@@ -15,6 +16,14 @@ from shared.transport.sdp import MAX_SDP_BYTES
 _ATTEMPTS = 2
 _HTTP_SECONDS = 10.0
 _NOT_KEYCAST = "What listens at {url} is not a keycast receiver; check the address."
+_UNTRUSTED = (
+    "The receiver at {url} shows a certificate that is not trusted here ({why}); "
+    "give it, or the authority that signed it, with --tls-ca FILE."
+)
+_OTHER_SCHEME = (
+    "What listens at {url} breaks off at once; a receiver with --tls-cert is called with https://, "
+    "one without it with http://."
+)
 _REFUSALS: dict[int, type[KeycastError]] = {401: RequestError, 409: KeycastError, 429: KeycastError}
 _SENTENCES = {
     401: "The receiver at {url} refuses the token; give the one it shows with --token.",
@@ -30,8 +39,11 @@ async def connect(
     timeout: float = OPEN_SECONDS,
     *,
     compact: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> Link:
     """Return an open link to the receiver at `url` (None: on this machine).
+
+    An https receiver's certificate is checked with `tls`; None: with the system's trust store.
 
     Without `token`, one that a receiver on this machine has published is used. `compact` is the link's. A
     set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where there is
@@ -44,8 +56,9 @@ async def connect(
             f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
         )
     limit = aiohttp.ClientTimeout(total=_HTTP_SECONDS)
-    headers = {"Authorization": f"Bearer {check_token(token)}"}
-    async with aiohttp.ClientSession(timeout=limit, headers=headers) as http:
+    headers = {"Authorization": f"Bearer {check_token(token)}", "User-Agent": "keycast"}
+    connector = aiohttp.TCPConnector(ssl=tls or True)
+    async with aiohttp.ClientSession(timeout=limit, headers=headers, connector=connector) as http:
         for _ in range(_ATTEMPTS):
             link = await _attempt(http, url, lambda: Link(ice_servers, compact=compact), timeout)
             if link is not None:
@@ -91,6 +104,11 @@ async def _exchange(http: aiohttp.ClientSession, url: str, offer: str) -> tuple[
             f"{url}/whip", data=offer, headers={"Content-Type": "application/sdp"}, allow_redirects=False
         ) as response:
             return await _read(response, url)
+    except aiohttp.ClientConnectorCertificateError as error:
+        why = getattr(error.certificate_error, "verify_message", "") or "it is not for this address"
+        raise RequestError(_UNTRUSTED.format(url=url, why=why)) from error
+    except (aiohttp.ClientConnectorSSLError, aiohttp.ServerDisconnectedError) as error:
+        raise RequestError(_OTHER_SCHEME.format(url=url)) from error
     except aiohttp.ClientConnectionError as error:
         raise RequestError(
             f"No receiver answers at {url}; start one there, or check the address and the firewall."

@@ -1,6 +1,8 @@
 """What aiortc and aioice do not do by themselves, in a few lines over their private names.
 
-- One empty UDP datagram from anyone closes a connection (an IndexError in aioice): empty ones are ignored.
+- One empty UDP datagram from anyone closes a connection (an IndexError in aioice), and a STUN message with a
+  short attribute prints a traceback: what is neither STUN nor DTLS, or cannot be read, is ignored.
+- Datagrams that wait to be read do so without a bound: past 1024 they are dropped, as by a network.
 - A machine without any network still has itself: where aioice finds no address, 127.0.0.1 is used.
 - Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
   own framing (at least 4 bytes a datagram) is not counted.
@@ -8,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _IPV4_UDP, _IPV6_UDP = 28, 48
 _MARK = "_keycast_guard"
+MAX_UNREAD = 1024
 
 
 @dataclass
@@ -82,10 +86,13 @@ def _wrap(protocol: type[StunProtocol]) -> None:
     received, send_data, send_stun = protocol.datagram_received, protocol.send_data, protocol.send_stun
 
     def guarded_received(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
-        if not data:
+        # By its first byte (RFC 7983): STUN, or DTLS where there is room for it.
+        if not data or not (data[0] < 4 or (19 < data[0] < 64 and _has_room(self))):
             return
         _counts(self).received += _on_wire(len(data), addr)
-        received(self, data, addr)
+        # A stranger may send anything, and aioice's reader raises more than it says: struct.error, for one.
+        with contextlib.suppress(Exception):
+            received(self, data, addr)
 
     async def counted_data(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
         _counts(self).sent += _on_wire(len(data), addr)
@@ -101,6 +108,11 @@ def _wrap(protocol: type[StunProtocol]) -> None:
         ("send_stun", counted_stun),
     ):
         setattr(protocol, name, method)
+
+
+def _has_room(protocol: StunProtocol) -> bool:
+    queue = getattr(protocol.receiver, "_queue", None)
+    return queue is None or queue.qsize() < MAX_UNREAD
 
 
 def _counts(protocol: StunProtocol) -> Traffic:

@@ -20,6 +20,7 @@ from shared.errors import KeycastError, PeerError
 from shared.interfaces import DRAIN_SECONDS, Channel
 from shared.transport import compat
 from shared.transport.compact import shrink
+from shared.transport.guard import guard
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
 
@@ -69,6 +70,7 @@ class Link:
         self._traffic = compat.traffic_of(self._peer)
         if compact:
             shrink(self._peer)
+        guard(self._peer, _KP_ID, self._end)
         self._inbox = Inbox()
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None

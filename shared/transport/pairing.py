@@ -15,6 +15,7 @@ from shared.errors import RequestError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8470
 MAX_TOKEN = 200
+MIN_STRONG_TOKEN = 8
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -32,6 +33,20 @@ def check_token(token: str) -> str:
     return token
 
 
+def check_strong(token: str) -> None:
+    """Raise RequestError for a token that strangers might guess: under 8 signs."""
+    if len(token) < MIN_STRONG_TOKEN:
+        raise RequestError(
+            f"A token of under {MIN_STRONG_TOKEN} signs can be guessed from elsewhere; "
+            "give a longer --token, or none to have one made."
+        )
+
+
+def http_url(scheme: str, host: str, port: int) -> str:
+    """Return the URL of a receiver at `host`, a name or an address."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def listen_address(text: str) -> tuple[str, int]:
     """Read "HOST:PORT", "HOST" or ":PORT" ("[::1]:8470" for IPv6). Raise RequestError on anything else."""
     parts = _split(f"//{text}", text)
@@ -44,14 +59,14 @@ def call_url(text: str | None) -> str:
     "host", "host:port" and full http(s) URLs are understood. Raise RequestError on anything else.
     """
     if text is None:
-        return f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
+        return http_url("http", DEFAULT_HOST, DEFAULT_PORT)
     scheme, mark, rest = text.partition("://")
     if not mark:
         scheme, rest = "http", text
     host, port = _split(f"//{rest.rstrip('/')}", text)
     if scheme not in ("http", "https") or not host:
         raise RequestError(f"{text!r} is not a receiver's address; write http://HOST:PORT.")
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return http_url(scheme, host, port)
 
 
 def is_loopback(host: str) -> bool:

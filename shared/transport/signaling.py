@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import secrets
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self
@@ -14,14 +16,18 @@ from aiohttp import web
 
 from shared.clock import Clock, SystemClock
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.limits import FailureLimit
+from shared.limits import FailureLimit, RateLimit, network_of
 from shared.transport import pairing
 from shared.transport.datachannel import IceServer, Link
+from shared.transport.gate import Gate
 from shared.transport.sdp import MAX_SDP_BYTES
 
 SDP_TYPE = "application/sdp"
 _BODY_SECONDS = 5.0
 _STOP_SECONDS = 2.0
+_IDLE_SECONDS = 15.0
+_LINGER_SECONDS = 1.0
+_SAY_PER_SECOND, _SAY_AT_ONCE = 0.1, 5.0
 
 
 class SignalingServer:
@@ -29,7 +35,7 @@ class SignalingServer:
 
     The next offer is taken once that link has ended. The token is also published for senders of the same user
     on this machine (see `pairing`); where that fails, `unpublished` says why. Use it as an async context
-    manager.
+    manager. With `tls` it speaks https only. `say` hears, a line each and not too often, who was shut out.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class SignalingServer:
         ice_servers: Sequence[IceServer] = (),
         compact: bool = True,
         clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.host, self.port = host, port
         self._token = pairing.check_token(token).encode()
@@ -56,20 +64,33 @@ class SignalingServer:
         self._link: Link | None = None
         self._session = ""
         self._admission: asyncio.Task[None] | None = None
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
+        self._tls = tls
+        self._says = RateLimit(_SAY_PER_SECOND, _SAY_AT_ONCE)
+        self._say = say
+        self._gate: Gate | None = None
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            logger=_to_notes(self._note),
+            shutdown_timeout=_STOP_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
+            # What is compressed is refused as it is: it might unpack to anything.
+            auto_decompress=False,
+        )
 
     @property
     def url(self) -> str:
         """Where it listens, as a sender types it."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return pairing.http_url("https" if self._tls else "http", self.host, self.port)
 
     async def __aenter__(self) -> Self:
         """Start listening; port 0 takes a free one. Raise RequestError where the address cannot be used."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port)
+        assert self._runner.server is not None
+        self._gate = Gate(self._runner.server, self._tls, self._note)
         try:
-            await site.start()
-            self.port = int(self._runner.addresses[0][1])
+            self.port = await self._gate.open(self.host, self.port)
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise RequestError(
@@ -87,6 +108,8 @@ class SignalingServer:
         """Stop listening and close a link that is still open."""
         if not self.unpublished:
             pairing.withdraw(self.port)
+        if self._gate is not None:
+            await self._gate.close()
         await self._runner.cleanup()
         if self._link is not None:
             await self._link.close()
@@ -95,19 +118,30 @@ class SignalingServer:
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_SDP_BYTES)
+        application.on_response_prepare.append(_without_versions)
         application.router.add_post("/whip", self._whip)
         application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         return application
 
     def _authorize(self, request: web.Request) -> None:
-        address, now = request.remote or "", self._clock.now()
+        # Of the connection itself: what a header says of where it came from, anyone can write.
+        address, now = network_of(request.remote or ""), self._clock.now()
         if self._failures.blocked(address, now):
             raise web.HTTPTooManyRequests(text="Too many wrong tokens; wait a minute.")
         given = request.headers.get("Authorization", "").encode(errors="replace")
         if not hmac.compare_digest(given, b"Bearer " + self._token):
             self._failures.failed(address, now)
+            if self._failures.blocked(address, now):
+                self._note(f"{address} gave wrong tokens again and again; it has to wait a minute")
             raise web.HTTPUnauthorized(text="Wrong token.", headers={"WWW-Authenticate": "Bearer"})
+        if self._gate is not None:
+            self._gate.trust(request.transport)
+
+    def _note(self, line: str) -> None:
+        """Say what was shut out, but not as often as strangers would like."""
+        if self._say is not None and self._says.allows(self._clock.now()):
+            self._say(line)
 
     async def _whip(self, request: web.Request) -> web.Response:
         self._authorize(request)
@@ -141,7 +175,8 @@ class SignalingServer:
         """Hand a link on once it has opened; one that never does is closed, and the next offer welcome."""
         try:
             await link.opened()
-        except KeycastError:
+        except KeycastError as error:
+            self._note(f"a call came to nothing: {error}")
             await link.close()
             return
         self._on_link(link)
@@ -156,6 +191,30 @@ class SignalingServer:
     async def _get_stats(self, request: web.Request) -> web.Response:
         self._authorize(request)
         return web.json_response(dict(self._stats()) if self._stats else {})
+
+
+class _Notes(logging.Handler):
+    """Makes one line of what aiohttp would print with a traceback, whenever a stranger likes."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the kind of failure; its text holds what the stranger sent."""
+        kind = record.exc_info[0] if record.exc_info else None
+        self._note(f"a request failed ({kind.__name__ if kind else record.msg})")
+
+
+def _to_notes(note: Callable[[str], None]) -> logging.Logger:
+    # Not a registered one: it belongs to one server, and nothing passes on to others.
+    logger = logging.Logger("keycast.signaling")
+    logger.addHandler(_Notes(note))
+    return logger
+
+
+async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "keycast"
 
 
 async def _body(request: web.Request) -> str:

@@ -1,5 +1,6 @@
 """Calls between real processes over a real connection on this machine."""
 
+import asyncio
 import json
 import re
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,19 @@ import av
 import numpy as np
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from models.checkpoint import save
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 from receiver.__main__ import main as receiver_main
 from sender.__main__ import main as sender_main
+from shared.errors import RequestError
+from shared.transport.calling import connect
+from shared.transport.tls import client_context
 
 START_SECONDS = 90.0
 END_SECONDS = 45.0
@@ -328,3 +338,56 @@ def test_wrong_requests_are_told_in_one_sentence(place: Place, capfd: pytest.Cap
     for module, more, word in cases:
         words = place.sending(*more) if module == "sender" else place.receiving(*more)
         assert_one_sentence(run_here(capfd, module, words), 2, word)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed one for 127.0.0.1, and its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a receiver")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "cert.key"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def test_a_receiver_says_in_a_line_each_whom_it_kept_out(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Over https: who knows no token, who breaks a bound, who gives no picture where one is needed."""
+    trusted, key = certificate(place.folder)
+    url = place.url.replace("http", "https")
+
+    async def breaks_a_bound() -> None:
+        link = await connect(url, TOKEN, tls=client_context(trusted))
+        link._kp.send(bytes(2000))
+        while await link.recv() is not None:
+            pass
+        await link.close()
+
+    async def guesses() -> None:
+        for _ in range(5):
+            with pytest.raises(RequestError, match="refuses the token"):
+                await connect(url, "guess", tls=client_context(trusted))
+
+    with place.receiver("--tls-cert", trusted, "--tls-key", key) as there:
+        assert f"--connect {url} --token {TOKEN} --tls-ca cert.pem" in "".join(there._lines)
+        asyncio.run(breaks_a_bound())
+        faceless = place.sender_here(capfd, "--connect", url, "--tls-ca", trusted, "--anonymous")
+        asyncio.run(guesses())
+        there.interrupt()
+        done = there.done()
+    assert_one_sentence(faceless, 1, "anonymous", "--avatar")
+    assert done.code == 0
+    bound, picture, token = done.err.splitlines()
+    # It may end before the call has begun, or just after.
+    assert bound.endswith(": The other side sent a keypoint message in fragments.")
+    assert picture == faceless.err.replace("error", "refused a call").strip()
+    assert token == "note: 127.0.0.1 gave wrong tokens again and again; it has to wait a minute"

@@ -1,4 +1,6 @@
-from shared.limits import FailureLimit, RateLimit
+import pytest
+
+from shared.limits import FailureLimit, RateLimit, network_of
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
@@ -40,3 +42,28 @@ def test_the_addresses_remembered_are_bounded() -> None:
     for address in "abcd":
         limit.failed(address, 0.0)
     assert [limit.blocked(address, 1.0) for address in "abcd"] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+        ("", ""),
+        ("a name", "a name"),
+    ],
+)
+def test_a_machine_cannot_change_its_network_as_it_changes_its_address(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_what_is_remembered_of_many_addresses_stays_small() -> None:
+    limit = FailureLimit(addresses=10)
+    for n in range(1000):
+        for _ in range(20):
+            limit.failed(str(n), 0.0)
+    assert len(limit._failures) == 10
+    assert all(len(times) <= 5 for times in limit._failures.values())

@@ -128,3 +128,10 @@ def test_a_runtime_folder_that_is_gone_gives_a_sentence(monkeypatch: pytest.Monk
     with pytest.raises(RequestError, match="cannot be written: No such file"):
         pairing.publish(9000, "secret")
     assert pairing.local_token("http://127.0.0.1:9000") is None
+
+
+def test_a_token_that_can_be_guessed_is_refused() -> None:
+    with pytest.raises(RequestError, match="can be guessed"):
+        pairing.check_strong("hunter2")
+    pairing.check_strong("correct-horse")
+    pairing.check_strong(pairing.new_token())

@@ -1,4 +1,9 @@
+import contextlib
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import PeerError
 from shared.transport.sdp import checked
@@ -42,3 +47,30 @@ def test_candidates_are_bounded() -> None:
 def test_anything_but_one_data_channel_is_refused(sdp: str) -> None:
     with pytest.raises(PeerError, match="session description"):
         checked(sdp)
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [*SDP.splitlines(), NUMERIC, SIXTH, "m=video 9 UDP/TLS/RTP/SAVPF 96", "a=candidate:", ""]
+    ),
+    st.builds(
+        "a=candidate:1 1 {} 1 {} {} typ host".format,
+        st.text(max_size=5),
+        st.text(max_size=20),
+        st.text(max_size=6),
+    ),
+    st.text(max_size=40),
+)
+ENDS = st.sampled_from(["\r\n", "\n", "\r", "\x0b", "\u2028", "\x85", " "])
+
+
+@given(st.lists(LINES, max_size=50), ENDS, st.booleans())
+def test_whatever_comes_one_data_channel_and_few_numeric_candidates_are_left(
+    lines: list[str], end: str, begun: bool
+) -> None:
+    with contextlib.suppress(PeerError):
+        left = checked((SDP if begun else "") + end.join(lines)).splitlines()
+        assert [line for line in left if line.startswith("m=")] == [SDP.splitlines()[4]]
+        candidates = [line for line in left if line.startswith("a=candidate:")]
+        assert len(candidates) <= 32
+        assert all(ipaddress.ip_address(line.split()[4]) for line in candidates)

@@ -1,0 +1,236 @@
+"""The receiver's HTTP port, as strangers use it: slowly, in numbers, with much, and from elsewhere."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from shared.transport import gate
+from shared.transport.calling import connect
+from shared.transport.datachannel import Link
+from shared.transport.signaling import SignalingServer
+
+TOKEN = "correct-horse"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+SDP = {"Content-Type": "application/sdp"}
+SECONDS = 0.4
+
+
+@dataclass
+class Server:
+    server: SignalingServer
+    links: asyncio.Queue[Link]
+    said: list[str] = field(default_factory=list)
+
+    async def raw(self, data: bytes = b"") -> "Stranger":
+        stranger = Stranger(*await asyncio.open_connection("127.0.0.1", self.server.port))
+        stranger.write(data)
+        return stranger
+
+
+@dataclass
+class Stranger:
+    """A connection without aiohttp's manners."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the other side closes."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), 5)
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+@pytest_asyncio.fixture
+async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Server]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
+    links: asyncio.Queue[Link] = asyncio.Queue()
+    said: list[str] = []
+    async with SignalingServer("127.0.0.1", 0, TOKEN, links.put_nowait, say=said.append) as server:
+        yield Server(server, links, said)
+
+
+async def trickle(stranger: Stranger, piece: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        while True:
+            stranger.write(piece)
+            await stranger.writer.drain()
+            await asyncio.sleep(0.05)
+
+
+HEAD = f"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+STRANGE_HEAD = (
+    b"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 60000\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /stats HTTP/1.1\r\n", STRANGE_HEAD])
+async def test_a_slow_stranger_is_cut_off(served: Server, begun: bytes) -> None:
+    stranger = await served.raw(begun)
+    began = time.monotonic()
+    slow = asyncio.create_task(trickle(stranger, b"X: y\r\n" if begun else b""))
+    answer = await stranger.rest()
+    assert SECONDS / 2 < time.monotonic() - began < 4
+    assert b"200" not in answer
+    slow.cancel()
+    await stranger.close()
+
+
+async def test_a_slow_offer_with_the_token_is_answered_408(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.transport.signaling._BODY_SECONDS", SECONDS)
+    peer = await served.raw(HEAD + b"Content-Type: application/sdp\r\nContent-Length: 60000\r\n\r\nv=0")
+    slow = asyncio.create_task(trickle(peer, b"\r\n"))
+    assert b"408" in await peer.rest()
+    slow.cancel()
+    await peer.close()
+
+
+async def test_who_has_shown_the_token_may_stay(served: Server) -> None:
+    async with aiohttp.ClientSession(headers=AUTH) as http:
+        await (await http.get(f"{served.server.url}/stats")).read()
+        await asyncio.sleep(2 * SECONDS)
+        response = await http.get(f"{served.server.url}/stats")
+        assert response.status == 200
+        assert response.headers["Server"] == "keycast"
+    assert served.said == []
+
+
+async def test_many_connections_keep_nobody_out(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "STRANGER_SECONDS", 30.0)
+    strangers = [await served.raw(b"POST") for _ in range(gate.CONNECTIONS_OF_ONE + 10)]
+    async with aiohttp.ClientSession(headers=AUTH) as http:
+        assert (await http.get(f"{served.server.url}/stats")).status == 200
+    oldest = await asyncio.gather(*(stranger.rest() for stranger in strangers[:10]))
+    assert oldest == [b""] * 10
+    assert served.server._gate is not None
+    assert len(served.server._gate._visitors) <= gate.CONNECTIONS_OF_ONE
+    assert any("too many connections" in line for line in served.said)
+    # As many lines as somebody reads, however often it happens.
+    assert len(served.said) <= 6
+    for stranger in strangers:
+        await stranger.close()
+
+
+async def test_all_places_taken_by_the_token_refuse_the_next(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "CONNECTIONS", 2)
+    known = b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer correct-horse\r\n\r\n"
+    inside = [await served.raw(known) for _ in range(2)]
+    for one in inside:
+        assert b"200" in await one.reader.readline()
+    late = await served.raw()
+    assert await late.rest() == b""
+    inside[0].write(known)
+    assert b"200" in await inside[0].reader.readuntil(b"200 OK")
+    for one in (*inside, late):
+        await one.close()
+
+
+async def test_much_from_a_stranger_is_not_taken_in(served: Server) -> None:
+    stranger = await served.raw(b"POST /whip HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            stranger.write(bytes(8192))
+            await stranger.writer.drain()
+    await stranger.rest()
+    assert any("bytes without the token" in line for line in served.said)
+    await stranger.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /stats HTTP/1.1\r\nX: " + b"y" * 20_000, b"GET /" + b"y" * 20_000, b"\x16\x03\x01\x02\x00"]
+)
+async def test_long_heads_and_nonsense_are_refused_without_a_traceback(
+    served: Server, capfd: pytest.CaptureFixture[str], head: bytes
+) -> None:
+    stranger = await served.raw(head + b"\r\n\r\n")
+    assert b" 400 " in (await stranger.rest())[:20]
+    await stranger.close()
+    assert capfd.readouterr().err == ""
+    assert len(served.said) <= 1
+
+
+async def test_a_compressed_body_is_not_unpacked(served: Server) -> None:
+    import gzip
+
+    async with aiohttp.ClientSession(headers=AUTH | SDP | {"Content-Encoding": "gzip"}) as http:
+        response = await http.post(f"{served.server.url}/whip", data=gzip.compress(bytes(10**7)))
+        assert response.status == 400
+
+
+async def test_a_header_does_not_say_where_a_wrong_token_came_from(served: Server) -> None:
+    async with aiohttp.ClientSession() as http:
+        statuses = []
+        for n in range(7):
+            named = {"X-Forwarded-For": f"192.0.2.{n}", "Forwarded": f"for=192.0.2.{n}", **wrong(n)}
+            statuses.append((await http.get(f"{served.server.url}/stats", headers=named)).status)
+    assert statuses == [401] * 5 + [429] * 2
+    assert served.said == ["127.0.0.1 gave wrong tokens again and again; it has to wait a minute"]
+
+
+def wrong(n: int) -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKEN[:n]}"}
+
+
+async def test_a_replayed_offer_does_not_disturb_the_call(served: Server) -> None:
+    """Not while the call is being set up, not while it runs; after it, the offer's own keys are gone."""
+    offering = Link()
+    offer = await offering.offer()
+    url = f"{served.server.url}/whip"
+    async with aiohttp.ClientSession(headers=AUTH | SDP) as http:
+        first, second = await asyncio.gather(http.post(url, data=offer), http.post(url, data=offer))
+        assert sorted([first.status, second.status]) == [201, 409]
+        answer = first if first.status == 201 else second
+        assert (await http.post(url, data=offer)).status == 409
+        await offering.accept(await answer.text())
+        await offering.opened()
+        other = await served.links.get()
+        assert (await http.post(url, data=offer)).status == 409
+        offering.send_ctl(b"still here")
+        assert await asyncio.wait_for(other.recv(), 5) == ("ctl", b"still here")
+        await offering.close()
+        await other.close()
+        replayed = await http.post(url, data=offer)
+        assert replayed.status == 201
+        await asyncio.sleep(0.1)
+        assert served.links.empty()
+        assert (await http.delete(served.server.url + replayed.headers["Location"])).status == 200
+
+
+async def test_it_listens_on_both_kinds_of_address_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    links: asyncio.Queue[Link] = asyncio.Queue()
+    async with SignalingServer("::1", 0, TOKEN, links.put_nowait) as server:
+        assert server.url.startswith("http://[::1]:")
+        here = await connect(server.url, TOKEN)
+        there = await links.get()
+        await here.close()
+        await there.close()
