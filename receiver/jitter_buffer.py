@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.fill import Ahead
 from shared.keypoints import Floats
 
 CAPACITY = 150
@@ -47,6 +48,11 @@ class JitterBuffer:
     def _is_near(self, number: int, first: int) -> bool:
         due = self._next if self._next is not None else min(self._frames, default=first)
         return abs(number - due) < self._capacity
+
+    def following(self, number: int) -> Ahead | None:
+        """Return number and keypoints (60,) of the nearest frame after `number` that is here, or None."""
+        nearest = min((n for n in self._frames if n > number), default=None)
+        return None if nearest is None else (nearest, self._frames[nearest])
 
     def take(self, number: int) -> dict[int, Floats]:
         """Return and forget all frames up to `number`, those that came after their own moment included."""

@@ -19,13 +19,14 @@ _ARRIVALS_KEPT = 1024
 
 @dataclass(frozen=True)
 class Shown:
-    """One frame handed to the sink. Times are wall clock, ms modulo 2**32."""
+    """One frame handed to the sink. Times are wall clock, ms modulo 2**32; `done` is in monotonic seconds."""
 
     number: int
     kind: Kind
     in_time: bool
     began_ms: int
     done_ms: int
+    done: float
 
 
 class CallSummary:
@@ -39,11 +40,15 @@ class CallSummary:
         self._latency = Reservoir()
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
-        self._last_done: int | None = None
+        self._moments: list[int] = []
+        self._last_done: float | None = None
         self._first: int | None = None
         self._last = 0
         self._in_time = 0
         self.longest_gap_ms = 0
+        self.longest_held = 0
+        self._held = 0
+        self.playout_delay_ms = 0.0
         self.dropped = 0
         self.started = False
         self._fields: dict[str, Any] = {}
@@ -62,12 +67,16 @@ class CallSummary:
         self._kinds[frame.kind] += 1
         self._in_time += frame.in_time
         self._first = frame.number if self._first is None else self._first
-        self._last = frame.number
+        self._last = max(self._last, frame.number)
         if len(self._frames) < _FRAMES_LISTED:
             self._frames.append((frame.number, frame.kind.value, frame.in_time))
+            self._moments.append(frame.done_ms)
         if self._last_done is not None:
-            self.longest_gap_ms = max(self.longest_gap_ms, elapsed_ms(frame.done_ms, self._last_done))
-        self._last_done = frame.done_ms
+            # Not by the wall's clock, which may be set meanwhile.
+            self.longest_gap_ms = max(self.longest_gap_ms, round(1000 * (frame.done - self._last_done)))
+        self._last_done = frame.done
+        self._held = self._held + 1 if frame.kind is Kind.HELD else 0
+        self.longest_held = max(self.longest_held, self._held)
         self._measure(frame)
 
     def _measure(self, frame: Shown) -> None:
@@ -83,8 +92,9 @@ class CallSummary:
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
 
     def kinds(self) -> tuple[int, int, int]:
-        """Return how many frames were observed, forecast and held."""
-        return self._kinds[Kind.OBSERVED], self._kinds[Kind.FORECAST], self._kinds[Kind.HELD]
+        """Return how many frames were observed, forecast or interpolated, and held."""
+        filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
+        return self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD]
 
     def close(
         self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
@@ -118,10 +128,13 @@ class CallSummary:
             "fps_shown": self._in_time / seconds if seconds else 0.0,
             "fps_rendered": 1000 / stages["render"] if stages.get("render") else 0.0,
             "longest_freeze_ms": self.longest_gap_ms,
+            "longest_held_ms": round(1000 * self.longest_held / self._fps),
+            "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
             **self._fields,
             "shown": self._frames,
+            "shown_ms": self._moments,
         }
 
     def lines(self) -> list[str]:
@@ -132,7 +145,8 @@ class CallSummary:
         wire = kbps(values.get("wire_received", 0), seconds)
         return [
             f"{values['frames']} frames in {seconds:.1f} s: {values['frames_observed']} observed, "
-            f"{values['frames_forecast']} forecast, {values['frames_held']} held; "
+            f"{values['frames_forecast']} forecast, {values['frames_interpolated']} interpolated, "
+            f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
             f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms",

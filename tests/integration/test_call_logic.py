@@ -160,15 +160,17 @@ class Sink:
         self.error = error or KeycastError("Writing call.mp4 failed: No space left on device.")
         self.numbers: list[int] = []
         self.levels: list[int] = []
+        self.notes: list[str] = []
 
     def open(self) -> None:
         pass
 
-    def write(self, number: int, picture: Pictures) -> None:
+    def write(self, number: int, picture: Pictures, note: str) -> None:
         if self.fails_at is not None and number >= self.fails_at:
             raise self.error
         self.numbers.append(number)
         self.levels.append(int(picture[0, 0, 0]))
+        self.notes.append(note)
 
     def close(self) -> None:
         pass

@@ -12,7 +12,7 @@ from shared.transport.loopback import pair
 
 
 def frame(number: int, kind: Kind = Kind.OBSERVED, done_ms: int = 0, in_time: bool = True) -> Shown:
-    return Shown(number, kind, in_time, done_ms - 5, done_ms)
+    return Shown(number, kind, in_time, done_ms - 5, done_ms, done_ms / 1000)
 
 
 def test_a_call_of_three_frames() -> None:
@@ -34,7 +34,7 @@ def test_a_call_of_three_frames() -> None:
     assert values["latency_present_p95_ms"] == 5
     assert values["shown"] == [(0, "observed", True), (1, "observed", True), (2, "forecast", False)]
     assert json.loads(json.dumps(values))["shown"][2] == [2, "forecast", False]
-    assert "3 frames in 0.1 s: 2 observed, 1 forecast, 0 held" in summary.lines()[0]
+    assert "3 frames in 0.1 s: 2 observed, 1 forecast, 0 interpolated, 0 held" in summary.lines()[0]
 
 
 def test_the_clock_of_the_wall_may_run_over() -> None:
