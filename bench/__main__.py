@@ -17,6 +17,7 @@ _COMMANDS = {
     "gallery": "what further source pictures buy on people who move",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
+    "survive": "what is left of a call on bad networks, and how soon it is back",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -25,7 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import anomaly, bandwidth, diversity, forecast, fuzz, gallery, loopback, quality, throughput
+    from bench import (
+        anomaly,
+        bandwidth,
+        diversity,
+        forecast,
+        fuzz,
+        gallery,
+        loopback,
+        quality,
+        survive,
+        throughput,
+    )
 
     modules = {
         "anomaly": anomaly,
@@ -36,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "gallery": gallery,
         "loopback": loopback,
         "quality": quality,
+        "survive": survive,
         "throughput": throughput,
     }
     for name, module in modules.items():

@@ -19,7 +19,6 @@ class JitterBuffer:
         self._frames: dict[int, Floats] = {}
         self._given: set[int] = set()
         self._next: int | None = None
-        self.highest = -1
         self._coarse: set[int] = set()
         self.late = 0
         self.copied = 0
@@ -34,7 +33,6 @@ class JitterBuffer:
                 self.late += self._next is not None and number < self._next
                 self._frames[number] = frame
                 self._coarse.discard(number)
-                self.highest = max(self.highest, number)
 
     def put_copies(self, copies: Mapping[int, Floats]) -> None:
         """Store coarse copies (60,) by number where the frames themselves are missing, until they come."""

@@ -24,7 +24,7 @@ REPORT_SECONDS = 0.5
 SILENCE_SECONDS = 1.0
 HOLDING = "connection lost, holding"
 _TICK_SECONDS = 0.5
-_NAP_SECONDS = 0.1
+_NAP_SECONDS = 0.05
 Result = TypeVar("Result")
 
 
@@ -158,7 +158,7 @@ class ReceiverCall:
     def _wants(self, number: int) -> bool:
         if self._stop:
             return False
-        return self._ended is None or (self._ended.ok and number <= self._buffer.highest)
+        return self._ended is None or (self._ended.ok and self._buffer.following(number - 1) is not None)
 
     async def _is_due(self, number: int) -> bool:
         """Sleep until frame `number` is due, but not long: the call may end, or the timeline move."""

@@ -103,7 +103,9 @@ class Filler:
 
     def _begin_again(self, number: int) -> None:
         """Go on at an earlier `number`: from what was observed before it, else from what is shown."""
-        self._leave_course(number)
+        self._course, self._expected, self._offset_left = None, self._shown, 0
+        self._observed = {n: frame for n, frame in self._observed.items() if n <= number}
+        self._forecast = {n: frame for n, frame in self._forecast.items() if n < number}
         self._last = number - 1
         if self._shown is not None and not any(n < number for n in self._observed):
             self._observed[number - 1] = self._shown
