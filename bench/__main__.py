@@ -16,7 +16,9 @@ _COMMANDS = {
     "fuzz": "a million mutated packets against the decoder",
     "gallery": "what further source pictures buy on people who move",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
+    "playout": "what waiting buys: interpolation instead of forecasts",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
+    "soak": "a long call: whether memory, open files and latency stay flat",
     "survive": "what is left of a call on bad networks, and how soon it is back",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fuzz,
         gallery,
         loopback,
+        playout,
         quality,
+        soak,
         survive,
         throughput,
     )
@@ -47,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "fuzz": fuzz,
         "gallery": gallery,
         "loopback": loopback,
+        "playout": playout,
         "quality": quality,
+        "soak": soak,
         "survive": survive,
         "throughput": throughput,
     }

@@ -53,8 +53,17 @@ class Disturbed:
 class DisturbedCall:
     """Two processes and the path between them; use as a context manager, so that nothing stays behind."""
 
-    def __init__(self, folder: Path, path: ImpairedPath, address: str, words: dict[Side, list[str]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        path: ImpairedPath,
+        address: str,
+        words: dict[Side, list[str]],
+        *,
+        keep_pictures: bool = True,
+    ) -> None:
         self._folder = folder
+        self._keep_pictures = keep_pictures
         self._path = path
         self._address = address
         self._words = words
@@ -79,7 +88,8 @@ class DisturbedCall:
         """Start `side` and wait until it listens or calls; KeycastError with its sentence where it fails."""
         files = ["--stats", str(self._stats(side))]
         if side == "receiver":
-            files += ["--listen", self._address, "--view", "none", "--output", str(self._pictures)]
+            files += ["--listen", self._address, "--view", "none"]
+            files += ["--output", str(self._pictures)] if self._keep_pictures else []
         else:
             files += ["--connect", self._path.url]
         process = Process(side, [*files, "--token", self._token, *self._words[side]])
@@ -90,7 +100,7 @@ class DisturbedCall:
     def await_picture(self, seconds: float = _START_SECONDS) -> None:
         """Wait until a frame has been shown; KeycastError of the side that fails instead."""
         deadline = time.monotonic() + seconds
-        while not self._asked().get("frames"):
+        while not self.asked().get("frames"):
             for process in self._processes.values():
                 if not process.running:
                     raise process.failure()
@@ -117,8 +127,10 @@ class DisturbedCall:
             raise sender.failure()
         await_receiver(receiver, over_bad_path=True)
         theirs, ours = self._read("receiver"), self._read("sender")
-        pictures = len(np.load(self._pictures, mmap_mode="r"))
-        earlier = max(0, pictures - int(theirs["frames"])) if self._lives["sender"] else 0
+        earlier = 0
+        if self._keep_pictures and self._lives["sender"]:
+            pictures = len(np.load(self._pictures, mmap_mode="r"))
+            earlier = max(0, pictures - int(theirs["frames"]))
         return CallRecord(ours, theirs, self._pictures, self._path.up, self._path.down, earlier)
 
     @property
@@ -135,7 +147,7 @@ class DisturbedCall:
             raise KeycastError(f"The {side} was in no call at the end.") from error
         return found
 
-    def _asked(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, Any]:
         """Return the receiver's figures as of now, {} where it does not answer."""
         request = urllib.request.Request(
             f"http://{self._address}/stats", headers={"Authorization": f"Bearer {self._token}"}

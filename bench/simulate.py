@@ -145,8 +145,10 @@ class Simulation:
         yield number, filled.keypoints, filled.kind
 
 
-def simulated(backbone: Backbone, tables: CodecTables | None, sending: Sending, delay: int = 0) -> Simulation:
-    """Return a call, sent, forecast and shown as the commands would, with `delay` frames of playout delay.
+def simulated(
+    backbone: Backbone, tables: CodecTables | None, sending: Sending, *, delay: int = 0, loss: float = 0.0
+) -> Simulation:
+    """Return a call, sent, forecast and shown as the commands would; see `Simulation` for `delay`, `loss`.
 
     RequestError where tables are missing.
     """
@@ -156,7 +158,7 @@ def simulated(backbone: Backbone, tables: CodecTables | None, sending: Sending, 
     scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
     return Simulation(
         scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy,
-        delay=delay,
+        delay=delay, loss=loss,
     )  # fmt: skip
 
 

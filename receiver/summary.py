@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection
 from shared.session import ReceiverSession
-from shared.stats import Reservoir, StageTimes, kbps
+from shared.stats import Reservoir, StageTimes, kbps, percentiles
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024
+_RECENT_FRAMES = 300
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class CallSummary:
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
         self._latency = Reservoir()
+        self._recent: deque[float] = deque(maxlen=_RECENT_FRAMES)
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
         self._moments: list[int] = []
@@ -84,7 +86,9 @@ class CallSummary:
             return
         # A forecast frame was never captured; its moment follows from the newest packet's.
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
-        self._latency.add(elapsed_ms(frame.done_ms, captured))
+        latency = elapsed_ms(frame.done_ms, captured)
+        self._latency.add(latency)
+        self._recent.append(latency)
         arrival = self._arrivals.get(frame.number)
         if frame.kind is Kind.OBSERVED and arrival is not None:
             self._parts["arrival"].add(elapsed_ms(arrival, captured))
@@ -131,6 +135,7 @@ class CallSummary:
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
             **self._fields,
             "shown": self._frames,
