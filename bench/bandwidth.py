@@ -29,7 +29,7 @@ from bench.calls import Call, add_call_arguments, call_row
 from bench.metrics import Distances, PerceptualDistance
 from bench.plots import check_plots
 from bench.published import rows as published_rows
-from bench.quality_clips import find_clips
+from bench.quality_clips import find_clips, one_of_each
 from bench.quality_report import Findings, Table, check_folder, publish
 from bench.report import Row, Value, check_output, describe
 from models.build import choose_device, load_backbone, load_tables
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="of each clip, from its start (default 6)",
     )
+    add("--people", type=int, default=0, metavar="N", help="a clip of N of their people (0: all clips)")
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
     add("--report", type=Path, metavar="FOLDER", help="tables and a picture for people")
 
@@ -78,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the calls, print the tables, write what was asked for. Returns the exit code."""
     presets = _named(options.presets, tuple(PRESETS), "preset")
     policies = _named(options.policies, POLICIES, "policy")
+    if options.people < 0:
+        raise RequestError(f"There are no {options.people} people; give --people 0 (all) or more.")
     if options.json is not None:
         check_output(options.json)
     if options.report is not None:
@@ -132,7 +135,7 @@ def _policies(
 ) -> tuple[list[Row], bool]:
     if tables is None:
         raise RequestError("The policies are compared with codec tables, and the backbone has none.")
-    clips, _ = find_clips(options.clips)
+    clips = one_of_each(find_clips(options.clips)[0], options.people)
     done = policies_table.measure(backbone, tables, clips, options.clip_seconds)
     return policies_table.summarise(done.results), done.stopped
 

@@ -59,6 +59,7 @@ class Missed:
 class Measured:
     """All of one clip; no pictures. `truths` are the features of the true windows by mode and horizon.
 
+    `liveliest` is the one of the longest windows drawn in which keypoints move most: how far, horizon, start.
     `nats` are log-likelihoods per number by model, the clip's mean (see `likelihoods`).
     """
 
@@ -144,6 +145,9 @@ def _draw(  # noqa: PLR0917 - a window of a scene, and where its figures go
     first = start + horizon.observed
     real = truth(where, done.clip, keypoints, first, horizon.predicted)
     name = str(horizon)
+    moved = float(np.abs(keypoints[first : first + horizon.predicted] - keypoints[first - 1]).mean())
+    if done.liveliest is None or (horizon.length, moved) > (done.liveliest[1].length, done.liveliest[0]):
+        done.liveliest = (moved, horizon, start)
     if plan.features is not None:
         done.truths.append((where.mode, name, plan.features(real)))
     for forecaster in plan.forecasters:
@@ -151,8 +155,6 @@ def _draw(  # noqa: PLR0917 - a window of a scene, and where its figures go
         error = _error(pictures, real)
         found = None if plan.features is None else plan.features(pictures)
         done.drawn.append(Drawn(where.mode, name, forecaster.name, error, found))
-        if done.liveliest is None or (horizon.length, error) > (done.liveliest[1].length, done.liveliest[0]):
-            done.liveliest = (error, horizon, start)
 
 
 def _error(pictures: Pictures, real: Pictures) -> float:

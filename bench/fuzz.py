@@ -29,7 +29,7 @@ MAX_SECONDS = 1.0
 
 @dataclass
 class Outcome:
-    """How many packets were refused and decoded, and the seconds that the slowest of them took."""
+    """How many packets were refused and decoded, and the CPU seconds that the slowest of them took."""
 
     refused: int = 0
     decoded: int = 0
@@ -74,7 +74,7 @@ def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progres
     source = packets(tables, seed, count)
     for _ in tqdm(range(total), disable=not progress, unit="packet"):
         data = next(source)
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             packet = KeypointPacket.parse(data, 600)
             block = codec.decode(packet.payload, packet.count)
@@ -85,9 +85,9 @@ def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progres
             for frame in (block.frames, *(copy.frame for copy in block.copies)):
                 if not bool(np.all(np.abs(frame) <= MAX_MAGNITUDE)):
                     raise KeycastError(f"Unsound numbers came of the packet {data.hex()}.")
-        outcome.slowest = max(outcome.slowest, time.perf_counter() - began)
+        outcome.slowest = max(outcome.slowest, time.thread_time() - began)
     if outcome.slowest > MAX_SECONDS:
-        raise KeycastError(f"Decoding a packet took {outcome.slowest:.1f} s.")
+        raise KeycastError(f"Decoding a packet took {outcome.slowest:.1f} s of CPU time.")
     return outcome
 
 
@@ -111,6 +111,6 @@ def run(options: argparse.Namespace) -> int:
     outcome = fuzz(tables, options.packets, options.seed + 1, progress=True)
     print(
         f"{outcome.refused} refused, {outcome.decoded} decoded to sound numbers, nothing else; the slowest "
-        f"took {1000 * outcome.slowest:.1f} ms, and never over {peak / 1e6:.1f} MB were in use"
+        f"took {1000 * outcome.slowest:.1f} ms of CPU time, and never over {peak / 1e6:.1f} MB were in use"
     )
     return 0

@@ -12,7 +12,7 @@ import torch
 from bench import forecast_measure
 from bench.__main__ import main
 from bench.forecast_measure import Plan, measure
-from bench.forecast_report import rows, tables, verdicts
+from bench.forecast_report import lively, rows, tables, verdicts
 from bench.forecasters import densities
 from bench.media import write_mp4
 from bench.quality_clips import Clip, ClipError, find_clips
@@ -141,6 +141,20 @@ def test_keypoint_errors_with_people_alike_and_with_windows_alike(ramp: Clip) ->
     assert row["rmse_std"] == pytest.approx(np.std([0.2, 0.4], ddof=1))
     assert row["rmse_windows"] == pytest.approx(np.sqrt(0.07))
     assert row["nats"] == pytest.approx(1.5)
+
+
+def test_the_sheet_shows_a_lively_clip_and_not_the_one_with_a_cut(ramp: Clip) -> None:
+    def clip(person: str, moved: float, horizon: Horizon) -> forecast_measure.Measured:
+        return forecast_measure.Measured(Clip(ramp.file, person), liveliest=(moved, horizon, 0))
+
+    long, short = Horizon(6, 24), Horizon(6, 6)
+    measured = [
+        clip(name, moved, long) for name, moved in zip("abcde", (0.1, 0.3, 0.2, 9.0, 0.05), strict=True)
+    ]
+    chosen_one = lively([*measured, clip("short", 5.0, short), forecast_measure.Measured(ramp)])
+    assert chosen_one is not None
+    assert chosen_one.clip.person == "b"
+    assert lively([forecast_measure.Measured(ramp)]) is None
 
 
 def test_likelihoods_are_of_what_has_one() -> None:
