@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from bench.metrics import mae
 from bench.plots import COLOURS, check_plots, legend, new_figure, png
+from bench.policies import Measured, summarise
 from bench.quality_clips import Clip, find_clips
 from bench.quality_report import Findings, check_folder, each, publish
 from bench.rd_calls import film
@@ -29,17 +29,9 @@ from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
 from shared.tables import CodecTables
 
-COLUMNS = ("delay_ms", "loss", "interpolated", "forecast", "mae", "mae_missing", "flicker")
+COLUMNS = ("delay_ms", "loss", "interpolated", "forecast", "mae", "mae_std", "mae_missing", "flicker")
 DELAYS = (0, 1, 2, 3, 4, 6, 8)
 LOSSES = (0.0, 0.1)
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One clip under every delay and loss."""
-
-    clip: Clip
-    rows: list[Row]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,22 +103,6 @@ def _row(
         "mae_missing": float(np.mean(missing)) if missing else float("nan"),
         "flicker": float(np.mean([mae(a, b) for a, b in pairwise(drawn)])),
     }
-
-
-def summarise(measured: Sequence[Measured]) -> list[Row]:
-    """Return a row for each delay and loss, the mean over people."""
-    rows: list[Row] = []
-    for index, like in enumerate(measured[0].rows):
-        people: dict[str, list[Row]] = {}
-        for one in measured:
-            people.setdefault(one.clip.person, []).append(one.rows[index])
-        rows.append(
-            {
-                name: float(np.mean([np.mean([row[name] for row in mine]) for mine in people.values()]))
-                for name in like
-            }
-        )
-    return rows
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
