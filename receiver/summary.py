@@ -44,7 +44,7 @@ class CallSummary:
         self._frames: list[tuple[int, str, bool]] = []
         self._moments: list[int] = []
         self._last_done: float | None = None
-        self._first: int | None = None
+        self._span = 0  # frames that had a moment, those left out included
         self._last = 0
         self._in_time = 0
         self.longest_gap_ms = 0
@@ -68,8 +68,8 @@ class CallSummary:
         """A frame was handed to the sink."""
         self._kinds[frame.kind] += 1
         self._in_time += frame.in_time
-        self._first = frame.number if self._first is None else self._first
-        self._last = max(self._last, frame.number)
+        self._span += max(1, frame.number - self._last) if self._span else 1
+        self._last = frame.number
         if len(self._frames) < _FRAMES_LISTED:
             self._frames.append((frame.number, frame.kind.value, frame.in_time))
             self._moments.append(frame.done_ms)
@@ -120,7 +120,7 @@ class CallSummary:
     def to_map(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         total = sum(self._kinds.values())
-        seconds = (self._last - self._first + 1) / self._fps if self._first is not None else 0.0
+        seconds = self._span / self._fps
         latency = self._latency.percentiles()
         stages = self._fields.get("stages_ms", {})
         return {

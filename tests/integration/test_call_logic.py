@@ -499,13 +499,16 @@ def test_a_sender_that_slept_is_followed_and_the_picture_goes_on() -> None:
 
     world = World(source=Source(240), spoil=renumber).run()
     assert world.receiver.ended == ENDED
-    assert world.receiving.summary.to_map()["longest_freeze_ms"] <= 100
+    values = world.receiving.summary.to_map()
+    assert values["longest_freeze_ms"] <= 100
+    assert values["seconds"] == pytest.approx(8.0, abs=0.3)
     back = [n for n in world.sink.numbers if n < 600]
     assert back == list(range(back[0], back[-1] + 1))
     assert back[-1] >= 233
     assert back[0] < 140
     levels = dict(zip(world.sink.numbers, world.sink.levels, strict=True))
-    assert [levels[n] for n in range(220, 222)] == [220, 221]
+    # Two blocks of the way at most: the sender, which the odd reports confuse, sends less.
+    assert max(abs(levels[n] - n) for n in back[24:]) <= 24
 
 
 @pytest.mark.parametrize(("side", "other"), [("sending", "receiver"), ("receiving", "sender")])

@@ -54,6 +54,13 @@ def test_the_recent_latency_forgets_how_the_call_began() -> None:
     assert summary.to_map()["latency_p50_ms"] == 400
 
 
+def test_numbers_left_out_count_as_time_and_beginning_again_does_not() -> None:
+    summary = CallSummary(30)
+    for number in (100, 101, 105, 20, 21):
+        summary.shown(frame(number))
+    assert summary.to_map()["seconds"] == pytest.approx(8 / 30)
+
+
 def test_frames_held_and_freezes_are_told_apart() -> None:
     summary = CallSummary(30)
     for n in range(20):
