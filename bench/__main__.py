@@ -16,7 +16,10 @@ _COMMANDS = {
     "fuzz": "a million mutated packets against the decoder",
     "gallery": "what further source pictures buy on people who move",
     "loopback": "a whole call on this machine: frames, rates, latency, quality",
+    "playout": "what waiting buys: interpolation instead of forecasts",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
+    "soak": "a long call: whether memory, open files and latency stay flat",
+    "survive": "what is left of a call on bad networks, and how soon it is back",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -25,7 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import anomaly, bandwidth, diversity, forecast, fuzz, gallery, loopback, quality, throughput
+    from bench import (
+        anomaly,
+        bandwidth,
+        diversity,
+        forecast,
+        fuzz,
+        gallery,
+        loopback,
+        playout,
+        quality,
+        soak,
+        survive,
+        throughput,
+    )
 
     modules = {
         "anomaly": anomaly,
@@ -35,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "fuzz": fuzz,
         "gallery": gallery,
         "loopback": loopback,
+        "playout": playout,
         "quality": quality,
+        "soak": soak,
+        "survive": survive,
         "throughput": throughput,
     }
     for name, module in modules.items():

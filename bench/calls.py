@@ -27,7 +27,8 @@ from shared.transport.impairment import PathImpairment
 AMORTISED_SECONDS = 60.0
 _SHEET_COLUMNS = 8
 _SAME = (
-    "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_held", "longest_freeze_ms",
+    "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_interpolated", "frames_held",
+    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms",
 )  # fmt: skip
 
 
@@ -64,20 +65,25 @@ class Call:
             raise RequestError("A looped video never ends; say how long to call with --seconds.")
         open_source(self.given.source, self.crop, self.given.loop).close()
 
-    def run(self, folder: Path) -> CallRecord:
-        """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
+    def words(self) -> tuple[list[str], list[str]]:
+        """Return the arguments of the receiver's command and of the sender's."""
         given = self.given
         shared = _words(backbone=given.backbone, checkpoint=given.checkpoint, device=given.device)
         receiver = [*_words(forecaster=given.forecaster), *shared]
         sender = [*_words(source=given.source, crop=given.crop), *sending_words(given), *shared]
         if given.loop:
             sender.append("--loop")
-        return run_call(folder, receiver, sender, given.seconds, impairment=self.impairment, seed=self.seed)
+        return receiver, sender
+
+    def run(self, folder: Path) -> CallRecord:
+        """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
+        seconds, seed = self.given.seconds, self.seed
+        return run_call(folder, *self.words(), seconds, impairment=self.impairment, seed=seed)
 
     def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
         """Yield frame number, source picture, received picture and kind of every frame shown."""
         source = open_source(self.given.source, self.crop, self.given.loop)
-        pictures = np.load(record.pictures, mmap_mode="r")
+        pictures = np.load(record.pictures, mmap_mode="r")[record.earlier :]
         try:
             for (number, kind, _), picture in zip(record.receiver["shown"], pictures, strict=False):
                 original = source.frame(number)

@@ -14,7 +14,7 @@ from shared.transport.impairment import PathImpairment
 
 _COLUMNS = (
     "backbone", "forecaster", "preset", "policy", "fps_rendered", "fps_shown", "frames_observed",
-    "frames_forecast", "frames_held", "mae", "static_mae", "ssim",
+    "frames_forecast", "frames_interpolated", "frames_held", "mae", "static_mae", "ssim",
 )  # fmt: skip
 _RATES = (
     "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps", "wire_up_60s_kbps", "wire_down_60s_kbps",

@@ -25,6 +25,8 @@ _STYLE: Any = {
     "grid.color": "#30343a",
     "font.size": 10,
 }
+TEXT: str = _STYLE["text.color"]
+"""For words that are put on a finished figure: the style is not in force any more."""
 COLOURS = ("#5ab0ff", "#ffa828", "#6fd08c", "#ff6b6b", "#c58cff", "#e8d36b", "#4fd0d0", "#ff8fc7", "#9aa0a8")
 
 

@@ -28,7 +28,8 @@ _BYE_SECONDS = 10.0
 class CallRecord:
     """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy).
 
-    `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included.
+    `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included. `earlier`
+    pictures are of a call before this one.
     """
 
     sender: dict[str, Any]
@@ -36,9 +37,10 @@ class CallRecord:
     pictures: Path
     up: Counts
     down: Counts
+    earlier: int = 0
 
 
-class _Process:
+class Process:
     """A command of this project in its own process; its messages are kept for the case that it fails."""
 
     def __init__(self, module: str, arguments: Sequence[str]) -> None:
@@ -69,6 +71,7 @@ class _Process:
 
     @property
     def running(self) -> bool:
+        """Whether it has not ended yet."""
         return self._process.poll() is None
 
     @property
@@ -88,9 +91,20 @@ class _Process:
             raise self.failure()
 
     def failure(self) -> KeycastError:
+        """Return the error that it ended with, in its own sentence."""
         self._readers[1].join(1.0)
         said = [line for line in self._errors if line.startswith("error")] or self._errors[-1:]
         return KeycastError(f"The {self.name} failed: {said[-1] if said else 'it said nothing'}")
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the process at once, without a chance to say goodbye."""
+        self._process.kill()
+        self.stop()
 
     def stop(self) -> None:
         """End the process, in order if it will, and give back its pipes."""
@@ -122,22 +136,22 @@ def run_call(
     ends early. The path between the two counts all bytes (it adds some 0.05 ms) and is impaired as
     `impairment` and `seed` say. Raises KeycastError with the sentence of the side that failed.
     """
-    address, token = f"127.0.0.1:{_free_port()}", new_token()
+    address, token = f"127.0.0.1:{free_port()}", new_token()
     pictures, stats = (
         folder / "received.npy",
         {side: folder / f"{side}.json" for side in ("receiver", "sender")},
     )
     listening = ["--listen", address, "--view", "none", "--output", str(pictures)]
-    there = _Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
-    here: _Process | None = None
+    there = Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
+    here: Process | None = None
     with counting_path(f"http://{address}", impairment, seed) as path:
         try:
             if not there.answered.wait(_START_SECONDS) or not there.is_up:
                 raise there.failure()
             calling = ["--connect", path.url, "--token", token, "--stats", str(stats["sender"])]
-            here = _Process("sender", [*calling, *sender])
+            here = Process("sender", [*calling, *sender])
             _await_sender(here, there, seconds)
-            _await_receiver(there, impairment)
+            await_receiver(there, over_bad_path=impairment is not None)
         finally:
             for process in (here, there):
                 if process is not None:
@@ -146,7 +160,7 @@ def run_call(
     return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
 
 
-def _await_sender(here: _Process, there: _Process, seconds: float | None) -> None:
+def _await_sender(here: Process, there: Process, seconds: float | None) -> None:
     """Wait for the sender, or stop it after `seconds`; KeycastError of the side that failed first."""
     try:
         if seconds is not None:
@@ -161,19 +175,20 @@ def _await_sender(here: _Process, there: _Process, seconds: float | None) -> Non
             raise
 
 
-def _await_receiver(there: _Process, impairment: PathImpairment | None) -> None:
+def await_receiver(there: Process, *, over_bad_path: bool) -> None:
     """Wait for the receiver; one that a bad path has kept the sender's bye from is told to hang up."""
     try:
-        there.wait(_END_SECONDS if impairment is None else _BYE_SECONDS)
+        there.wait(_BYE_SECONDS if over_bad_path else _END_SECONDS)
     except KeycastError:
-        if impairment is None or not there.running:
+        if not over_bad_path or not there.running:
             raise
         there.stop()
         if there.failed:
             raise there.failure() from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,18 +2,19 @@
 
 The same scheduler, codec and filling as in a call, in a fixed order: frame n is captured at n / 30 s,
 a message arrives at the moment its last frame is captured, and frame n is shown when a message that begins
-with it would just have gathered. So every frame that ships is in time, as on a good network.
+with it would just have gathered, or as many frames later as the playout delay is given. So every frame that
+ships is in time, as on a good network.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.forecast.build import best_forecaster, mirrored_forecaster
+from receiver.jitter_buffer import JitterBuffer
 from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
 from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec import Block, Codec, filled_copies
@@ -72,7 +73,8 @@ class Sent:
 class Simulation:
     """One call: `run` gives the keypoints that the receiver renders, `sent` counts what it took.
 
-    `loss` of the messages never arrive, drawn from `seed`; `per_message` is the longest a frame waits.
+    `loss` of the messages never arrive, drawn from `seed`; `per_message` is the longest a frame waits to be
+    sent, `delay` what the receiver adds, in frames.
     """
 
     def __init__(
@@ -85,11 +87,13 @@ class Simulation:
         redundancy: int = 0,
         loss: float = 0.0,
         seed: int = 0,
+        delay: int = 0,
     ) -> None:
         self._scheduler = scheduler
         self._codec = codec
         self._filler = filler
-        self._per_message = per_message
+        self._wait = per_message - 1 + delay
+        self._buffer = JitterBuffer()
         self._redundancy = Redundancy(redundancy)
         self._loss = loss
         self._chance = np.random.default_rng(seed)
@@ -102,7 +106,6 @@ class Simulation:
 
         `on_frame` is told of each frame when it is due at the sender, and whether the sender looks at it.
         """
-        arrived: deque[dict[int, Floats]] = deque()
         for number, frame in enumerate(keypoints):
             self.sent.frames += 1
             wanted = self._scheduler.wants(number)
@@ -110,14 +113,14 @@ class Simulation:
                 on_frame(number, wanted)
             if wanted:
                 for batch in self._scheduler.add(number, 0, frame):
-                    arrived.append(self._deliver(batch))
-            yield from self._show(number - self._per_message + 1, arrived)
+                    self._deliver(batch)
+            yield from self._show(number - self._wait)
         for batch in self._scheduler.flush():
-            arrived.append(self._deliver(batch))
-        for number in range(len(keypoints) - self._per_message + 1, len(keypoints)):
-            yield from self._show(number, arrived)
+            self._deliver(batch)
+        for number in range(len(keypoints) - self._wait, len(keypoints)):
+            yield from self._show(number)
 
-    def _deliver(self, batch: Batch) -> dict[int, Floats]:
+    def _deliver(self, batch: Batch) -> None:
         payload = self._codec.encode(Block(batch.frames, self._redundancy.copies(batch.first)))
         self._redundancy.sent(batch)
         self.sent.messages += 1
@@ -127,29 +130,36 @@ class Simulation:
         self._scheduler.shipped(batch, block.frames)
         if self._chance.random() < self._loss:
             self.sent.lost += 1
-            return {}
-        frames = {batch.first + index: frame for index, frame in enumerate(block.frames)}
-        return filled_copies(batch.first, block.copies) | frames
+            return
+        self._buffer.put(batch.first, block.frames)
+        self._buffer.put_copies(filled_copies(batch.first, block.copies))
 
-    def _show(self, number: int, arrived: deque[dict[int, Floats]]) -> Iterator[tuple[int, Floats, Kind]]:
-        while arrived:
-            self._filler.observe(arrived.popleft())
-        filled = self._filler.fill(number) if number >= 0 else None
+    def _show(self, number: int) -> Iterator[tuple[int, Floats, Kind]]:
+        if number < 0:
+            return
+        self._filler.observe(self._buffer.take(number))
+        filled = self._filler.fill(number, self._buffer.following(number))
         if filled is None:
             return
         self.sent.kinds[filled.kind] = self.sent.kinds.get(filled.kind, 0) + 1
         yield number, filled.keypoints, filled.kind
 
 
-def simulated(backbone: Backbone, tables: CodecTables | None, sending: Sending) -> Simulation:
-    """Return a call, sent and forecast as the commands would. RequestError where tables are missing."""
+def simulated(
+    backbone: Backbone, tables: CodecTables | None, sending: Sending, *, delay: int = 0, loss: float = 0.0
+) -> Simulation:
+    """Return a call, sent, forecast and shown as the commands would; see `Simulation` for `delay`, `loss`.
+
+    RequestError where tables are missing.
+    """
     name, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, name, codec)
     forecaster = best_forecaster(backbone.fingerprint)
     scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
     return Simulation(
-        scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy
-    )
+        scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy,
+        delay=delay, loss=loss,
+    )  # fmt: skip
 
 
 def render_all(backbone: Backbone, points: Floats) -> Pictures:

@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
-    add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
+    delay = "least spare time for jitter (default 50); from 200 on, skipped frames are interpolated"
+    add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
     add_call_arguments(commands)
     return commands
 

@@ -213,7 +213,8 @@ class _Receiver:
         if self._call is None:
             return {"state": "listening"}
         values = self._call.summary.to_map()
-        values.pop("shown")
+        for listed in ("shown", "shown_ms"):
+            values.pop(listed)
         return {"state": "in a call", **values}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.fill import Ahead
 from shared.keypoints import Floats
 
 CAPACITY = 150
@@ -18,7 +19,6 @@ class JitterBuffer:
         self._frames: dict[int, Floats] = {}
         self._given: set[int] = set()
         self._next: int | None = None
-        self.highest = -1
         self._coarse: set[int] = set()
         self.late = 0
         self.copied = 0
@@ -33,7 +33,6 @@ class JitterBuffer:
                 self.late += self._next is not None and number < self._next
                 self._frames[number] = frame
                 self._coarse.discard(number)
-                self.highest = max(self.highest, number)
 
     def put_copies(self, copies: Mapping[int, Floats]) -> None:
         """Store coarse copies (60,) by number where the frames themselves are missing, until they come."""
@@ -47,6 +46,11 @@ class JitterBuffer:
     def _is_near(self, number: int, first: int) -> bool:
         due = self._next if self._next is not None else min(self._frames, default=first)
         return abs(number - due) < self._capacity
+
+    def following(self, number: int) -> Ahead | None:
+        """Return number and keypoints (60,) of the nearest frame after `number` that is here, or None."""
+        nearest = min((n for n in self._frames if n > number), default=None)
+        return None if nearest is None else (nearest, self._frames[nearest])
 
     def take(self, number: int) -> dict[int, Floats]:
         """Return and forget all frames up to `number`, those that came after their own moment included."""

@@ -11,17 +11,20 @@ from receiver.jitter_buffer import JitterBuffer
 from receiver.playout import Playout
 from receiver.reception import Reception
 from receiver.renderer import Rendered, Renderer
-from receiver.sinks import Sink
+from receiver.sinks import Screen
 from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
+from shared.fill import Kind
 from shared.interfaces import Connection
 from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
 
 REPORT_SECONDS = 0.5
+SILENCE_SECONDS = 1.0
+HOLDING = "connection lost, holding"
 _TICK_SECONDS = 0.5
-_NAP_SECONDS = 0.1
+_NAP_SECONDS = 0.05
 Result = TypeVar("Result")
 
 
@@ -38,7 +41,7 @@ class ReceiverCall:
         connection: Connection,
         session: ReceiverSession,
         renderer: Renderer,
-        sink: Sink,
+        sink: Screen,
         playout: Playout,
         clock: Clock,
         inference: Executor,
@@ -57,6 +60,7 @@ class ReceiverCall:
         self._playing = asyncio.Event()
         self._ended: Ended | None = None
         self._stop = False
+        self._heard = 0.0
         self._group: asyncio.TaskGroup | None = None
         self.summary = CallSummary(FPS)
 
@@ -126,6 +130,7 @@ class ReceiverCall:
 
     def _arrived(self, event: FramesArrived) -> None:
         now = self._clock.now()
+        self._heard = now
         self._playout.arrived(event.first, now)
         self._reception.arrived(event.first, len(event.frames), event.captured_ms, now)
         self._buffer.put(event.first, event.frames)
@@ -140,7 +145,10 @@ class ReceiverCall:
             return
         number = self._playout.current(self._clock.now()) + 1
         while self._wants(number):
+            self._playout.advance(self._clock.now())
             if not await self._is_due(number):
+                # Where the timeline has jumped back, the picture follows.
+                number = min(number, self._playout.current(self._clock.now()) + 1)
                 continue
             await self._show(number)
             behind = self._playout.current(self._clock.now())
@@ -150,7 +158,7 @@ class ReceiverCall:
     def _wants(self, number: int) -> bool:
         if self._stop:
             return False
-        return self._ended is None or (self._ended.ok and number <= self._buffer.highest)
+        return self._ended is None or (self._ended.ok and self._buffer.following(number - 1) is not None)
 
     async def _is_due(self, number: int) -> bool:
         """Sleep until frame `number` is due, but not long: the call may end, or the timeline move."""
@@ -160,16 +168,25 @@ class ReceiverCall:
 
     async def _show(self, number: int) -> None:
         due, began = self._playout.due(number), self._clock.wall_ms()
-        frames = self._buffer.take(number)
-        rendered: Rendered | None = await self._in(self._inference, self._renderer.render, number, frames)
+        frames, ahead = self._buffer.take(number), self._buffer.following(number)
+        rendered: Rendered | None = await self._in(
+            self._inference, self._renderer.render, number, frames, ahead
+        )
         if rendered is None:
             return
+        note = self._note(rendered.kind)
         try:
-            await self._in(self._output, self._sink.write, number, rendered.picture)
+            await self._in(self._output, self._sink.write, number, rendered.picture, note)
         except WindowClosed:
             self.end("The receiver closed its window.")
-        in_time = self._clock.now() <= due + 1 / FPS
-        self.summary.shown(Shown(number, rendered.kind, in_time, began, self._clock.wall_ms()))
+        now = self._clock.now()
+        in_time = now <= due + 1 / FPS
+        self.summary.shown(Shown(number, rendered.kind, in_time, began, self._clock.wall_ms(), now))
+
+    def _note(self, kind: Kind) -> str:
+        """Return what to write on the picture: that it stands still, where nothing has come for a while."""
+        silent = self._clock.now() - self._heard > SILENCE_SECONDS
+        return HOLDING if kind is Kind.HELD and silent else ""
 
     async def _watch(self) -> None:
         while True:
@@ -179,6 +196,7 @@ class ReceiverCall:
     async def _report(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
+            self.summary.playout_delay_ms = 1000 * self._playout.delay
             self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])
 

@@ -1,55 +1,96 @@
-"""Which frame is due when. Deadlines are absolute: an error made once is not carried along."""
+"""Which frame is due when. The delay follows the network by small steps, never seen as such."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 
 DELAY_SECONDS = 0.05
 MAX_DELAY_SECONDS = 2.0
-_PACKETS = 10
-_EARLY_SECONDS = 0.1
+WINDOW_SECONDS = 10.0
+"""The packets of this time say how much delay is needed: jitter that has gone is forgotten as slowly."""
+SLEW = 0.05
+"""The timeline is stretched or shortened by at most this share of the time that passes."""
+LOST_SECONDS = 1.0
+"""Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
+_LOST_PACKETS = 5
+_MOST_PACKETS = 512
+_EASE_SECONDS = 1.0
+_LONGEST_STEP_SECONDS = 0.1
+_IGNORED_SHARE = 20
 
 
 class Playout:
     """The receiver's timeline: frame n is due at anchor + n / fps.
 
-    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. Where half of
-    ten packets come too late to be shown, the timeline moves back; where all ten wait over 0.1 s longer than
-    `delay` (the first may have been slow itself), it moves forward.
+    The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. From then on
+    the anchor slides to where nineteen of twenty packets of the last ten seconds are in time and the quickest
+    waits at least `delay`, at most `MAX_DELAY_SECONDS`. Network jitter, a slow first packet and clocks that
+    run apart are all followed in that way. Only where five packets in a row are off by over a second beyond
+    that, since a machine slept or the sender was held up, the timeline jumps.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
         self._fps = fps
-        self._delay = delay
+        self._least = delay
         self._anchor: float | None = None
-        self._margins: deque[float] = deque(maxlen=_PACKETS)
+        self._wanted = 0.0
+        self._advanced = 0.0
+        # Arrivals, and what each says: where an anchor without any delay would be.
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
+        self._quickest = 0.0
+        self.jumps = 0
 
     @property
     def started(self) -> bool:
         """True once a packet has arrived."""
         return self._anchor is not None
 
+    @property
+    def delay(self) -> float:
+        """Seconds that the quickest packets of late wait at present; 0 before the first packet."""
+        return self._anchor - self._quickest if self._anchor is not None else 0.0
+
     def arrived(self, first: int, now: float) -> None:
         """Take note that a packet starting with frame `first` arrived at `now` (monotonic seconds)."""
+        self._recent.append((now, now - first / self._fps))
+        while len(self._recent) > 1 and now - self._recent[0][0] > WINDOW_SECONDS:
+            self._recent.popleft()
+        self._measure()
         if self._anchor is None:
-            self._anchor = now + self._delay - first / self._fps
-            return
-        self._margins.append(self.due(first) - now)
-        if len(self._margins) < _PACKETS:
-            return
-        late = [margin for margin in self._margins if margin < 0]
-        if len(late) >= _PACKETS / 2:
-            # By the median: one stray from long ago must not stop the picture.
-            self._move(statistics.median(late))
-        elif min(self._margins) > self._delay + _EARLY_SECONDS:
-            self._move(min(self._margins))
+            self._anchor, self._advanced = self._wanted, now
+        elif self._is_lost(self._anchor):
+            while len(self._recent) > _LOST_PACKETS:
+                self._recent.popleft()
+            self._measure()
+            self._anchor = self._wanted
+            self.jumps += 1
 
-    def _move(self, margin: float) -> None:
-        """Move the timeline so that a packet with `margin` has the wanted delay."""
-        self._anchor = self.due(0) + self._delay - margin
-        self._margins.clear()
+    def _measure(self) -> None:
+        """Find the wanted anchor. Of strays, such as a duplicate from long ago, one in twenty counts not."""
+        offsets = sorted(offset for _, offset in self._recent)
+        strays = max(1, len(offsets) // _IGNORED_SHARE) if len(offsets) > 2 else 0
+        self._quickest, slowest = offsets[strays], offsets[-1 - strays]
+        self._wanted = min(max(self._quickest + self._least, slowest), self._quickest + MAX_DELAY_SECONDS)
+
+    def _is_lost(self, anchor: float) -> bool:
+        newest = [offset for _, offset in list(self._recent)[-_LOST_PACKETS:]]
+        if len(newest) < _LOST_PACKETS:
+            return False
+        return min(newest) > anchor + LOST_SECONDS or max(newest) < anchor - MAX_DELAY_SECONDS - LOST_SECONDS
+
+    def advance(self, now: float) -> None:
+        """Let the timeline slide on towards the wanted delay. To be called about once a frame.
+
+        What it slides by is at most `SLEW` of the time since the last call, and ever less on arriving.
+        """
+        if self._anchor is None:
+            return
+        elapsed = min(max(now - self._advanced, 0.0), _LONGEST_STEP_SECONDS)
+        self._advanced = now
+        gap = self._wanted - self._anchor
+        most = min(SLEW, abs(gap) / _EASE_SECONDS) * elapsed
+        self._anchor += math.copysign(min(most, abs(gap)), gap)
 
     def due(self, number: int) -> float:
         """Return when frame `number` is due (monotonic seconds)."""

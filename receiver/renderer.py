@@ -10,7 +10,7 @@ import numpy as np
 
 from receiver.gallery import Gallery
 from shared.config import FPS
-from shared.fill import Filler, Kind
+from shared.fill import Ahead, Filler, Kind
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures, relative
 from shared.quantization import MAX_MAGNITUDE
@@ -49,11 +49,16 @@ class Renderer:
         """Take a picture of the sender's into `slot`."""
         self.gallery.put(slot, self._backbone.set_source(picture, slot))
 
-    def render(self, number: int, observed: Mapping[int, Floats]) -> Rendered | None:
-        """Take in newly observed frames (60,) by number and render frame `number`; None before the first."""
+    def render(
+        self, number: int, observed: Mapping[int, Floats], ahead: Ahead | None = None
+    ) -> Rendered | None:
+        """Take in newly observed frames (60,) by number and render frame `number`; None before the first.
+
+        `ahead`: the next frame that is known before its moment.
+        """
         start = perf_counter()
         self._filler.observe(observed)
-        filled = self._filler.fill(number)
+        filled = self._filler.fill(number, ahead)
         if filled is None:
             return None
         points = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +11,23 @@ from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection
 from shared.session import ReceiverSession
-from shared.stats import Reservoir, StageTimes, kbps
+from shared.stats import Reservoir, StageTimes, kbps, percentiles
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024
+_RECENT_FRAMES = 300
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One frame handed to the sink. Times are wall clock, ms modulo 2**32."""
+    """One frame handed to the sink. Times are wall clock, ms modulo 2**32; `done` is in monotonic seconds."""
 
     number: int
     kind: Kind
     in_time: bool
     began_ms: int
     done_ms: int
+    done: float
 
 
 class CallSummary:
@@ -37,13 +39,18 @@ class CallSummary:
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
         self._latency = Reservoir()
+        self._recent: deque[float] = deque(maxlen=_RECENT_FRAMES)
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
-        self._last_done: int | None = None
-        self._first: int | None = None
+        self._moments: list[int] = []
+        self._last_done: float | None = None
+        self._span = 0  # frames that had a moment, those left out included
         self._last = 0
         self._in_time = 0
         self.longest_gap_ms = 0
+        self.longest_held = 0
+        self._held = 0
+        self.playout_delay_ms = 0.0
         self.dropped = 0
         self.started = False
         self._fields: dict[str, Any] = {}
@@ -61,13 +68,17 @@ class CallSummary:
         """A frame was handed to the sink."""
         self._kinds[frame.kind] += 1
         self._in_time += frame.in_time
-        self._first = frame.number if self._first is None else self._first
+        self._span += max(1, frame.number - self._last) if self._span else 1
         self._last = frame.number
         if len(self._frames) < _FRAMES_LISTED:
             self._frames.append((frame.number, frame.kind.value, frame.in_time))
+            self._moments.append(frame.done_ms)
         if self._last_done is not None:
-            self.longest_gap_ms = max(self.longest_gap_ms, elapsed_ms(frame.done_ms, self._last_done))
-        self._last_done = frame.done_ms
+            # Not by the wall's clock, which may be set meanwhile.
+            self.longest_gap_ms = max(self.longest_gap_ms, round(1000 * (frame.done - self._last_done)))
+        self._last_done = frame.done
+        self._held = self._held + 1 if frame.kind is Kind.HELD else 0
+        self.longest_held = max(self.longest_held, self._held)
         self._measure(frame)
 
     def _measure(self, frame: Shown) -> None:
@@ -75,7 +86,9 @@ class CallSummary:
             return
         # A forecast frame was never captured; its moment follows from the newest packet's.
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
-        self._latency.add(elapsed_ms(frame.done_ms, captured))
+        latency = elapsed_ms(frame.done_ms, captured)
+        self._latency.add(latency)
+        self._recent.append(latency)
         arrival = self._arrivals.get(frame.number)
         if frame.kind is Kind.OBSERVED and arrival is not None:
             self._parts["arrival"].add(elapsed_ms(arrival, captured))
@@ -83,8 +96,9 @@ class CallSummary:
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
 
     def kinds(self) -> tuple[int, int, int]:
-        """Return how many frames were observed, forecast and held."""
-        return self._kinds[Kind.OBSERVED], self._kinds[Kind.FORECAST], self._kinds[Kind.HELD]
+        """Return how many frames were observed, forecast or interpolated, and held."""
+        filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
+        return self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD]
 
     def close(
         self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
@@ -106,7 +120,7 @@ class CallSummary:
     def to_map(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         total = sum(self._kinds.values())
-        seconds = (self._last - self._first + 1) / self._fps if self._first is not None else 0.0
+        seconds = self._span / self._fps
         latency = self._latency.percentiles()
         stages = self._fields.get("stages_ms", {})
         return {
@@ -118,10 +132,14 @@ class CallSummary:
             "fps_shown": self._in_time / seconds if seconds else 0.0,
             "fps_rendered": 1000 / stages["render"] if stages.get("render") else 0.0,
             "longest_freeze_ms": self.longest_gap_ms,
+            "longest_held_ms": round(1000 * self.longest_held / self._fps),
+            "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
             **self._fields,
             "shown": self._frames,
+            "shown_ms": self._moments,
         }
 
     def lines(self) -> list[str]:
@@ -132,7 +150,8 @@ class CallSummary:
         wire = kbps(values.get("wire_received", 0), seconds)
         return [
             f"{values['frames']} frames in {seconds:.1f} s: {values['frames_observed']} observed, "
-            f"{values['frames_forecast']} forecast, {values['frames_held']} held; "
+            f"{values['frames_forecast']} forecast, {values['frames_interpolated']} interpolated, "
+            f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
             f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms",

@@ -18,6 +18,11 @@ class Kind(Enum):
     OBSERVED = "observed"
     FORECAST = "forecast"
     HELD = "held"
+    INTERPOLATED = "interpolated"
+
+
+Ahead = tuple[int, Floats]
+"""Number and keypoints (60,) of a frame that is known before its moment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +55,9 @@ class FillSettings:
 class Filler:
     """Turns numbered, gappy keypoints into one frame for every number asked for.
 
-    `fill` is asked for ascending numbers. Frames may be observed after their own moment: they then mend the
-    past that forecasts are made from, and a forecast under way is made again.
+    `fill` is asked for ascending numbers; a smaller one begins again there. Frames may be observed after
+    their own moment: they then mend the past that forecasts are made from, and a forecast under way is made
+    again.
     """
 
     def __init__(self, forecaster: Forecaster, settings: FillSettings | None = None) -> None:
@@ -62,6 +68,7 @@ class Filler:
         self._course: Floats | None = None  # the forecast under way; its last frame is held
         self._start = 0  # the number of its first frame
         self._last: int | None = None
+        self._shown: Floats | None = None
         self._offset = np.zeros(DIMENSIONS, np.float32)
         self._offset_left = 0
         self._expected: Floats | None = None  # where a change of course is blended from
@@ -73,8 +80,13 @@ class Filler:
         if self._last is not None and any(n <= self._last for n in new):
             self._leave_course(self._last + 1)
 
-    def fill(self, number: int) -> Filled | None:
-        """Return frame `number`; None while nothing has been observed yet."""
+    def fill(self, number: int, ahead: Ahead | None = None) -> Filled | None:
+        """Return frame `number`; None while nothing has been observed yet.
+
+        Where a frame `ahead` is known already, a missing one is not forecast but lies on the line to it.
+        """
+        if self._last is not None and number <= self._last:
+            self._begin_again(number)
         if self._last is None:
             earlier = [n for n in self._observed if n <= number]
             if not earlier:
@@ -82,11 +94,21 @@ class Filler:
             self._last = min(earlier) - 1
         # Numbers that were never asked for (a slow machine) still count as past; a long pause does not.
         for missed in range(max(self._last + 1, number - self._settings.context), number):
-            self._target(missed)
-        target, kind = self._target(number)
+            self._target(missed, ahead)
+        target, kind = self._target(number, ahead)
         self._last = number
         self._forget(number - self._settings.context)
-        return Filled(self._blended(target), kind)
+        self._shown = self._blended(target)
+        return Filled(self._shown, kind)
+
+    def _begin_again(self, number: int) -> None:
+        """Go on at an earlier `number`: from what was observed before it, else from what is shown."""
+        self._course, self._expected, self._offset_left = None, self._shown, 0
+        self._observed = {n: frame for n, frame in self._observed.items() if n <= number}
+        self._forecast = {n: frame for n, frame in self._forecast.items() if n < number}
+        self._last = number - 1
+        if self._shown is not None and not any(n < number for n in self._observed):
+            self._observed[number - 1] = self._shown
 
     def expected(self, number: int) -> Floats | None:
         """Return what `fill` would aim at for frame `number` (60,), blending apart; None before any frame.
@@ -102,24 +124,35 @@ class Filler:
         shown: Floats = self._course[min(number - self._start, len(self._course) - 1)]
         return shown
 
-    def _target(self, number: int) -> tuple[Floats, Kind]:
-        target, kind = self._truth_or_course(number)
+    def _target(self, number: int, ahead: Ahead | None) -> tuple[Floats, Kind]:
+        target, kind = self._truth_or_course(number, ahead)
         if self._expected is not None:
             self._offset = self._expected - target
             self._offset_left = self._settings.blend
             self._expected = None
         return target, kind
 
-    def _truth_or_course(self, number: int) -> tuple[Floats, Kind]:
+    def _truth_or_course(self, number: int, ahead: Ahead | None) -> tuple[Floats, Kind]:
         truth = self._observed.get(number)
         if truth is not None:
             self._leave_course(number)
             return truth, Kind.OBSERVED
+        if ahead is not None and ahead[0] > number:
+            self._leave_course(number)
+            self._forecast[number] = between = self._between(number, *ahead)
+            return between, Kind.INTERPOLATED
         if self._course is None:
             self._course = self._new_course(number)
         step = min(number - self._start, len(self._course) - 1)
         self._forecast[number] = self._course[step]
         return self._course[step], Kind.FORECAST if step < len(self._course) - 1 else Kind.HELD
+
+    def _between(self, number: int, after: int, frame: Floats) -> Floats:
+        """Return frame `number` (60,) on the line from the last observed before it to `frame`, `after`."""
+        last = max(n for n in self._observed if n < number)
+        share = (number - last) / (after - last)
+        line: Floats = (self._observed[last] + share * (frame - self._observed[last])).astype(np.float32)
+        return line
 
     def _leave_course(self, number: int) -> None:
         """End the course under way; what it would have shown at `number` is where the next blend starts."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from receiver.overlay import with_note
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.raw import RawSink
 from receiver.sinks.window import WindowSink
@@ -34,8 +35,16 @@ class Sink(Protocol):
         ...
 
 
+class Screen(Protocol):
+    """What a call shows its frames on."""
+
+    def write(self, number: int, picture: Pictures, note: str) -> None:
+        """Take a frame as a sink does; `note` ("" for none) is for the eyes of who watches."""
+        ...
+
+
 class Sinks:
-    """Several sinks as one."""
+    """Several sinks as one; notes are drawn on the pictures of those that are for people."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
@@ -45,10 +54,11 @@ class Sinks:
         for sink in self._sinks:
             sink.open()
 
-    def write(self, number: int, picture: Pictures) -> None:
-        """Write to all."""
+    def write(self, number: int, picture: Pictures, note: str = "") -> None:
+        """Write to all. Measurements are made on raw recordings, so these keep the picture as it is."""
+        noted = with_note(picture, note) if note else picture
         for sink in self._sinks:
-            sink.write(number, picture)
+            sink.write(number, picture if isinstance(sink, RawSink) else noted)
 
     def close(self) -> None:
         """Close all, even when one of them fails to."""

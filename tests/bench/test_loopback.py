@@ -96,7 +96,8 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
     # Eight messages of three frames, the picture and the set-up have been on the way.
     assert written["meta"]["packets_up"] > 16
     assert written["meta"]["packets_up_lost"] == written["meta"]["packets_down_lost"] == 0
-    shown = row["frames_observed"] + row["frames_forecast"] + row["frames_held"]
+    kinds = ("observed", "forecast", "interpolated", "held")
+    shown = sum(row[f"frames_{kind}"] for kind in kinds)
     assert 0 < shown <= FRAMES
     assert 0 <= row["mae"] < 1
     assert row["perceptual"] is None

@@ -73,3 +73,17 @@ def test_dead_reckoning_ships_less_of_a_face_that_moves_less() -> None:
 
     assert shipped(0.0) <= 2
     assert shipped(0.0) < shipped(0.1) < shipped(2.0) == 8
+
+
+def test_a_delay_turns_forecasts_into_frames_between_known_ones() -> None:
+    errors, kinds = [], []
+    for delay in (0, 3, 6):
+        simulation = Simulation(alternate(), PaperCodec(), Filler(Hold()), per_message=6, delay=delay)
+        numbers, values, shown = run(simulation)
+        assert numbers == list(range(48))
+        errors.append(float(np.abs(np.array(values) - RAMP[:, 0])[:42].mean()))
+        kinds.append(shown[:24])
+    assert kinds == [("o" * 6 + "f" * 6) * 2, ("o" * 6 + "fffiii") * 2, ("o" * 6 + "i" * 6) * 2]
+    assert errors[0] > 1.5 * errors[1] > 0
+    # A ramp is a line: nothing is left to be wrong.
+    assert errors[2] == pytest.approx(0, abs=1e-6)

@@ -21,7 +21,19 @@ def test_frames_come_out_by_number_whatever_order_they_came_in() -> None:
     assert values(buffer.take(1)) == {0: 0, 1: 1}
     assert values(buffer.take(4)) == {2: 2, 3: 3, 4: 4}
     assert values(buffer.take(9)) == {5: 5}
-    assert (buffer.highest, buffer.late, buffer.refused) == (5, 0, 0)
+    assert (buffer.late, buffer.refused) == (0, 0)
+
+
+def test_the_next_frame_that_is_here_can_be_seen_before_its_moment() -> None:
+    buffer = JitterBuffer()
+    assert buffer.following(0) is None
+    buffer.put(5, frames(5, 6))
+    buffer.put_copies({3: frames(3)[0]})
+    buffer.take(0)
+    ahead = [buffer.following(n) for n in (0, 3, 4, 5)]
+    assert [(a[0], float(a[1][0])) for a in ahead if a is not None] == [(3, 3), (5, 5), (5, 5), (6, 6)]
+    assert buffer.following(6) is None
+    assert values(buffer.take(6)) == {3: 3, 5: 5, 6: 6}
 
 
 def test_a_frame_after_its_moment_is_counted_and_still_given_out() -> None:
@@ -48,7 +60,7 @@ def test_frames_too_far_off_are_refused() -> None:
     buffer.put(100, frames(0))
     buffer.put(110, frames(1))
     buffer.put(90, frames(2))
-    assert (buffer.refused, buffer.highest) == (2, 100)
+    assert buffer.refused == 2
     buffer.take(105)
     buffer.put(115, frames(3, 4))
     buffer.put(96, frames(5, 6))

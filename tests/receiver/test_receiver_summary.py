@@ -12,7 +12,7 @@ from shared.transport.loopback import pair
 
 
 def frame(number: int, kind: Kind = Kind.OBSERVED, done_ms: int = 0, in_time: bool = True) -> Shown:
-    return Shown(number, kind, in_time, done_ms - 5, done_ms)
+    return Shown(number, kind, in_time, done_ms - 5, done_ms, done_ms / 1000)
 
 
 def test_a_call_of_three_frames() -> None:
@@ -26,7 +26,7 @@ def test_a_call_of_three_frames() -> None:
     assert values["seconds"] == pytest.approx(0.1)
     assert (values["frames"], values["frames_observed"], values["frames_forecast"]) == (3, 2, 1)
     assert values["fps_shown"] == pytest.approx(20)
-    assert values["latency_p50_ms"] == 90
+    assert values["latency_p50_ms"] == values["latency_recent_ms"] == 90
     assert values["longest_freeze_ms"] == 134
     # From capture (frame 1: 33 ms after frame 0) over arrival to the moment the drawing begins.
     assert values["latency_arrival_p95_ms"] == pytest.approx(40, abs=2)
@@ -34,7 +34,7 @@ def test_a_call_of_three_frames() -> None:
     assert values["latency_present_p95_ms"] == 5
     assert values["shown"] == [(0, "observed", True), (1, "observed", True), (2, "forecast", False)]
     assert json.loads(json.dumps(values))["shown"][2] == [2, "forecast", False]
-    assert "3 frames in 0.1 s: 2 observed, 1 forecast, 0 held" in summary.lines()[0]
+    assert "3 frames in 0.1 s: 2 observed, 1 forecast, 0 interpolated, 0 held" in summary.lines()[0]
 
 
 def test_the_clock_of_the_wall_may_run_over() -> None:
@@ -42,6 +42,36 @@ def test_the_clock_of_the_wall_may_run_over() -> None:
     summary.arrived(0, 1, 2**32 - 20, 10)
     summary.shown(frame(0, done_ms=30))
     assert summary.to_map()["latency_p50_ms"] == 50.0
+
+
+def test_the_recent_latency_forgets_how_the_call_began() -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 1, 0, 10)
+    for n in range(900):
+        delay = 400 if n < 500 else 80
+        summary.shown(frame(n, done_ms=round(n * 1000 / 30) + delay))
+    assert summary.to_map()["latency_recent_ms"] == 80
+    assert summary.to_map()["latency_p50_ms"] == 400
+
+
+def test_numbers_left_out_count_as_time_and_beginning_again_does_not() -> None:
+    summary = CallSummary(30)
+    for number in (100, 101, 105, 20, 21):
+        summary.shown(frame(number))
+    assert summary.to_map()["seconds"] == pytest.approx(8 / 30)
+
+
+def test_frames_held_and_freezes_are_told_apart() -> None:
+    summary = CallSummary(30)
+    for n in range(20):
+        kind = Kind.HELD if 4 <= n < 13 or n == 15 else Kind.INTERPOLATED
+        summary.shown(frame(n, kind, done_ms=33 * n + (60 if n > 10 else 0)))
+    values = summary.to_map()
+    assert values["longest_held_ms"] == 300
+    assert values["longest_freeze_ms"] == 93
+    assert (values["frames_interpolated"], values["frames_held"]) == (10, 10)
+    assert summary.kinds() == (0, 10, 10)
+    assert len(values["shown_ms"]) == len(values["shown"]) == 20
 
 
 def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:

@@ -12,6 +12,7 @@ from shared.keypoints import DIMENSIONS, POSITIONS, Floats
 
 EVENTS = ("ship", "lose", "late", "jump")
 OBSERVED, FORECAST, HELD = Kind.OBSERVED, Kind.FORECAST, Kind.HELD
+INTERPOLATED = Kind.INTERPOLATED
 
 
 class Linear:
@@ -253,3 +254,71 @@ def test_the_return_of_truth_shows_no_more_than_a_quarter_of_the_gap(a: float, b
     values, _ = run(filler, range(gap + 6))
     assert np.abs(np.diff(values)).max() <= abs(a - b) / 4 + 1e-6
     assert values[-1] == pytest.approx(np.float32(b))
+
+
+def test_between_two_known_frames_lies_the_line() -> None:
+    forecaster = Linear()
+    filler = Filler(forecaster)
+    filler.observe({0: at(0.0)})
+    assert run(filler, range(1))[1] == [OBSERVED]
+    filled = [filler.fill(n, (4, at(0.4))) for n in range(1, 4)]
+    assert [f.kind for f in filled if f] == [INTERPOLATED] * 3
+    np.testing.assert_allclose([f.keypoints[0] for f in filled if f], [0.1, 0.2, 0.3], atol=1e-6)
+    assert forecaster.shown == []
+    filler.observe({4: at(0.4)})
+    assert run(filler, range(4, 5)) == (pytest.approx([0.4]), [OBSERVED])
+    # What was interpolated is the past that the next forecast is made from.
+    run(filler, range(5, 6))
+    np.testing.assert_allclose(forecaster.shown[-1][:, 0], np.arange(5) * 0.1, atol=1e-6)
+
+
+def test_a_frame_that_becomes_known_during_a_forecast_is_blended_towards() -> None:
+    filler = Filler(Hold())
+    filler.observe({0: at(0.0)})
+    run(filler, range(4))
+    values = [f.keypoints[0] for n in range(4, 8) if (f := filler.fill(n, (8, at(0.8))))]
+    # From the 0 that was held over three frames onto the line 0.4, 0.5, 0.6, 0.7.
+    np.testing.assert_allclose(values, [0.1, 0.3, 0.5, 0.7], atol=1e-6)
+
+
+def test_a_frame_of_the_past_is_nothing_to_interpolate_to() -> None:
+    filler = Filler(Hold())
+    filler.observe({0: at(0.0)})
+    run(filler, range(3))
+    filled = filler.fill(3, (2, at(0.2)))
+    assert filled is not None
+    assert filled.kind is FORECAST
+
+
+def test_a_smaller_number_begins_again_from_what_is_shown() -> None:
+    filler = Filler(Linear())
+    filler.observe({1000: at(0.5)})
+    run(filler, range(1000, 1010))
+    values, kinds = run(filler, range(100, 103))
+    assert (values, kinds) == (pytest.approx([0.5] * 3), [FORECAST] * 3)
+    filler.observe({103: at(0.6), 104: at(0.6), 105: at(0.6), 106: at(0.6)})
+    values, kinds = run(filler, range(103, 107))
+    assert kinds == [OBSERVED] * 4
+    np.testing.assert_allclose(values, [0.525, 0.55, 0.575, 0.6], atol=1e-6)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**5), st.integers(1, 8), st.booleans(), st.integers(0, 40)), max_size=30
+    )
+)
+def test_wherever_the_numbers_jump_there_is_a_frame_and_memory_is_bounded(
+    legs: list[tuple[int, int, bool, int]],
+) -> None:
+    filler = Filler(Damped())
+    filler.observe({0: at(0.0)})
+    run(filler, range(1))
+    for start, count, known, ahead in legs:
+        for number in range(start, start + count):
+            if known:
+                filler.observe({number: at(number / 10**5)})
+            filled = filler.fill(number, (number + ahead, at(0.5)) if ahead else None)
+            assert filled is not None
+            assert np.isfinite(filled.keypoints).all()
+        assert len(filler._observed) + len(filler._forecast) <= 2 * 26
