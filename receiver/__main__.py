@@ -20,11 +20,13 @@ def parser() -> argparse.ArgumentParser:
     add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
     add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
-    add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
+    keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
+    add("--output", type=Path, metavar="FILE", help=keep)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
     add("--playout-delay", type=float, default=50.0, metavar="MS", help="spare time for jitter (default 50)")
+    add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
     add_call_arguments(commands)
     return commands
 
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             playout_delay=given.playout_delay / 1000,
             stats=given.stats,
             compact=given.compact,
+            once=given.once,
         )
         return run_async(run(options))
 

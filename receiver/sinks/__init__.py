@@ -35,10 +35,12 @@ class Sink(Protocol):
 
 
 class Sinks:
-    """Several sinks as one."""
+    """Several sinks as one, for one call after the other: the pause between two is left out."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
+        self._shift: int | None = 0
+        self._next = 0
 
     def open(self) -> None:
         """Open all."""
@@ -47,8 +49,14 @@ class Sinks:
 
     def write(self, number: int, picture: Pictures) -> None:
         """Write to all."""
+        self._shift = self._next - number if self._shift is None else self._shift
+        self._next = number + self._shift + 1
         for sink in self._sinks:
-            sink.write(number, picture)
+            sink.write(number + self._shift, picture)
+
+    def new_call(self) -> None:
+        """Have the numbers go on from here, whatever the next one is."""
+        self._shift = None if self._next else 0
 
     def close(self) -> None:
         """Close all, even when one of them fails to."""
