@@ -141,7 +141,7 @@ def run_call(
         folder / "received.npy",
         {side: folder / f"{side}.json" for side in ("receiver", "sender")},
     )
-    listening = ["--listen", address, "--view", "none", "--output", str(pictures)]
+    listening = ["--once", "--listen", address, "--view", "none", "--output", str(pictures)]
     there = Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
     here: Process | None = None
     with counting_path(f"http://{address}", impairment, seed) as path:

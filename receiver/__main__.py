@@ -22,12 +22,14 @@ def parser() -> argparse.ArgumentParser:
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
-    add("--output", type=Path, metavar="FILE", help="keep the video: .mp4, or .npy for pictures without loss")
+    keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
+    add("--output", type=Path, metavar="FILE", help=keep)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
     delay = "least spare time for jitter (default 50); from 200 on, skipped frames are interpolated"
     add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
+    add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
     add_call_arguments(commands)
     return commands
 
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             playout_delay=given.playout_delay / 1000,
             stats=given.stats,
             compact=given.compact,
+            once=given.once,
         )
         return run_async(run(options))
 

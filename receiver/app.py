@@ -8,18 +8,20 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_bytes
 
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.announcement import announcement
 from receiver.avatar import load_avatar
+from receiver.doorman import Doorman, Guest
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
 from shared.clock import SystemClock
 from shared.codec import Codec, CodedCodec, PaperCodec
-from shared.config import FPS, CallTerms
+from shared.config import FPS, SECRET_BYTES, CallTerms
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import on_interrupt
 from shared.files import check_writable, write_json
@@ -27,10 +29,12 @@ from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
-from shared.transport.datachannel import Link
 from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context
+
+HOLD_SECONDS = 60.0
+"""How long a call waits for a sender whose connection is lost."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class ReceiverOptions:
     playout_delay: float = DELAY_SECONDS
     stats: Path | None = None
     compact: bool = True
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class _Models:
 
 
 async def run(options: ReceiverOptions) -> int:
-    """Serve until one call has ended and return the exit code; KeycastError where it fails."""
+    """Serve one call after the other and return the exit code; KeycastError where it fails."""
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
@@ -119,7 +124,7 @@ def _load(options: ReceiverOptions) -> _Models:
 
 
 class _Receiver:
-    """Waits for a call, runs it, says what came of it."""
+    """Waits for a call, runs it, says what came of it, and waits for the next one."""
 
     def __init__(
         self,
@@ -137,33 +142,33 @@ class _Receiver:
         self._inference = inference
         self._output = output
         self._tls = tls
-        self._links: asyncio.Queue[Link | None] = asyncio.Queue()
-        self._call: ReceiverCall | None = None
+        self._doorman = Doorman()
         self._hung_up = False
 
     async def serve(self) -> int:
-        """Take calls until one was set up and has ended, or until Ctrl-C."""
+        """Take calls until Ctrl-C; with `once`, until one was set up and has ended."""
         on_interrupt(self._hang_up)
         token = self._options.token or new_token()
         server = SignalingServer(
             self._options.host,
             self._options.port,
             token,
-            self._links.put_nowait,
+            self._doorman.arrived,
             stats=self._stats,
+            busy=lambda: self._doorman.busy,
             compact=self._options.compact,
             tls=self._tls,
             say=_note,
         )
         async with server:
             self._announce(server, token)
-            while (link := await self._links.get()) is not None and not self._hung_up:
-                self._call = call = self._new_call(link)
-                ended = await self._run(call, link)
-                self._call = None
-                if call.streaming:
+            while (guest := await self._doorman.next()) is not None and not self._hung_up:
+                call, ended = await self._take(guest)
+                if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
                     return _exit_code(ended)
-                if not self._hung_up:
+                if call.streaming:
+                    print(f"the call has ended: {ended.reason}\nlistening", flush=True)
+                else:
                     print(f"refused a call: {ended.reason}", file=sys.stderr, flush=True)
         return 0
 
@@ -174,27 +179,34 @@ class _Receiver:
             print(line)
         sys.stdout.flush()
 
-    def _new_call(self, link: Link) -> ReceiverCall:
+    async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
+        """Run a guest's call; return it, and how it ended."""
+        call = self._new_call(guest)
+        self._sink.new_call()
+        self._doorman.call = call
+        try:
+            return call, await call.run(guest.hello)
+        finally:
+            self._doorman.call = None
+            await guest.link.close()
+            if call.streaming:
+                self._record(call)
+
+    def _new_call(self, guest: Guest) -> ReceiverCall:
         models = self._models
         terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
+        avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
         return ReceiverCall(
-            connection=link,
-            session=ReceiverSession(terms, models.codecs, models.avatar is not None, models.forecaster.name),
+            connection=guest.link,
+            session=ReceiverSession(terms, models.codecs, avatar, models.forecaster.name, secret),
             renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
             sink=self._sink,
             playout=Playout(FPS, self._options.playout_delay),
             clock=SystemClock(),
             inference=self._inference,
             output=self._output,
+            hold=HOLD_SECONDS,
         )
-
-    async def _run(self, call: ReceiverCall, link: Link) -> Ended:
-        try:
-            return await call.run()
-        finally:
-            await link.close()
-            if call.streaming:
-                self._record(call)
 
     def _record(self, call: ReceiverCall) -> None:
         if self._options.stats is not None:
@@ -205,17 +217,18 @@ class _Receiver:
 
     def _hang_up(self) -> None:
         self._hung_up = True
-        self._links.put_nowait(None)
-        if self._call is not None:
-            self._call.end("The receiver hung up.")
+        self._doorman.close()
+        if self._doorman.call is not None:
+            self._doorman.call.end("The receiver hung up.")
 
     def _stats(self) -> dict[str, object]:
-        if self._call is None:
+        call = self._doorman.call
+        if call is None:
             return {"state": "listening"}
-        values = self._call.summary.to_map()
+        values = call.summary.to_map()
         for listed in ("shown", "shown_ms"):
             values.pop(listed)
-        return {"state": "in a call", **values}
+        return {"state": call.phase.value, **values}
 
 
 def _note(line: str) -> None:

@@ -17,7 +17,9 @@ from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
 from shared.fill import Kind
-from shared.interfaces import Connection
+from shared.interfaces import Channel, Connection
+from shared.liveness import Liveness, Phase
+from shared.messages import Hello
 from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
 
 REPORT_SECONDS = 0.5
@@ -29,8 +31,9 @@ Result = TypeVar("Result")
 
 
 class ReceiverCall:
-    """Runs one call over `connection` until either side ends it.
+    """Runs one call over `connection`, and those that `resume` gives it, until either side ends it.
 
+    Without a connection, it is held for `hold` seconds: frames go on to be shown, forecast and then still.
     `inference` and `output` are single-threaded: one owns the networks, the other the sink. The event loop
     only moves messages, so a slow frame never delays a packet.
     """
@@ -46,8 +49,12 @@ class ReceiverCall:
         clock: Clock,
         inference: Executor,
         output: Executor,
+        hold: float = 0.0,
     ) -> None:
         self._connection = connection
+        self._hold = hold
+        self._liveness = Liveness(clock.now(), hold)
+        self._resumed = asyncio.Event()
         self._session = session
         self._renderer = renderer
         self._sink = sink
@@ -61,6 +68,7 @@ class ReceiverCall:
         self._ended: Ended | None = None
         self._stop = False
         self._heard = 0.0
+        self.hung_up = False
         self._group: asyncio.TaskGroup | None = None
         self.summary = CallSummary(FPS)
 
@@ -69,18 +77,54 @@ class ReceiverCall:
         """True once keypoints were expected: the call was set up."""
         return self.summary.started
 
+    @property
+    def phase(self) -> Phase:
+        """Whether the sender is there. A call that is not LIVELY gives way to another."""
+        return self._liveness.tick(self._clock.now())
+
+    def matches(self, hello: Hello) -> bool:
+        """Say whether `hello` came from this call's sender, over a connection for `resume`."""
+        return self._ended is None and self._session.matches(hello)
+
+    def resume(self, connection: Connection) -> None:
+        """Go on over `connection`, whose hello `matches`, in place of the one before."""
+        before, self._connection = self._connection, connection
+        self.summary.traffic.left(before)
+        self._session.rejoin()
+        self._reception = Reception()
+        self._liveness.linked(self._clock.now())
+        self.summary.resumed = self._liveness.links - 1
+        self._resumed.set()
+        self._handle([])
+        assert self._group is not None
+        self._group.create_task(before.close())
+
+    def give_way(self) -> None:
+        """End a call whose sender is silent: another takes its place."""
+        self._stop = True
+        if self._ended is None:
+            self._handle(self._session.lost("The sender was silent when another one called."))
+            # Or the end would wait for a bye to arrive.
+            assert self._group is not None
+            self._group.create_task(self._connection.close())
+
     def end(self, reason: str) -> None:
         """End the call from this side, in order; to the sender, one that was never set up has failed."""
+        self.hung_up = True
         self._handle(self._session.end(reason, ok=self.streaming))
         self._stop = True
 
-    async def run(self) -> Ended:
-        """Run the call and return how it ended. Raises KeycastError where the sink failed."""
+    async def run(self, opening: bytes | None = None) -> Ended:
+        """Run the call and return how it ended. Raises KeycastError where the sink failed.
+
+        `opening` is a first control message that was taken from `connection` before.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 others = [
-                    group.create_task(work) for work in (self._receive(), self._watch(), self._report())
+                    group.create_task(work)
+                    for work in (self._receive(opening), self._watch(), self._report())
                 ]
                 await self._play()
                 for task in others:
@@ -90,21 +134,39 @@ class ReceiverCall:
             raise failures.exceptions[0] from None
         finally:
             await self._connection.drained()
+            await self._connection.close()
             self.summary.close(self._connection, self._session, self._buffer, self._renderer.stages)
         # What wakes and what stops the playing is the end of the call.
         assert self._ended is not None
         return self._ended
 
-    async def _receive(self) -> None:
-        while (message := await self._connection.recv()) is not None:
-            channel, data = message
-            receive = self._session.receive_kp if channel == "kp" else self._session.receive_ctl
-            events = receive(data, self._clock.now())
-            for event in events:
-                if isinstance(event, SourcePicture):
-                    await self._take_picture(event)
-            self._handle(events)
-        self._handle(self._session.lost(self._connection.reason or "The sender is gone."))
+    async def _receive(self, opening: bytes | None) -> None:
+        """Hear one connection after the other, until the call has ended."""
+        if opening is not None:
+            await self._hear("ctl", opening)
+        while self._ended is None:
+            connection = self._connection
+            while connection is self._connection and (message := await connection.recv()) is not None:
+                if connection is self._connection:
+                    await self._hear(*message)
+            if connection is not self._connection:
+                continue
+            if not self._hold or not self.streaming:
+                self._handle(self._session.lost(connection.reason or "The sender is gone."))
+            else:
+                self._liveness.lost(self._clock.now())
+                self._resumed.clear()
+                await self._resumed.wait()
+
+    async def _hear(self, channel: Channel, data: bytes) -> None:
+        now = self._clock.now()
+        self._liveness.heard(now)
+        receive = self._session.receive_kp if channel == "kp" else self._session.receive_ctl
+        events = receive(data, now)
+        for event in events:
+            if isinstance(event, SourcePicture):
+                await self._take_picture(event)
+        self._handle(events)
 
     async def _take_picture(self, event: SourcePicture) -> None:
         work = self._in(self._inference, self._renderer.set_source, event.picture, event.slot)
@@ -120,6 +182,7 @@ class ReceiverCall:
         for event in events:
             if isinstance(event, PeerReady):
                 self.summary.started = True
+                self._liveness.linked(self._clock.now())
             elif isinstance(event, FramesArrived):
                 self._arrived(event)
             elif isinstance(event, Ended):
@@ -192,6 +255,13 @@ class ReceiverCall:
         while True:
             await self._clock.sleep_until(self._clock.now() + _TICK_SECONDS)
             self._handle(self._session.tick(self._clock.now()))
+            phase = self._liveness.tick(self._clock.now())
+            if not self._hold:
+                continue
+            if phase is Phase.OVER:
+                self._handle(self._session.lost(f"The sender did not come back within {self._hold:.0f} s."))
+            elif phase is Phase.AWAY:
+                await self._connection.close()
 
     async def _report(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection
 from shared.session import ReceiverSession
-from shared.stats import Reservoir, StageTimes, kbps, percentiles
+from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024
@@ -53,6 +53,8 @@ class CallSummary:
         self.playout_delay_ms = 0.0
         self.dropped = 0
         self.started = False
+        self.resumed = 0
+        self.traffic = Traffic()
         self._fields: dict[str, Any] = {}
 
     def arrived(self, first: int, count: int, timestamp_ms: int | None, wall_ms: int) -> None:
@@ -110,10 +112,7 @@ class CallSummary:
             "bad_packets": session.bad_packets + session.flood_packets,
             "late_frames": buffer.late,
             "copied_frames": buffer.copied,
-            "app_sent": connection.app_sent,
-            "app_received": connection.app_received,
-            "wire_sent": connection.wire_sent,
-            "wire_received": connection.wire_received,
+            **self.traffic.total(connection),
             "stages_ms": stages.mean_ms(),
         }
 
@@ -129,6 +128,7 @@ class CallSummary:
             "frames": total,
             **{f"frames_{kind.value}": self._kinds[kind] for kind in Kind},
             "frames_dropped": self.dropped,
+            "reconnects": self.resumed,
             "fps_shown": self._in_time / seconds if seconds else 0.0,
             "fps_rendered": 1000 / stages["render"] if stages.get("render") else 0.0,
             "longest_freeze_ms": self.longest_gap_ms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add("--anonymous", action="store_true", help=faceless)
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
     add("--loop", action="store_true", help="start a video file again when it ends")
+    patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
+    add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
     add_sending_arguments(commands)
     add_call_arguments(commands)
     return commands
@@ -66,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             max_kbps=given.max_kbps,
+            give_up=given.give_up,
         )
         return run_async(run(options))
 

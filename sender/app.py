@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from models.forecast.build import mirrored_forecaster
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.line import Reconnecting, first_link
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.rate import RateController
@@ -54,6 +56,7 @@ class SenderOptions:
     stats: Path | None = None
     compact: bool = True
     max_kbps: float | None = None
+    give_up: float = math.inf
 
 
 async def run(options: SenderOptions) -> int:
@@ -77,6 +80,8 @@ def _check(options: SenderOptions) -> None:
     check(options.sending)
     if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
         raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
+    if not options.give_up >= 0:
+        raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
     if options.stats is not None:
         check_writable(options.stats)
 
@@ -118,7 +123,8 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    link = await connect(options.url, options.token, compact=options.compact, tls=tls)
+    call_up = partial(connect, options.url, options.token, compact=options.compact, tls=tls)
+    link = await first_link(call_up, SystemClock())
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
         connection=link,
@@ -131,6 +137,7 @@ async def _call(
         inference=inference,
         gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
+        again=Reconnecting(call_up, options.give_up, _note) if options.give_up else None,
     )
     on_interrupt(partial(call.end, "The sender hung up."))
     print("calling", flush=True)
@@ -153,6 +160,10 @@ def _gallery(
     if picture is None:
         return None
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
+
+
+def _note(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:

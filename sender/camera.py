@@ -1,7 +1,8 @@
-"""The newest picture of a webcam."""
+"""The newest picture of a webcam, which may be unplugged and plugged in again meanwhile."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,18 @@ from shared.errors import KeycastError
 from shared.keypoints import Pictures
 
 FIRST_FRAME_S = 2.0
-STALL_S = 3.0
+STALE_S = 0.5
+"""A picture that is older is not the present any more: dark rooms slow webcams down to some 5 a second."""
+STALL_S = 2.0
+"""A camera that gives nothing for so long is opened anew."""
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 4.0
+CLOSE_S = 3.0
+
+log = logging.getLogger(__name__)
+
+
+class CameraPausedError(Exception):
+    """The camera gives no pictures now; it may again."""
 
 
 class Camera(Protocol):
@@ -29,17 +41,25 @@ class Camera(Protocol):
 
 
 class CameraSource:
-    """The newest picture of a camera, whatever its own rate."""
+    """The newest picture of a camera, whatever its own rate.
+
+    A camera that stops is opened anew by `reopen`, again and again until that gives one. Without `reopen`,
+    the same is asked on.
+    """
 
     live = True
 
     def __init__(
-        self, camera: Camera, crop: Crop | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        camera: Camera,
+        crop: Crop | None = None,
+        now: Callable[[], float] = time.monotonic,
+        reopen: Callable[[], Camera | None] | None = None,
     ) -> None:
-        self._camera, self._crop, self._now = camera, crop, now
+        self._camera, self._crop, self._now, self._reopen = camera, crop, now, reopen
         self._news = threading.Condition()
         self._newest: Pictures | None = None
-        self._since = now()
+        self._since = self._opened = now()
         self._picture: Pictures | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="camera", daemon=True)
@@ -48,7 +68,8 @@ class CameraSource:
     def frame(self, n: int) -> Pictures | None:  # noqa: ARG002 - a camera knows only the present
         """Return the newest picture, waiting up to 2 s for the first; None once closed.
 
-        Raises KeycastError where the camera sends nothing, or has sent nothing for 3 s.
+        Raises KeycastError where the camera has never sent any, CameraPausedError where the newest is
+        over 0.5 s old.
         """
         with self._news:
             self._news.wait_for(lambda: self._newest is not None or self._closed, FIRST_FRAME_S)
@@ -56,8 +77,8 @@ class CameraSource:
                 return None
             if self._newest is None:
                 raise KeycastError("The camera sends no pictures; is another program using it?")
-            if self._now() - self._since > STALL_S:
-                raise KeycastError(f"The camera has sent nothing for {STALL_S:.0f} s; was it unplugged?")
+            if self._now() - self._since > STALE_S:
+                raise CameraPausedError
             newest, picture = self._newest, self._picture
         if picture is None:
             picture = self._convert(newest)
@@ -71,7 +92,7 @@ class CameraSource:
         with self._news:
             self._closed = True
             self._news.notify_all()
-        self._thread.join(STALL_S)
+        self._thread.join(CLOSE_S)
 
     def _convert(self, bgr: Pictures) -> Pictures:
         crop = self._crop or centre_square(bgr.shape[1], bgr.shape[0])
@@ -80,13 +101,48 @@ class CameraSource:
     def _watch(self) -> None:
         while not self._closed:
             good, picture = self._camera.read()
-            if not good or picture is None:
+            if good and picture is not None:
+                with self._news:
+                    self._newest, self._picture, self._since = picture, None, self._now()
+                    self._news.notify_all()
+            elif self._newest is not None and self._now() - max(self._since, self._opened) > STALL_S:
+                self._open_anew()
+            else:
                 time.sleep(0.01)
-                continue
-            with self._news:
-                self._newest, self._picture, self._since = picture, None, self._now()
-                self._news.notify_all()
         self._camera.release()
+
+    def _open_anew(self) -> None:
+        """Give the camera back and wait for one; the first picture that it sends counts anew."""
+        if self._reopen is None:
+            time.sleep(0.01)
+            return
+        if self._opened <= self._since:
+            log.warning("The camera sends nothing; its pictures are sent again when it does.")
+        self._camera.release()
+        self._camera = self._reopened(self._reopen)
+        # Cameras take a second until their first picture.
+        self._opened = self._now()
+
+    def _reopened(self, reopen: Callable[[], Camera | None]) -> Camera:
+        wait = FIRST_RETRY_S
+        while True:
+            with self._news:
+                if self._news.wait_for(lambda: self._closed, wait):
+                    return _NoCamera()
+            camera = reopen()
+            if camera is not None:
+                return camera
+            wait = min(2 * wait, LAST_RETRY_S)
+
+
+class _NoCamera:
+    """Where a call ended while there was none."""
+
+    def read(self) -> tuple[bool, Pictures | None]:
+        return False, None
+
+    def release(self) -> None:
+        pass
 
 
 def open_camera(index: int) -> Camera | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -64,7 +65,7 @@ def open_source(spec: str, crop: Crop | None = None, loop: bool = False) -> Vide
         camera = open_camera(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
-        return CameraSource(camera, crop)
+        return CameraSource(camera, crop, reopen=partial(open_camera, int(device[1])))
     return FileSource(path, crop, loop)
 
 

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.gallery import FurtherPictures
+from sender.line import Line, Reconnecting
 from sender.rate import RateController
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
-from shared.clock import Clock
+from shared.clock import WALL_MODULUS, Clock
 from shared.codec import Block
 from shared.config import FPS
 from shared.errors import KeycastError
@@ -25,8 +27,6 @@ from shared.keypoints import Floats, Pictures
 from shared.session import Agreed, Ended, Event, PeerReady, PeerReport, SenderSession
 
 _MOST_UNCODABLE = 30
-# Also the grain of the pace that source pictures keep.
-_TICK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
@@ -43,11 +43,11 @@ class Seen:
 
 
 class SenderCall:
-    """Runs one call over `connection` until the video or the call ends.
+    """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
     `inference` is single-threaded and owns source and networks; the event loop only moves messages. Frame n
-    is taken n / 30 s after streaming began; what the scheduler does not want to see is not even captured.
-    `make_scheduler` gets the name of the receiver's forecaster.
+    is taken n / 30 s after streaming began, whatever happens to the connection; what the scheduler does not
+    want to see is not even captured. `make_scheduler` gets the name of the receiver's forecaster.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class SenderCall:
         inference: Executor,
         gallery: FurtherPictures | None = None,
         rate: RateController | None = None,
+        again: Reconnecting | None = None,
     ) -> None:
-        self._connection = connection
         self._session = session
         self._source = source
         self._backbone = backbone
@@ -74,88 +74,107 @@ class SenderCall:
         self._inference = inference
         self._gallery = gallery
         self._rate = rate or RateController()
-        self._ready = asyncio.Event()
+        self._renewed = self._fresh = False
+        self._start, self._start_wall_ms, self._base = 0.0, 0, 0
         self._over = asyncio.Event()
         self._ended: Ended | None = None
         self._forecaster = ""
         self._uncodable = 0
         self.summary = CallSummary()
+        self._line = Line(
+            connection=connection, session=session, clock=clock, on_event=self._on_event,
+            traffic=self.summary.traffic, again=again,
+        )  # fmt: skip
 
     def end(self, reason: str) -> None:
         """End the call from this side, in order."""
-        self._handle(self._session.end(reason))
+        self._line.tell(self._session.end(reason))
 
     async def run(self) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the source failed."""
         self._session.start()
-        self._handle([])
         try:
             async with asyncio.TaskGroup() as group:
-                works = (self._receive(), self._watch(), self._stream())
+                works = (self._line.run(), self._line.watch(), self._stream())
                 tasks = [group.create_task(work) for work in works]
                 await self._over.wait()
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as failures:
-            self._handle(self._session.end("The sender had to stop.", ok=False))
+            self._line.tell(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
-            await self._connection.drained()
-            self.summary.close(self._connection, self._session)
+            await self._line.connection.drained()
+            self.summary.close(self._line.connection, self._session)
+            await self._line.connection.close()
         assert self._ended is not None
         return self._ended
 
-    async def _receive(self) -> None:
-        while (message := await self._connection.recv()) is not None:
-            channel, data = message
-            if channel == "ctl":
-                self._handle(self._session.receive_ctl(data, self._clock.now()))
-        self._handle(self._session.lost(self._connection.reason or "The receiver is gone."))
-
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep_until(self._clock.now() + _TICK_SECONDS)
-            self._handle(self._session.tick(self._clock.now()))
-
-    def _handle(self, events: list[Event]) -> None:
-        for event in events:
-            if isinstance(event, PeerReady):
-                self._ready.set()
-            elif isinstance(event, Agreed):
-                self._forecaster = event.forecaster
-            elif isinstance(event, PeerReport):
-                self.summary.report = event.report
-                self._rate.reported(event.report, self._clock.now())
-                self.summary.rate_halved = self._rate.halved
-            elif isinstance(event, Ended):
-                self._ended = event
-                self._over.set()
-        for message in self._session.outgoing():
-            self._connection.send_ctl(message)
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, PeerReady):
+            self.summary.reconnects = self._line.reconnects
+            self._renewed = True
+            self._fresh = self._fresh or not event.resumed
+        elif isinstance(event, Agreed):
+            self._forecaster = event.forecaster
+        elif isinstance(event, PeerReport):
+            self.summary.report = event.report
+            self._rate.reported(event.report, self._clock.now())
+            self.summary.rate_halved = self._rate.halved
+        elif isinstance(event, Ended):
+            self._ended = event
+            self._over.set()
 
     async def _stream(self) -> None:
-        await self._ready.wait()
+        await self._line.until_streaming()
         scheduler = await self._in(self._make_scheduler, self._forecaster)
-        start, number = self._clock.now(), 0
-        self.summary.began(self._connection, self._session)
-        self._session.begin(self._clock.wall_ms())
-        self._handle([])
+        self._start, self._start_wall_ms = self._clock.now(), self._clock.wall_ms()
+        self.summary.began(self._line.connection, self._session)
+        self._begin(0)
+        number = 0
         while True:
             while not scheduler.wants(number):
                 number += 1
-            await self._clock.sleep_until(start + number / FPS)
-            late_ms = round(1000 * (self._clock.now() - start - number / FPS))
-            seen = await self._in(self._look, scheduler, number, late_ms)
+            await self._clock.sleep_until(self._start + number / FPS)
+            if not self._line.streaming or self._renewed:
+                await self._line.until_streaming()
+                number = max(number, self._behind())
+                if self._fresh:
+                    scheduler = await self._in(self._make_scheduler, self._forecaster)
+                self._begin(number)
+                continue
+            late_ms = round(1000 * (self._clock.now() - self._start - number / FPS))
+            try:
+                seen = await self._in(self._look, scheduler, number, late_ms)
+            except CameraPausedError:
+                number = max(number + 1, self._behind())
+                continue
             if seen is None:
                 break
-            self.summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
-            self._send(scheduler, seen.batches)
-            if self._gallery is not None:
-                self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
-            behind = int((self._clock.now() - start) * FPS)
-            number = max(number + 1, behind)
+            self._ship(scheduler, number, seen)
+            number = max(number + 1, self._behind())
         self._send(scheduler, scheduler.flush())
-        self._handle(self._session.end("The video has ended."))
+        self._line.tell(self._session.end("The video has ended."))
+
+    def _behind(self) -> int:
+        """Return the number of the frame whose moment it is."""
+        return int((self._clock.now() - self._start) * FPS)
+
+    def _begin(self, number: int) -> None:
+        """Go on with frame `number` over a new connection; for a new receiver that is frame 0."""
+        if self._fresh:
+            self._base = number
+        self._renewed = self._fresh = False
+        self._rate = self._rate.anew()
+        based = self._start_wall_ms + round(self._base * 1000 / FPS)
+        self._session.begin(based % WALL_MODULUS)
+        self._line.tell([])
+
+    def _ship(self, scheduler: Scheduler, number: int, seen: Seen) -> None:
+        self.summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
+        self._send(scheduler, seen.batches)
+        if self._gallery is not None:
+            self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
 
     def _look(self, scheduler: Scheduler, number: int, late_ms: int) -> Seen | None:
         began = perf_counter()
@@ -177,10 +196,11 @@ class SenderCall:
             packet = self._packet(batch)
             if packet is None:
                 continue
-            if not self._connection.send_kp(packet):
+            if not self._line.connection.send_kp(packet):
                 self.summary.dropped_packets += 1
                 continue
-            self._rate.sent(batch.first + len(batch.frames) - 1, len(packet), self._clock.now())
+            last = batch.first - self._base + len(batch.frames) - 1
+            self._rate.sent(last, len(packet), self._clock.now())
             self._session.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))
@@ -189,7 +209,9 @@ class SenderCall:
         """Code a batch; None where the network found no plausible keypoints, which must not last."""
         try:
             packet = self._session.packet(
-                batch.first, batch.late_ms, Block(batch.frames, self._redundancy.copies(batch.first))
+                batch.first - self._base,
+                batch.late_ms,
+                Block(batch.frames, self._redundancy.copies(batch.first)),
             )
         except ValueError as error:
             self._uncodable += 1

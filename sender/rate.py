@@ -92,6 +92,12 @@ class RateController:
         self._own_loss, self._own_loss_until = 0.0, -math.inf
         self.halved = 0
 
+    def anew(self) -> RateController:
+        """Return one for a new connection: it has seen nothing, and has the same ceiling."""
+        fresh = RateController()
+        fresh._ceiling.rate, fresh.halved = self._ceiling.rate, self.halved
+        return fresh
+
     @property
     def limit_kbps(self) -> float:
         """The present limit, IP bytes; infinite while nothing has been wrong."""

@@ -9,7 +9,7 @@ from shared.config import FPS, CallTerms
 from shared.interfaces import Connection
 from shared.messages import Report
 from shared.session import SenderSession
-from shared.stats import StageTimes, kbps, savings
+from shared.stats import StageTimes, Traffic, kbps, savings
 
 
 class CallSummary:
@@ -20,6 +20,8 @@ class CallSummary:
         self.dropped_packets = 0
         self.held_back_packets = 0
         self.rate_halved = 0
+        self.reconnects = 0
+        self.traffic = Traffic()
         self._stages = StageTimes()
         self._last: int | None = None
         self._setup: dict[str, int] = {}
@@ -57,11 +59,9 @@ class CallSummary:
             "payload_bytes": session.payload_bytes,
             "source_bytes": session.pictures.sent_bytes,
             "pictures_sent": session.pictures.completed,
-            "app_sent": connection.app_sent,
-            "app_received": connection.app_received,
+            "reconnects": self.reconnects,
             **self._setup,
-            "wire_sent": connection.wire_sent,
-            "wire_received": connection.wire_received,
+            **self.traffic.total(connection),
         }
 
     def to_map(self) -> dict[str, Any]:

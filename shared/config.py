@@ -29,6 +29,8 @@ MAX_PICTURES = 8
 """Source pictures that a receiver keeps at once, in slots 0 to 7."""
 MAX_REASON = 200
 MAX_NAME = 64
+SECRET_BYTES = 16
+"""Of the secret by which a sender takes up a call again: 128 random bits."""
 MAX_BLOCK = 300
 
 

@@ -13,5 +13,13 @@ class RequestError(KeycastError):
     exit_code = 2
 
 
+class WrongTokenError(RequestError):
+    """The receiver refuses the token."""
+
+
+class BusyError(KeycastError):
+    """The receiver has a call already."""
+
+
 class PeerError(KeycastError):
     """What the other side sent breaks the protocol; it is refused, and never trusted half."""

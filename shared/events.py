@@ -39,7 +39,12 @@ class SourcePicture:
 
 @dataclass(frozen=True)
 class PeerReady:
-    """Streaming begins. On the sender: frames may be sent now."""
+    """Streaming begins, or goes on. On the sender: frames may be sent now.
+
+    `resumed` tells a sender that the receiver still has all there was: pictures, frames, the timeline.
+    """
+
+    resumed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
 """Source pictures over the control channel: chunk by chunk on one side, put together on the other. No IO.
 
-Pictures are numbered from 0 as they are sent; each names the slot, 0 to 7, whose content it replaces. One
-goes to slot 0 at once, before frames flow. Further ones go one at a time and at a pace, so that neither
-keypoints nor reports wait for them: the next begins when the receiver has said that it has the one before.
+Pictures are numbered from 0 as they are sent over a connection; each names the slot, 0 to 7, whose content
+it replaces. One goes to slot 0 at once, before frames flow. Further ones go one at a time and at a pace, so
+that neither keypoints nor reports wait for them: the next begins when the receiver has said that it has the
+one before.
 """
 
 from __future__ import annotations
@@ -95,6 +96,25 @@ class PictureFeed:
         if slot not in self._wanted:
             self._wanted.append(slot)
 
+    def give(self, first: bytes) -> None:
+        """Begin with slot 0 over a connection whose other end has no picture.
+
+        That is `first`, unless the slot has been filled before; all other slots follow.
+        """
+        self._number, self._under_way = -1, False
+        self._slots.setdefault(0, first)
+        self._wanted = [slot for slot in self._slots if slot != 0]
+        self._start(0)
+
+    def restart(self) -> None:
+        """Go on over a new connection to the same end: pictures are numbered from 0 again.
+
+        The one that was under way is sent again.
+        """
+        if self._under_way and self._slot not in self._wanted:
+            self._wanted.insert(0, self._slot)
+        self._number, self._under_way = -1, False
+
     @property
     def _sent_whole(self) -> bool:
         return self._under_way and self._offset == len(self._slots[self._slot])
@@ -120,7 +140,13 @@ class PictureAssembler:
         self._received = 0
         self._begun: tuple[int, int, int] | None = None
         self._next = 0
+        self._first_is_0 = True
         self._limit = RateLimit(_PICTURES_PER_SECOND, _PICTURES_AT_ONCE)
+
+    def restart(self) -> None:
+        """Go on over a new connection: pictures are numbered from 0 again, whatever their slots."""
+        self._chunks, self._received, self._begun = [], 0, None
+        self._next, self._first_is_0 = 0, False
 
     def take(self, chunk: SourceChunk, now: float) -> bytes | None:
         """Take in a chunk that came at `now` (seconds); return the picture's bytes where it was the last one.
@@ -129,7 +155,8 @@ class PictureAssembler:
         """
         this = (chunk.picture, chunk.slot, chunk.total)
         if self._begun is None:
-            if chunk.picture != self._next or (chunk.picture == 0 and chunk.slot != 0):
+            misplaced = chunk.picture == 0 and chunk.slot != 0 and self._first_is_0
+            if chunk.picture != self._next or misplaced:
                 raise PeerError("The source pictures do not follow each other.")
             self._begun = this
         if this != self._begun or chunk.offset != self._received:

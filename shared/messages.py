@@ -25,6 +25,7 @@ from shared.config import (
     MAX_PICTURES,
     MAX_REASON,
     PICTURE_CHUNK,
+    SECRET_BYTES,
     CallTerms,
 )
 from shared.errors import PeerError
@@ -40,11 +41,15 @@ class Hello:
 
     `forecaster` names what the receiver fills in missing frames with; a sender that decides by what the
     receiver would forecast runs the same. The sender's own hello leaves it empty.
+
+    `secret` (16 bytes, or none) is the receiver's name for the call. A sender that comes back says it; a
+    receiver that still holds that call answers with the same one, and the call goes on.
     """
 
     terms: CallTerms
     avatar: bool = False
     forecaster: str = ""
+    secret: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,18 @@ class Want:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the receiver has seen since the call began; counts up to 2**32 - 1, times up to 65535 ms.
+class Still:
+    """The sender is there, with nothing to send or nothing getting through."""
 
-    `packets` counts the keypoint messages that came; how many were sent up to frame `highest` (0 where none
-    has come) the sender knows. `delay_ms` is how much longer than the quickest the last ones took at least,
-    `jitter_ms` the interarrival jitter of RFC 3550 (6.4.1). Neither needs clocks that agree.
+
+@dataclass(frozen=True)
+class Report:
+    """What the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
+
+    Frames are counted since the call began, messages since the connection did. `packets` counts the keypoint
+    messages that came; how many were sent up to frame `highest` (0 where none has come) the sender knows.
+    `delay_ms` is how much longer than the quickest the last ones took at least, `jitter_ms` the interarrival
+    jitter of RFC 3550 (6.4.1). Neither needs clocks that agree.
     """
 
     packets: int = 0
@@ -108,7 +119,7 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Start | Want | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Still | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
@@ -171,7 +182,10 @@ def _hello(body: Body) -> Hello:
     forecaster = body["forecaster"]
     if not isinstance(forecaster, str) or len(forecaster) > MAX_NAME or not forecaster.isprintable():
         raise PeerError("The hello's forecaster is not a short plain text.")
-    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"), forecaster)
+    secret = body["secret"]
+    if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
+        raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
+    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"), forecaster, secret)
 
 
 def _chunk(body: Body) -> SourceChunk:
@@ -194,6 +208,10 @@ def _start(body: Body) -> Start:
 
 def _want(body: Body) -> Want:
     return Want(_count("want", body, "slot", MAX_PICTURES - 1))
+
+
+def _still(_: Body) -> Still:
+    return Still()
 
 
 def _pack_report(report: Report) -> bytes:
@@ -239,6 +257,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "ready": (Ready, _ready),
     "start": (Start, _start),
     "want": (Want, _want),
+    "still": (Still, _still),
     "bye": (Bye, _bye),
 }
 _KINDS = {message_type: kind for kind, (message_type, _) in _PARSERS.items()}

@@ -10,13 +10,19 @@
                            <-   reports
     further pictures       ->   assembles them          (paced, see `shared.feed`)
                            <-   ready, or want: again
+    still                  ->   (the sender has nothing else to say)
     bye                    <->  bye
+
+A sender that has lost the connection says hello over a new one, with the secret of the receiver's hello. A
+receiver that still holds the call says hello with the same secret, and streaming goes on as if nothing had
+been; any other answers as to a new call: it gets the pictures again.
 
 A broken ctl message ends the call; a broken keypoint packet is counted and dropped, as a lost one would be.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -46,6 +52,7 @@ from shared.messages import (
     Report,
     SourceChunk,
     Start,
+    Still,
     Want,
     pack_message,
     parse_message,
@@ -159,6 +166,7 @@ class SenderSession(_Session):
         self._picture = picture
         self.pictures = PictureFeed()
         self._takes_pictures = False
+        self._secret = self._offered = b""
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
@@ -169,6 +177,20 @@ class SenderSession(_Session):
             raise ValueError("the call has been started before")
         self._queue(Hello(self.terms))
         self.state = State.HELLO
+
+    def restart(self) -> None:
+        """Queue the hello for a new connection; what was left to say over the one before is forgotten."""
+        if self.state is State.ENDED:
+            raise ValueError("the call has ended")
+        self._outgoing.clear()
+        self._set_up_by = None
+        self._queue(Hello(self.terms, secret=self._secret))
+        self.state = State.HELLO
+
+    def still(self) -> None:
+        """Queue a sign of life. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(Still())
 
     def begin(self, wall_ms: int) -> None:
         """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
@@ -234,41 +256,57 @@ class SenderSession(_Session):
         if difference:
             return self._refuse(difference)
         agreed = Agreed(self.terms, message.forecaster)
-        if message.avatar:
+        if self._secret and hmac.compare_digest(self._secret, message.secret):
+            self.pictures.restart()
             self.state = State.STREAMING
-            return [agreed, PeerReady()]
+            return [agreed, PeerReady(resumed=True)]
+        self._offered = message.secret
+        self._takes_pictures = not message.avatar
+        if message.avatar:
+            return [agreed, self._ready()]
         if self._picture is None:
             return self._refuse(
                 "The sender is anonymous and gives no picture; start the receiver with --avatar IMAGE."
             )
-        self.pictures.begin(0, self._picture)
+        self.pictures.give(self._picture)
         for chunk in self.pictures.at_once():
             self._queue(chunk)
-        self._takes_pictures = True
         self.state = State.PICTURE
         return [agreed]
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)
+        return [self._ready()]
+
+    def _ready(self) -> PeerReady:
+        self._secret = self._offered
         self.state = State.STREAMING
-        return [PeerReady()]
+        return PeerReady()
 
 
 class ReceiverSession(_Session):
     """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
 
     `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
-    the sender.
+    the sender, and so is `secret` (16 random bytes), by which it may take up this call again.
     """
 
     def __init__(
-        self, terms: CallTerms, codecs: Mapping[str, Codec], avatar: bool = False, forecaster: str = ""
+        self,
+        terms: CallTerms,
+        codecs: Mapping[str, Codec],
+        avatar: bool = False,
+        forecaster: str = "",
+        secret: bytes = b"",
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
         self._codec: Codec | None = None
         self._avatar = avatar
         self._forecaster = forecaster
+        self._secret = secret
+        self._agreed: CallTerms | None = None
+        self._awaits_start = True
         self._started_ms: int | None = None
         self._pictures = PictureAssembler()
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
@@ -280,6 +318,18 @@ class ReceiverSession(_Session):
         self.bad_pictures = 0
         self.early_packets = 0
         self.flood_packets = 0
+
+    def matches(self, hello: Hello) -> bool:
+        """Say whether `hello`, from a new connection, comes from this very call's sender."""
+        known = bool(self._secret) and hmac.compare_digest(self._secret, hello.secret)
+        return known and self.state is State.STREAMING and hello.terms == self._agreed
+
+    def rejoin(self) -> None:
+        """Go on over a new connection, whose hello `matches`: queues the answer to it."""
+        self._outgoing.clear()
+        self._pictures.restart()
+        self._awaits_start = True
+        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
 
     def receive_kp(self, data: bytes, now: float) -> list[Event]:
         """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -338,8 +388,10 @@ class ReceiverSession(_Session):
                 return self._on_hello(hello)
             case State.PICTURE, SourceChunk() as chunk:
                 return self._on_chunk(chunk, now)
-            case State.STREAMING, Start() as start if self._started_ms is None:
-                self._started_ms = start.wall_ms
+            case State.STREAMING, Start() as start if self._awaits_start:
+                self._started_ms, self._awaits_start = start.wall_ms, False
+                return []
+            case State.STREAMING, Still():
                 return []
             case State.STREAMING, SourceChunk() as chunk if not self._avatar:
                 return self._on_further(chunk, now)
@@ -357,7 +409,8 @@ class ReceiverSession(_Session):
         difference = self.terms.difference(message.terms)
         if difference:
             return self._refuse(difference)
-        self._queue(Hello(self.terms, self._avatar, self._forecaster))
+        self._agreed = message.terms
+        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
         if self._avatar:
             self.state = State.STREAMING
             return [Agreed(message.terms, self._forecaster), PeerReady()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from shared.config import REFERENCE_KBPS
+from shared.interfaces import Connection
 
 
 class Percentiles(NamedTuple):
@@ -78,3 +80,23 @@ class StageTimes:
     def mean_ms(self) -> dict[str, float]:
         """Return the mean milliseconds a frame of every stage, in the order first seen."""
         return {stage: total * 1000 / count for stage, (count, total) in self._totals.items() if count}
+
+
+class Traffic:
+    """Bytes over all connections of a call, one after the other."""
+
+    def __init__(self) -> None:
+        self._before: Counter[str] = Counter()
+
+    def left(self, connection: Connection) -> None:
+        """Another connection takes the place of this one."""
+        self._before.update(_bytes(connection))
+
+    def total(self, connection: Connection) -> dict[str, int]:
+        """Return the bytes until now, `connection` being in use."""
+        return {name: self._before[name] + count for name, count in _bytes(connection).items()}
+
+
+def _bytes(connection: Connection) -> dict[str, int]:
+    names = ("app_sent", "app_received", "wire_sent", "wire_received")
+    return {name: getattr(connection, name) for name in names}

@@ -44,10 +44,15 @@ class Screen(Protocol):
 
 
 class Sinks:
-    """Several sinks as one; notes are drawn on the pictures of those that are for people."""
+    """Several sinks as one, for one call after the other: the pause between two is left out.
+
+    Notes are drawn on the pictures of those that are for people.
+    """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
+        self._shift: int | None = 0
+        self._next = 0
 
     def open(self) -> None:
         """Open all."""
@@ -56,9 +61,15 @@ class Sinks:
 
     def write(self, number: int, picture: Pictures, note: str = "") -> None:
         """Write to all. Measurements are made on raw recordings, so these keep the picture as it is."""
+        self._shift = self._next - number if self._shift is None else self._shift
+        self._next = number + self._shift + 1
         noted = with_note(picture, note) if note else picture
         for sink in self._sinks:
-            sink.write(number, picture if isinstance(sink, RawSink) else noted)
+            sink.write(number + self._shift, picture if isinstance(sink, RawSink) else noted)
+
+    def new_call(self) -> None:
+        """Have the numbers go on from here, whatever the next one is."""
+        self._shift = None if self._next else 0
 
     def close(self) -> None:
         """Close all, even when one of them fails to."""

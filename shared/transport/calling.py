@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from shared.errors import KeycastError, PeerError, RequestError
+from shared.errors import BusyError, KeycastError, PeerError, RequestError, WrongTokenError
 from shared.transport.datachannel import OPEN_SECONDS, IceServer, Link
 from shared.transport.pairing import call_url, check_token, local_token
 from shared.transport.sdp import MAX_SDP_BYTES
@@ -24,7 +24,7 @@ _OTHER_SCHEME = (
     "What listens at {url} breaks off at once; a receiver with --tls-cert is called with https://, "
     "one without it with http://."
 )
-_REFUSALS: dict[int, type[KeycastError]] = {401: RequestError, 409: KeycastError, 429: KeycastError}
+_REFUSALS: dict[int, type[KeycastError]] = {401: WrongTokenError, 409: BusyError, 429: KeycastError}
 _SENTENCES = {
     401: "The receiver at {url} refuses the token; give the one it shows with --token.",
     409: "The receiver at {url} already has a call; wait until it has ended.",

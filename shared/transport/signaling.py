@@ -33,9 +33,10 @@ _SAY_PER_SECOND, _SAY_AT_ONCE = 0.1, 5.0
 class SignalingServer:
     """Listens for one call at a time; `on_link` gets every link that has opened, and owns it from there.
 
-    The next offer is taken once that link has ended. The token is also published for senders of the same user
-    on this machine (see `pairing`); where that fails, `unpublished` says why. Use it as an async context
-    manager. With `tls` it speaks https only. `say` hears, a line each and not too often, who was shut out.
+    The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
+    token is also published for senders of the same user on this machine (see `pairing`); where that fails,
+    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only. `say` hears,
+    a line each and not too often, who was shut out.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SignalingServer:
         on_link: Callable[[Link], None],
         *,
         stats: Callable[[], Mapping[str, object]] | None = None,
+        busy: Callable[[], bool] | None = None,
         ice_servers: Sequence[IceServer] = (),
         compact: bool = True,
         clock: Clock | None = None,
@@ -57,6 +59,7 @@ class SignalingServer:
         self.unpublished = ""
         self._on_link = on_link
         self._stats = stats
+        self._busy = busy
         self._new_link = partial(Link, ice_servers, compact=compact)
         self._clock = clock or SystemClock()
         self._failures = FailureLimit()
@@ -147,7 +150,7 @@ class SignalingServer:
         self._authorize(request)
         if request.content_type != SDP_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"Send {SDP_TYPE}.")
-        if self._answering or (self._link is not None and not self._link.ended):
+        if self._answering or self._is_taken():
             raise web.HTTPConflict(text="A call is already on.")
         self._answering = True
         try:
@@ -156,6 +159,12 @@ class SignalingServer:
             self._answering = False
         location = {"Location": f"/session/{self._session}"}
         return web.Response(status=201, text=answer, content_type=SDP_TYPE, headers=location)
+
+    def _is_taken(self) -> bool:
+        if self._busy is None:
+            return self._link is not None and not self._link.ended
+        # One that is still opening is nobody else's to judge.
+        return self._busy() or (self._admission is not None and not self._admission.done())
 
     async def _answer(self, offer: str) -> str:
         link = self._new_link()

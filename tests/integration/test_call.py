@@ -120,6 +120,13 @@ class Place:
     @contextmanager
     def receiver(self, *arguments: object) -> Iterator[Command]:
         """A receiver that listens."""
+        with self.command("receiver", "--once", *self.receiving(*arguments)) as command:
+            command.said("listening")
+            yield command
+
+    @contextmanager
+    def serving_receiver(self, *arguments: object) -> Iterator[Command]:
+        """A receiver that serves one call after the other."""
         with self.command("receiver", *self.receiving(*arguments)) as command:
             command.said("listening")
             yield command
@@ -323,6 +330,8 @@ def test_wrong_requests_are_told_in_one_sentence(place: Place, capfd: pytest.Cap
         ("sender", ["--schedule", "0-6"], "schedule"),
         ("sender", ["--frames-per-message", 0], "--frames-per-message"),
         ("sender", ["--threads", 0], "--threads"),
+        ("sender", ["--give-up", "nan"], "--give-up"),
+        ("sender", ["--give-up", -1], "--give-up"),
         ("sender", ["--max-kbps", 0], "--max-kbps"),
         ("sender", ["--max-kbps", "nan"], "--max-kbps"),
         ("receiver", ["--output", missing.with_suffix(".mp4")], "Cannot write"),

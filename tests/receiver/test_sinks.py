@@ -226,3 +226,13 @@ def test_the_sink_follows_the_options(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_screen()
     assert len(make_sink(None, tmp_path / "a.mp4")._sinks) == 2
+
+
+def test_the_frames_of_the_next_call_follow_those_of_the_one_before() -> None:
+    sink = Noted()
+    together = Sinks([sink])
+    for numbers in ((5, 6, 8), (0, 2), (70_000,)):
+        together.new_call()
+        for number in numbers:
+            together.write(number, picture(3))
+    assert [line.split()[1] for line in sink.done] == ["5", "6", "8", "9", "11", "12"]

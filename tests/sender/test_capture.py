@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import threading
+import time
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from sender.camera import CameraSource
+from sender.camera import STALL_S, CameraPausedError, CameraSource
 from sender.capture import FileSource, open_source
 from sender.crop import Crop
 from sender.demo import DemoSource
@@ -228,14 +230,64 @@ def test_a_camera_shows_the_newest_picture_until_it_stops() -> None:
     newest = source.frame(2)
     assert newest is not None
     assert newest[0, 0, 2] in {80, 120}
-    clock[0] = 2.9
-    assert source.frame(3) is not None
-    clock[0] = 3.1
-    with pytest.raises(KeycastError, match="nothing for 3 s"):
+    clock[0] = 0.45
+    assert source.frame(3) is newest
+    clock[0] = 0.55
+    with pytest.raises(CameraPausedError):
         source.frame(4)
     source.close()
     assert camera.released
     assert source.frame(5) is None
+
+
+def test_a_camera_that_was_unplugged_is_opened_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sender.camera.FIRST_RETRY_S", 0.01)
+    first, second, clock = ScriptedCamera(), ScriptedCamera(), [0.0]
+    found: list[ScriptedCamera | None] = [None, None, second]
+    opened = threading.Event()
+
+    def reopen() -> ScriptedCamera | None:
+        assert first.released
+        if len(found) == 1:
+            opened.set()
+        return found.pop(0)
+
+    source = CameraSource(first, now=lambda: clock[0], reopen=reopen)
+    first.next.release()
+    assert source.frame(0) is not None
+    clock[0] = STALL_S + 0.1
+    assert opened.wait(5)
+    with pytest.raises(CameraPausedError):
+        source.frame(60)
+    second.level = 100
+    second.next.release()
+    deadline = time.monotonic() + 5
+    picture = None
+    while picture is None and time.monotonic() < deadline:
+        with contextlib.suppress(CameraPausedError):
+            picture = source.frame(61)
+    assert picture is not None
+    assert picture[0, 0, 2] == 140
+    source.close()
+    assert second.released
+    assert caplog.text.count("The camera sends nothing") == 1
+
+
+def test_a_camera_that_never_comes_back_does_not_keep_a_call_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sender.camera.FIRST_RETRY_S", 0.01)
+    camera, clock, asked = ScriptedCamera(), [0.0], threading.Event()
+    source = CameraSource(camera, now=lambda: clock[0], reopen=asked.set)
+    camera.next.release()
+    assert source.frame(0) is not None
+    clock[0] = STALL_S + 0.1
+    assert asked.wait(5)
+    source.close()
+    assert not source._thread.is_alive()
+    assert source.frame(1) is None
 
 
 def test_a_camera_that_sends_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from shared.messages import (
     Report,
     SourceChunk,
     Start,
+    Still,
     Want,
     pack_message,
     parse_message,
@@ -23,7 +24,14 @@ from shared.messages import (
 TERMS = CallTerms("lite", "abc")
 counts = st.integers(0, 2**53)
 maps = st.one_of(
-    st.builds(Hello, st.just(TERMS), st.booleans(), st.text("abc-", max_size=64)),
+    st.builds(
+        Hello,
+        st.just(TERMS),
+        st.booleans(),
+        st.text("abc-", max_size=64),
+        st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
+    ),
+    st.just(Still()),
     st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(
         lambda picture, slot, offset, data: SourceChunk(picture, slot, 200_000, offset, data),
@@ -102,6 +110,10 @@ def whole(**changes: object) -> bytes:
         msgpack.packb({"type": "ready"}),
         msgpack.packb({"type": "report"}),
         msgpack.packb({"type": "hello", "terms": 5, "avatar": True}),
+        pack_message(Hello(TERMS, secret=b"x" * 15)),
+        pack_message(Hello(TERMS, secret=b"x" * 17)),
+        pack_message(Hello(TERMS)).replace(b"\xc4\x00", b"\xa0"),
+        msgpack.packb({"type": "still", "more": 1}),
         msgpack.packb({"type": "hello", "terms": TERMS.to_map(), "avatar": 1}),
         msgpack.packb({"type": "bye", "reason": "x" * 201, "ok": True}),
         msgpack.packb({"type": "bye", "reason": "x", "ok": "yes"}),

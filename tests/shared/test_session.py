@@ -19,6 +19,7 @@ from shared.messages import (
     Report,
     SourceChunk,
     Start,
+    Still,
     Want,
     pack_message,
     parse_message,
@@ -28,6 +29,8 @@ from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
 PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
+SMALL = pictures.encode(np.random.default_rng(2).integers(0, 9, (256, 256, 3), dtype=np.uint8))
+SECRET = bytes(range(16))
 FRAMES = np.random.default_rng(1).uniform(-1, 1, (4, 60)).astype(np.float32)
 
 
@@ -42,7 +45,7 @@ class ConnectionPair:
         avatar: bool = False,
     ) -> None:
         self.sender = SenderSession(sender_terms, PaperCodec(), picture)
-        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold")
+        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold", SECRET)
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []
         self.now = 0.0
@@ -561,3 +564,118 @@ def test_reports_are_sent_only_while_streaming() -> None:
     pair = awaiting_picture()
     pair.receiver.report(Report())
     assert pair.receiver.outgoing() == []
+
+
+def reconnected(pair: ConnectionPair, receiver: ReceiverSession | None = None) -> None:
+    """Carry the sender's new hello to the receiver as a new connection does, and settle."""
+    pair.sender.restart()
+    if receiver is not None:
+        pair.receiver = receiver
+    (data,) = pair.sender.outgoing()
+    hello = parse_message(data)
+    assert isinstance(hello, Hello)
+    if pair.receiver.matches(hello):
+        pair.receiver.rejoin()
+    else:
+        pair.receiver_events += pair.receiver.receive_ctl(data, pair.now)
+    pair.settle()
+
+
+@pytest.mark.parametrize("avatar", [False, True])
+def test_a_sender_that_comes_back_with_the_secret_goes_on_without_a_picture(avatar: bool) -> None:
+    pair = streaming(avatar)
+    pair.sender.begin(1000)
+    pair.settle()
+    pair.receiver.receive_kp(packet(70_000 % 2**16), 0.0)
+    before = len(pair.receiver_events)
+    pair.receiver.report(Report())  # was still to be said over the old connection
+    reconnected(pair)
+    assert pair.sender_events[-2:] == [Agreed(TERMS, "hold"), PeerReady(resumed=True)]
+    assert len(pair.receiver_events) == before
+    assert pair.sender.state is pair.receiver.state is State.STREAMING
+    pair.sender.begin(1000)
+    pair.settle()
+    (arrived,) = pair.receiver.receive_kp(packet(70_000 % 2**16 + 1), 0.0)
+    assert isinstance(arrived, FramesArrived)
+    assert arrived.first == 70_000 % 2**16 + 1
+    # One start for each connection, no more.
+    (ended,) = pair.to_receiver(Start(1000))
+    assert isinstance(ended, Ended)
+
+
+def test_a_receiver_of_another_call_gets_the_pictures_of_all_slots() -> None:
+    pair = streaming()
+    assert pair.sender.send_picture(5, SMALL)
+    for _ in range(40):
+        pair.now += 1.0
+        pair.sender.tick(pair.now)
+        pair.settle()
+    assert pair.sender.pictures.completed == 2
+    pair.receiver_events.clear()
+    other = ReceiverSession(TERMS, {"paper": PaperCodec()}, forecaster="damped", secret=bytes(16))
+    reconnected(pair, other)
+    assert pair.sender_events[-2:] == [Agreed(TERMS, "damped"), PeerReady(resumed=False)]
+    for _ in range(40):
+        pair.now += 1.0
+        pair.sender.tick(pair.now)
+        pair.settle()
+    slots = [event.slot for event in pair.receiver_events if isinstance(event, SourcePicture)]
+    assert slots == [0, 5]
+    # From now on it is the other one's secret that counts.
+    reconnected(pair)
+    assert pair.sender_events[-1] == PeerReady(resumed=True)
+
+
+def test_a_half_sent_picture_is_sent_again_after_the_call_was_taken_up() -> None:
+    pair = streaming()
+    assert pair.sender.send_picture(2, SMALL)
+    pair.sender.tick(1.0)
+    assert len(pair.sender.outgoing()) == 1  # lost with the connection
+    pair.receiver_events.clear()
+    reconnected(pair)
+    for now in range(2, 40):
+        pair.now = float(now)
+        pair.sender.tick(pair.now)
+        pair.settle()
+    assert [event.slot for event in pair.receiver_events if isinstance(event, SourcePicture)] == [2]
+    assert pair.sender.takes_pictures
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        Hello(TERMS),
+        Hello(TERMS, secret=bytes(16)),
+        Hello(TERMS, secret=SECRET[::-1]),
+        Hello(dataclasses.replace(TERMS, skip=3), secret=SECRET),
+    ],
+)
+def test_only_the_secret_and_the_same_terms_match(hello: Hello) -> None:
+    pair = streaming()
+    assert pair.receiver.matches(Hello(TERMS, secret=SECRET))
+    assert not pair.receiver.matches(hello)
+
+
+def test_without_a_secret_and_before_or_after_streaming_nothing_matches() -> None:
+    right = Hello(TERMS, secret=SECRET)
+    pair = ConnectionPair()
+    assert not pair.receiver.matches(right)
+    pair.settle()
+    pair.receiver.end("Enough.")
+    assert not pair.receiver.matches(right)
+    pair = ConnectionPair()
+    pair.receiver = ReceiverSession(TERMS, {"paper": PaperCodec()})
+    pair.settle()
+    assert not pair.receiver.matches(Hello(TERMS))
+    reconnected(pair, ReceiverSession(TERMS, {"paper": PaperCodec()}))
+    assert pair.sender_events[-1] == PeerReady(resumed=False)
+
+
+def test_a_sign_of_life_is_welcome_while_streaming_only() -> None:
+    pair = streaming()
+    pair.sender.still()
+    (data,) = pair.sender.outgoing()
+    assert parse_message(data) == Still()
+    assert pair.receiver.receive_ctl(data, 0.0) == []
+    assert isinstance(streaming().to_sender(Still())[0], Ended)
+    assert isinstance(ConnectionPair().to_receiver(Still())[0], Ended)
