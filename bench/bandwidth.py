@@ -88,12 +88,13 @@ def run(options: argparse.Namespace) -> int:
         check_plots()
     Call(options).check()
     rows, stopped = _measured(options, [(preset, policy) for preset in presets for policy in policies])
-    every: list[Row] = [*rows, *published_rows()]
+    counted: list[Row] = [*rows, *published_rows()]
+    every = list(counted)
     tables: list[Table] = [
-        ("Rates, kbps", every, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
+        ("Rates, kbps", counted, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
     ]  # fmt: skip
     lines = _lines(rows)
-    pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(every)}
+    pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(counted)}
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     codec_tables = load_tables(backbone, options.checkpoint)
     if codec_tables is not None:
