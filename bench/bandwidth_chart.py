@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.plots import COLOURS, legend, new_figure, png
+from bench.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.report import Row
 from shared.config import REFERENCE_KBPS
 
 _BARS = (
     ("payload_kbps", "payload", COLOURS[0]),
-    ("app_kbps", "app, both ways", COLOURS[2]),
-    ("wire_both_60s_kbps", "wire, both ways, a minute's call", COLOURS[1]),
+    ("wire_both_steady_kbps", "wire, both ways, set-up and source pictures apart", COLOURS[2]),
+    ("wire_both_60s_kbps", "wire, both ways, all of a minute's call", COLOURS[1]),
 )
 
 
@@ -24,7 +24,7 @@ def chart(rows: Sequence[Row]) -> bytes:
         at = [index + (place - 1) * height for index, _ in known]
         axis.barh(at, [value for _, value in known], height * 0.92, color=colour, label=label)
         for y, (_, value) in zip(at, known, strict=True):
-            axis.text(value * 1.05, y, f"{value:.1f}", va="center", fontsize=8)
+            axis.text(value * 1.05, y, f"{value:.1f}", va="center", fontsize=8, color=TEXT)
     axis.axvline(REFERENCE_KBPS, color=COLOURS[3], linewidth=1, label="an ordinary call, 500 kbps")
     axis.set_yticks(range(len(rows)), [_name(row) for row in rows])
     axis.invert_yaxis()

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _EXTRA = "matplotlib is not installed; install it with: pip install 'keycast[bench]'"
+TEXT = "#eceef0"
 _STYLE: Any = {
     "figure.facecolor": "#181a1e",
     "axes.facecolor": "#181a1e",
     "savefig.facecolor": "#181a1e",
-    "text.color": "#eceef0",
-    "axes.labelcolor": "#eceef0",
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
     "axes.edgecolor": "#565c64",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -25,7 +26,6 @@ _STYLE: Any = {
     "grid.color": "#30343a",
     "font.size": 10,
 }
-TEXT: str = _STYLE["text.color"]
 """For words that are put on a finished figure: the style is not in force any more."""
 COLOURS = ("#5ab0ff", "#ffa828", "#6fd08c", "#ff6b6b", "#c58cff", "#e8d36b", "#4fd0d0", "#ff8fc7", "#9aa0a8")
 

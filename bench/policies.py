@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.metrics import mae
-from bench.plots import COLOURS, legend, new_figure, png
+from bench.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.quality_clips import Clip
 from bench.quality_report import Pass, each
 from bench.rd_calls import film
@@ -132,7 +132,9 @@ def chart(rows: Sequence[Row]) -> bytes:
         rates, errors = ([_value(row, name) for row in these] for name in ("wire_up_kbps", "mae"))
         axis.plot(rates, errors, "o-", color=colour, label=policy)
         for row, rate, error in zip(these, rates, errors, strict=True):
-            axis.annotate(str(row["setting"]), (rate, error), (4, 5), textcoords="offset points", fontsize=8)
+            axis.annotate(
+                str(row["setting"]), (rate, error), (4, 5), textcoords="offset points", fontsize=8, color=TEXT
+            )
     raw = next(_value(row, "mae") for row in rows if row["policy"] == RAW)
     axis.axhline(raw, color=COLOURS[3], linewidth=1, label="raw float32 at 6-6 (28.8 kbps payload)")
     axis.set_xlabel("wire up, kbps; source picture and set-up apart")
