@@ -26,7 +26,7 @@ from bench.metrics import mae
 from bench.plots import check_plots
 from bench.quality_report import Findings, Table, check_folder, publish
 from bench.report import Row, Value, check_output, describe
-from bench.survive_report import COLUMNS, FAILED, FRAMES, chart, lines
+from bench.survive_report import COLUMNS, FAILED, FRAMES, SENT, chart, lines
 from shared.clock import elapsed_ms
 from shared.errors import KeycastError, RequestError
 from shared.transport.impairment import PathImpairment
@@ -109,7 +109,9 @@ def run(options: argparse.Namespace) -> int:
     Call(options).check()
     rows, stopped = _measured(options, names)
     meta = describe("survive", options.device, options.seed, source=options.source, seconds=options.seconds)
-    tables: list[Table] = [("What is left of a call", rows, COLUMNS), ("Frames", rows, FRAMES)]
+    tables: list[Table] = [
+        ("What is left of a call", rows, COLUMNS), ("Frames", rows, FRAMES), ("Messages", rows, SENT)
+    ]  # fmt: skip
     failed = [row for row in rows if "failed" in row]
     if failed:
         tables.append(("Calls that failed", failed, FAILED))
@@ -173,6 +175,7 @@ def _outcome(options: argparse.Namespace, name: str, clean: dict[int, float]) ->
     row["mae_clean"] = float(np.mean([(clean or errors)[number] for number in common])) if common else None
     row["recovery_ms"] = recovery_ms(disturbed) if condition.ends_in_recovery else None
     row["late_frames"] = disturbed.record.receiver["late_frames"]
+    row |= {column: disturbed.record.sender[column] for column in SENT[1:]}
     return Outcome(row, errors)
 
 

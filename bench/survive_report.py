@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.plots import COLOURS, legend, new_figure, png
+from bench.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.report import Row
 from shared.config import FPS, Schedule
 
@@ -16,6 +16,7 @@ FRAMES = (
     "condition", "frames_observed", "frames_forecast", "frames_interpolated", "frames_held", "late_frames",
     "playout_delay_ms", "latency_p50_ms", "latency_p95_ms",
 )  # fmt: skip
+SENT = ("condition", "packets", "dropped_packets", "held_back_packets", "rate_halved")
 LEAST_FPS = FPS - 1
 FREEZE_MS = 100
 EXCESS = 0.10
@@ -87,9 +88,8 @@ def chart(rows: Sequence[Row]) -> bytes:
             at = [index + (place - (len(bars) - 1) / 2) * height for index, _ in known]
             axis.barh(at, [value for _, value in known], height * 0.9, color=colour, label=label)
             for y, (_, value) in zip(at, known, strict=True):
-                axis.text(
-                    value, y, f" {value:.3g}" if value < 100 else f" {value:.0f}", va="center", fontsize=7
-                )
+                text = f" {value:.3g}" if value < 100 else f" {value:.0f}"
+                axis.text(value, y, text, va="center", fontsize=7, color=TEXT)
         axis.set_yticks(range(len(rows)), [str(row["condition"]) if panel == 0 else "" for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.margins(x=0.18)
