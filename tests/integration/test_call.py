@@ -387,12 +387,12 @@ def test_a_receiver_says_in_a_line_each_whom_it_kept_out(
                 await connect(url, "guess", tls=client_context(trusted))
 
     with place.receiver("--tls-cert", trusted, "--tls-key", key) as there:
-        assert f"--connect {url} --token {TOKEN} --tls-ca cert.pem" in "".join(there._lines)
         asyncio.run(breaks_a_bound())
         faceless = place.sender_here(capfd, "--connect", url, "--tls-ca", trusted, "--anonymous")
         asyncio.run(guesses())
         there.interrupt()
         done = there.done()
+    assert f"sender --source cam0 --connect {url} --token {TOKEN} --tls-ca cert.pem" in done.out
     assert_one_sentence(faceless, 1, "anonymous", "--avatar")
     assert done.code == 0
     bound, picture, token = done.err.splitlines()

@@ -91,25 +91,6 @@ async def test_a_close_from_either_side_ends_both_after_the_last_word(receiver: 
     await other.close()
 
 
-async def test_empty_datagrams_from_a_stranger_change_nothing(receiver: Receiver) -> None:
-    sender, other = await receiver.call()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        for address in udp_addresses(other):
-            stranger.sendto(b"", address)
-    sender.send_ctl(b"still here")
-    assert await received(other) == ("ctl", b"still here")
-    assert not other.ended
-
-
-def udp_addresses(link: Link) -> list[tuple[str, int]]:
-    candidates = [
-        line.split() for line in link._peer.localDescription.sdp.splitlines() if "a=candidate" in line
-    ]
-    addresses = [(parts[4], int(parts[5])) for parts in candidates if ":" not in parts[4]]
-    assert addresses
-    return addresses
-
-
 async def test_what_cannot_leave_is_dropped_and_not_queued(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
