@@ -142,7 +142,7 @@ class _Receiver:
         self._inference = inference
         self._output = output
         self._tls = tls
-        self._doorman = Doorman()
+        self._doorman = Doorman(_complain)
         self._hung_up = False
 
     async def serve(self) -> int:
@@ -229,6 +229,10 @@ class _Receiver:
         for listed in ("shown", "shown_ms"):
             values.pop(listed)
         return {"state": call.phase.value, **values}
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _note(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from receiver.pipeline import ReceiverCall
@@ -26,10 +27,11 @@ class Doorman:
     """Lets one call in at a time.
 
     A link whose hello matches the call that is on carries that one from now on. Any other becomes the next
-    guest, and a call whose sender is silent ends for it.
+    guest, and a call whose sender is silent ends for it. `say` hears why a link ended before it said hello.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
         self.call: ReceiverCall | None = None
         self._guests: asyncio.Queue[Guest | None] = asyncio.Queue()
         self._greetings: set[asyncio.Task[None]] = set()
@@ -67,6 +69,8 @@ class Doorman:
             said = await asyncio.wait_for(_first_control_message(link), SETUP_SECONDS)
             kept = said is not None and self._admit(link, said)
             if not kept:
+                if link.reason:
+                    self._say(f"refused a call: {link.reason}")
                 await link.drained()
         except TimeoutError:
             pass
