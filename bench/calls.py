@@ -84,9 +84,10 @@ class Call:
         """Yield frame number, source picture, received picture and kind of every frame shown."""
         source = open_source(self.given.source, self.crop, self.given.loop)
         pictures = np.load(record.pictures, mmap_mode="r")[record.earlier :]
+        base = record.sender.get("receiver_frame_0", 0)
         try:
             for (number, kind, _), picture in zip(record.receiver["shown"], pictures, strict=False):
-                original = source.frame(number)
+                original = source.frame(base + number)
                 if original is not None:
                     yield number, original, np.asarray(picture), kind
         finally:

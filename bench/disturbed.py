@@ -88,7 +88,7 @@ class DisturbedCall:
         """Start `side` and wait until it listens or calls; KeycastError with its sentence where it fails."""
         files = ["--stats", str(self._stats(side))]
         if side == "receiver":
-            files += ["--listen", self._address, "--view", "none"]
+            files += ["--once", "--listen", self._address, "--view", "none"]
             files += ["--output", str(self._pictures)] if self._keep_pictures else []
         else:
             files += ["--connect", self._path.url]

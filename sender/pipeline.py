@@ -163,7 +163,7 @@ class SenderCall:
     def _begin(self, number: int) -> None:
         """Go on with frame `number` over a new connection; for a new receiver that is frame 0."""
         if self._fresh:
-            self._base = number
+            self._base = self.summary.base = number
         self._renewed = self._fresh = False
         self._rate = self._rate.anew()
         based = self._start_wall_ms + round(self._base * 1000 / FPS)

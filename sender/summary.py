@@ -21,6 +21,8 @@ class CallSummary:
         self.held_back_packets = 0
         self.rate_halved = 0
         self.reconnects = 0
+        self.base = 0
+        """The frame of the video that the receiver counts as 0: not the first, where it started again."""
         self.traffic = Traffic()
         self._stages = StageTimes()
         self._last: int | None = None
@@ -60,6 +62,7 @@ class CallSummary:
             "source_bytes": session.pictures.sent_bytes,
             "pictures_sent": session.pictures.completed,
             "reconnects": self.reconnects,
+            "receiver_frame_0": self.base,
             **self._setup,
             **self.traffic.total(connection),
         }

@@ -289,6 +289,8 @@ def test_a_receiver_that_starts_again_gets_the_picture_and_the_video_where_it_is
     assert 8.5 < (256 + sink.levels[0]) / FPS < 9.5
     assert world.values()["longest_freeze_ms"] <= 50
     assert world.values()["bad_packets"] == 0
+    base = world.sending.summary.to_map()["receiver_frame_0"]
+    assert sink.levels[0] == (base + sink.numbers[0]) % 256
     assert world.sending.summary.report.packets > 10
 
 
