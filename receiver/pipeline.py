@@ -25,6 +25,7 @@ from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSessi
 REPORT_SECONDS = 0.5
 SILENCE_SECONDS = 1.0
 HOLDING = "connection lost, holding"
+WAITING = "no video, holding"
 _TICK_SECONDS = 0.5
 _NAP_SECONDS = 0.05
 Result = TypeVar("Result")
@@ -249,7 +250,10 @@ class ReceiverCall:
     def _note(self, kind: Kind) -> str:
         """Return what to write on the picture: that it stands still, where nothing has come for a while."""
         silent = self._clock.now() - self._heard > SILENCE_SECONDS
-        return HOLDING if kind is Kind.HELD and silent else ""
+        if kind is not Kind.HELD or not silent:
+            return ""
+        # A sender whose camera is unplugged is still there, and says so.
+        return WAITING if self.phase is Phase.LIVELY else HOLDING
 
     async def _watch(self) -> None:
         while True:
