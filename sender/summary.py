@@ -26,7 +26,7 @@ class CallSummary:
         self.traffic = Traffic()
         self._stages = StageTimes()
         self._last: int | None = None
-        self._setup: dict[str, int] = {}
+        self._setup = {"setup_source_bytes": 0, "setup_wire_sent": 0, "setup_wire_received": 0}
         self._fields: dict[str, Any] = {}
 
     def seen(self, number: int, capture: float, detect: float, decide: float) -> None:
