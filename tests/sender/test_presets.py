@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from models.build import SHIPPED, TABLES
+from models.forecast.baselines import Hold
+from sender.__main__ import parser
+from sender.presets import (
+    DEFAULT,
+    POLICIES,
+    PRESETS,
+    THRESHOLD,
+    Sending,
+    check,
+    frames_per_message,
+    make_codec,
+    scheduler_maker,
+)
+from sender.schedule import Adaptive, Alternate
+from shared.codec import QUALITY
+from shared.errors import RequestError
+from shared.tables import CodecTables
+
+CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
+
+
+def test_the_command_line_says_what_the_presets_are() -> None:
+    """The arguments are declared without loading what they stand for."""
+    given = parser().parse_args(["--source", "demo"])
+    assert given.drift == THRESHOLD
+    actions = {action.dest: action for action in parser()._actions}
+    assert tuple(actions["preset"].choices or ()) == tuple(PRESETS)
+    assert tuple(actions["policy"].choices or ()) == POLICIES
+    assert f"(default {QUALITY})" in str(actions["quality"].help)
+    assert f"{DEFAULT} (default)" in str(actions["preset"].help)
+
+
+@pytest.mark.parametrize(
+    ("sending", "sentence"),
+    [
+        (Sending(quality=16), "from 0 (finest) to 15, not 16"),
+        (Sending(quality=-1), "not -1"),
+        (Sending(threshold=0.0), "give a --drift over 0"),
+        (Sending(threshold=float("nan")), "give a --drift over 0"),
+        (Sending(redundancy=4), "0 to 3 earlier ones, not 4"),
+        (Sending("paper", quality=3), "leave --quality and --redundancy out"),
+        (Sending("paper", redundancy=1), "leave --quality and --redundancy out"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(sending: Sending, sentence: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        check(sending)
+    assert sentence in str(refused.value)
+
+
+def test_without_tables_keypoints_are_sent_raw_and_coded_ones_refused() -> None:
+    assert make_codec(Sending(), None)[0] == "paper"
+    assert make_codec(Sending(), CODEC_TABLES)[0] == DEFAULT
+    with pytest.raises(RequestError, match="saver preset needs codec tables"):
+        make_codec(Sending("saver"), None)
+    with pytest.raises(RequestError, match="adaptive policy needs codec tables"):
+        scheduler_maker(Sending(policy="adaptive"), 6, None, lambda _: Hold())
+
+
+@pytest.mark.parametrize(("preset", "frames"), [("saver", 6), ("balanced", 3), ("paper", 3)])
+def test_so_many_frames_share_a_message(preset: str, frames: int) -> None:
+    name, codec = make_codec(Sending(preset), CODEC_TABLES)
+    assert frames_per_message(Sending(preset), name, codec) == frames
+    assert frames_per_message(Sending(preset, frames_per_message=2), name, codec) == 2
+    for wrong in (-1, 0, 33):
+        with pytest.raises(RequestError, match=f"not {wrong}"):
+            frames_per_message(Sending(preset, frames_per_message=wrong), name, codec)
+
+
+def test_the_policy_makes_its_scheduler_with_the_receivers_forecaster() -> None:
+    asked: list[str] = []
+
+    def forecaster(name: str) -> Hold:
+        asked.append(name)
+        return Hold()
+
+    alternate = scheduler_maker(Sending(), 3, CODEC_TABLES, forecaster)("vrnn")
+    assert isinstance(alternate, Alternate)
+    assert asked == []
+    adaptive = scheduler_maker(Sending(policy="adaptive"), 6, CODEC_TABLES, forecaster)("vrnn")
+    assert isinstance(adaptive, Adaptive)
+    assert asked == ["vrnn"]
+    still = np.zeros(60, np.float32)
+    assert [len(adaptive.add(number, 0, still)) for number in range(6)] == [0, 0, 0, 0, 0, 1]
