@@ -29,7 +29,9 @@ from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.session import Ended, ReceiverSession
+from shared.transport.datachannel import try_servers
 from shared.transport.pairing import check_strong, is_loopback, new_token
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context
 
@@ -58,6 +60,7 @@ class ReceiverOptions:
     stats: Path | None = None
     compact: bool = True
     once: bool = False
+    ice: IceOptions = DIRECT
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ async def run(options: ReceiverOptions) -> int:
     """Serve one call after the other and return the exit code; KeycastError where it fails."""
     _check(options)
     tls = _tls(options)
+    problem = await try_servers(options.ice)
+    if problem is not None:
+        _note(str(problem))
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
     sink = make_sink(options.view, options.output)
@@ -156,6 +162,7 @@ class _Receiver:
             self._doorman.arrived,
             stats=self._stats,
             busy=lambda: self._doorman.busy,
+            ice=self._options.ice,
             compact=self._options.compact,
             tls=self._tls,
             say=_note,

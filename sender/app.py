@@ -30,9 +30,11 @@ from shared.eventloop import on_interrupt
 from shared.files import check_writable, write_json
 from shared.interfaces import Backbone
 from shared.session import SenderSession
+from shared.stats import way_told
 from shared.tables import CodecTables
 from shared.transport.calling import connect
 from shared.transport.pairing import call_url
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
 
 
@@ -57,6 +59,7 @@ class SenderOptions:
     compact: bool = True
     max_kbps: float | None = None
     give_up: float = math.inf
+    ice: IceOptions = DIRECT
 
 
 async def run(options: SenderOptions) -> int:
@@ -123,7 +126,7 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    call_up = partial(connect, options.url, options.token, compact=options.compact, tls=tls)
+    call_up = partial(connect, options.url, options.token, options.ice, compact=options.compact, tls=tls)
     link = await first_link(call_up, SystemClock())
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
@@ -140,7 +143,9 @@ async def _call(
         again=Reconnecting(call_up, options.give_up, _note) if options.give_up else None,
     )
     on_interrupt(partial(call.end, "The sender hung up."))
-    print("calling", flush=True)
+    if link.ice_problem is not None:
+        _note(str(link.ice_problem))
+    print(f"calling{way_told(link.path)}", flush=True)
     try:
         ended = await call.run()
     finally:

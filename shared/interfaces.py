@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from shared.keypoints import Floats, Pictures
 
 Channel = Literal["kp", "ctl"]
+Path = Literal["", "direct", "relay"]
 DRAIN_SECONDS = 4.0
 """How long a last word may take. SCTP says it again each second until it is confirmed."""
 
@@ -70,6 +71,11 @@ class Connection(Protocol):
     @property
     def wire_received(self) -> int:
         """IP bytes received so far (headers included)."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """How it runs, or ran: "direct", over a "relay", or "" where that is not known."""
         ...
 
     @property
