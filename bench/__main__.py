@@ -19,6 +19,7 @@ _COMMANDS = {
     "playout": "what waiting buys: interpolation instead of forecasts",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
     "soak": "a long call: whether memory, open files and latency stay flat",
+    "strip": "a picture of what a call does: sent, driving, received",
     "survive": "what is left of a call on bad networks, and how soon it is back",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         playout,
         quality,
         soak,
+        strip,
         survive,
         throughput,
     )
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "playout": playout,
         "quality": quality,
         "soak": soak,
+        "strip": strip,
         "survive": survive,
         "throughput": throughput,
     }
