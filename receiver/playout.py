@@ -14,7 +14,7 @@ SLEW = 0.05
 LOST_SECONDS = 1.0
 """Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
 DECIDING_SECONDS = 0.012
-"""So long before it is due a frame that is not here is given up: it has to be forecast and rendered in time."""
+"""So long before it is due a frame that is not here is given up: it has to be forecast and rendered."""
 _LOST_PACKETS = 5
 _MOST_PACKETS = 512
 _EASE_SECONDS = 1.0
