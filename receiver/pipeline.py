@@ -18,11 +18,12 @@ from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
+from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
 from shared.messages import Hello
-from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
+from shared.receiver_session import ReceiverSession
 
 REPORT_SECONDS = 0.5
 SILENCE_SECONDS = 1.0

@@ -24,10 +24,12 @@ from shared import picture as pictures
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK, CallTerms, Schedule
 from shared.errors import KeycastError
+from shared.events import Ended
 from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
-from shared.session import Ended, ReceiverSession, SenderSession
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
