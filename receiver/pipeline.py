@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
+from receiver.live import Snapshot
 from receiver.playout import Playout
 from receiver.reception import Reception
 from receiver.renderer import Rendered, Renderer
@@ -20,7 +21,7 @@ from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
 from shared.messages import Hello
-from shared.session import Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
+from shared.session import Agreed, Ended, Event, FramesArrived, PeerReady, ReceiverSession, SourcePicture
 
 REPORT_SECONDS = 0.5
 SILENCE_SECONDS = 1.0
@@ -82,6 +83,12 @@ class ReceiverCall:
     def phase(self) -> Phase:
         """Whether the sender is there. A call that is not LIVELY gives way to another."""
         return self._liveness.tick(self._clock.now())
+
+    def live(self) -> Snapshot:
+        """Return the call's figures as of now; see `receiver.live.Live.snapshot`."""
+        now = self._clock.now()
+        self.summary.count(self._connection, self._session, now)
+        return self.summary.live.snapshot(now)
 
     def matches(self, hello: Hello) -> bool:
         """Say whether `hello` came from this call's sender, over a connection for `resume`."""
@@ -184,6 +191,8 @@ class ReceiverCall:
             if isinstance(event, PeerReady):
                 self.summary.started = True
                 self._liveness.linked(self._clock.now())
+            elif isinstance(event, Agreed):
+                self.summary.live.agreed(event.terms)
             elif isinstance(event, FramesArrived):
                 self._arrived(event)
             elif isinstance(event, Ended):
@@ -199,6 +208,7 @@ class ReceiverCall:
         self._reception.arrived(event.first, len(event.frames), event.captured_ms, now)
         self._buffer.put(event.first, event.frames)
         self._buffer.put_copies(event.copies)
+        self.summary.live.arrived(len(event.frames), now)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
 
@@ -270,6 +280,7 @@ class ReceiverCall:
     async def _report(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
+            self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
             self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])
