@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
+from receiver.live import Snapshot
 from receiver.pacing import Pacing
 from receiver.playout import DECIDING_SECONDS, Playout
 from receiver.reception import Reception
@@ -18,7 +19,7 @@ from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
-from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture
+from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
@@ -100,6 +101,12 @@ class ReceiverCall:
     def phase(self) -> Phase:
         """Whether the sender is there. A call that is not LIVELY gives way to another."""
         return self._liveness.tick(self._clock.now())
+
+    def live(self) -> Snapshot:
+        """Return the call's figures as of now; see `receiver.live.Live.snapshot`."""
+        now = self._clock.now()
+        self.summary.count(self._connection, self._session, now)
+        return self.summary.live.snapshot(now)
 
     def matches(self, hello: Hello) -> bool:
         """Say whether `hello` came from this call's sender, over a connection for `resume`."""
@@ -202,6 +209,8 @@ class ReceiverCall:
             if isinstance(event, PeerReady):
                 self.summary.started = True
                 self._liveness.linked(self._clock.now())
+            elif isinstance(event, Agreed):
+                self.summary.live.agreed(event.terms)
             elif isinstance(event, FramesArrived):
                 self._arrived(event)
             elif isinstance(event, Ended):
@@ -217,6 +226,7 @@ class ReceiverCall:
         self._reception.arrived(event.first, len(event.frames), event.captured_ms, now)
         self._buffer.put(event.first, event.frames)
         self._buffer.put_copies(event.copies)
+        self.summary.live.arrived(len(event.frames), now)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
 
@@ -310,6 +320,7 @@ class ReceiverCall:
     async def _report(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
+            self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
             self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])

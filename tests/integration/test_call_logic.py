@@ -12,6 +12,7 @@ import pytest
 
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
+from receiver.live import Snapshot
 from receiver.pipeline import WAITING, ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
@@ -478,6 +479,49 @@ def test_a_long_delay_interpolates_what_was_skipped() -> None:
     off = [abs(a - b) for a, b in zip(world.sink.levels, world.sink.numbers, strict=True)]
     assert max(off) == 0
     assert world.receiving.summary.kinds() == (30, 24, 0)
+
+
+def watched(seconds: float, seen: list[Snapshot]) -> Callable[[World], Coroutine[Any, Any, None]]:
+    """Look at the live figures every `seconds`, until the call ends."""
+
+    async def look(world: World) -> None:
+        while world.receiver.ended is None:
+            seen.append(world.receiving.live())
+            await asyncio.sleep(seconds)
+
+    return look
+
+
+def test_the_live_figures_are_those_of_the_call() -> None:
+    seen: list[Snapshot] = []
+    world = World(
+        source=Source(300), impairment=Impairment(loss=0.2, seed=1), disturb=watched(0.1, seen)
+    ).run()
+    assert world.receiver.ended == ENDED
+    states = [values["state"] for values in seen]
+    assert states[0] == "connecting"
+    assert states.count("live") > 80
+    last = seen[-10]
+    assert last["fps_shown"] == pytest.approx(30, abs=1)
+    assert last["latency_ms"] == pytest.approx(2000 / 30 + 4 + 50 + 16, abs=60)
+    sent = world.sending.summary.to_map()
+    rates = [float(values["payload_kbps"]) for values in seen[30:-10]]
+    assert np.mean(rates) == pytest.approx(0.8 * sent["payload_bytes"] * 8 / 1000 / 10, rel=0.2)
+    losses = [float(values["loss_percent"]) for values in seen[50:-10]]
+    assert 5 < np.mean(losses) < 40
+    assert max(float(values["pictures_kbps"]) for values in seen) > 0
+    assert str(last["strip"]) in world.kinds
+
+
+def test_the_live_state_follows_what_happens() -> None:
+    seen: list[Snapshot] = []
+    world = World(source=Source(240), spoil=drop(*range(10, 25)), disturb=watched(0.1, seen)).run()
+    order = [seen[0]["state"]]
+    for values in seen:
+        if values["state"] != order[-1]:
+            order.append(values["state"])
+    assert order[:5] == ["connecting", "live", "forecasting", "stalled", "live"]
+    assert world.receiver.ended == ENDED
 
 
 def test_a_held_picture_says_so_once_nothing_has_come_for_a_second() -> None:
