@@ -25,11 +25,12 @@ from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, SECRET_BYTES, CallTerms
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import on_interrupt
+from shared.events import Ended
 from shared.files import check_writable, write_json
 from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
-from shared.session import Ended, ReceiverSession
+from shared.receiver_session import ReceiverSession
 from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context

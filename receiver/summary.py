@@ -11,7 +11,7 @@ from receiver.live import Counts, Live
 from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection
-from shared.session import ReceiverSession
+from shared.receiver_session import ReceiverSession
 from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles
 
 _FRAMES_LISTED = 20_000

@@ -29,7 +29,7 @@ from shared.errors import KeycastError, RequestError
 from shared.eventloop import on_interrupt
 from shared.files import check_writable, write_json
 from shared.interfaces import Backbone
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.calling import connect
 from shared.transport.pairing import call_url

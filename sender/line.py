@@ -14,7 +14,7 @@ from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Connection
 from shared.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Liveness, Phase
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 from shared.stats import Traffic
 
 # Also the grain of the pace that source pictures keep.

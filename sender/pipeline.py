@@ -22,9 +22,10 @@ from shared.clock import WALL_MODULUS, Clock
 from shared.codec import Block
 from shared.config import FPS
 from shared.errors import KeycastError
+from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Floats, Pictures
-from shared.session import Agreed, Ended, Event, PeerReady, PeerReport, SenderSession
+from shared.sender_session import SenderSession
 
 _MOST_UNCODABLE = 30
 Result = TypeVar("Result")

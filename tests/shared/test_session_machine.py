@@ -34,7 +34,8 @@ from shared.messages import (
     pack_message,
     parse_message,
 )
-from shared.session import ReceiverSession, SenderSession
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
