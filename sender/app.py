@@ -17,6 +17,7 @@ from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
+from sender.live import status
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.rate import RateController
@@ -25,15 +26,17 @@ from sender.schedule import Redundancy
 from shared.clock import SystemClock
 from shared.codec import Codec
 from shared.config import CallTerms
+from shared.console import Console
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import on_interrupt
-from shared.files import check_writable, write_json
-from shared.interfaces import Backbone
+from shared.eventloop import beside, on_interrupt
+from shared.interfaces import Backbone, Connection
+from shared.journal import Journal
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.calling import connect
 from shared.transport.pairing import call_url
 from shared.transport.tls import client_context
+from shared.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if not options.give_up >= 0:
         raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
-    if options.stats is not None:
-        check_writable(options.stats)
+    Journal(options.stats).check()
 
 
 def _tls(options: SenderOptions) -> ssl.SSLContext | None:
@@ -118,6 +120,7 @@ async def _call(
         backbone.warmup()
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
+    console = Console(sys.stdout, sys.stderr)
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     sending, tables = options.sending, models.tables
     preset, codec = make_codec(sending, tables)
@@ -137,20 +140,36 @@ async def _call(
         inference=inference,
         gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
-        again=Reconnecting(call_up, options.give_up, _note) if options.give_up else None,
+        again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
     )
+    return await _run(call, link, options, preset, console)
+
+
+async def _run(
+    call: SenderCall, link: Connection, options: SenderOptions, preset: str, console: Console
+) -> int:
+    """Run `call` and say how it goes and how it went."""
     on_interrupt(partial(call.end, "The sender hung up."))
-    print("calling", flush=True)
+    console.say("calling")
+    journal = Journal(options.stats)
+    watch = Watch(
+        SystemClock(),
+        call.live,
+        show=lambda figures, now: console.status(status(figures), now),
+        record=partial(journal.write, "second"),
+    )
     try:
-        ended = await call.run()
+        async with beside(watch.run()):
+            ended = await call.run()
     finally:
         await link.close()
-        if options.stats is not None:
-            write_json(options.stats, {"preset": preset, **call.summary.to_map()})
-        print("\n".join(call.summary.lines()), flush=True)
+        console.close()
+        journal.write("summary", {"preset": preset, **call.summary.to_map()})
+        console.say("\n".join(call.summary.lines()))
+        journal.close()
     if not ended.ok:
         raise KeycastError(ended.reason)
-    print(ended.reason, flush=True)
+    console.say(ended.reason)
     return 0
 
 
@@ -160,10 +179,6 @@ def _gallery(
     if picture is None:
         return None
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
-
-
-def _note(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:

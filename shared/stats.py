@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,18 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 def kbps(byte_count: int, seconds: float) -> float:
     """Return kilobits a second; 0 over no time."""
     return byte_count * 8 / 1000 / seconds if seconds > 0 else 0.0
+
+
+def rates(seconds: float, byte_counts: Mapping[str, int]) -> dict[str, float]:
+    """Return the kbps of what came over both ways in `seconds`, by kind; zeros where nothing is known.
+
+    `byte_counts` has payload, pictures, audio, and all IP bytes as wire_up and wire_down. Overhead is what
+    these have beyond the first three.
+    """
+    kinds = {name: byte_counts.get(name, 0) for name in ("payload", "pictures", "audio")}
+    wire = {name: byte_counts.get(name, 0) for name in ("wire_up", "wire_down")}
+    every = {**kinds, "overhead": max(0, sum(wire.values()) - sum(kinds.values())), **wire}
+    return {f"{name}_kbps": kbps(count, seconds) for name, count in every.items()}
 
 
 def savings(rate_kbps: float) -> float:
