@@ -9,7 +9,9 @@ from pathlib import Path
 
 from models.forecast.names import BEST, FALLBACK, NAMES
 from shared.command import add_call_arguments, run_command
+from shared.environment import TOKEN, from_environment
 from shared.eventloop import run_async
+from shared.transport.servers import add_ice_arguments, chosen_ice
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +20,8 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     listen = "default: this machine only; 0.0.0.0 for all networks"
     add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
-    add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
+    token = f"the pairing token a sender must give; default: ${TOKEN}, or a new one, shown at start"
+    add("--token", help=token)
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
@@ -32,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     delay = "least spare time for jitter (default 50); from 200 on, skipped frames are interpolated"
     add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
     add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
+    add_ice_arguments(commands)
     add_call_arguments(commands)
     return commands
 
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = ReceiverOptions(
             host=host,
             port=port,
-            token=given.token,
+            token=given.token or from_environment(TOKEN),
             tls_cert=given.tls_cert,
             tls_key=given.tls_key,
             view=given.view,
@@ -65,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             once=given.once,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 

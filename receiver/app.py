@@ -34,7 +34,9 @@ from shared.interfaces import Backbone, Forecaster
 from shared.journal import Journal
 from shared.keypoints import Floats
 from shared.receiver_session import ReceiverSession
+from shared.transport.datachannel import try_servers
 from shared.transport.pairing import check_strong, is_loopback, new_token
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context
 from shared.watch import STATUS_SECONDS, Figures, Watch
@@ -66,6 +68,7 @@ class ReceiverOptions:
     stats: Path | None = None
     compact: bool = True
     once: bool = False
+    ice: IceOptions = DIRECT
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ async def run(options: ReceiverOptions) -> int:
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
     console = Console(sys.stdout, sys.stderr)
+    problem = await try_servers(options.ice)
+    if problem is not None:
+        console.note(str(problem))
 
     def say(line: str) -> None:
         # A window speaks from a thread of its own.
@@ -175,6 +181,7 @@ class _Receiver:
             self._doorman.arrived,
             stats=self._stats,
             busy=lambda: self._doorman.busy,
+            ice=self._options.ice,
             compact=self._options.compact,
             tls=self._tls,
             say=self._console.note,

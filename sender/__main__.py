@@ -10,7 +10,9 @@ from pathlib import Path
 
 from sender.arguments import add_sending_arguments
 from shared.command import add_call_arguments, run_command
+from shared.environment import TOKEN, from_environment
 from shared.eventloop import run_async
+from shared.transport.servers import add_ice_arguments, chosen_ice
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
-    add("--token", help="the pairing token that the receiver shows")
+    add("--token", help=f"the pairing token that the receiver shows; default: ${TOKEN}")
     add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
     faceless = "send no picture, only motion; the receiver shows its own --avatar"
     add("--anonymous", action="store_true", help=faceless)
@@ -28,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
     add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
     add_sending_arguments(commands)
+    add_ice_arguments(commands)
     add_call_arguments(commands)
     return commands
 
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = SenderOptions(
             source=given.source,
             url=given.connect,
-            token=given.token,
+            token=given.token or from_environment(TOKEN),
             tls_ca=given.tls_ca,
             anonymous=given.anonymous,
             sending=Sending(
@@ -70,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             max_kbps=given.max_kbps,
             give_up=given.give_up,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 

@@ -29,12 +29,15 @@ from shared.config import CallTerms
 from shared.console import Console
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import beside, on_interrupt
-from shared.interfaces import Backbone, Connection
+from shared.interfaces import Backbone
 from shared.journal import Journal
 from shared.sender_session import SenderSession
+from shared.stats import way_told
 from shared.tables import CodecTables
 from shared.transport.calling import connect
+from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
 from shared.watch import Watch
 
@@ -60,6 +63,7 @@ class SenderOptions:
     compact: bool = True
     max_kbps: float | None = None
     give_up: float = math.inf
+    ice: IceOptions = DIRECT
 
 
 async def run(options: SenderOptions) -> int:
@@ -126,7 +130,7 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    call_up = partial(connect, options.url, options.token, compact=options.compact, tls=tls)
+    call_up = partial(connect, options.url, options.token, options.ice, compact=options.compact, tls=tls)
     link = await first_link(call_up, SystemClock())
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
@@ -145,12 +149,12 @@ async def _call(
     return await _run(call, link, options, preset, console)
 
 
-async def _run(
-    call: SenderCall, link: Connection, options: SenderOptions, preset: str, console: Console
-) -> int:
+async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str, console: Console) -> int:
     """Run `call` and say how it goes and how it went."""
     on_interrupt(partial(call.end, "The sender hung up."))
-    console.say("calling")
+    if link.ice_problem is not None:
+        console.note(str(link.ice_problem))
+    console.say(f"calling{way_told(link.path)}")
     journal = Journal(options.stats)
     watch = Watch(
         SystemClock(),

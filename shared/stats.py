@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.config import REFERENCE_KBPS
-from shared.interfaces import Connection
+from shared.interfaces import Connection, Path
 
 
 class Percentiles(NamedTuple):
@@ -49,6 +49,11 @@ def rates(seconds: float, byte_counts: Mapping[str, int]) -> dict[str, float]:
 def savings(rate_kbps: float) -> float:
     """Return how many times less `rate_kbps` is than the 500 kbps of an ordinary call; infinite for none."""
     return REFERENCE_KBPS / rate_kbps if rate_kbps > 0 else float("inf")
+
+
+def way_told(path: Path) -> str:
+    """Return ", directly" or ", over a relay", to end a sentence with; "" where the path is not known."""
+    return {"direct": ", directly", "relay": ", over a relay"}.get(path, "")
 
 
 class Reservoir:
