@@ -106,13 +106,16 @@ class CameraSource:
         """Yield whole pictures, RGB, as they come: the first of a camera are often dark, so several."""
         shown: Pictures | None = None
         for _ in range(FIRST_PICTURES):
-            with self._news:
-                before = shown
-                came = self._news.wait_for(lambda: self._newest is not before or self._closed, FIRST_FRAME_S)  # noqa: B023
-                shown = self._newest
-            if not came or self._closed or shown is None:
+            shown = self._after(shown)
+            if shown is None:
                 return
             yield shown[..., ::-1]
+
+    def _after(self, shown: Pictures | None) -> Pictures | None:
+        """Return the first picture after `shown`; None where none came in 2 s, or the source was closed."""
+        with self._news:
+            came = self._news.wait_for(lambda: self._newest is not shown or self._closed, FIRST_FRAME_S)
+            return self._newest if came and not self._closed else None
 
     def _convert(self, bgr: Pictures) -> Pictures:
         return self._framing.apply(bgr[..., ::-1], self._now())

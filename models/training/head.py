@@ -75,18 +75,21 @@ def train(options: argparse.Namespace) -> int:
             loss = run.advance(scenes, options)
             if run.step % options.every == 0 or run.step == options.steps:
                 print(f"step {run.step}  loss {loss:.3f}  {measure(run.average, others)}", flush=True)
+                _keep(run.average, options.output / "weights")
             if monotonic() - saved > SAVE_SECONDS:
                 save_state(options.output / "state.pt", run.state())
                 saved = monotonic()
     save_state(options.output / "state.pt", run.state())
-    checkpoint.save(
-        options.output / "weights", run.average.state_dict(), {"model": MODEL, **run.average.config.to_map()}
-    )
+    _keep(run.average, options.output / "weights")
     if stops:
         print(f"stopped at step {run.step}: the same command goes on")
         return INTERRUPTED
     print(f"the weights are in {options.output / 'weights'}")
     return 0
+
+
+def _keep(network: HeadNetwork, folder: Path) -> None:
+    checkpoint.save(folder, network.state_dict(), {"model": MODEL, **network.config.to_map()})
 
 
 def _make(folder: Path) -> None:

@@ -75,7 +75,14 @@ class Scenes:
 
     def _background(self, shape: tuple[int, int], random: np.random.Generator) -> Floats:
         """Return a canvas (H, W, 3) float32 in [0, 255]: pieces of rooms, shades and shapes."""
-        canvas = self._piece(shape, random) if random.random() < 0.55 else shaded(shape, random)
+        kind = random.random()
+        if kind < 0.4:
+            canvas = self._piece(shape, random)
+        elif kind < 0.6:
+            canvas = shaded(shape, random)
+        else:
+            picture = self._faces.pictures[int(random.integers(len(self._faces)))]
+            canvas = (scrambled if kind < 0.8 else shuffled)(picture, shape, random)
         for _ in range(random.integers(0, 6)):
             draw_shape(canvas, random)
         if random.random() < 0.3:
@@ -96,8 +103,8 @@ class Scenes:
         """Lay a faceless part of a picture into the canvas, with such edges as people get."""
         side = int(random.uniform(12, 90))
         piece = self._piece((side, side), random)
-        if random.random() < 0.25:
-            piece = shaded((side, side), random)
+        if random.random() < 0.4:
+            piece = self._background((side, side), random)
         x, y = random.uniform(0, canvas.shape[1]), random.uniform(0, canvas.shape[0])
         box = np.array([0.5, 0.5, 0.45, 0.6], np.float32)
         left, top = round(x - side / 2), round(y - side / 2)
@@ -165,13 +172,12 @@ def mask_of(side: int, box: Boxes, random: np.random.Generator) -> Floats:
     if random.random() < 0.3:
         return np.ones((side, side), np.float32)
     mask = np.zeros((side, side), np.float32)
-    if random.random() < 0.35:
-        inset = max(1, side // 6)
+    if random.random() < 0.5:
+        inset = int(random.uniform(0.02, 0.2) * side)
         mask[inset:, inset : side - inset] = 1
     else:
         x, y, wide, high = (float(value) * side for value in box)
-        grow = random.uniform(1.2, 1.7)
-        axes = (max(1, round(grow * wide / 2)), max(1, round(grow * high / 2)))
+        axes = tuple(max(1, round(random.uniform(1.25, 2.2) * extent / 2)) for extent in (wide, high))
         cv2.ellipse(mask, (round(x), round(y - 0.06 * high)), axes, 0, 0, 360, 1.0, -1)
         neck, shoulder = y + 0.5 * high, y + random.uniform(0.65, 1.0) * high
         spread = random.uniform(1.0, 2.0) * wide
@@ -198,6 +204,29 @@ def blend(canvas: Floats, piece: Floats, mask: Floats, left: float, top: float) 
     weight = mask[part][..., None]
     there = canvas[upper:lower, first:last]
     there += weight * (piece[part] - there)
+
+
+def scrambled(picture: Pictures, shape: tuple[int, int], random: np.random.Generator) -> Floats:
+    """Return a texture (H, W, 3) with the spectrum of `picture` (S, S, 3) and nothing of its contents."""
+    side = len(picture)
+    zoom = int(random.choice((32, 64, side)))
+    phases = np.exp(1j * np.angle(np.fft.rfft2(random.normal(0, 1, (zoom, zoom)))))[..., None]
+    spectrum = np.abs(np.fft.rfft2(picture[:zoom, -zoom:].astype(np.float32), axes=(0, 1)))
+    spectrum[0, 0] = 0
+    texture = np.fft.irfft2(spectrum * phases, s=(zoom, zoom), axes=(0, 1)).astype(np.float32)
+    around = picture.mean((0, 1)) + random.uniform(0.7, 1.5) * texture
+    return np.asarray(cv2.resize(around.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def shuffled(picture: Pictures, shape: tuple[int, int], random: np.random.Generator) -> Floats:
+    """Return the tiles of `picture` (S, S, 3) in another order (H, W, 3): eyes and mouths, but no face."""
+    many = int(random.choice((5, 6, 8, 10)))
+    tile = SIDE // many
+    tiles = picture[: tile * many, : tile * many].reshape(many, tile, many, tile, 3).swapaxes(1, 2)
+    mixed = tiles.reshape(many * many, tile, tile, 3)[random.permutation(many * many)]
+    whole = mixed.reshape(many, many, tile, tile, 3).swapaxes(1, 2).reshape(many * tile, many * tile, 3)
+    rows = max(tile, whole.shape[0] * shape[0] // max(shape))
+    return np.asarray(cv2.resize(whole[:rows], shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def shaded(shape: tuple[int, int], random: np.random.Generator) -> Floats:
