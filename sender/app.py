@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from models.build import load_backbone, load_tables, use_threads
+from models.build import load_backbone, load_head_finder, load_tables, use_threads
 from models.forecast.build import mirrored_forecaster
+from sender.automatic import AutomaticFraming
 from sender.capture import VideoSource, open_source
-from sender.crop import Crop
+from sender.crop import Framing
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
 from sender.live import status
@@ -52,7 +53,7 @@ class SenderOptions:
     tls_ca: Path | None = None
     anonymous: bool = False
     sending: Sending = field(default_factory=Sending)
-    crop: Crop | None = None
+    crop: Framing | None = None
     loop: bool = False
     gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
@@ -71,7 +72,8 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
-    source = open_source(options.source, options.crop, options.loop)
+    framing = options.crop or AutomaticFraming(load_head_finder(), _note)
+    source = open_source(options.source, framing, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
             return await _call(options, source, inference, encoding, tls)
