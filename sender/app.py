@@ -72,13 +72,20 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
-    framing = options.crop or AutomaticFraming(load_head_finder(), _note)
+    console = Console(sys.stdout, sys.stderr)
+    loop = asyncio.get_running_loop()
+
+    def note(sentence: str) -> None:
+        # Framing speaks from the thread that takes pictures.
+        loop.call_soon_threadsafe(console.note, sentence)
+
+    framing = options.crop or AutomaticFraming(load_head_finder(), note)
     source = open_source(options.source, framing, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, inference, encoding, tls)
+            return await _call(options, source, inference, encoding, console=console, tls=tls)
         finally:
-            await asyncio.get_running_loop().run_in_executor(inference, source.close)
+            await loop.run_in_executor(inference, source.close)
 
 
 def _check(options: SenderOptions) -> None:
@@ -117,6 +124,8 @@ async def _call(
     source: VideoSource,
     inference: ThreadPoolExecutor,
     encoding: ThreadPoolExecutor,
+    *,
+    console: Console,
     tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:
@@ -126,7 +135,6 @@ async def _call(
         backbone.warmup()
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
-    console = Console(sys.stdout, sys.stderr)
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     sending, tables = options.sending, models.tables
     preset, codec = make_codec(sending, tables)
