@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import IO, Any
 
 from bench.wire import counting_path
 from shared.errors import KeycastError
+from shared.journal import last_summary
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
 from shared.transport.pairing import new_token
@@ -159,7 +159,7 @@ def run_call(
             for process in (here, there):
                 if process is not None:
                     process.stop()
-    both = {side: json.loads(file.read_text()) for side, file in stats.items()}
+    both = {side: last_summary(file) for side, file in stats.items()}
     return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
 
 

@@ -25,8 +25,10 @@ def parser() -> argparse.ArgumentParser:
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
-    keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
-    add("--output", type=Path, metavar="FILE", help=keep)
+    keep = "keep the video, calls after each other: .mp4, or .npy for pictures without loss; repeatable"
+    add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
+    camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
+    add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tls_cert=given.tls_cert,
             tls_key=given.tls_key,
             view=given.view,
-            output=given.output,
+            outputs=tuple(given.output),
+            virtual_camera=given.virtual_camera,
             avatar=given.avatar,
             forecaster=given.forecaster,
             backbone=given.backbone,

@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
     faceless = "send no picture, only motion; the receiver shows its own --avatar"
     add("--anonymous", action="store_true", help=faceless)
-    add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    square = "the square to send, or 'centre'; default: around the head, following where it settles"
+    add("--crop", metavar="X,Y,SIZE", help=square)
     add("--loop", action="store_true", help="start a video file again when it ends")
     patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
     add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
         from sender.app import SenderOptions, run
-        from sender.crop import Crop
+        from sender.crop import parse_crop
         from sender.gallery import GalleryOptions
         from sender.presets import Sending
         from shared.config import Schedule
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 threshold=given.drift,
                 redundancy=given.redundancy,
             ),
-            crop=Crop.parse(given.crop) if given.crop else None,
+            crop=parse_crop(given.crop) if given.crop else None,
             loop=given.loop,
             gallery=GalleryOptions(given.gallery, given.source_kbps),
             backbone=given.backbone,

@@ -19,7 +19,7 @@ from shared.errors import RequestError
 from shared.feed import wire_bytes
 from shared.keypoints import Floats, Pictures
 from shared.nearness import Distance, distance
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 
 BUDGET_SECONDS = 60.0
 HISTORY_FRAMES = 10 * FPS

@@ -14,7 +14,7 @@ from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Connection
 from shared.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Liveness, Phase
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 from shared.stats import Traffic
 
 # Also the grain of the pace that source pictures keep.
@@ -87,6 +87,14 @@ class Line:
     def streaming(self) -> bool:
         """Whether keypoints may be sent now."""
         return self._ready.is_set()
+
+    @property
+    def state(self) -> str:
+        """Where the call stands, of `sender.live.STATES`."""
+        phase = self._liveness.phase
+        if self.streaming:
+            return "live" if phase is Phase.LIVELY else "stalled"
+        return "reconnecting" if self._liveness.links else "connecting"
 
     @property
     def reconnects(self) -> int:

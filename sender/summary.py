@@ -8,7 +8,7 @@ from typing import Any
 from shared.config import FPS, CallTerms
 from shared.interfaces import Connection, Path
 from shared.messages import Report
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 from shared.stats import StageTimes, Traffic, kbps, savings, way_told
 
 

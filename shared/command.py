@@ -34,7 +34,8 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # One: with two for the receiver, a call on two cores showed 19-20 fps in time instead of 30.
     add("--threads", type=int, default=1, metavar="N", help="CPU threads for the networks (default 1)")
-    add("--stats", type=Path, metavar="FILE", help="write the last call's figures as JSON")
+    figures = "write figures to it as JSON lines: one each second, and a summary at the end of each call"
+    add("--stats", type=Path, metavar="FILE", help=figures)
     plain = "acknowledge and encrypt as aiortc does by itself: more bytes on the wire"
     add("--no-compact-transport", dest="compact", action="store_false", help=plain)
     add("--debug", action="store_true", help="show tracebacks")

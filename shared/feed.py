@@ -42,6 +42,8 @@ class PictureFeed:
         self._not_before = float("-inf")
         self.sent_bytes = 0
         """IP bytes of all chunks so far."""
+        self.picture_bytes = 0
+        """Bytes of pictures among them."""
         self.completed = 0
         """Pictures that the receiver has."""
 
@@ -129,6 +131,7 @@ class PictureFeed:
         chunk = SourceChunk(self._number, self._slot, len(picture), self._offset, piece)
         self._offset += len(piece)
         self.sent_bytes += len(piece) + MESSAGE_BYTES
+        self.picture_bytes += len(piece)
         return chunk
 
 
@@ -142,6 +145,8 @@ class PictureAssembler:
         self._next = 0
         self._first_is_0 = True
         self._limit = RateLimit(_PICTURES_PER_SECOND, _PICTURES_AT_ONCE)
+        self.received_bytes = 0
+        """Of pictures, whole or not."""
 
     def restart(self) -> None:
         """Go on over a new connection: pictures are numbered from 0 again, whatever their slots."""
@@ -163,6 +168,7 @@ class PictureAssembler:
             raise PeerError("The pieces of the source picture do not follow each other.")
         self._chunks.append(chunk.data)
         self._received += len(chunk.data)
+        self.received_bytes += len(chunk.data)
         if self._received < chunk.total:
             return None
         if not self._limit.allows(now):

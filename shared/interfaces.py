@@ -74,6 +74,16 @@ class Connection(Protocol):
         ...
 
     @property
+    def pieces_expected(self) -> int:
+        """Pieces of messages, a keypoint message being one, that the other side is known to have sent."""
+        ...
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of `pieces_expected` have come."""
+        ...
+
+    @property
     def path(self) -> Path:
         """How it runs, or ran: "direct", over a "relay", or "" where that is not known."""
         ...

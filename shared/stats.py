@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,18 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 def kbps(byte_count: int, seconds: float) -> float:
     """Return kilobits a second; 0 over no time."""
     return byte_count * 8 / 1000 / seconds if seconds > 0 else 0.0
+
+
+def rates(seconds: float, byte_counts: Mapping[str, int]) -> dict[str, float]:
+    """Return the kbps of what came over both ways in `seconds`, by kind; zeros where nothing is known.
+
+    `byte_counts` has payload, pictures, audio, and all IP bytes as wire_up and wire_down. Overhead is what
+    these have beyond the first three.
+    """
+    kinds = {name: byte_counts.get(name, 0) for name in ("payload", "pictures", "audio")}
+    wire = {name: byte_counts.get(name, 0) for name in ("wire_up", "wire_down")}
+    every = {**kinds, "overhead": max(0, sum(wire.values()) - sum(kinds.values())), **wire}
+    return {f"{name}_kbps": kbps(count, seconds) for name, count in every.items()}
 
 
 def savings(rate_kbps: float) -> float:
@@ -88,20 +100,22 @@ class StageTimes:
 
 
 class Traffic:
-    """Bytes over all connections of a call, one after the other."""
+    """Bytes and pieces of messages over all connections of a call, one after the other."""
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
 
     def left(self, connection: Connection) -> None:
         """Another connection takes the place of this one."""
-        self._before.update(_bytes(connection))
+        self._before.update(_counts(connection))
 
     def total(self, connection: Connection) -> dict[str, int]:
-        """Return the bytes until now, `connection` being in use."""
-        return {name: self._before[name] + count for name, count in _bytes(connection).items()}
+        """Return the counts until now, `connection` being in use."""
+        return {name: self._before[name] + count for name, count in _counts(connection).items()}
 
 
-def _bytes(connection: Connection) -> dict[str, int]:
-    names = ("app_sent", "app_received", "wire_sent", "wire_received")
+def _counts(connection: Connection) -> dict[str, int]:
+    names = (
+        "app_sent", "app_received", "wire_sent", "wire_received", "pieces_expected", "pieces_received",
+    )  # fmt: skip
     return {name: getattr(connection, name) for name in names}

@@ -6,6 +6,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
+from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
@@ -35,7 +36,9 @@ class LoopbackConnection:
         self._impairment = impairment
         self._random = random.Random(seed)
         self._inbox = Inbox()
-        self._on_way: list[tuple[int, int, bytes]] = []
+        self._on_way: list[tuple[int, int, int, bytes]] = []
+        self._pieces = 0
+        self._arrivals = Arrivals()
         self._step = 0
         self._order = 0
         self._ended = False
@@ -45,6 +48,16 @@ class LoopbackConnection:
         self.app_received = 0
         self.wire_sent = 0
         self.wire_received = 0
+
+    @property
+    def pieces_expected(self) -> int:
+        """Messages that the other side has sent, up to the newest that came."""
+        return self._arrivals.expected
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of them have come."""
+        return self._arrivals.received
 
     @property
     def reason(self) -> str:
@@ -72,11 +85,12 @@ class LoopbackConnection:
             return False
         self._count_sent(data, MAX_PACKET)
         self._step += 1
+        self._pieces += 1
         chance, how = self._random, self._impairment
         copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
         for _ in range(copies):
             late = chance.randint(1, how.jitter) if chance.random() < how.reorder else 0
-            heapq.heappush(self._on_way, (self._step + how.delay + late, self._order, data))
+            heapq.heappush(self._on_way, (self._step + how.delay + late, self._order, self._pieces, data))
             self._order += 1
         self._deliver()
         return True
@@ -86,7 +100,8 @@ class LoopbackConnection:
         if self._ended:
             return
         self._count_sent(data, MAX_CTL_MESSAGE)
-        self._peer._arrive("ctl", data)
+        self._pieces += 1
+        self._peer._arrive("ctl", self._pieces, data)
 
     async def recv(self) -> tuple[Channel, bytes] | None:
         """Return the next message and its channel; None once the connection has ended."""
@@ -118,9 +133,11 @@ class LoopbackConnection:
 
     def _deliver(self) -> None:
         while self._on_way and self._on_way[0][0] <= self._step:
-            self._peer._arrive("kp", heapq.heappop(self._on_way)[2])
+            _, _, piece, data = heapq.heappop(self._on_way)
+            self._peer._arrive("kp", piece, data)
 
-    def _arrive(self, channel: Channel, data: bytes) -> None:
+    def _arrive(self, channel: Channel, piece: int, data: bytes) -> None:
+        self._arrivals.came(piece)
         self.app_received += len(data)
         self.wire_received += len(data) + MESSAGE_OVERHEAD
         if not self._inbox.put(channel, data) and channel == "ctl":

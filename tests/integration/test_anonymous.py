@@ -22,9 +22,11 @@ from shared.clock import SystemClock
 from shared.codec import PaperCodec
 from shared.config import CallTerms
 from shared.errors import KeycastError
+from shared.events import Ended, PeerReady
 from shared.interfaces import Backbone
 from shared.messages import Hello, Message, SourceChunk, Start, Want, pack_message, parse_message
-from shared.session import Ended, PeerReady, ReceiverSession, SenderSession
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from shared.transport.loopback import LoopbackConnection, pair
 

@@ -1,7 +1,6 @@
 """Calls between real processes over a real connection on this machine."""
 
 import asyncio
-import json
 import re
 import signal
 import socket
@@ -32,6 +31,7 @@ from models.lite.network import LiteNetwork
 from receiver.__main__ import main as receiver_main
 from sender.__main__ import main as sender_main
 from shared.errors import RequestError
+from shared.journal import last_summary
 from shared.transport.calling import connect
 from shared.transport.tls import client_context
 
@@ -205,8 +205,7 @@ def frames_of(path: Path) -> int:
 
 
 def stats(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text())
-    return values
+    return last_summary(path)
 
 
 def run_here(capfd: pytest.CaptureFixture[str], module: str, words: list[object]) -> Done:

@@ -19,11 +19,13 @@ from sender.pipeline import SenderCall
 from sender.schedule import Alternate, Redundancy
 from shared.config import FPS
 from shared.errors import BusyError, KeycastError, WrongTokenError
+from shared.events import Ended
 from shared.fill import Filler
 from shared.keypoints import Pictures
 from shared.liveness import Phase
 from shared.messages import Bye, Hello, pack_message, parse_message
-from shared.session import Ended, ReceiverSession, SenderSession
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
 from shared.transport.loopback import LoopbackConnection, pair
 from tests.integration.test_call_logic import (
     CODECS,

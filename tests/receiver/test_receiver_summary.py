@@ -6,7 +6,7 @@ from receiver.jitter_buffer import JitterBuffer
 from receiver.summary import CallSummary, Shown
 from shared.config import CallTerms
 from shared.fill import Kind
-from shared.session import ReceiverSession
+from shared.receiver_session import ReceiverSession
 from shared.stats import StageTimes
 from shared.transport.loopback import pair
 

@@ -12,7 +12,8 @@ from shared.errors import RequestError
 from shared.events import State
 from shared.feed import wire_bytes
 from shared.keypoints import DIMENSIONS, Floats, Pictures
-from shared.session import ReceiverSession, SenderSession
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
 
 RANDOM = np.random.default_rng(0)
 FIRST_BYTES = 7000

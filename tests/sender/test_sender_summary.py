@@ -8,7 +8,7 @@ from shared.codec import Block, PaperCodec
 from shared.config import CallTerms
 from shared.events import State
 from shared.messages import Report
-from shared.session import SenderSession
+from shared.sender_session import SenderSession
 from shared.transport.loopback import pair
 
 

@@ -1,0 +1,189 @@
+"""The receiver's side of the call protocol, without IO; see `shared.session`."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import replace
+
+from shared import picture as pictures
+from shared.clock import WALL_MODULUS
+from shared.codec import Codec, filled_copies
+from shared.config import FPS, CallTerms
+from shared.errors import PeerError
+from shared.events import Agreed, Event, FramesArrived, PeerReady, SourcePicture, State
+from shared.feed import PictureAssembler
+from shared.limits import RateLimit
+from shared.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
+from shared.session import Session
+from shared.wire import KeypointPacket
+
+MAX_BAD_PACKETS = 200
+MAX_BAD_PICTURES = 8
+MAX_JUMP_FRAMES = 10 * 60 * FPS
+KP_PER_SECOND, KP_BURST = 120.0, 240.0
+FLOOD_SECONDS = 5.0
+
+
+class ReceiverSession(Session):
+    """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
+
+    `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
+    the sender, and so is `secret` (16 random bytes), by which it may take up this call again.
+    """
+
+    def __init__(
+        self,
+        terms: CallTerms,
+        codecs: Mapping[str, Codec],
+        avatar: bool = False,
+        forecaster: str = "",
+        secret: bytes = b"",
+    ) -> None:
+        super().__init__(terms)
+        self._codecs = codecs
+        self._codec: Codec | None = None
+        self._avatar = avatar
+        self._forecaster = forecaster
+        self._secret = secret
+        self._agreed: CallTerms | None = None
+        self._awaits_start = True
+        self._started_ms: int | None = None
+        self._pictures = PictureAssembler()
+        self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
+        self._highest: int | None = None
+        self.packets = 0
+        self.frames = 0
+        self.payload_bytes = 0
+        self.bad_packets = 0
+        self.bad_pictures = 0
+        self.early_packets = 0
+        self.flood_packets = 0
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of source pictures that have come."""
+        return self._pictures.received_bytes
+
+    def matches(self, hello: Hello) -> bool:
+        """Say whether `hello`, from a new connection, comes from this very call's sender."""
+        known = bool(self._secret) and hmac.compare_digest(self._secret, hello.secret)
+        return known and self.state is State.STREAMING and hello.terms == self._agreed
+
+    def rejoin(self) -> None:
+        """Go on over a new connection, whose hello `matches`: queues the answer to it."""
+        self._outgoing.clear()
+        self._pictures.restart()
+        self._awaits_start = True
+        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
+
+    def receive_kp(self, data: bytes, now: float) -> list[Event]:
+        """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped."""
+        if self.state is State.ENDED:
+            return []
+        if not self._limit.allows(now):
+            return self._over_limit(now)
+        if self.state is not State.STREAMING:
+            self.early_packets += 1
+            return []
+        try:
+            return [self._frames(data)]
+        except PeerError:
+            return self._bad_packet()
+
+    def _over_limit(self, now: float) -> list[Event]:
+        self.flood_packets += 1
+        if self._limit.seconds_over(now) <= FLOOD_SECONDS:
+            return []
+        return self._refuse("The sender floods the call with keypoint packets.")
+
+    def _bad_packet(self) -> list[Event]:
+        self.bad_packets += 1
+        if self.bad_packets <= MAX_BAD_PACKETS:
+            return []
+        return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
+
+    def report(self, report: Report) -> None:
+        """Queue a report to the sender. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(report)
+
+    def want_again(self, slot: int) -> None:
+        """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""
+        if self.state is State.STREAMING and not self._avatar:
+            self._queue(Want(slot))
+
+    def _frames(self, data: bytes) -> FramesArrived:
+        assert self._codec is not None  # streaming begins after the hello
+        packet = KeypointPacket.parse(data, self._highest or 0)
+        if self._highest is not None and packet.first > self._highest + MAX_JUMP_FRAMES:
+            raise PeerError(f"A keypoint packet jumps to frame {packet.first}.")
+        block = self._codec.decode(packet.payload, packet.count)
+        self._highest = max(self._highest or 0, packet.first + packet.count - 1)
+        self.packets += 1
+        self.frames += packet.count
+        self.payload_bytes += len(packet.payload)
+        captured = round(packet.first * 1000 / FPS) + packet.late_ms
+        timestamp = None if self._started_ms is None else (self._started_ms + captured) % WALL_MODULUS
+        copies = filled_copies(packet.first, block.copies)
+        return FramesArrived(packet.first, captured, timestamp, block.frames, copies)
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
+        match self.state, message:
+            case State.START, Hello() as hello:
+                return self._on_hello(hello)
+            case State.PICTURE, SourceChunk() as chunk:
+                return self._on_chunk(chunk, now)
+            case State.STREAMING, Start() as start if self._awaits_start:
+                self._started_ms, self._awaits_start = start.wall_ms, False
+                return []
+            case State.STREAMING, Still():
+                return []
+            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+                return self._on_further(chunk, now)
+            case _:
+                return super()._handle(message, now)
+
+    def _on_hello(self, message: Hello) -> list[Event]:
+        self._codec = self._codecs.get(message.terms.codec)
+        if self._codec is None:
+            known = ", ".join(sorted(self._codecs))
+            return self._refuse(
+                f"The receiver does not know the sender's codec {message.terms.codec[:16]!r}, only: {known}."
+            )
+        self.terms = replace(self.terms, codec=self._codec.name, tables=self._codec.tables)
+        difference = self.terms.difference(message.terms)
+        if difference:
+            return self._refuse(difference)
+        self._agreed = message.terms
+        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
+        if self._avatar:
+            self.state = State.STREAMING
+            return [Agreed(message.terms, self._forecaster), PeerReady()]
+        self.state = State.PICTURE
+        return [Agreed(message.terms, self._forecaster)]
+
+    def _on_chunk(self, message: SourceChunk, now: float) -> list[Event]:
+        data = self._pictures.take(message, now)
+        if data is None:
+            return []
+        picture = pictures.decode(data)
+        self._queue(Ready(message.picture))
+        self.state = State.STREAMING
+        return [SourcePicture(picture), PeerReady()]
+
+    def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
+        """A broken further picture ends nothing, at first: the call goes on without it and asks again."""
+        data = self._pictures.take(message, now)
+        if data is None:
+            return []
+        try:
+            picture = pictures.decode(data)
+        except PeerError:
+            self.bad_pictures += 1
+            if self.bad_pictures > MAX_BAD_PICTURES:
+                raise
+            self.want_again(message.slot)
+            return []
+        self._queue(Ready(message.picture))
+        return [SourcePicture(picture, message.slot)]

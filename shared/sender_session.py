@@ -1,0 +1,145 @@
+"""The sender's side of the call protocol, without IO; see `shared.session`."""
+
+from __future__ import annotations
+
+import hmac
+
+from shared.codec import Block, Codec
+from shared.config import MAX_PICTURE_BYTES, CallTerms
+from shared.events import Agreed, Event, PeerReady, PeerReport, State
+from shared.feed import PictureFeed
+from shared.keypoints import Floats
+from shared.messages import Hello, Message, Ready, Report, Start, Still, Want
+from shared.session import Session
+from shared.wire import HEADER_BYTES, KeypointPacket
+
+
+class SenderSession(Session):
+    """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none."""
+
+    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None) -> None:
+        super().__init__(terms)
+        if (codec.name, codec.tables) != (terms.codec, terms.tables):
+            raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
+        self._codec = codec
+        if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
+            raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
+        self._picture = picture
+        self.pictures = PictureFeed()
+        self._takes_pictures = False
+        self._secret = self._offered = b""
+        self.packets = 0
+        self.frames = 0
+        self.payload_bytes = 0
+
+    def start(self) -> None:
+        """Queue the hello."""
+        if self.state is not State.START:
+            raise ValueError("the call has been started before")
+        self._queue(Hello(self.terms))
+        self.state = State.HELLO
+
+    def restart(self) -> None:
+        """Queue the hello for a new connection; what was left to say over the one before is forgotten."""
+        if self.state is State.ENDED:
+            raise ValueError("the call has ended")
+        self._outgoing.clear()
+        self._set_up_by = None
+        self._queue(Hello(self.terms, secret=self._secret))
+        self.state = State.HELLO
+
+    def still(self) -> None:
+        """Queue a sign of life. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(Still())
+
+    def begin(self, wall_ms: int) -> None:
+        """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
+        if self.state is State.STREAMING:
+            self._queue(Start(wall_ms))
+
+    def packet(self, first: int, late_ms: int, block: Block) -> bytes:
+        """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
+
+        Raise ValueError where the block cannot be coded or does not fit a packet.
+        """
+        payload = self._codec.encode(block)
+        return KeypointPacket(first, late_ms, len(block.frames), payload).pack()
+
+    def as_received(self, packet: bytes, frames: int) -> Floats:
+        """Return what the receiver reads in a packet of ours: its frames (T, 60)."""
+        return self._codec.decode(packet[HEADER_BYTES:], frames).frames
+
+    def sent(self, packet: bytes, frames: int) -> None:
+        """Count a packet of `frames` frames that has left."""
+        self.packets += 1
+        self.frames += frames
+        self.payload_bytes += len(packet) - HEADER_BYTES
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the receiver has use for a further picture now."""
+        return self._takes_pictures and self.state is State.STREAMING and self.pictures.idle
+
+    def send_picture(self, slot: int, picture: bytes) -> bool:
+        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`."""
+        if not self.takes_pictures:
+            return False
+        self.pictures.begin(slot, picture)
+        return True
+
+    def tick(self, now: float) -> list[Event]:
+        """Also queues the next piece of a further picture, when it is time for one."""
+        events = super().tick(now)
+        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+            self._queue(chunk)
+        return events
+
+    def _handle(self, message: Message, now: float) -> list[Event]:
+        match self.state, message:
+            case State.HELLO, Hello() as hello:
+                return self._on_hello(hello)
+            case State.PICTURE, Ready() as ready:
+                return self._on_ready(ready)
+            case State.STREAMING, Report() as report:
+                return [PeerReport(report)]
+            case State.STREAMING, Ready() as ready:
+                self.pictures.confirm(ready.picture)
+                return []
+            case State.STREAMING, Want() as want:
+                self.pictures.again(want.slot)
+                return []
+            case _:
+                return super()._handle(message, now)
+
+    def _on_hello(self, message: Hello) -> list[Event]:
+        difference = message.terms.difference(self.terms)
+        if difference:
+            return self._refuse(difference)
+        agreed = Agreed(self.terms, message.forecaster)
+        if self._secret and hmac.compare_digest(self._secret, message.secret):
+            self.pictures.restart()
+            self.state = State.STREAMING
+            return [agreed, PeerReady(resumed=True)]
+        self._offered = message.secret
+        self._takes_pictures = not message.avatar
+        if message.avatar:
+            return [agreed, self._ready()]
+        if self._picture is None:
+            return self._refuse(
+                "The sender is anonymous and gives no picture; start the receiver with --avatar IMAGE."
+            )
+        self.pictures.give(self._picture)
+        for chunk in self.pictures.at_once():
+            self._queue(chunk)
+        self.state = State.PICTURE
+        return [agreed]
+
+    def _on_ready(self, message: Ready) -> list[Event]:
+        self.pictures.confirm(message.picture)
+        return [self._ready()]
+
+    def _ready(self) -> PeerReady:
+        self._secret = self._offered
+        self.state = State.STREAMING
+        return PeerReady()

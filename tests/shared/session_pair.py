@@ -1,0 +1,111 @@
+"""Two sessions and a fake wire between them, for the tests of sessions."""
+
+import numpy as np
+
+from shared import picture as pictures
+from shared.codec import PaperCodec
+from shared.config import CallTerms
+from shared.events import Event, SourcePicture, State
+from shared.messages import (
+    Bye,
+    Hello,
+    Message,
+    pack_message,
+    parse_message,
+)
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
+from shared.wire import KeypointPacket
+
+TERMS = CallTerms("lite", "abc")
+PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
+SECRET = bytes(range(16))
+FRAMES = np.random.default_rng(1).uniform(-1, 1, (4, 60)).astype(np.float32)
+SMALL = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
+
+
+class ConnectionPair:
+    """A sender and a receiver; `settle` carries ctl messages both ways until neither has more to say."""
+
+    def __init__(
+        self,
+        sender_terms: CallTerms = TERMS,
+        receiver_terms: CallTerms = TERMS,
+        picture: bytes | None = PICTURE,
+        avatar: bool = False,
+    ) -> None:
+        self.sender = SenderSession(sender_terms, PaperCodec(), picture)
+        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold", SECRET)
+        self.sender_events: list[Event] = []
+        self.receiver_events: list[Event] = []
+        self.now = 0.0
+        self.sender.start()
+
+    def settle(self) -> None:
+        while True:
+            up, down = self.sender.outgoing(), self.receiver.outgoing()
+            if not up and not down:
+                return
+            for data in up:
+                self.receiver_events += self.receiver.receive_ctl(data, self.now)
+            for data in down:
+                self.sender_events += self.sender.receive_ctl(data, self.now)
+
+    def to_receiver(self, message: Message) -> list[Event]:
+        return self.receiver.receive_ctl(pack_message(message), self.now)
+
+    def to_sender(self, message: Message) -> list[Event]:
+        return self.sender.receive_ctl(pack_message(message), self.now)
+
+
+def streaming(avatar: bool = False) -> ConnectionPair:
+    pair = ConnectionPair(avatar=avatar)
+    pair.settle()
+    assert pair.sender.state is pair.receiver.state is State.STREAMING
+    return pair
+
+
+def only_bye(session: SenderSession | ReceiverSession) -> Bye:
+    (data,) = session.outgoing()
+    message = parse_message(data)
+    assert isinstance(message, Bye)
+    return message
+
+
+def packet(first: int = 0, payload: bytes = bytes(240)) -> bytes:
+    return KeypointPacket(first, 0, 1, payload).pack()
+
+
+def awaiting_picture() -> ConnectionPair:
+    pair = ConnectionPair()
+    pair.to_receiver(Hello(TERMS))
+    pair.receiver.outgoing()
+    return pair
+
+
+def let_pass(pair: ConnectionPair, seconds: float) -> None:
+    """Time passes; ctl messages go to and fro."""
+    until = pair.now + seconds
+    while pair.now < until:
+        pair.now += 0.1
+        pair.sender_events += pair.sender.tick(pair.now)
+        pair.settle()
+
+
+def slots(pair: ConnectionPair) -> list[int]:
+    return [event.slot for event in pair.receiver_events if isinstance(event, SourcePicture)]
+
+
+def reconnected(pair: ConnectionPair, receiver: ReceiverSession | None = None) -> None:
+    """Carry the sender's new hello to the receiver as a new connection does, and settle."""
+    pair.sender.restart()
+    if receiver is not None:
+        pair.receiver = receiver
+    (data,) = pair.sender.outgoing()
+    hello = parse_message(data)
+    assert isinstance(hello, Hello)
+    if pair.receiver.matches(hello):
+        pair.receiver.rejoin()
+    else:
+        pair.receiver_events += pair.receiver.receive_ctl(data, pair.now)
+    pair.settle()

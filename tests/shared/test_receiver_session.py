@@ -1,0 +1,256 @@
+"""The receiver's session: packets, pictures and hellos that are not what they should be."""
+
+import dataclasses
+
+import pytest
+
+from shared.codec import Block, PaperCodec
+from shared.events import Ended, Event, FramesArrived, PeerReady, State
+from shared.messages import (
+    Hello,
+    Report,
+    SourceChunk,
+    Start,
+)
+from shared.receiver_session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, MAX_JUMP_FRAMES, ReceiverSession
+from tests.shared.session_pair import (
+    FRAMES,
+    PICTURE,
+    SECRET,
+    SMALL,
+    TERMS,
+    ConnectionPair,
+    awaiting_picture,
+    let_pass,
+    only_bye,
+    packet,
+    reconnected,
+    slots,
+    streaming,
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"codec": "zip"}, "does not know the sender's codec 'zip', only: paper."),
+        ({"tables": "beef"}, "The receiver has codec tables none, the sender has beef"),
+    ],
+)
+def test_a_codec_that_the_receiver_lacks_ends_the_call(changed: dict[str, str], sentence: str) -> None:
+    pair = ConnectionPair()
+    (ended,) = pair.to_receiver(Hello(dataclasses.replace(TERMS, **changed)))
+    assert isinstance(ended, Ended)
+    assert sentence in ended.reason
+    assert not only_bye(pair.receiver).ok
+
+
+def test_capture_times_are_known_once_the_sender_has_told_when_it_began() -> None:
+    pair = streaming()
+    data = pair.sender.packet(30, 7, Block(FRAMES))
+    (before,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(before, FramesArrived)
+    assert before.timestamp_ms is None
+    pair.sender.begin(2**32 - 500)
+    pair.settle()
+    (after,) = pair.receiver.receive_kp(data, 0.0)
+    assert isinstance(after, FramesArrived)
+    assert after.timestamp_ms == 500 + 7
+
+
+def test_a_second_start_is_out_of_turn() -> None:
+    pair = streaming()
+    assert pair.to_receiver(Start(5)) == []
+    (ended,) = pair.to_receiver(Start(6))
+    assert isinstance(ended, Ended)
+    assert "out of turn" in ended.reason
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [SourceChunk(0, 0, 100, 1, b"a")],
+        [SourceChunk(1, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 0, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 100, 2, b"a")],
+        [SourceChunk(0, 0, 100, 0, b"a"), SourceChunk(0, 0, 101, 1, b"a")],
+        [SourceChunk(0, 0, 3, 0, b"abc")],
+        [SourceChunk(0, 0, 1000, 0, PICTURE[:1000])],
+    ],
+)
+def test_a_hostile_picture_ends_the_call(chunks: list[SourceChunk]) -> None:
+    pair = awaiting_picture()
+    *fine, last = chunks
+    for chunk in fine:
+        assert pair.to_receiver(chunk) == []
+    (ended,) = pair.to_receiver(last)
+    assert isinstance(ended, Ended)
+    assert "picture" in ended.reason
+    assert not only_bye(pair.receiver).ok
+
+
+def test_a_broken_further_picture_is_asked_for_again_and_the_call_goes_on() -> None:
+    pair = streaming()
+    junk = b"junk" + SMALL[4:]
+    pair.sender.send_picture(5, junk)
+    let_pass(pair, 1.0)
+    assert slots(pair) == [0]
+    assert pair.receiver.bad_pictures >= 1
+    assert pair.receiver.state is State.STREAMING
+    # Sent again at most twice at once, then every 30 s.
+    let_pass(pair, 10.0)
+    assert pair.receiver.bad_pictures == 3
+    let_pass(pair, 30.0)
+    assert pair.receiver.bad_pictures == 4
+
+
+def test_too_many_broken_pictures_end_the_call() -> None:
+    pair = streaming()
+    events: list[Event] = []
+    for number in range(1, MAX_BAD_PICTURES + 2):
+        assert not events
+        events = pair.to_receiver(SourceChunk(number, 1, 4, 0, b"junk"))
+    assert isinstance(events[0], Ended)
+    assert "readable" in events[0].reason
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [SourceChunk(0, 0, 5, 0, b"abc")],
+        [SourceChunk(2, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, 5, 1, b"abc")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 2, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(2, 1, 5, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 6, 3, b"ab")],
+        [SourceChunk(1, 1, 5, 0, b"abc"), SourceChunk(1, 1, 5, 0, b"abc")],
+        [SourceChunk(1, 1, len(SMALL), 0, SMALL), SourceChunk(1, 1, len(SMALL), 0, SMALL)],
+    ],
+)
+def test_hostile_further_pictures_end_the_call(chunks: list[SourceChunk]) -> None:
+    pair = streaming()
+    *fine, last = chunks
+    for chunk in fine:
+        assert not any(isinstance(event, Ended) for event in pair.to_receiver(chunk))
+    (ended,) = pair.to_receiver(last)
+    assert isinstance(ended, Ended)
+    assert "do not follow" in ended.reason
+
+
+def test_a_flood_of_sound_pictures_ends_the_call() -> None:
+    pair = streaming()
+    for number in range(1, 100):
+        events = pair.to_receiver(SourceChunk(number, number % 8, len(SMALL), 0, SMALL))
+        if isinstance(events[0], Ended):
+            break
+    assert number <= 16
+    assert isinstance(events[0], Ended)
+    assert "too many source pictures" in events[0].reason
+
+
+def test_packets_before_streaming_are_counted_and_dropped() -> None:
+    pair = awaiting_picture()
+    assert pair.receiver.receive_kp(packet(), 0.0) == []
+    assert (pair.receiver.early_packets, pair.receiver.bad_packets) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x41", packet(payload=bytes(239)), packet(payload=b"\xff" * 240), bytes(2000)]
+)
+def test_a_broken_packet_is_counted_and_the_call_goes_on(data: bytes) -> None:
+    pair = streaming()
+    assert pair.receiver.receive_kp(data, 0.0) == []
+    assert pair.receiver.bad_packets == 1
+    assert len(pair.receiver.receive_kp(packet(), 0.0)) == 1
+
+
+def test_too_many_broken_packets_end_the_call() -> None:
+    pair = streaming()
+    for n in range(MAX_BAD_PACKETS):
+        assert pair.receiver.receive_kp(b"garbage", n / 30) == []
+    (ended,) = pair.receiver.receive_kp(b"garbage", 100.0)
+    assert isinstance(ended, Ended)
+    assert not ended.ok
+    pair.settle()
+    assert pair.sender_events[-1] == ended
+
+
+def test_a_jump_of_over_ten_minutes_is_a_broken_packet() -> None:
+    receiver = streaming().receiver
+    for first in (10_000, 10, 10_000 + MAX_JUMP_FRAMES, 10_000 + 2 * MAX_JUMP_FRAMES):
+        assert len(receiver.receive_kp(packet(first), 0.0)) == 1
+    assert receiver.receive_kp(packet(10_000 + 3 * MAX_JUMP_FRAMES + 1), 0.0) == []
+    assert receiver.bad_packets == 1
+
+
+def test_duplicates_and_any_order_pass() -> None:
+    receiver = streaming().receiver
+    for first in (8, 4, 4, 0, 8):
+        assert len(receiver.receive_kp(packet(first), 0.0)) == 1
+
+
+def test_a_burst_is_dropped_but_ends_nothing() -> None:
+    receiver = streaming().receiver
+    arrived = [receiver.receive_kp(packet(n), 0.0) for n in range(300)]
+    assert sum(map(len, arrived)) == 240
+    assert receiver.flood_packets == 60
+    assert receiver.state is State.STREAMING
+
+
+def test_a_lasting_flood_ends_the_call() -> None:
+    pair = streaming()
+    events: list[Event] = []
+    for n in range(10_000):
+        events += pair.receiver.receive_kp(packet(n), n / 1000)
+        if pair.receiver.state is State.ENDED:
+            break
+    assert isinstance(events[-1], Ended)
+    assert "floods" in events[-1].reason
+    assert 5.0 < n / 1000 < 6.0
+
+
+def test_a_flood_before_streaming_ends_the_call_too() -> None:
+    receiver = awaiting_picture().receiver
+    assert any(receiver.receive_kp(b"", n / 1000) for n in range(10_000))
+
+
+def test_thirty_messages_a_second_are_never_too_many() -> None:
+    receiver = streaming().receiver
+    for n in range(3000):
+        assert len(receiver.receive_kp(packet(n), n / 30)) == 1
+
+
+def test_reports_are_sent_only_while_streaming() -> None:
+    pair = awaiting_picture()
+    pair.receiver.report(Report())
+    assert pair.receiver.outgoing() == []
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        Hello(TERMS),
+        Hello(TERMS, secret=bytes(16)),
+        Hello(TERMS, secret=SECRET[::-1]),
+        Hello(dataclasses.replace(TERMS, skip=3), secret=SECRET),
+    ],
+)
+def test_only_the_secret_and_the_same_terms_match(hello: Hello) -> None:
+    pair = streaming()
+    assert pair.receiver.matches(Hello(TERMS, secret=SECRET))
+    assert not pair.receiver.matches(hello)
+
+
+def test_without_a_secret_and_before_or_after_streaming_nothing_matches() -> None:
+    right = Hello(TERMS, secret=SECRET)
+    pair = ConnectionPair()
+    assert not pair.receiver.matches(right)
+    pair.settle()
+    pair.receiver.end("Enough.")
+    assert not pair.receiver.matches(right)
+    pair = ConnectionPair()
+    pair.receiver = ReceiverSession(TERMS, {"paper": PaperCodec()})
+    pair.settle()
+    assert not pair.receiver.matches(Hello(TERMS))
+    reconnected(pair, ReceiverSession(TERMS, {"paper": PaperCodec()}))
+    assert pair.sender_events[-1] == PeerReady(resumed=False)
