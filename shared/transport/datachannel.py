@@ -23,6 +23,7 @@ from shared.transport.compact import shrink
 from shared.transport.guard import guard
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
+from shared.transport.voice import VoicePath
 
 OPEN_SECONDS = 8.0
 _KP_ID, _CTL_ID = 0, 2
@@ -56,10 +57,13 @@ class Link:
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
     channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
-    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`).
+    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`). With `voice` it
+    carries sound as well, beside the channels (see `voice.py`).
     """
 
-    def __init__(self, ice_servers: Sequence[IceServer] = (), *, compact: bool = True) -> None:
+    def __init__(
+        self, ice_servers: Sequence[IceServer] = (), *, compact: bool = True, voice: bool = False
+    ) -> None:
         compat.install()
         servers = [RTCIceServer(s.url, s.username, s.credential) for s in ice_servers]
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -72,6 +76,7 @@ class Link:
             shrink(self._peer)
         guard(self._peer, _KP_ID, self._end)
         self._inbox = Inbox()
+        self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._backlog_since: float | None = None
@@ -102,6 +107,8 @@ class Link:
 
     async def offer(self) -> str:
         """Gather candidates and return the offer's SDP."""
+        if self._voice is not None:
+            self._voice.prefer_short()
         await self._peer.setLocalDescription(await self._peer.createOffer())
         return self._peer.localDescription.sdp
 
@@ -131,6 +138,14 @@ class Link:
         if self.ended or self._kp.readyState != "open" or self._is_backed_up():
             return False
         self._kp.send(data)
+        self.app_sent += len(data)
+        return True
+
+    def send_voice(self, data: bytes) -> bool:
+        """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
+        if self.ended or self._voice is None or self._kp.readyState != "open":
+            return False
+        self._voice.send(data)
         self.app_sent += len(data)
         return True
 
@@ -196,6 +211,12 @@ class Link:
         self.app_received += len(data)
         if not self._inbox.put(name, data) and name == "ctl":
             self._end("The other side sends control messages faster than they can be read.")
+
+    def _on_voice(self, data: bytes) -> None:
+        """Hand a sound packet on; what is too much is dropped here, and counted by who reads."""
+        if not self.ended:
+            self.app_received += len(data)
+            self._inbox.put("voice", data)
 
     def _is_backed_up(self) -> bool:
         """Messages sent in one go may wait for each other; a wait that lasts means the path is full."""
