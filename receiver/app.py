@@ -15,6 +15,7 @@ from models.forecast.build import best_forecaster, load_forecaster
 from receiver.announcement import announcement
 from receiver.avatar import load_avatar
 from receiver.doorman import Doorman, Guest
+from receiver.live import Snapshot, listening
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
@@ -222,14 +223,20 @@ class _Receiver:
         if self._doorman.call is not None:
             self._doorman.call.end("The receiver hung up.")
 
+    def _live(self) -> Snapshot:
+        """Return how it goes right now; see `receiver.live.Live.snapshot`."""
+        call = self._doorman.call
+        return listening() if call is None else call.live()
+
     def _stats(self) -> dict[str, object]:
+        """Return the figures of the whole call, and the live ones in place of what has both."""
         call = self._doorman.call
         if call is None:
-            return {"state": "listening"}
-        values = call.summary.to_map()
+            return {**self._live()}
+        whole = call.summary.to_map()
         for listed in ("shown", "shown_ms"):
-            values.pop(listed)
-        return {"state": call.phase.value, **values}
+            whole.pop(listed)
+        return {**whole, "phase": call.phase.value, **self._live()}
 
 
 def _complain(line: str) -> None:

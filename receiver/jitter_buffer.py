@@ -47,6 +47,10 @@ class JitterBuffer:
         due = self._next if self._next is not None else min(self._frames, default=first)
         return abs(number - due) < self._capacity
 
+    def __contains__(self, number: int) -> bool:
+        """Say whether frame `number` itself is here, which a coarse copy of it is not."""
+        return number in self._frames and number not in self._coarse
+
     def following(self, number: int) -> Ahead | None:
         """Return number and keypoints (60,) of the nearest frame after `number` that is here, or None."""
         nearest = min((n for n in self._frames if n > number), default=None)

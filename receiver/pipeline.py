@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
-from receiver.playout import Playout
+from receiver.live import Snapshot
+from receiver.pacing import Pacing
+from receiver.playout import DECIDING_SECONDS, Playout
 from receiver.reception import Reception
 from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Screen
@@ -16,7 +19,7 @@ from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
-from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture
+from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
@@ -28,8 +31,21 @@ SILENCE_SECONDS = 1.0
 HOLDING = "connection lost, holding"
 WAITING = "no video, holding"
 _TICK_SECONDS = 0.5
-_NAP_SECONDS = 0.05
+_NAP_SECONDS = 0.01
+# Frames that are rendered and not shown yet. They make up for one that takes longer.
+_AHEAD = 2
+# The rest of a frame's time is for the sink.
+_MOST_PACING_SECONDS = 0.8 / FPS
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A rendered frame, and when (wall clock, ms) its rendering began."""
+
+    number: int
+    rendered: Rendered
+    began_ms: int
 
 
 class ReceiverCall:
@@ -67,6 +83,8 @@ class ReceiverCall:
         self._buffer = JitterBuffer()
         self._reception = Reception()
         self._playing = asyncio.Event()
+        self._pacing = Pacing(_MOST_PACING_SECONDS)
+        self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(_AHEAD)
         self._ended: Ended | None = None
         self._stop = False
         self._heard = 0.0
@@ -83,6 +101,12 @@ class ReceiverCall:
     def phase(self) -> Phase:
         """Whether the sender is there. A call that is not LIVELY gives way to another."""
         return self._liveness.tick(self._clock.now())
+
+    def live(self) -> Snapshot:
+        """Return the call's figures as of now; see `receiver.live.Live.snapshot`."""
+        now = self._clock.now()
+        self.summary.count(self._connection, self._session, now)
+        return self.summary.live.snapshot(now)
 
     def matches(self, hello: Hello) -> bool:
         """Say whether `hello` came from this call's sender, over a connection for `resume`."""
@@ -185,6 +209,8 @@ class ReceiverCall:
             if isinstance(event, PeerReady):
                 self.summary.started = True
                 self._liveness.linked(self._clock.now())
+            elif isinstance(event, Agreed):
+                self.summary.live.agreed(event.terms)
             elif isinstance(event, FramesArrived):
                 self._arrived(event)
             elif isinstance(event, Ended):
@@ -200,53 +226,76 @@ class ReceiverCall:
         self._reception.arrived(event.first, len(event.frames), event.captured_ms, now)
         self._buffer.put(event.first, event.frames)
         self._buffer.put_copies(event.copies)
+        self.summary.live.arrived(len(event.frames), now)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
 
     async def _play(self) -> None:
-        """Show one frame each 1/30 s; after the sender's bye, what is still buffered."""
+        """Render and show one frame each 1/30 s; after the sender's bye, what is still buffered."""
         await self._playing.wait()
         if not self._playout.started:
             return
-        number = self._playout.current(self._clock.now()) + 1
+        assert self._group is not None
+        presenting = self._group.create_task(self._present())
+        number = self._current() + 1
         while self._wants(number):
             self._playout.advance(self._clock.now())
-            if not await self._is_due(number):
+            if not await self._may_begin(number):
                 # Where the timeline has jumped back, the picture follows.
-                number = min(number, self._playout.current(self._clock.now()) + 1)
+                number = min(number, self._current() + 1 + _AHEAD)
                 continue
-            await self._show(number)
-            behind = self._playout.current(self._clock.now())
-            self.summary.dropped += max(0, behind - number - 1)
-            number = max(number + 1, behind)
+            await self._render(number)
+            self.summary.dropped += max(0, self._current() - number - 1)
+            number = max(number + 1, self._current())
+        await self._ready.put(None)
+        await presenting
+
+    def _current(self) -> int:
+        return self._playout.current(self._clock.now())
 
     def _wants(self, number: int) -> bool:
         if self._stop:
             return False
         return self._ended is None or (self._ended.ok and self._buffer.following(number - 1) is not None)
 
-    async def _is_due(self, number: int) -> bool:
-        """Sleep until frame `number` is due, but not long: the call may end, or the timeline move."""
-        due, nap = self._playout.due(number), self._clock.now() + _NAP_SECONDS
-        await self._clock.sleep_until(min(due, nap))
-        return due <= nap
+    async def _may_begin(self, number: int) -> bool:
+        """Sleep until frame `number` may be rendered, but not long: the call may end, the timeline move.
 
-    async def _show(self, number: int) -> None:
-        due, began = self._playout.due(number), self._clock.wall_ms()
+        One that is here has not to wait for its moment, but no further ahead than `_AHEAD` frames.
+        """
+        early = _AHEAD / FPS if number in self._buffer else DECIDING_SECONDS
+        moment, nap = self._playout.due(number) - early, self._clock.now() + _NAP_SECONDS
+        await self._clock.sleep_until(min(moment, nap))
+        return moment <= nap
+
+    async def _render(self, number: int) -> None:
+        began = self._clock.wall_ms()
         frames, ahead = self._buffer.take(number), self._buffer.following(number)
         rendered: Rendered | None = await self._in(
             self._inference, self._renderer.render, number, frames, ahead
         )
-        if rendered is None:
-            return
-        note = self._note(rendered.kind)
+        if rendered is not None:
+            self._pacing.ready(self._clock.now() - self._playout.due(number))
+            await self._ready.put(_Ready(number, rendered, began))
+
+    async def _present(self) -> None:
+        """Show what has been rendered, each frame at its moment, while the next ones are rendered."""
+        while (ready := await self._ready.get()) is not None:
+            if not self._stop:
+                await self._show(ready)
+
+    async def _show(self, ready: _Ready) -> None:
+        number, kind = ready.number, ready.rendered.kind
+        due = self._playout.due(number)
+        await self._clock.sleep_until(min(due + self._pacing.offset, self._clock.now() + 1 / FPS))
+        note = self._note(kind)
         try:
-            await self._in(self._output, self._sink.write, number, rendered.picture, note)
+            await self._in(self._output, self._sink.write, number, ready.rendered.picture, note)
         except WindowClosed:
             self.end("The receiver closed its window.")
         now = self._clock.now()
         in_time = now <= due + 1 / FPS
-        self.summary.shown(Shown(number, rendered.kind, in_time, began, self._clock.wall_ms(), now))
+        self.summary.shown(Shown(number, kind, in_time, ready.began_ms, self._clock.wall_ms(), now))
 
     def _note(self, kind: Kind) -> str:
         """Return what to write on the picture: that it stands still, where nothing has come for a while."""
@@ -271,6 +320,7 @@ class ReceiverCall:
     async def _report(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
+            self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
             self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])

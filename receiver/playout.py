@@ -13,6 +13,8 @@ SLEW = 0.05
 """The timeline is stretched or shortened by at most this share of the time that passes."""
 LOST_SECONDS = 1.0
 """Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
+DECIDING_SECONDS = 0.012
+"""So long before it is due a frame that is not here is given up: it has to be forecast and rendered."""
 _LOST_PACKETS = 5
 _MOST_PACKETS = 512
 _EASE_SECONDS = 1.0
@@ -24,8 +26,9 @@ class Playout:
     """The receiver's timeline: frame n is due at anchor + n / fps.
 
     The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. From then on
-    the anchor slides to where nineteen of twenty packets of the last ten seconds are in time and the quickest
-    waits at least `delay`, at most `MAX_DELAY_SECONDS`. Network jitter, a slow first packet and clocks that
+    the anchor slides to where nineteen of twenty packets of the last ten seconds are in time, which is
+    `DECIDING_SECONDS` before they are due, and the quickest waits at least `delay`, at most
+    `MAX_DELAY_SECONDS`. Network jitter, a slow first packet and clocks that
     run apart are all followed in that way. Only where five packets in a row are off by over a second beyond
     that, since a machine slept or the sender was held up, the timeline jumps.
     """
@@ -71,7 +74,9 @@ class Playout:
         offsets = sorted(offset for _, offset in self._recent)
         strays = max(1, len(offsets) // _IGNORED_SHARE) if len(offsets) > 2 else 0
         self._quickest, slowest = offsets[strays], offsets[-1 - strays]
-        self._wanted = min(max(self._quickest + self._least, slowest), self._quickest + MAX_DELAY_SECONDS)
+        self._wanted = min(
+            max(self._quickest + self._least, slowest + DECIDING_SECONDS), self._quickest + MAX_DELAY_SECONDS
+        )
 
     def _is_lost(self, anchor: float) -> bool:
         newest = [offset for _, offset in list(self._recent)[-_LOST_PACKETS:]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.jitter_buffer import JitterBuffer
+from receiver.live import Counts, Live
 from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection
@@ -55,6 +56,7 @@ class CallSummary:
         self.started = False
         self.resumed = 0
         self.traffic = Traffic()
+        self.live = Live()
         self._fields: dict[str, Any] = {}
 
     def arrived(self, first: int, count: int, timestamp_ms: int | None, wall_ms: int) -> None:
@@ -81,11 +83,13 @@ class CallSummary:
         self._last_done = frame.done
         self._held = self._held + 1 if frame.kind is Kind.HELD else 0
         self.longest_held = max(self.longest_held, self._held)
-        self._measure(frame)
+        latency = self._measure(frame)
+        self.live.shown(frame.number, frame.kind, frame.in_time, latency, frame.done)
 
-    def _measure(self, frame: Shown) -> None:
+    def _measure(self, frame: Shown) -> int | None:
+        """Take in the frame's latency and its parts; return the latency in ms, None where it is not known."""
         if self._captured is None:
-            return
+            return None
         # A forecast frame was never captured; its moment follows from the newest packet's.
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
         latency = elapsed_ms(frame.done_ms, captured)
@@ -96,11 +100,25 @@ class CallSummary:
             self._parts["arrival"].add(elapsed_ms(arrival, captured))
             self._parts["buffer"].add(elapsed_ms(frame.began_ms, arrival))
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
+        return latency
 
     def kinds(self) -> tuple[int, int, int]:
         """Return how many frames were observed, forecast or interpolated, and held."""
         filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
         return self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD]
+
+    def count(self, connection: Connection, session: ReceiverSession, now: float) -> None:
+        """Have the live figures know what has come so far."""
+        total = self.traffic.total(connection)
+        counts = Counts(
+            payload=session.payload_bytes,
+            pictures=session.picture_bytes,
+            wire_up=total["wire_received"],
+            wire_down=total["wire_sent"],
+            expected=total["pieces_expected"],
+            received=total["pieces_received"],
+        )
+        self.live.count(now, counts)
 
     def close(
         self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
@@ -109,6 +127,7 @@ class CallSummary:
         self._fields = {
             "packets": session.packets,
             "payload_bytes": session.payload_bytes,
+            "picture_bytes": session.picture_bytes,
             "bad_packets": session.bad_packets + session.flood_packets,
             "late_frames": buffer.late,
             "copied_frames": buffer.copied,

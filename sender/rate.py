@@ -15,6 +15,9 @@ DELAY_MS = 150
 STANDING_MS = 400
 RISING_MS = 10
 LOSS = 0.10
+QUEUE_MS = 50
+LOSS_WITHOUT_QUEUE = 0.60
+"""A full link delays before it loses. One that only loses is no fuller for so few bytes as these."""
 LOSS_SECONDS = 5.0
 LEAST_LOST, LEAST_EXPECTED = 5, 20
 SILENCE_SECONDS, SILENCE_MESSAGES = 3.0, 5
@@ -68,10 +71,11 @@ class RateController:
     dropped: by the time it could, newer frames say it better.
 
     The rate halves when the delay passes 150 ms and still rises, or 400 ms in any case; when over 10 % of the
-    messages of the last 5 s are lost; and when no message is heard to have come for 3 s. Half means half of
-    what was really sent, bytes on the wire, and is given 2 s to show. From there it grows by 0.5 kbps a
-    second; after a silence it begins at half of what it was before. Where half the rate loses as much as the
-    whole did, the link loses by itself: the rate is restored, and only more than that counts as loss.
+    messages of the last 5 s are lost while there is a delay, or over 60 % without one; and when no message is
+    heard to have come for 3 s. Half means half of what was really sent, bytes on the wire, and is given 2 s
+    to show. From there it grows by 0.5 kbps a second; after a silence it is what it was before, or half of
+    that where messages come with a delay. Where half the rate loses as much as the whole did, the link loses
+    by itself: the rate is restored, and only more than that counts as loss.
     """
 
     def __init__(self, max_kbps: float | None = None) -> None:
@@ -168,7 +172,8 @@ class RateController:
         """Say whether more is lost than may be; a few lost of a few say nothing."""
         expected, loss = self._loss()
         enough = expected >= LEAST_EXPECTED and loss * expected >= LEAST_LOST
-        return enough and loss - self._own_loss > LOSS
+        most = LOSS if self._report.delay_ms > QUEUE_MS else LOSS_WITHOUT_QUEUE
+        return enough and loss - self._own_loss > most
 
     def _filling(self, before: Report, report: Report) -> bool:
         """Say whether a queue builds up, or stands. A report without a new message says nothing of it."""
@@ -187,7 +192,8 @@ class RateController:
         """What was lost meanwhile is the gap's doing, and has had its answer."""
         self._unheard, self._unheard_since = 0, math.inf
         if self._rate_before_silence is not None:
-            self._limit.rate = max(self._limit.rate, self._rate_before_silence / 2)
+            share = 0.5 if self._report.delay_ms > QUEUE_MS else 1.0
+            self._limit.rate = max(self._limit.rate, self._rate_before_silence * share)
             self._rate_before_silence = None
             self._skip_loss = True
 

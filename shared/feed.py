@@ -142,6 +142,8 @@ class PictureAssembler:
         self._next = 0
         self._first_is_0 = True
         self._limit = RateLimit(_PICTURES_PER_SECOND, _PICTURES_AT_ONCE)
+        self.received_bytes = 0
+        """Of pictures, whole or not."""
 
     def restart(self) -> None:
         """Go on over a new connection: pictures are numbered from 0 again, whatever their slots."""
@@ -163,6 +165,7 @@ class PictureAssembler:
             raise PeerError("The pieces of the source picture do not follow each other.")
         self._chunks.append(chunk.data)
         self._received += len(chunk.data)
+        self.received_bytes += len(chunk.data)
         if self._received < chunk.total:
             return None
         if not self._limit.allows(now):

@@ -73,6 +73,16 @@ class Connection(Protocol):
         ...
 
     @property
+    def pieces_expected(self) -> int:
+        """Pieces of messages, a keypoint message being one, that the other side is known to have sent."""
+        ...
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of `pieces_expected` have come."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether the connection has ended, from either side."""
         ...

@@ -69,6 +69,11 @@ class ReceiverSession(Session):
         self.early_packets = 0
         self.flood_packets = 0
 
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of source pictures that have come."""
+        return self._pictures.received_bytes
+
     def matches(self, hello: Hello) -> bool:
         """Say whether `hello`, from a new connection, comes from this very call's sender."""
         known = bool(self._secret) and hmac.compare_digest(self._secret, hello.secret)

@@ -83,20 +83,22 @@ class StageTimes:
 
 
 class Traffic:
-    """Bytes over all connections of a call, one after the other."""
+    """Bytes and pieces of messages over all connections of a call, one after the other."""
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
 
     def left(self, connection: Connection) -> None:
         """Another connection takes the place of this one."""
-        self._before.update(_bytes(connection))
+        self._before.update(_counts(connection))
 
     def total(self, connection: Connection) -> dict[str, int]:
-        """Return the bytes until now, `connection` being in use."""
-        return {name: self._before[name] + count for name, count in _bytes(connection).items()}
+        """Return the counts until now, `connection` being in use."""
+        return {name: self._before[name] + count for name, count in _counts(connection).items()}
 
 
-def _bytes(connection: Connection) -> dict[str, int]:
-    names = ("app_sent", "app_received", "wire_sent", "wire_received")
+def _counts(connection: Connection) -> dict[str, int]:
+    names = (
+        "app_sent", "app_received", "wire_sent", "wire_received", "pieces_expected", "pieces_received",
+    )  # fmt: skip
     return {name: getattr(connection, name) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.arrivals import MODULUS, Arrivals
 from shared.errors import PeerError
 from shared.events import VoiceArrived
 from shared.limits import RateLimit
@@ -20,30 +21,29 @@ class VoiceIntake:
 
     def __init__(self) -> None:
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
-        self._newest = 0
-        self._first_count: int | None = None
-        self._newest_count = 0
-        self._here = 0
+        self._newest = self._newest_count = 0
+        self._arrivals = Arrivals()
         self._before = (0, 0)
+        self.packets = 0
         self.bytes = 0
         self.bad = 0
         self.flood = 0
         self.unasked = 0
 
     @property
-    def packets(self) -> int:
-        """How many came that could be read."""
-        return self._before[0] + self._here
+    def expected(self) -> int:
+        """How many were sent, up to the newest that came."""
+        return self._before[0] + self._arrivals.expected
 
     @property
-    def lost(self) -> int:
-        """How many were sent between the first and the last that came, and did not come themselves."""
-        return self._before[1] + self._lost_here()
+    def received(self) -> int:
+        """How many of `expected` have come."""
+        return self._before[1] + self._arrivals.received
 
     def restart(self) -> None:
         """Over a new connection, packets are counted from 0 again."""
-        self._before = (self.packets, self.lost)
-        self._first_count, self._newest_count, self._here = None, 0, 0
+        self._before = (self.expected, self.received)
+        self._arrivals, self._newest_count = Arrivals(), 0
 
     def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
         """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.
@@ -60,7 +60,7 @@ class VoiceIntake:
             self.unasked += 1
             return None
         try:
-            return self._read(data, round(near))
+            return self._read(data, max(self._newest, round(near)))
         except PeerError as error:
             self.bad += 1
             if self.bad > MAX_BAD:
@@ -68,21 +68,12 @@ class VoiceIntake:
             return None
 
     def _read(self, data: bytes, near: int) -> VoiceArrived:
-        near = max(self._newest, near)
         packet = VoicePacket.parse(data, near, self._newest_count)
         if abs(packet.number - near) > MAX_AWAY:
             raise PeerError(f"A sound packet jumps to block {packet.number}.")
-        self._newest = packet.number
-        if self._first_count is None:
-            self._first_count = self._newest_count = packet.count
-        self._first_count = min(self._first_count, packet.count)
+        self._newest = max(self._newest, packet.number)
         self._newest_count = max(self._newest_count, packet.count)
-        self._here += 1
+        self._arrivals.came(packet.count % MODULUS)
+        self.packets += 1
         self.bytes += len(packet.payload)
         return VoiceArrived(packet.number, packet.payload)
-
-    def _lost_here(self) -> int:
-        if self._first_count is None:
-            return 0
-        # Duplicates are counted as they come.
-        return max(self._newest_count - self._first_count + 1 - self._here, 0)

@@ -15,6 +15,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError
 from shared.interfaces import DRAIN_SECONDS, Channel
@@ -74,7 +75,8 @@ class Link:
         self._traffic = compat.traffic_of(self._peer)
         if compact:
             shrink(self._peer)
-        guard(self._peer, _KP_ID, self._end)
+        self._arrivals = Arrivals()
+        guard(self._peer, _KP_ID, self._end, self._arrivals)
         self._inbox = Inbox()
         self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
@@ -94,6 +96,16 @@ class Link:
     def wire_received(self) -> int:
         """IP bytes received so far."""
         return self._traffic.received
+
+    @property
+    def pieces_expected(self) -> int:
+        """SCTP chunks with messages that the other side has sent, up to the newest that came."""
+        return self._arrivals.expected
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of them have come."""
+        return self._arrivals.received
 
     @property
     def reason(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from aiortc import RTCPeerConnection
 from aiortc.rtcsctptransport import Chunk, DataChunk
 
+from shared.arrivals import Arrivals
 from shared.config import MAX_PICTURE_BYTES
 from shared.limits import RateLimit
 
@@ -29,24 +30,34 @@ _WHOLE = 0x03  # the first and the last fragment of its message
 _NAMES = ("_handle_data", "_receive_chunk", "_inbound_streams", "_advertised_rwnd", "_sack_misordered")
 
 
-def guard(peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None]) -> bool:
+def guard(
+    peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: Arrivals
+) -> bool:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
-    From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only. False,
-    and nothing is changed, where the installed aiortc does not have the names this rests on.
+    From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
+    `arrivals` counts the chunks that carry messages. False, and nothing is changed, where the installed
+    aiortc does not have the names this rests on.
     """
     sctp = peer.sctp
     if sctp is None or not all(hasattr(sctp, name) for name in _NAMES):
         return False
-    _Guard(sctp, unfragmented, refuse)
+    _Guard(sctp, unfragmented, refuse, arrivals)
     return True
 
 
 class _Guard:
     """Stands before a transport's own handling of packets and chunks."""
 
-    def __init__(self, sctp: Any, unfragmented: int, refuse: Callable[[str], None]) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        sctp: Any,  # noqa: ANN401
+        unfragmented: int,
+        refuse: Callable[[str], None],
+        arrivals: Arrivals,
+    ) -> None:
         self._sctp = sctp
+        self._arrivals = arrivals
         self._unfragmented = unfragmented
         self._refuse = refuse
         self._packet_in, self._chunk_in = sctp._handle_data, sctp._receive_chunk
@@ -72,7 +83,9 @@ class _Guard:
             return
         if not isinstance(chunk, DataChunk):
             await self._chunk_in(chunk)
-        elif chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
+            return
+        self._arrivals.came(chunk.tsn)
+        if chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
             self._end("The other side sent a keypoint message in fragments.")
         else:
             await self._chunk_in(chunk)

@@ -6,6 +6,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
+from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel
@@ -40,7 +41,9 @@ class LoopbackConnection:
         self._impairment = impairment
         self._random = random.Random(seed)
         self._inbox = Inbox()
-        self._on_way: list[tuple[int, int, Channel, bytes]] = []
+        self._on_way: list[tuple[int, int, Channel, int | None, bytes]] = []
+        self._pieces = 0
+        self._arrivals = Arrivals()
         self._step = 0
         self._order = 0
         self._ended = False
@@ -50,6 +53,16 @@ class LoopbackConnection:
         self.app_received = 0
         self.wire_sent = 0
         self.wire_received = 0
+
+    @property
+    def pieces_expected(self) -> int:
+        """Messages that the other side has sent, up to the newest that came."""
+        return self._arrivals.expected
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of them have come."""
+        return self._arrivals.received
 
     @property
     def reason(self) -> str:
@@ -71,7 +84,8 @@ class LoopbackConnection:
         if self._ended:
             return False
         self._count_sent("kp", data, MAX_PACKET)
-        self._send("kp", data)
+        self._pieces += 1
+        self._send("kp", self._pieces, data)
         return True
 
     def send_voice(self, data: bytes) -> bool:
@@ -79,16 +93,17 @@ class LoopbackConnection:
         if self._ended:
             return False
         self._count_sent("voice", data, MAX_VOICE_PACKET)
-        self._send("voice", data)
+        self._send("voice", None, data)
         return True
 
-    def _send(self, channel: Channel, data: bytes) -> None:
+    def _send(self, channel: Channel, piece: int | None, data: bytes) -> None:
         self._step += 1
         chance, how = self._random, self._impairment
         copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
         for _ in range(copies):
             late = chance.randint(1, how.jitter) if chance.random() < how.reorder else 0
-            heapq.heappush(self._on_way, (self._step + how.delay + late, self._order, channel, data))
+            due = self._step + how.delay + late
+            heapq.heappush(self._on_way, (due, self._order, channel, piece, data))
             self._order += 1
         self._deliver()
 
@@ -97,7 +112,8 @@ class LoopbackConnection:
         if self._ended:
             return
         self._count_sent("ctl", data, MAX_CTL_MESSAGE)
-        self._peer._arrive("ctl", data)
+        self._pieces += 1
+        self._peer._arrive("ctl", self._pieces, data)
 
     async def recv(self) -> tuple[Channel, bytes] | None:
         """Return the next message and its channel; None once the connection has ended."""
@@ -129,10 +145,12 @@ class LoopbackConnection:
 
     def _deliver(self) -> None:
         while self._on_way and self._on_way[0][0] <= self._step:
-            _, _, channel, data = heapq.heappop(self._on_way)
-            self._peer._arrive(channel, data)
+            _, _, channel, piece, data = heapq.heappop(self._on_way)
+            self._peer._arrive(channel, piece, data)
 
-    def _arrive(self, channel: Channel, data: bytes) -> None:
+    def _arrive(self, channel: Channel, piece: int | None, data: bytes) -> None:
+        if piece is not None:
+            self._arrivals.came(piece)
         self.app_received += len(data)
         self.wire_received += len(data) + _OVERHEADS[channel]
         if not self._inbox.put(channel, data) and channel == "ctl":

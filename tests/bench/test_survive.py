@@ -149,7 +149,7 @@ def test_a_side_is_killed_and_started_again(tmp_path: Path) -> None:
         assert after.running
         assert before.pid != after.pid
         # It listens at the same place, with the same token.
-        assert call.asked() == {"state": "listening"}
+        assert call.asked()["state"] == "listening"
     with pytest.raises(ProcessLookupError):
         os.kill(after.pid, 0)
 

@@ -12,6 +12,7 @@ import pytest
 
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
+from receiver.live import Snapshot
 from receiver.pipeline import WAITING, ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
@@ -87,10 +88,14 @@ class FakeClock:
 
 
 class VirtualExecutor(Executor):
-    """Does the work at once; `seconds` of virtual time pass before anyone learns of it."""
+    """Does the work at once; `seconds` of virtual time pass before anyone learns of it.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+    Every twelfth piece of work takes `hesitates` seconds more.
+    """
+
+    def __init__(self, seconds: float = 0.0, hesitates: float = 0.0) -> None:
+        self.seconds, self.hesitates = seconds, hesitates
+        self._count = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -98,7 +103,9 @@ class VirtualExecutor(Executor):
             finish = future.set_result, fn(*args, **kwargs)
         except Exception as error:
             finish = future.set_exception, error  # type: ignore[assignment]
-        asyncio.get_running_loop().call_later(self.seconds, self._finish, future, *finish)
+        self._count += 1
+        seconds = self.seconds + (self.hesitates if self._count % 12 == 0 else 0.0)
+        asyncio.get_running_loop().call_later(seconds, self._finish, future, *finish)
         return future
 
     @staticmethod
@@ -209,6 +216,7 @@ class World:
     max_kbps: float | None = None
     detect_seconds: float = 0.004
     render_seconds: float = 0.015
+    hesitates: float = 0.0
     gallery: GalleryOptions | None = None
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
     disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
@@ -248,7 +256,7 @@ class World:
             sink=self.sink,
             playout=Playout(FPS, self.playout_delay),
             clock=FakeClock(),
-            inference=VirtualExecutor(self.render_seconds),
+            inference=VirtualExecutor(self.render_seconds, self.hesitates),
             output=VirtualExecutor(0.001),
         )
         tasks = [
@@ -365,14 +373,22 @@ def test_a_receiver_with_an_avatar_is_sent_no_pictures() -> None:
     assert world.sending.summary.to_map()["source_bytes"] == 0
 
 
+def test_a_frame_that_takes_too_long_to_draw_is_made_up_for() -> None:
+    world = World(source=Source(300), render_seconds=0.027, hesitates=0.015)
+    values = world.run().receiving.summary.to_map()
+    assert values["fps_shown"] == pytest.approx(30)
+    assert (values["frames_dropped"], values["frames_held"]) == (0, 0)
+    assert values["longest_freeze_ms"] < 50
+
+
 def test_frames_are_captured_and_shown_on_time() -> None:
-    world = World().run()
+    world = World(source=Source(1200)).run()
     start = world.source.times[0]
     np.testing.assert_allclose(world.source.times, [start + n / 30 for n in world.source.asked], atol=1e-6)
     values = world.receiving.summary.to_map()
-    # Three frames share a message, then 50 ms against jitter, then the drawing.
-    assert values["latency_p50_ms"] == pytest.approx(2000 / 30 + 4 + 50 + 16, abs=3)
-    assert values["latency_p99_ms"] - values["latency_p50_ms"] < 3
+    # Three frames share a message, then 50 ms against jitter, of which 12 are spent on drawing.
+    assert values["latency_p50_ms"] == pytest.approx(2000 / 30 + 4 + 50 + 16 - 12, abs=3)
+    assert values["latency_p95_ms"] - values["latency_p50_ms"] < 3
 
 
 def test_the_sender_learns_what_the_receiver_shows() -> None:
@@ -463,6 +479,49 @@ def test_a_long_delay_interpolates_what_was_skipped() -> None:
     off = [abs(a - b) for a, b in zip(world.sink.levels, world.sink.numbers, strict=True)]
     assert max(off) == 0
     assert world.receiving.summary.kinds() == (30, 24, 0)
+
+
+def watched(seconds: float, seen: list[Snapshot]) -> Callable[[World], Coroutine[Any, Any, None]]:
+    """Look at the live figures every `seconds`, until the call ends."""
+
+    async def look(world: World) -> None:
+        while world.receiver.ended is None:
+            seen.append(world.receiving.live())
+            await asyncio.sleep(seconds)
+
+    return look
+
+
+def test_the_live_figures_are_those_of_the_call() -> None:
+    seen: list[Snapshot] = []
+    world = World(
+        source=Source(300), impairment=Impairment(loss=0.2, seed=1), disturb=watched(0.1, seen)
+    ).run()
+    assert world.receiver.ended == ENDED
+    states = [values["state"] for values in seen]
+    assert states[0] == "connecting"
+    assert states.count("live") > 80
+    last = seen[-10]
+    assert last["fps_shown"] == pytest.approx(30, abs=1)
+    assert last["latency_ms"] == pytest.approx(2000 / 30 + 4 + 50 + 16, abs=60)
+    sent = world.sending.summary.to_map()
+    rates = [float(values["payload_kbps"]) for values in seen[30:-10]]
+    assert np.mean(rates) == pytest.approx(0.8 * sent["payload_bytes"] * 8 / 1000 / 10, rel=0.2)
+    losses = [float(values["loss_percent"]) for values in seen[50:-10]]
+    assert 5 < np.mean(losses) < 40
+    assert max(float(values["pictures_kbps"]) for values in seen) > 0
+    assert str(last["strip"]) in world.kinds
+
+
+def test_the_live_state_follows_what_happens() -> None:
+    seen: list[Snapshot] = []
+    world = World(source=Source(240), spoil=drop(*range(10, 25)), disturb=watched(0.1, seen)).run()
+    order = [seen[0]["state"]]
+    for values in seen:
+        if values["state"] != order[-1]:
+            order.append(values["state"])
+    assert order[:5] == ["connecting", "live", "forecasting", "stalled", "live"]
+    assert world.receiver.ended == ENDED
 
 
 def test_a_held_picture_says_so_once_nothing_has_come_for_a_second() -> None:

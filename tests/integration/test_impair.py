@@ -49,6 +49,8 @@ async def test_without_fault_it_counts_what_both_ends_count(call_through: Throug
         assert path.down.bytes > 5000
         assert path.up.packets >= 20
         assert path.up.dropped == path.down.dropped == 0
+        assert receiver.pieces_expected == receiver.pieces_received == 20
+        assert sender.pieces_expected == sender.pieces_received == 5  # of one message
 
 
 async def test_a_lossy_path_loses_its_share_and_says_so(call_through: Through) -> None:
@@ -62,6 +64,10 @@ async def test_a_lossy_path_loses_its_share_and_says_so(call_through: Through) -
         assert 50 <= len(found) <= 90
         assert path.up.packets - before >= 100
         assert path.up.dropped >= 10
+        # Each message is a piece; those before the first and after the last that came are not known of.
+        numbers = [data[0] for data in found]
+        assert receiver.pieces_received == len(found)
+        assert receiver.pieces_expected == max(numbers) - min(numbers) + 1
         assert sender.wire_sent == path.up.bytes > receiver.wire_received
 
 

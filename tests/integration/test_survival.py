@@ -34,7 +34,7 @@ def wait_until(place: Place, holds: Callable[[dict[str, Any]], bool]) -> dict[st
 
 
 def shows(least: int) -> Callable[[dict[str, Any]], bool]:
-    return lambda values: values.get("state") == "in a call" and values["frames_observed"] >= least
+    return lambda values: values.get("phase") == "in a call" and values["frames_observed"] >= least
 
 
 def ended_in_order(*commands: Command) -> list[str]:
@@ -57,7 +57,7 @@ def test_a_sender_that_was_killed_and_starts_again_is_taken_at_once(place: Place
         with place.sender("--loop") as second:
             second.said("calling")
             began = time.monotonic()
-            before = wait_until(place, lambda values: values.get("state") == "in a call")
+            before = wait_until(place, lambda values: values.get("phase") == "in a call")
             values = wait_until(place, shows(10))
             assert time.monotonic() - began < 10
             assert values["reconnects"] == before["reconnects"] == 0

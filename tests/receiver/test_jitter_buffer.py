@@ -101,3 +101,14 @@ def test_a_copy_of_a_frame_whose_moment_has_passed_is_still_given_out() -> None:
     buffer.take(4)
     buffer.put_copies({2: frames(2)[0], 900: frames(1)[0]})
     assert values(buffer.take(5)) == {2: 2}
+
+
+def test_what_is_here_is_a_frame_itself_until_it_is_taken() -> None:
+    buffer = JitterBuffer()
+    buffer.put(0, frames(0, 1))
+    buffer.put_copies({2: frames(2)[0]})
+    assert [number in buffer for number in range(4)] == [True, True, False, False]
+    buffer.put(2, frames(2))
+    assert 2 in buffer
+    buffer.take(1)
+    assert [number in buffer for number in range(4)] == [False, False, True, False]

@@ -1,0 +1,169 @@
+"""How a call is going right now, for whoever watches it. `now` is given, no clock is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from shared.config import FPS, CallTerms
+from shared.fill import Kind
+from shared.stats import kbps, percentiles
+
+RATE_SECONDS = 2.0
+"""Rates, frames a second and latency are those of this time."""
+LOSS_SECONDS = 5.0
+STRIP_FRAMES = 120
+SLACK_SECONDS = 0.3
+"""How much later than the schedule explains a message may come before its absence is told."""
+ADAPTIVE_FRAMES = FPS
+"""A sender that adapts ships at least once in so many frames."""
+STILL_FRAMES = 6
+"""A picture that has been held for so many frames in a row stands still."""
+STOPPED_SECONDS = 1.0
+_LEAST_APART = 0.1
+_MOST_SAMPLES = round(LOSS_SECONDS / _LEAST_APART) + 2
+_MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
+
+STATES = ("listening", "connecting", "live", "forecasting", "stalled")
+LETTERS = {Kind.OBSERVED: "o", Kind.FORECAST: "f", Kind.INTERPOLATED: "i", Kind.HELD: "h"}
+
+Snapshot = dict[str, str | int | float]
+"""Plain JSON values by name; see `Live.snapshot`."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a call has come to so far: bytes by kind, all IP bytes each way, and pieces of messages.
+
+    `payload` are encoded keypoints, `pictures` source pictures, `audio` sound, each without what surrounds
+    them; `wire_up` comes from the sender, `wire_down` goes to it. Of `expected` pieces that the sender has
+    sent, `received` have come.
+    """
+
+    payload: int = 0
+    pictures: int = 0
+    audio: int = 0
+    wire_up: int = 0
+    wire_down: int = 0
+    expected: int = 0
+    received: int = 0
+
+    def since(self, earlier: Counts) -> Counts:
+        """Return what came after `earlier`, nothing below 0: late pieces may fill gaps from before."""
+        return Counts(
+            *(max(0, getattr(self, field.name) - getattr(earlier, field.name)) for field in fields(self))
+        )
+
+
+class _Frame(NamedTuple):
+    at: float
+    in_time: bool
+    latency_ms: float | None
+
+
+def listening() -> Snapshot:
+    """Return what `Live.snapshot` would, where there is no call."""
+    return {**Live().snapshot(0.0), "state": "listening"}
+
+
+class Live:
+    """The rolling figures of one call; memory stays bounded. Times are monotonic seconds and never decrease.
+
+    Tell it of every message (`arrived`) and every frame (`shown`), and give it the call's totals (`count`) a
+    few times a second; `snapshot` says what that comes to.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, Counts]] = deque(maxlen=_MOST_SAMPLES)
+        self._newest = (0.0, Counts())
+        self._frames: deque[_Frame] = deque(maxlen=_MOST_FRAMES)
+        self._strip: deque[str] = deque(maxlen=STRIP_FRAMES)
+        self._began: float | None = None
+        self._number = 0
+        self._arrived = 0.0
+        self._silence_frames = 0
+        self._per_message = 1
+
+    def agreed(self, terms: CallTerms) -> None:
+        """Take note of the sender's terms: how long it may be silent by its schedule."""
+        self._silence_frames = terms.skip if terms.policy == "alternate" else ADAPTIVE_FRAMES
+
+    def arrived(self, frames: int, now: float) -> None:
+        """A keypoint message of so many frames came."""
+        self._arrived = now
+        self._per_message = max(self._per_message, frames)
+
+    def shown(self, number: int, kind: Kind, in_time: bool, latency_ms: float | None, now: float) -> None:
+        """Frame `number` was handed to the sink, this long after its capture (None: not known)."""
+        self._began = now if self._began is None else self._began
+        self._number = number
+        self._strip.append(LETTERS[kind])
+        self._frames.append(_Frame(now, in_time, latency_ms))
+
+    def count(self, now: float, counts: Counts) -> None:
+        """Take in the call's totals at `now`, as often as there are any."""
+        self._newest = (now, counts)
+        if not self._samples or now - self._samples[-1][0] >= _LEAST_APART:
+            self._samples.append(self._newest)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return the figures at `now`, flat.
+
+        `state`: one of `STATES`. `seconds` since the first frame was shown. Over the last 2 s:
+        `payload_kbps`, `pictures_kbps`, `audio_kbps`, `wire_up_kbps` (from the sender), `wire_down_kbps`, and
+        `overhead_kbps`, which is both of these less the other three; `fps_shown`, frames in time a second;
+        `latency_ms`, the median from capture to sink, 0 while not known. Over the last 5 s: `loss_percent` of
+        the pieces of messages from the sender. `frame` is the newest frame's number, `strip` a letter for
+        each of the newest 120 frames: o observed, f forecast, i interpolated, h held.
+        """
+        recent = [frame for frame in self._frames if now - frame.at < RATE_SECONDS]
+        latencies = [frame.latency_ms for frame in recent if frame.latency_ms is not None]
+        return {
+            "state": self._state(now),
+            "seconds": self._seconds(now),
+            **self._rates(now),
+            "fps_shown": self._fps(recent, now),
+            "latency_ms": percentiles(latencies).p50,
+            "loss_percent": self._loss(now),
+            "frame": self._number,
+            "strip": "".join(self._strip),
+        }
+
+    def _state(self, now: float) -> str:
+        if not self._frames:
+            return "connecting"
+        still = list(self._strip)[-STILL_FRAMES:] == [LETTERS[Kind.HELD]] * STILL_FRAMES
+        if still or now - self._frames[-1].at > STOPPED_SECONDS:
+            return "stalled"
+        explained = (self._silence_frames + self._per_message) / FPS + SLACK_SECONDS
+        return "forecasting" if now - self._arrived > explained else "live"
+
+    def _seconds(self, now: float) -> float:
+        return 0.0 if self._began is None else now - self._began
+
+    def _fps(self, recent: list[_Frame], now: float) -> float:
+        """Return frames in time a second; of a call that has just begun, over its own length."""
+        # The first frame's own moment counts: 30 frames take a second, not 29/30.
+        span = min(RATE_SECONDS, self._seconds(now) + 1 / FPS)
+        return sum(frame.in_time for frame in recent) / span
+
+    def _rates(self, now: float) -> dict[str, float]:
+        seconds, new = self._over(RATE_SECONDS, now)
+        rates = {name: getattr(new, name) for name in ("payload", "pictures", "audio")}
+        wire = {"wire_up": new.wire_up, "wire_down": new.wire_down}
+        overhead = max(0, sum(wire.values()) - sum(rates.values()))
+        every = {**rates, "overhead": overhead, **wire}
+        return {f"{name}_kbps": kbps(count, seconds) for name, count in every.items()}
+
+    def _loss(self, now: float) -> float:
+        _, new = self._over(LOSS_SECONDS, now)
+        return 100 * max(0, new.expected - new.received) / new.expected if new.expected else 0.0
+
+    def _over(self, seconds: float, now: float) -> tuple[float, Counts]:
+        """Return what was counted in the last `seconds`, and over how many seconds that really is."""
+        at, counts = self._newest
+        oldest = next((sample for sample in self._samples if now - sample[0] <= seconds), None)
+        if oldest is None or oldest[0] >= at:
+            return 0.0, Counts()
+        return at - oldest[0], counts.since(oldest[1])
