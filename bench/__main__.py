@@ -20,6 +20,7 @@ _COMMANDS = {
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
     "soak": "a long call: whether memory, open files and latency stay flat",
     "survive": "what is left of a call on bad networks, and how soon it is back",
+    "sync": "whether sound and picture stay together",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quality,
         soak,
         survive,
+        sync,
         throughput,
     )
 
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quality": quality,
         "soak": soak,
         "survive": survive,
+        "sync": sync,
         "throughput": throughput,
     }
     for name, module in modules.items():

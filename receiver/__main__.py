@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     add("--view", choices=("window", "none"), help="default: a window where there is a screen")
     keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
     add("--output", type=Path, metavar="FILE", help=keep)
+    add("--no-audio", dest="audio", action="store_false", help="refuse the call's sound")
+    ear = "the device that plays sound: its number or name, or none; default: any, unless --view none"
+    add("--speaker", metavar="NAME", help=ear)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             once=given.once,
+            audio=given.audio,
+            speaker=given.speaker,
         )
         return run_async(run(options))
 

@@ -15,11 +15,13 @@ from models.forecast.build import best_forecaster, load_forecaster
 from receiver.announcement import announcement
 from receiver.avatar import load_avatar
 from receiver.doorman import Doorman, Guest
+from receiver.hearing import Hearing
 from receiver.live import Snapshot, listening
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
+from receiver.sinks.loudspeaker import loudspeaker
 from shared.clock import SystemClock
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, SECRET_BYTES, CallTerms
@@ -30,6 +32,7 @@ from shared.files import check_writable, write_json
 from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
+from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
 from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
@@ -60,6 +63,8 @@ class ReceiverOptions:
     stats: Path | None = None
     compact: bool = True
     once: bool = False
+    audio: bool = True
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ async def run(options: ReceiverOptions) -> int:
     tls = _tls(options)
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
-    sink = make_sink(options.view, options.output)
+    audio = options.audio and has_opus()
+    sink = make_sink(options.view, options.output, loudspeaker(audio, options.speaker, options.view))
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
         try:
             await loop.run_in_executor(output, sink.open)
@@ -159,6 +165,7 @@ class _Receiver:
             stats=self._stats,
             busy=lambda: self._doorman.busy,
             compact=self._options.compact,
+            voice=self._options.audio,
             tls=self._tls,
             say=_note,
         )
@@ -198,22 +205,33 @@ class _Receiver:
         models = self._models
         terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
+        playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
+        audio = self._options.audio and has_opus()
+        sound = Hearing(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
         return ReceiverCall(
             connection=guest.link,
-            session=ReceiverSession(terms, models.codecs, avatar, models.forecaster.name, secret),
+            session=ReceiverSession(
+                terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
+            ),
             renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
             sink=self._sink,
-            playout=Playout(FPS, self._options.playout_delay),
-            clock=SystemClock(),
+            playout=playout,
+            clock=clock,
             inference=self._inference,
             output=self._output,
             hold=HOLD_SECONDS,
+            hearing=sound,
         )
 
     def _record(self, call: ReceiverCall) -> None:
         if self._options.stats is not None:
             write_json(
-                self._options.stats, {"forecaster": self._models.forecaster.name, **call.summary.to_map()}
+                self._options.stats,
+                {
+                    "forecaster": self._models.forecaster.name,
+                    **call.summary.to_map(),
+                    **self._sink.figures(),
+                },
             )
         print("\n".join(call.summary.lines()), flush=True)
 

@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             max_kbps=given.max_kbps,
             give_up=given.give_up,
+            audio=given.audio,
+            audio_kbps=given.audio_kbps,
         )
         return run_async(run(options))
 

@@ -107,6 +107,11 @@ class RateController:
         """The present limit, IP bytes; infinite while nothing has been wrong."""
         return min(self._limit.rate, self._ceiling.rate) * 8 / 1000
 
+    @property
+    def loss_percent(self) -> int:
+        """How many of a hundred messages of the last seconds did not arrive."""
+        return round(100 * self._loss()[1])
+
     def may_send(self, now: float) -> bool:
         """Say whether a message, of any size, may leave at `now` (s); its bytes are paid for afterwards."""
         self._check_silence(now)

@@ -9,6 +9,7 @@ from shared.config import FPS, CallTerms
 from shared.interfaces import Connection
 from shared.messages import Report
 from shared.sender_session import SenderSession
+from shared.sound_report import sound_figures, sound_line
 from shared.stats import StageTimes, Traffic, kbps, savings
 
 
@@ -60,6 +61,7 @@ class CallSummary:
             "frames": session.frames,
             "payload_bytes": session.payload_bytes,
             "source_bytes": session.pictures.sent_bytes,
+            **sound_figures(session.voice_packets, session.voice_bytes, frames / FPS),
             "pictures_sent": session.pictures.completed,
             "reconnects": self.reconnects,
             "receiver_frame_0": self.base,
@@ -87,7 +89,8 @@ class CallSummary:
         payload, wire = (kbps(self._fields[name], seconds) for name in ("payload_bytes", "wire_sent"))
         return [
             f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
-            f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
+            f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps",
+            *sound_line(self._fields),
         ]
 
 

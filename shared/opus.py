@@ -130,6 +130,15 @@ class OpusDecoder:
         return out[:SAMPLES]
 
 
+def has_opus() -> bool:
+    """Say whether there is a libopus to code and decode with."""
+    try:
+        _library()
+    except RequestError:
+        return False
+    return True
+
+
 @cache
 def _library() -> ctypes.CDLL:
     """Return libopus. Raise RequestError where there is none."""

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from receiver.overlay import with_note
+from receiver.sinks.ear import Ear
+from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.raw import RawSink
 from receiver.sinks.window import WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.opus import Sound
+from shared.voice import SAMPLES_PER_FRAME
 
 
 class Sink(Protocol):
@@ -42,6 +46,14 @@ class Screen(Protocol):
         """Take a frame as a sink does; `note` ("" for none) is for the eyes of who watches."""
         ...
 
+    def expect_sound(self) -> None:
+        """Make ready for sound."""
+        ...
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        """Take sound as an `Ear` does."""
+        ...
+
 
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
@@ -51,6 +63,7 @@ class Sinks:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
+        self._ears = tuple(sink for sink in self._sinks if isinstance(sink, Ear))
         self._shift: int | None = 0
         self._next = 0
 
@@ -66,6 +79,32 @@ class Sinks:
         noted = with_note(picture, note) if note else picture
         for sink in self._sinks:
             sink.write(number + self._shift, picture if isinstance(sink, RawSink) else noted)
+
+    @property
+    def lead(self) -> float:
+        """Seconds before it is heard that sound is wanted."""
+        return max((ear.lead for ear in self._ears), default=0.0)
+
+    def expect_sound(self) -> None:
+        """Have all that take sound make ready for it."""
+        for ear in self._ears:
+            ear.expect_sound()
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        """Pass sound to all that take it, once there are pictures; see `Ear`."""
+        shift = self._shift
+        if shift is not None and self._next:
+            for ear in self._ears:
+                ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
+
+    def figures(self) -> dict[str, float]:
+        """Return what sinks have measured: a loudspeaker, how well its sound was in step."""
+        return {
+            name: value
+            for sink in self._sinks
+            if isinstance(sink, Loudspeaker)
+            for name, value in sink.figures().items()
+        }
 
     def new_call(self) -> None:
         """Have the numbers go on from here, whatever the next one is."""
@@ -87,9 +126,12 @@ def has_screen() -> bool:
     return sys.platform in ("win32", "darwin") or bool(has_server)
 
 
-def make_sink(view: str | None, output: Path | None) -> Sinks:
-    """Build the sink for `--view` (None: a window where there is a screen) and `--output` (.mp4 or .npy)."""
-    sinks: list[Sink] = []
+def make_sink(view: str | None, output: Path | None, speaker: Sink | None = None) -> Sinks:
+    """Build the sink for `--view` (None: a window where there is a screen) and `--output` (.mp4 or .npy).
+
+    `speaker` is one that takes sound alone.
+    """
+    sinks: list[Sink] = [] if speaker is None else [speaker]
     if output is not None:
         kind = _FILES.get(output.suffix.lower())
         if kind is None:
