@@ -22,6 +22,7 @@ _COMMANDS = {
     "soak": "a long call: whether memory, open files and latency stay flat",
     "strip": "a picture of what a call does: sent, driving, received",
     "survive": "what is left of a call on bad networks, and how soon it is back",
+    "sync": "whether sound and picture stay together",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         soak,
         strip,
         survive,
+        sync,
         throughput,
     )
 
@@ -61,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "soak": soak,
         "strip": strip,
         "survive": survive,
+        "sync": sync,
         "throughput": throughput,
     }
     for name, module in modules.items():
