@@ -163,7 +163,7 @@ def run(given: argparse.Namespace) -> int:
     tables = load_tables(backbone, given.checkpoint)
     sheet: list[tuple[str, list[Pictures]]] = []
     called: list[Row] = []
-    for filmed in _films(one_of_each(clips, given.people) if given.people else []):
+    for filmed in _films(one_of_each(clips, given.people) if clips and given.people else []):
         for name, framing in _framings(find):
             shown = filmed.framed(framing)
             received, row = call(backbone, tables, shown)
