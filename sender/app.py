@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from models.build import load_backbone, load_tables, use_threads
+from models.build import load_backbone, load_head_finder, load_tables, use_threads
 from models.forecast.build import mirrored_forecaster
+from sender.automatic import AutomaticFraming
 from sender.capture import VideoSource, open_source
-from sender.crop import Crop
+from sender.crop import Framing
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
+from sender.live import status
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.rate import RateController
@@ -30,16 +32,21 @@ from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
 from shared.codec import Codec
 from shared.config import CallTerms
+from shared.console import Console
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import on_interrupt
-from shared.files import check_writable, write_json
+from shared.eventloop import beside, on_interrupt
 from shared.interfaces import Backbone
+from shared.journal import Journal
 from shared.opus import OpusEncoder
 from shared.sender_session import SenderSession
+from shared.stats import way_told
 from shared.tables import CodecTables
 from shared.transport.calling import connect
+from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
+from shared.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class SenderOptions:
     tls_ca: Path | None = None
     anonymous: bool = False
     sending: Sending = field(default_factory=Sending)
-    crop: Crop | None = None
+    crop: Framing | None = None
     loop: bool = False
     gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
@@ -65,6 +72,7 @@ class SenderOptions:
     give_up: float = math.inf
     audio: str | None = None
     audio_kbps: float = VOICE_KBPS
+    ice: IceOptions = DIRECT
 
 
 async def run(options: SenderOptions) -> int:
@@ -72,17 +80,27 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
-    source = open_source(options.source, options.crop, options.loop)
+    console = Console(sys.stdout, sys.stderr)
+    loop = asyncio.get_running_loop()
+
+    def note(sentence: str) -> None:
+        # Framing speaks from the thread that takes pictures.
+        loop.call_soon_threadsafe(console.note, sentence)
+
+    framing = options.crop or AutomaticFraming(load_head_finder(), note)
+    source = open_source(options.source, framing, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            with _speaking(options) as voice:
-                return await _call(options, source, inference, encoding, voice=voice, tls=tls)
+            with _speaking(options, console) as voice:
+                return await _call(
+                    options, source, inference, encoding, voice=voice, console=console, tls=tls
+                )
         finally:
-            await asyncio.get_running_loop().run_in_executor(inference, source.close)
+            await loop.run_in_executor(inference, source.close)
 
 
 @contextlib.contextmanager
-def _speaking(options: SenderOptions) -> Iterator[Voice | None]:
+def _speaking(options: SenderOptions, console: Console) -> Iterator[Voice | None]:
     """Give the call's sound, where there is to be any."""
     if options.audio is None:
         yield None
@@ -91,7 +109,7 @@ def _speaking(options: SenderOptions) -> Iterator[Voice | None]:
     with ThreadPoolExecutor(1, "sound") as executor:
         sound: SoundSource = open_sound(options.audio, options.source, options.loop)
         try:
-            yield Voice(sound, encoder, SystemClock(), executor, _note)
+            yield Voice(sound, encoder, SystemClock(), executor, console.note)
         finally:
             executor.submit(sound.close)
 
@@ -108,8 +126,7 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if not options.give_up >= 0:
         raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
-    if options.stats is not None:
-        check_writable(options.stats)
+    Journal(options.stats).check()
 
 
 def _tls(options: SenderOptions) -> ssl.SSLContext | None:
@@ -137,6 +154,7 @@ async def _call(
     encoding: ThreadPoolExecutor,
     *,
     voice: Voice | None,
+    console: Console,
     tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:
@@ -152,8 +170,9 @@ async def _call(
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
     call_up = partial(
-        connect, options.url, options.token, compact=options.compact, voice=voice is not None, tls=tls
-    )
+        connect, options.url, options.token, options.ice,
+        compact=options.compact, voice=voice is not None, tls=tls,
+    )  # fmt: skip
     link = await first_link(call_up, SystemClock())
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture, voice is not None)
     call = SenderCall(
@@ -167,21 +186,37 @@ async def _call(
         inference=inference,
         gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
-        again=Reconnecting(call_up, options.give_up, _note) if options.give_up else None,
+        again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
         voice=voice,
     )
+    return await _run(call, link, options, preset, console)
+
+
+async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str, console: Console) -> int:
+    """Run `call` and say how it goes and how it went."""
     on_interrupt(partial(call.end, "The sender hung up."))
-    print("calling", flush=True)
+    if link.ice_problem is not None:
+        console.note(str(link.ice_problem))
+    console.say(f"calling{way_told(link.path)}")
+    journal = Journal(options.stats)
+    watch = Watch(
+        SystemClock(),
+        call.live,
+        show=lambda figures, now: console.status(status(figures), now),
+        record=partial(journal.write, "second"),
+    )
     try:
-        ended = await call.run()
+        async with beside(watch.run()):
+            ended = await call.run()
     finally:
         await link.close()
-        if options.stats is not None:
-            write_json(options.stats, {"preset": preset, **call.summary.to_map()})
-        print("\n".join(call.summary.lines()), flush=True)
+        console.close()
+        journal.write("summary", {"preset": preset, **call.summary.to_map()})
+        console.say("\n".join(call.summary.lines()))
+        journal.close()
     if not ended.ok:
         raise KeycastError(ended.reason)
-    print(ended.reason, flush=True)
+    console.say(ended.reason)
     return 0
 
 
@@ -191,10 +226,6 @@ def _gallery(
     if picture is None:
         return None
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
-
-
-def _note(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:

@@ -108,9 +108,9 @@ class RateController:
         return min(self._limit.rate, self._ceiling.rate) * 8 / 1000
 
     @property
-    def loss_percent(self) -> int:
-        """How many of a hundred messages of the last seconds did not arrive."""
-        return round(100 * self._loss()[1])
+    def loss(self) -> float:
+        """The share of messages that is lost, of those that were reported on in the last 5 to 15 s."""
+        return self._loss()[1]
 
     def may_send(self, now: float) -> bool:
         """Say whether a message, of any size, may leave at `now` (s); its bytes are paid for afterwards."""

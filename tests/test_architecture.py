@@ -39,6 +39,7 @@ DOORS = {
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
 PURE = (
     "shared.",
+    "sender.framing",
     "sender.schedule",
     "sender.rate",
     "receiver.jitter_buffer",
