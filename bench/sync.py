@@ -2,8 +2,8 @@
 
 The source is a clip of the drawn portrait that turns its head at a stroke and beeps in the same moment. It
 goes through a whole call of two processes, and is looked for in the mp4 that the receiver writes. Beside it,
-at a loudspeaker without sound, how far every 20 ms of sound was from the moment of its picture. A machine that
-cannot show every frame shows the turn with a later one: look at fps_shown as well.
+at a loudspeaker without sound, how far every 20 ms of sound was from the moment of its picture. Where a
+machine cannot show every frame, the turn is seen in a later one: look at fps_shown as well.
 """
 
 from __future__ import annotations
