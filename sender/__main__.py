@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             max_kbps=given.max_kbps,
             give_up=given.give_up,
-            ice=chosen_ice(given),
             audio=given.audio,
             audio_kbps=given.audio_kbps,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 
