@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
-    add("--view", choices=("window", "none"), help="default: a window where there is a screen")
+    view = "default: the viewer page, and a window where there is a screen; web: the page alone"
+    add("--view", choices=("window", "web", "none"), help=view)
     keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
     add("--output", type=Path, metavar="FILE", help=keep)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")

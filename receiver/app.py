@@ -12,7 +12,7 @@ from secrets import token_bytes
 
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
-from receiver.announcement import announcement
+from receiver.announcement import announcement, watching
 from receiver.avatar import load_avatar
 from receiver.doorman import Doorman, Guest
 from receiver.live import Snapshot, listening
@@ -20,6 +20,8 @@ from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
+from receiver.sinks.page import PageSink
+from receiver.web import page_files
 from shared.clock import SystemClock
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, SECRET_BYTES, CallTerms
@@ -31,6 +33,8 @@ from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats
 from shared.receiver_session import ReceiverSession
+from shared.transport.broadcast import Broadcast
+from shared.transport.page import Page
 from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context
@@ -79,12 +83,16 @@ async def run(options: ReceiverOptions) -> int:
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
     sink = make_sink(options.view, options.output)
+    audience = Broadcast() if options.view != "none" else None
+    if audience is not None:
+        sink.add(PageSink(audience))
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
         try:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may come in.
             models = await loop.run_in_executor(inference, _load, options)
-            return await _Receiver(options, models, sink, inference, output, tls=tls).serve()
+            receiver = _Receiver(options, models, sink, inference, output, tls=tls, audience=audience)
+            return await receiver.serve()
         finally:
             await loop.run_in_executor(output, sink.close)
 
@@ -137,8 +145,10 @@ class _Receiver:
         output: ThreadPoolExecutor,
         *,
         tls: ssl.SSLContext | None = None,
+        audience: Broadcast | None = None,
     ) -> None:
         self._options = options
+        self._page = Page(page_files(), audience, self._watched) if audience is not None else None
         self._models = models
         self._sink = sink
         self._inference = inference
@@ -161,6 +171,7 @@ class _Receiver:
             compact=self._options.compact,
             tls=self._tls,
             say=_note,
+            page=self._page,
         )
         async with server:
             self._announce(server, token)
@@ -179,6 +190,8 @@ class _Receiver:
             _note(server.unpublished)
         for line in announcement(self._options.host, server.port, token, self._options.tls_cert):
             print(line)
+        if self._page is not None:
+            print(watching(self._options.host, server.port, token, self._options.tls_cert))
         sys.stdout.flush()
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
@@ -227,6 +240,11 @@ class _Receiver:
         """Return how it goes right now; see `receiver.live.Live.snapshot`."""
         call = self._doorman.call
         return listening() if call is None else call.live()
+
+    def _watched(self) -> dict[str, object]:
+        """Return what the page shows."""
+        call = self._doorman.call
+        return {**self._live(), "phase": call.phase.value if call is not None else ""}
 
     def _stats(self) -> dict[str, object]:
         """Return the figures of the whole call, and the live ones in place of what has both."""

@@ -1,4 +1,4 @@
-"""Where shown frames go: files, a window."""
+"""Where shown frames go: files, a window, the viewer page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from receiver.overlay import with_note
 from receiver.sinks.mp4 import Mp4Sink
+from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
 from receiver.sinks.window import WindowSink
 from shared.errors import RequestError
@@ -46,13 +47,17 @@ class Screen(Protocol):
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
 
-    Notes are drawn on the pictures of those that are for people.
+    Notes are drawn on the pictures of those that are for people; the page has its own words.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
         self._shift: int | None = 0
         self._next = 0
+
+    def add(self, sink: Sink) -> None:
+        """Write to `sink` too; for before they are opened."""
+        self._sinks = (*self._sinks, sink)
 
     def open(self) -> None:
         """Open all."""
@@ -65,7 +70,7 @@ class Sinks:
         self._next = number + self._shift + 1
         noted = with_note(picture, note) if note else picture
         for sink in self._sinks:
-            sink.write(number + self._shift, picture if isinstance(sink, RawSink) else noted)
+            sink.write(number + self._shift, picture if isinstance(sink, (RawSink, PageSink)) else noted)
 
     def new_call(self) -> None:
         """Have the numbers go on from here, whatever the next one is."""
