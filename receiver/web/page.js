@@ -136,6 +136,8 @@ async function main() {
   setState("opening");
   // Time passes in the charts while nothing comes.
   setInterval(() => document.body.dataset.state in { none: 0, wait: 0 } && charts.forEach((one) => one.add(seconds())), 500);
+  // Somebody may paste the whole address into a page that asks for the token.
+  addEventListener("hashchange", () => location.reload());
   const given = location.hash.slice(1);
   if (given) {
     // Fragments are sent to nobody; this one is not kept in the history either.
