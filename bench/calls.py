@@ -16,7 +16,7 @@ from bench.processes import CallRecord, run_call
 from models.forecast.names import NAMES
 from sender.arguments import add_sending_arguments, sending_words
 from sender.capture import open_source
-from sender.crop import Crop
+from sender.crop import CENTRE, Framing, parse_crop
 from shared.command import add_network_arguments
 from shared.config import FPS
 from shared.errors import RequestError
@@ -36,7 +36,7 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a measured call takes: source, forecaster, network, all that the sender offers."""
     add = parser.add_argument
     add("--source", default="demo", help="a video file, or demo (default)")
-    add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    add("--crop", metavar="X,Y,SIZE", default=CENTRE, help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end each call after this long")
     add("--loop", action="store_true", help="start the video again when it ends; goes with --seconds")
     add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
@@ -55,9 +55,9 @@ class Call:
     seed: int = 0
 
     @property
-    def crop(self) -> Crop | None:
-        """The square to send, None for the centre."""
-        return Crop.parse(self.given.crop) if self.given.crop else None
+    def crop(self) -> Framing:
+        """The square to send: a fixed one, so that what was shown can be compared with what was filmed."""
+        return parse_crop(self.given.crop)
 
     def check(self) -> None:
         """Raise RequestError for a wrong source, or a call without an end, before two processes start."""

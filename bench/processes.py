@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import IO, Any
 
 from bench.wire import counting_path
 from shared.errors import KeycastError
+from shared.journal import last_summary
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
 from shared.transport.pairing import new_token
@@ -41,12 +41,15 @@ class CallRecord:
 
 
 class Process:
-    """A command of this project in its own process; its messages are kept for the case that it fails."""
+    """A command of this project in its own process; its messages are kept for the case that it fails.
 
-    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+    `within` are words to put before the command, such as those that run it in another network.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], within: Sequence[str] = ()) -> None:
         self.name = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*within, sys.executable, "-m", module, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self._errors: list[str] = []
@@ -106,12 +109,12 @@ class Process:
         self._process.kill()
         self.stop()
 
-    def stop(self) -> None:
-        """End the process, in order if it will, and give back its pipes."""
+    def stop(self, seconds: float = 5.0) -> None:
+        """End the process, in order if it will within `seconds`, and give back its pipes."""
         if self.running:
             self._process.terminate()
             try:
-                self._process.wait(5.0)
+                self._process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -156,7 +159,7 @@ def run_call(
             for process in (here, there):
                 if process is not None:
                     process.stop()
-    both = {side: json.loads(file.read_text()) for side, file in stats.items()}
+    both = {side: last_summary(file) for side, file in stats.items()}
     return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 
 from models.fomm.backbone import FommBackbone
+from models.head.finder import NetworkHeadFinder
 from models.lite.backbone import LiteBackbone
 from shared.config import BACKBONES, DEVICES
 from shared.errors import RequestError
+from shared.heads import HeadFinder
 from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
@@ -69,6 +71,11 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
             "python -m models.training codec, or remove them."
         )
     return tables
+
+
+def load_head_finder() -> HeadFinder:
+    """Return the shipped head finder; RequestError where its weights are damaged. One thread owns it."""
+    return NetworkHeadFinder.load(SHIPPED / "head")
 
 
 def use_threads(count: int) -> None:

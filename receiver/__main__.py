@@ -9,7 +9,9 @@ from pathlib import Path
 
 from models.forecast.names import BEST, FALLBACK, NAMES
 from shared.command import add_call_arguments, run_command
+from shared.environment import TOKEN, from_environment
 from shared.eventloop import run_async
+from shared.transport.servers import add_ice_arguments, chosen_ice
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,19 +20,23 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     listen = "default: this machine only; 0.0.0.0 for all networks"
     add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
-    add("--token", help="the pairing token a sender must give; default: a new one, shown at start")
+    token = f"the pairing token a sender must give; default: ${TOKEN}, or a new one, shown at start"
+    add("--token", help=token)
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     view = "default: the viewer page, and a window where there is a screen; web: the page alone"
     add("--view", choices=("window", "web", "none"), help=view)
-    keep = "keep the video: .mp4, or .npy for pictures without loss; calls follow each other in it"
-    add("--output", type=Path, metavar="FILE", help=keep)
+    keep = "keep the video, calls after each other: .mp4, or .npy for pictures without loss; repeatable"
+    add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
+    camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
+    add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
     delay = "least spare time for jitter (default 50); from 200 on, skipped frames are interpolated"
     add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
     add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
+    add_ice_arguments(commands)
     add_call_arguments(commands)
     return commands
 
@@ -48,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = ReceiverOptions(
             host=host,
             port=port,
-            token=given.token,
+            token=given.token or from_environment(TOKEN),
             tls_cert=given.tls_cert,
             tls_key=given.tls_key,
             view=given.view,
-            output=given.output,
+            outputs=tuple(given.output),
+            virtual_camera=given.virtual_camera,
             avatar=given.avatar,
             forecaster=given.forecaster,
             backbone=given.backbone,
@@ -63,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             once=given.once,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 

@@ -21,24 +21,31 @@ from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
 from receiver.sinks.page import PageSink
+from receiver.sinks.window import WindowClosed
+from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, SECRET_BYTES, CallTerms
+from shared.console import Console
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import on_interrupt
+from shared.eventloop import beside, on_interrupt
 from shared.events import Ended
-from shared.files import check_writable, write_json
 from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
+from shared.journal import Journal
 from shared.keypoints import Floats
 from shared.receiver_session import ReceiverSession
 from shared.transport.broadcast import Broadcast
+from shared.transport.datachannel import try_servers
 from shared.transport.page import Page
 from shared.transport.pairing import check_strong, is_loopback, new_token
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import server_context
+from shared.watch import STATUS_SECONDS, Figures, Watch
 
+_TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
 """How long a call waits for a sender whose connection is lost."""
 
@@ -53,7 +60,8 @@ class ReceiverOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     view: str | None = None
-    output: Path | None = None
+    outputs: tuple[Path, ...] = ()
+    virtual_camera: str | None = None
     avatar: Path | None = None
     forecaster: str | None = None
     backbone: str | None = None
@@ -64,6 +72,7 @@ class ReceiverOptions:
     stats: Path | None = None
     compact: bool = True
     once: bool = False
+    ice: IceOptions = DIRECT
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,16 @@ async def run(options: ReceiverOptions) -> int:
     tls = _tls(options)
     use_threads(options.threads)
     loop = asyncio.get_running_loop()
-    sink = make_sink(options.view, options.output)
+    console = Console(sys.stdout, sys.stderr)
+    problem = await try_servers(options.ice)
+    if problem is not None:
+        console.note(str(problem))
+
+    def say(line: str) -> None:
+        # A window speaks from a thread of its own.
+        loop.call_soon_threadsafe(console.say, line)
+
+    sink = make_sink(options.view, options.outputs, options.virtual_camera, say)
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))
@@ -91,9 +109,12 @@ async def run(options: ReceiverOptions) -> int:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may come in.
             models = await loop.run_in_executor(inference, _load, options)
-            receiver = _Receiver(options, models, sink, inference, output, tls=tls, audience=audience)
+            receiver = _Receiver(
+                options, models, sink, inference, output, console=console, tls=tls, audience=audience
+            )
             return await receiver.serve()
         finally:
+            console.close()
             await loop.run_in_executor(output, sink.close)
 
 
@@ -105,8 +126,7 @@ def _check(options: ReceiverOptions) -> None:
     if not 0 <= options.playout_delay <= MAX_DELAY_SECONDS:
         most = MAX_DELAY_SECONDS * 1000
         raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")
-    if options.stats is not None:
-        check_writable(options.stats)
+    Journal(options.stats).check()
     if options.token is not None and not is_loopback(options.host):
         check_strong(options.token)
 
@@ -144,6 +164,7 @@ class _Receiver:
         inference: ThreadPoolExecutor,
         output: ThreadPoolExecutor,
         *,
+        console: Console,
         tls: ssl.SSLContext | None = None,
         audience: Broadcast | None = None,
     ) -> None:
@@ -154,7 +175,10 @@ class _Receiver:
         self._inference = inference
         self._output = output
         self._tls = tls
-        self._doorman = Doorman(_complain)
+        self._console = console
+        self._doorman = Doorman(console.complain)
+        self._journal = Journal(options.stats)
+        self._calls = 1
         self._hung_up = False
 
     async def serve(self) -> int:
@@ -168,31 +192,47 @@ class _Receiver:
             self._doorman.arrived,
             stats=self._stats,
             busy=lambda: self._doorman.busy,
+            ice=self._options.ice,
             compact=self._options.compact,
             tls=self._tls,
-            say=_note,
+            say=self._console.note,
             page=self._page,
         )
-        async with server:
-            self._announce(server, token)
-            while (guest := await self._doorman.next()) is not None and not self._hung_up:
-                call, ended = await self._take(guest)
-                if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
-                    return _exit_code(ended)
-                if call.streaming:
-                    print(f"the call has ended: {ended.reason}\nlistening", flush=True)
-                else:
-                    print(f"refused a call: {ended.reason}", file=sys.stderr, flush=True)
+        pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
+        watch = Watch(
+            SystemClock(), self._live, show=self._show, record=self._second, tell=self._tell, pace=pace
+        )
+        try:
+            async with server, beside(watch.run()):
+                return await self._calls_in_turn(server, token)
+        finally:
+            self._journal.close()
+
+    async def _calls_in_turn(self, server: SignalingServer, token: str) -> int:
+        self._announce(server, token)
+        while (guest := await self._doorman.next()) is not None and not self._hung_up:
+            call, ended = await self._take(guest)
+            if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
+                return self._exit_code(ended)
+            if call.streaming:
+                self._console.say(f"the call has ended: {ended.reason}\nlistening")
+            else:
+                self._console.complain(f"refused a call: {ended.reason}")
+        return 0
+
+    def _exit_code(self, ended: Ended) -> int:
+        if not ended.ok:
+            raise KeycastError(ended.reason)
+        self._console.say(ended.reason)
         return 0
 
     def _announce(self, server: SignalingServer, token: str) -> None:
         if server.unpublished:
-            _note(server.unpublished)
-        for line in announcement(self._options.host, server.port, token, self._options.tls_cert):
-            print(line)
+            self._console.note(server.unpublished)
+        lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
         if self._page is not None:
-            print(watching(self._options.host, server.port, token, self._options.tls_cert))
-        sys.stdout.flush()
+            lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
+        self._console.say("\n".join(lines))
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
         """Run a guest's call; return it, and how it ended."""
@@ -224,17 +264,31 @@ class _Receiver:
         )
 
     def _record(self, call: ReceiverCall) -> None:
-        if self._options.stats is not None:
-            write_json(
-                self._options.stats, {"forecaster": self._models.forecaster.name, **call.summary.to_map()}
-            )
-        print("\n".join(call.summary.lines()), flush=True)
+        forecaster = self._models.forecaster.name
+        values = {"call": self._calls, "forecaster": forecaster, **call.summary.to_map()}
+        self._journal.write("summary", values)
+        self._calls += 1
+        self._console.say("\n".join(call.summary.lines()))
 
-    def _hang_up(self) -> None:
+    def _show(self, figures: Figures, now: float) -> None:
+        self._console.status(status(figures, self._console.blocks), now)
+
+    def _second(self, figures: Figures) -> None:
+        if self._doorman.call is not None and self._doorman.call.streaming:
+            plain = {name: value for name, value in figures.items() if name != "strip"}
+            self._journal.write("second", {"call": self._calls, **plain})
+
+    async def _tell(self, figures: Figures) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._output, self._sink.tell, figures)
+        except WindowClosed:
+            self._hang_up("The receiver closed its window.")
+
+    def _hang_up(self, reason: str = "The receiver hung up.") -> None:
         self._hung_up = True
         self._doorman.close()
         if self._doorman.call is not None:
-            self._doorman.call.end("The receiver hung up.")
+            self._doorman.call.end(reason)
 
     def _live(self) -> Snapshot:
         """Return how it goes right now; see `receiver.live.Live.snapshot`."""
@@ -255,18 +309,3 @@ class _Receiver:
         for listed in ("shown", "shown_ms"):
             whole.pop(listed)
         return {**whole, "phase": call.phase.value, **self._live()}
-
-
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr, flush=True)
-
-
-def _exit_code(ended: Ended) -> int:
-    if not ended.ok:
-        raise KeycastError(ended.reason)
-    print(ended.reason, flush=True)
-    return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from shared.config import FPS, CallTerms
 from shared.fill import Kind
-from shared.stats import kbps, percentiles
+from shared.rolling import Totals
+from shared.stats import percentiles, rates
 
 RATE_SECONDS = 2.0
 """Rates, frames a second and latency are those of this time."""
@@ -21,8 +22,6 @@ ADAPTIVE_FRAMES = FPS
 STILL_FRAMES = 6
 """A picture that has been held for so many frames in a row stands still."""
 STOPPED_SECONDS = 1.0
-_LEAST_APART = 0.1
-_MOST_SAMPLES = round(LOSS_SECONDS / _LEAST_APART) + 2
 _MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
 
 STATES = ("listening", "connecting", "live", "forecasting", "stalled")
@@ -49,12 +48,6 @@ class Counts:
     expected: int = 0
     received: int = 0
 
-    def since(self, earlier: Counts) -> Counts:
-        """Return what came after `earlier`, nothing below 0: late pieces may fill gaps from before."""
-        return Counts(
-            *(max(0, getattr(self, field.name) - getattr(earlier, field.name)) for field in fields(self))
-        )
-
 
 class _Frame(NamedTuple):
     at: float
@@ -75,8 +68,7 @@ class Live:
     """
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, Counts]] = deque(maxlen=_MOST_SAMPLES)
-        self._newest = (0.0, Counts())
+        self._totals = Totals(LOSS_SECONDS)
         self._frames: deque[_Frame] = deque(maxlen=_MOST_FRAMES)
         self._strip: deque[str] = deque(maxlen=STRIP_FRAMES)
         self._began: float | None = None
@@ -103,9 +95,7 @@ class Live:
 
     def count(self, now: float, counts: Counts) -> None:
         """Take in the call's totals at `now`, as often as there are any."""
-        self._newest = (now, counts)
-        if not self._samples or now - self._samples[-1][0] >= _LEAST_APART:
-            self._samples.append(self._newest)
+        self._totals.add(now, asdict(counts))
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the figures at `now`, flat.
@@ -149,21 +139,10 @@ class Live:
         return sum(frame.in_time for frame in recent) / span
 
     def _rates(self, now: float) -> dict[str, float]:
-        seconds, new = self._over(RATE_SECONDS, now)
-        rates = {name: getattr(new, name) for name in ("payload", "pictures", "audio")}
-        wire = {"wire_up": new.wire_up, "wire_down": new.wire_down}
-        overhead = max(0, sum(wire.values()) - sum(rates.values()))
-        every = {**rates, "overhead": overhead, **wire}
-        return {f"{name}_kbps": kbps(count, seconds) for name, count in every.items()}
+        return rates(*self._totals.over(RATE_SECONDS, now))
 
     def _loss(self, now: float) -> float:
-        _, new = self._over(LOSS_SECONDS, now)
-        return 100 * max(0, new.expected - new.received) / new.expected if new.expected else 0.0
-
-    def _over(self, seconds: float, now: float) -> tuple[float, Counts]:
-        """Return what was counted in the last `seconds`, and over how many seconds that really is."""
-        at, counts = self._newest
-        oldest = next((sample for sample in self._samples if now - sample[0] <= seconds), None)
-        if oldest is None or oldest[0] >= at:
-            return 0.0, Counts()
-        return at - oldest[0], counts.since(oldest[1])
+        _, new = self._totals.over(LOSS_SECONDS, now)
+        # Late pieces may fill gaps from before.
+        lost = max(0, new["expected"] - new["received"]) if new else 0
+        return 100 * lost / new["expected"] if lost else 0.0

@@ -91,6 +91,7 @@ class ReceiverCall:
         self.hung_up = False
         self._group: asyncio.TaskGroup | None = None
         self.summary = CallSummary(FPS)
+        self.summary.path = connection.path
 
     @property
     def streaming(self) -> bool:
@@ -116,6 +117,7 @@ class ReceiverCall:
         """Go on over `connection`, whose hello `matches`, in place of the one before."""
         before, self._connection = self._connection, connection
         self.summary.traffic.left(before)
+        self.summary.path = connection.path
         self._session.rejoin()
         self._reception = Reception()
         self._liveness.linked(self._clock.now())

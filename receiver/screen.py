@@ -1,39 +1,91 @@
-"""The window's own process: raw RGB pictures come in on stdin, `ready` goes out once the window stands.
+"""The window's own process: pictures and figures come in on stdin, lines for people go out on stdout.
 
 A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
-once PyAV is loaded beside it. It ends with its input, or when the user closes it or presses q or Escape.
+once PyAV is loaded beside it. It ends with its input, or when the user closes it or presses q or Escape; o
+shows and hides the figures, s saves the picture.
+
+In: a kind (1 byte), a length (4 bytes, big-endian) and so many bytes, again and again. PICTURE: raw RGB.
+FIGURES: a JSON object, see `receiver.live`. Out: `ready` once the window stands, then a line for people for
+each picture that was saved, or could not be.
 """
 
 from __future__ import annotations
 
+import json
 import signal
+import struct
 import sys
 import threading
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from PIL import Image
 
+from receiver.panel import Panel
 from shared.config import SIZE
 from shared.keypoints import Pictures
 
 TITLE = "keycast"
 READY = b"ready\n"
-PICTURE_BYTES = SIZE * SIZE * 3
+PICTURE, FIGURES = b"P", b"F"
+SIDE = 2 * SIZE
+_HEADER = struct.Struct(">cI")
+_PICTURE_BYTES = SIZE * SIZE * 3
 _POLL_MS = 8
 _ESCAPE = 27
 
 
-class _Newest:
-    """Reads pictures as fast as they come, so that the writer never waits, and keeps the last."""
+def message(kind: bytes, data: bytes) -> bytes:
+    """Return what is written to the window's stdin."""
+    return _HEADER.pack(kind, len(data)) + data
 
-    def __init__(self) -> None:
+
+class _Newest:
+    """Reads all as fast as it comes, so that the writer never waits, and keeps the last of each kind."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
         self.picture: Pictures = np.zeros((SIZE, SIZE, 3), np.uint8)
+        self.figures: dict[str, str | float] = {}
+        self.count = 0
         self.ended = False
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        while len(data := sys.stdin.buffer.read(PICTURE_BYTES)) == PICTURE_BYTES:
-            self.picture = np.frombuffer(data, np.uint8).reshape(SIZE, SIZE, 3)
+        while len(header := self._source.read(_HEADER.size)) == _HEADER.size:
+            kind, length = _HEADER.unpack(header)
+            data = self._source.read(length)
+            if kind == PICTURE and len(data) == _PICTURE_BYTES:
+                self.picture = np.frombuffer(data, np.uint8).reshape(SIZE, SIZE, 3)
+            elif kind == FIGURES and len(data) == length:
+                self.figures = json.loads(data)
+            self.count += 1
         self.ended = True
+
+
+def save(picture: Pictures, folder: Path, now: datetime) -> str:
+    """Write `picture` as a PNG named by the time, never over another file; return a line that says where."""
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    stem = f"keycast-{now:%Y%m%d-%H%M%S}"
+    for name in (f"{stem}.png", *(f"{stem}-{number}.png" for number in range(2, 1000))):
+        try:
+            with (folder / name).open("xb") as file:
+                file.write(stream.getvalue())
+        except FileExistsError:
+            continue
+        except OSError as error:
+            return f"note: Cannot write {folder / name}: {error.strerror}."
+        return f"saved {folder / name}"
+    return f"note: {folder} is full of pictures of this second."
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
 
 
 def main() -> int:
@@ -43,18 +95,27 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the receiver, which then ends our input
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
-        cv2.resizeWindow(TITLE, 2 * SIZE, 2 * SIZE)
+        cv2.resizeWindow(TITLE, SIDE, SIDE)
     except cv2.error:
         return 1
-    newest = _Newest()
-    sys.stdout.buffer.write(READY)
-    sys.stdout.buffer.flush()
+    newest, panel, shown, with_panel = _Newest(sys.stdin.buffer), Panel(SIDE), -1, True
+    _say(READY)
     while not newest.ended:
-        large = cv2.resize(newest.picture[:, :, ::-1], (2 * SIZE, 2 * SIZE), interpolation=cv2.INTER_CUBIC)
-        cv2.imshow(TITLE, large)
+        if shown != newest.count:
+            shown, picture = newest.count, newest.picture
+            large: Pictures = np.asarray(
+                cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8
+            )
+            if with_panel and newest.figures:
+                panel.draw(large, newest.figures)
+            cv2.imshow(TITLE, large[:, :, ::-1])
         key = cv2.waitKey(_POLL_MS) & 0xFF
         if key in (ord("q"), _ESCAPE) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             break
+        if key == ord("o"):
+            with_panel, shown = not with_panel, -1
+        elif key == ord("s"):
+            _say(save(newest.picture, Path.cwd(), datetime.now().astimezone()).encode() + b"\n")
     return 0
 
 

@@ -10,9 +10,9 @@ from receiver.jitter_buffer import JitterBuffer
 from receiver.live import Counts, Live
 from shared.clock import elapsed_ms
 from shared.fill import Kind
-from shared.interfaces import Connection
+from shared.interfaces import Connection, Path
 from shared.receiver_session import ReceiverSession
-from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles
+from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024
@@ -57,6 +57,7 @@ class CallSummary:
         self.resumed = 0
         self.traffic = Traffic()
         self.live = Live()
+        self.path: Path = ""
         self._fields: dict[str, Any] = {}
 
     def arrived(self, first: int, count: int, timestamp_ms: int | None, wall_ms: int) -> None:
@@ -124,6 +125,7 @@ class CallSummary:
         self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
     ) -> None:
         """Take the final counts of the parts of the call."""
+        self.path = connection.path
         self._fields = {
             "packets": session.packets,
             "payload_bytes": session.payload_bytes,
@@ -143,6 +145,7 @@ class CallSummary:
         stages = self._fields.get("stages_ms", {})
         return {
             "role": "receiver",
+            "path": self.path,
             "seconds": seconds,
             "frames": total,
             **{f"frames_{kind.value}": self._kinds[kind] for kind in Kind},
@@ -173,5 +176,6 @@ class CallSummary:
             f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
-            f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms",
+            f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms"
+            f"{way_told(self.path)}",
         ]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from sender.arguments import add_sending_arguments
 from shared.command import add_call_arguments, run_command
+from shared.environment import TOKEN, from_environment
 from shared.eventloop import run_async
+from shared.transport.servers import add_ice_arguments, chosen_ice
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,15 +21,17 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
-    add("--token", help="the pairing token that the receiver shows")
+    add("--token", help=f"the pairing token that the receiver shows; default: ${TOKEN}")
     add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
     faceless = "send no picture, only motion; the receiver shows its own --avatar"
     add("--anonymous", action="store_true", help=faceless)
-    add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
+    square = "the square to send, or 'centre'; default: around the head, following where it settles"
+    add("--crop", metavar="X,Y,SIZE", help=square)
     add("--loop", action="store_true", help="start a video file again when it ends")
     patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
     add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
     add_sending_arguments(commands)
+    add_ice_arguments(commands)
     add_call_arguments(commands)
     return commands
 
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
         from sender.app import SenderOptions, run
-        from sender.crop import Crop
+        from sender.crop import parse_crop
         from sender.gallery import GalleryOptions
         from sender.presets import Sending
         from shared.config import Schedule
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = SenderOptions(
             source=given.source,
             url=given.connect,
-            token=given.token,
+            token=given.token or from_environment(TOKEN),
             tls_ca=given.tls_ca,
             anonymous=given.anonymous,
             sending=Sending(
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 threshold=given.drift,
                 redundancy=given.redundancy,
             ),
-            crop=Crop.parse(given.crop) if given.crop else None,
+            crop=parse_crop(given.crop) if given.crop else None,
             loop=given.loop,
             gallery=GalleryOptions(given.gallery, given.source_kbps),
             backbone=given.backbone,
@@ -70,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             max_kbps=given.max_kbps,
             give_up=given.give_up,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from models.build import load_backbone, load_tables, use_threads
+from models.build import load_backbone, load_head_finder, load_tables, use_threads
 from models.forecast.build import mirrored_forecaster
+from sender.automatic import AutomaticFraming
 from sender.capture import VideoSource, open_source
-from sender.crop import Crop
+from sender.crop import Framing
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
+from sender.live import status
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
 from sender.rate import RateController
@@ -25,15 +27,20 @@ from sender.schedule import Redundancy
 from shared.clock import SystemClock
 from shared.codec import Codec
 from shared.config import CallTerms
+from shared.console import Console
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import on_interrupt
-from shared.files import check_writable, write_json
+from shared.eventloop import beside, on_interrupt
 from shared.interfaces import Backbone
+from shared.journal import Journal
 from shared.sender_session import SenderSession
+from shared.stats import way_told
 from shared.tables import CodecTables
 from shared.transport.calling import connect
+from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
+from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
+from shared.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class SenderOptions:
     tls_ca: Path | None = None
     anonymous: bool = False
     sending: Sending = field(default_factory=Sending)
-    crop: Crop | None = None
+    crop: Framing | None = None
     loop: bool = False
     gallery: GalleryOptions = field(default_factory=GalleryOptions)
     backbone: str | None = None
@@ -57,6 +64,7 @@ class SenderOptions:
     compact: bool = True
     max_kbps: float | None = None
     give_up: float = math.inf
+    ice: IceOptions = DIRECT
 
 
 async def run(options: SenderOptions) -> int:
@@ -64,12 +72,20 @@ async def run(options: SenderOptions) -> int:
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
-    source = open_source(options.source, options.crop, options.loop)
+    console = Console(sys.stdout, sys.stderr)
+    loop = asyncio.get_running_loop()
+
+    def note(sentence: str) -> None:
+        # Framing speaks from the thread that takes pictures.
+        loop.call_soon_threadsafe(console.note, sentence)
+
+    framing = options.crop or AutomaticFraming(load_head_finder(), note)
+    source = open_source(options.source, framing, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, inference, encoding, tls)
+            return await _call(options, source, inference, encoding, console=console, tls=tls)
         finally:
-            await asyncio.get_running_loop().run_in_executor(inference, source.close)
+            await loop.run_in_executor(inference, source.close)
 
 
 def _check(options: SenderOptions) -> None:
@@ -82,8 +98,7 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if not options.give_up >= 0:
         raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
-    if options.stats is not None:
-        check_writable(options.stats)
+    Journal(options.stats).check()
 
 
 def _tls(options: SenderOptions) -> ssl.SSLContext | None:
@@ -109,6 +124,8 @@ async def _call(
     source: VideoSource,
     inference: ThreadPoolExecutor,
     encoding: ThreadPoolExecutor,
+    *,
+    console: Console,
     tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:
@@ -123,7 +140,7 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    call_up = partial(connect, options.url, options.token, compact=options.compact, tls=tls)
+    call_up = partial(connect, options.url, options.token, options.ice, compact=options.compact, tls=tls)
     link = await first_link(call_up, SystemClock())
     session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
     call = SenderCall(
@@ -137,20 +154,36 @@ async def _call(
         inference=inference,
         gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
-        again=Reconnecting(call_up, options.give_up, _note) if options.give_up else None,
+        again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
     )
+    return await _run(call, link, options, preset, console)
+
+
+async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str, console: Console) -> int:
+    """Run `call` and say how it goes and how it went."""
     on_interrupt(partial(call.end, "The sender hung up."))
-    print("calling", flush=True)
+    if link.ice_problem is not None:
+        console.note(str(link.ice_problem))
+    console.say(f"calling{way_told(link.path)}")
+    journal = Journal(options.stats)
+    watch = Watch(
+        SystemClock(),
+        call.live,
+        show=lambda figures, now: console.status(status(figures), now),
+        record=partial(journal.write, "second"),
+    )
     try:
-        ended = await call.run()
+        async with beside(watch.run()):
+            ended = await call.run()
     finally:
         await link.close()
-        if options.stats is not None:
-            write_json(options.stats, {"preset": preset, **call.summary.to_map()})
-        print("\n".join(call.summary.lines()), flush=True)
+        console.close()
+        journal.write("summary", {"preset": preset, **call.summary.to_map()})
+        console.say("\n".join(call.summary.lines()))
+        journal.close()
     if not ended.ok:
         raise KeycastError(ended.reason)
-    print(ended.reason, flush=True)
+    console.say(ended.reason)
     return 0
 
 
@@ -160,10 +193,6 @@ def _gallery(
     if picture is None:
         return None
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
-
-
-def _note(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
-from sender.crop import Crop, centre_square
+from sender.crop import CentreSquare, Framing
 from shared.config import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
@@ -18,6 +18,8 @@ STALE_S = 0.5
 """A picture that is older is not the present any more: dark rooms slow webcams down to some 5 a second."""
 STALL_S = 2.0
 """A camera that gives nothing for so long is opened anew."""
+FIRST_PICTURES = 10
+"""The framing begins with so many, a third of a second of a usual camera."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 4.0
 CLOSE_S = 3.0
 
@@ -52,11 +54,13 @@ class CameraSource:
     def __init__(
         self,
         camera: Camera,
-        crop: Crop | None = None,
+        framing: Framing | None = None,
         now: Callable[[], float] = time.monotonic,
         reopen: Callable[[], Camera | None] | None = None,
     ) -> None:
-        self._camera, self._crop, self._now, self._reopen = camera, crop, now, reopen
+        self._camera, self._now, self._reopen = camera, now, reopen
+        self._framing = framing or CentreSquare()
+        self._begun = False
         self._news = threading.Condition()
         self._newest: Pictures | None = None
         self._since = self._opened = now()
@@ -73,6 +77,10 @@ class CameraSource:
         """
         with self._news:
             self._news.wait_for(lambda: self._newest is not None or self._closed, FIRST_FRAME_S)
+        if not self._begun and self._newest is not None:
+            self._begun = True
+            self._framing.begin(self._first_pictures())
+        with self._news:
             if self._closed:
                 return None
             if self._newest is None:
@@ -94,9 +102,23 @@ class CameraSource:
             self._news.notify_all()
         self._thread.join(CLOSE_S)
 
+    def _first_pictures(self) -> Iterator[Pictures]:
+        """Yield whole pictures, RGB, as they come: the first of a camera are often dark, so several."""
+        shown: Pictures | None = None
+        for _ in range(FIRST_PICTURES):
+            shown = self._after(shown)
+            if shown is None:
+                return
+            yield shown[..., ::-1]
+
+    def _after(self, shown: Pictures | None) -> Pictures | None:
+        """Return the first picture after `shown`; None where none came in 2 s, or the source was closed."""
+        with self._news:
+            came = self._news.wait_for(lambda: self._newest is not shown or self._closed, FIRST_FRAME_S)
+            return self._newest if came and not self._closed else None
+
     def _convert(self, bgr: Pictures) -> Pictures:
-        crop = self._crop or centre_square(bgr.shape[1], bgr.shape[0])
-        return crop.apply(bgr[..., ::-1])
+        return self._framing.apply(bgr[..., ::-1], self._now())
 
     def _watch(self) -> None:
         while not self._closed:
@@ -154,7 +176,7 @@ def open_camera(index: int) -> Camera | None:
     if not camera.isOpened():
         camera.release()
         return None
-    # Enough for a 256x256 crop, and what every webcam sends at 30 fps.
+    # Enough for a square around a head at a desk, and what every webcam sends at 30 fps.
     for key, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, 640),
         (cv2.CAP_PROP_FRAME_HEIGHT, 480),

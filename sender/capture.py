@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,13 +15,15 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from sender.camera import CameraSource, open_camera
-from sender.crop import Crop, centre_square
+from sender.crop import CentreSquare, Framing
 from sender.demo import DemoSource
 from shared.config import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
 MAX_SIDE = 8192
+FIRST_S, FIRST_STEP_S = 1.0, 0.2
+"""A file's pictures that the framing begins with: their seconds, and those between two."""
 CHOICES = "cam0, cam1, a device such as /dev/video0, a video file, or demo"
 _CAMERA = re.compile(r"(?:cam|/dev/video)(\d{1,3})")
 # The last frame of a file without a stated rate, and the step where a frame carries no time.
@@ -51,8 +53,8 @@ class VideoSource(Protocol):
         ...
 
 
-def open_source(spec: str, crop: Crop | None = None, loop: bool = False) -> VideoSource:
-    """Open "cam0", "/dev/video0", "demo" or a video file; `crop` is the centre square by default.
+def open_source(spec: str, framing: Framing | None = None, loop: bool = False) -> VideoSource:
+    """Open "cam0", "/dev/video0", "demo" or a video file; the centre square is shown by default.
 
     `loop` starts a file again at its end, and lets the demo run for ever. Raises RequestError, in one
     sentence, where there is nothing to open.
@@ -65,8 +67,8 @@ def open_source(spec: str, crop: Crop | None = None, loop: bool = False) -> Vide
         camera = open_camera(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
-        return CameraSource(camera, crop, reopen=partial(open_camera, int(device[1])))
-    return FileSource(path, crop, loop)
+        return CameraSource(camera, framing, reopen=partial(open_camera, int(device[1])))
+    return FileSource(path, framing, loop)
 
 
 class FileSource:
@@ -74,8 +76,8 @@ class FileSource:
 
     live = False
 
-    def __init__(self, path: Path, crop: Crop | None = None, loop: bool = False) -> None:
-        self._path, self._crop, self._loop = path, crop, loop
+    def __init__(self, path: Path, framing: Framing | None = None, loop: bool = False) -> None:
+        self._path, self._framing, self._loop = path, framing or CentreSquare(), loop
         self._clip = _Clip(path)
         self._offset = 0.0
         self._ready = self._clip.read()
@@ -85,8 +87,9 @@ class FileSource:
             self.close()
             raise RequestError(f"The video in {path} has no readable frame; give another file.")
         self._next = self._clip.read()
+        self._framing.begin(_first_pictures(path))
         # Now, so that a crop which does not fit is refused before a call begins.
-        self._picture = self._convert(self._ready[0])
+        self._picture = self._convert(*self._ready)
 
     def frame(self, n: int) -> Pictures | None:
         """Return the picture due at n / 30 s; None past the end. See `VideoSource.frame`."""
@@ -96,7 +99,7 @@ class FileSource:
         if self._ended or self._ready is None:
             return None
         if self._picture is None:
-            self._picture = self._convert(self._ready[0])
+            self._picture = self._convert(*self._ready)
         return self._picture
 
     def close(self) -> None:
@@ -124,12 +127,27 @@ class FileSource:
         if self._ready is None:
             raise KeycastError(f"{self._path} could not be read a second time; was it changed?")
 
-    def _convert(self, frame: av.VideoFrame) -> Pictures:
-        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-        if frame.rotation % 90 == 0:
-            picture = np.rot90(picture, frame.rotation // 90)
-        crop = self._crop or centre_square(picture.shape[1], picture.shape[0])
-        return crop.apply(picture)
+    def _convert(self, frame: av.VideoFrame, seconds: float) -> Pictures:
+        return self._framing.apply(_upright(frame), self._offset + seconds)
+
+
+def _upright(frame: av.VideoFrame) -> Pictures:
+    """Return the whole picture (H, W, 3), uint8 RGB."""
+    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return np.rot90(picture, frame.rotation // 90) if frame.rotation % 90 == 0 else picture
+
+
+def _first_pictures(path: Path) -> Iterator[Pictures]:
+    """Yield a few whole pictures from the first second of a file."""
+    clip = _Clip(path)
+    due = 0.0
+    try:
+        while due < FIRST_S and (ready := clip.read()) is not None:
+            if ready[1] >= due:
+                yield _upright(ready[0])
+                due += FIRST_STEP_S
+    finally:
+        clip.close()
 
 
 class _Clip:

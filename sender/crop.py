@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -11,11 +14,27 @@ from shared.config import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
+CENTRE = "centre"
 SMALLEST = 16
 _MAX_DIGITS = 5
 # Halves as often as leaves at least this many times the wanted size, then filters: 2.4 ms a 1080p frame on a
 # slow core instead of 6, and no visible difference.
 _REDUCING_GAP = 2.0
+
+
+class Framing(Protocol):
+    """Chooses the square of each picture of one source. One thread owns it."""
+
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """Choose the first square; `pictures`, the first of the source, are only fetched where that helps."""
+        ...
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
+        """Return the square of `picture` (H, W, 3), uint8 RGB, taken at `seconds`, as (256, 256, 3).
+
+        `seconds` never falls. Raises RequestError where there is no such square.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,13 +50,18 @@ class Crop:
         """Read "X,Y,SIZE", such as "420,0,1080". Raise RequestError on anything else."""
         parts = text.split(",")
         if len(parts) != 3 or not all(_is_number(part) for part in parts):
-            raise RequestError(f"{text!r} is not a crop; write X,Y,SIZE in pixels, such as 420,0,1080.")
+            raise RequestError(
+                f"{text!r} is not a crop; write X,Y,SIZE in pixels, such as 420,0,1080, or {CENTRE}."
+            )
         crop = cls(*(int(part) for part in parts))
         if crop.size < SMALLEST:
             raise RequestError(f"The crop {text!r} is too small; use a size of at least {SMALLEST} pixels.")
         return crop
 
-    def apply(self, picture: Pictures) -> Pictures:
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """See `Framing`: this square was given, so it looks at no picture."""
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - it holds still
         """Cut this square out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3).
 
         Raises RequestError where the square reaches out of the picture.
@@ -48,15 +72,43 @@ class Crop:
                 f"The crop {self} reaches outside of the picture, which is {width}x{height}; "
                 f"give X,Y,SIZE inside of it, such as {centre_square(width, height)}."
             )
-        square = np.ascontiguousarray(picture[self.y : self.y + self.size, self.x : self.x + self.size])
-        if self.size == SIZE:
-            return square
-        image = Image.fromarray(square)
-        scaled = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
-        return np.array(scaled, dtype=np.uint8)
+        return cut(picture, self.x, self.y, self.size)
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.size}"
+
+
+class CentreSquare:
+    """The largest square in the middle of every picture, whatever its size; see `Framing`."""
+
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """Look at no picture."""
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - it holds still
+        """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3)."""
+        return centre_square(picture.shape[1], picture.shape[0]).apply(picture)
+
+
+def parse_crop(text: str) -> Framing:
+    """Read "centre", or X,Y,SIZE as `Crop.parse` does. Raise RequestError on anything else."""
+    return CentreSquare() if text == CENTRE else Crop.parse(text)
+
+
+def cut(picture: Pictures, x: float, y: float, size: float) -> Pictures:
+    """Return the square of `picture` (H, W, 3), uint8 RGB, at x, y, which lies within it, as (256, 256, 3).
+
+    Fractions of pixels count, so that a square can move smoothly.
+    """
+    left, top = int(x), int(y)
+    right, bottom = math.ceil(x + size), math.ceil(y + size)
+    part = np.ascontiguousarray(picture[top:bottom, left:right])
+    if part.shape[:2] == (SIZE, SIZE) and size == SIZE:
+        return part
+    scaled = Image.fromarray(part).resize(
+        (SIZE, SIZE), Image.Resampling.BICUBIC,
+        box=(x - left, y - top, x - left + size, y - top + size), reducing_gap=_REDUCING_GAP,
+    )  # fmt: skip
+    return np.array(scaled, dtype=np.uint8)
 
 
 def centre_square(width: int, height: int) -> Crop:

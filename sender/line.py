@@ -89,6 +89,14 @@ class Line:
         return self._ready.is_set()
 
     @property
+    def state(self) -> str:
+        """Where the call stands, of `sender.live.STATES`."""
+        phase = self._liveness.phase
+        if self.streaming:
+            return "live" if phase is Phase.LIVELY else "stalled"
+        return "reconnecting" if self._liveness.links else "connecting"
+
+    @property
     def reconnects(self) -> int:
         """How often the call went on over a new connection."""
         return max(self._liveness.links - 1, 0)

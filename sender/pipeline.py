@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.gallery import FurtherPictures
 from sender.line import Line, Reconnecting
+from sender.live import Live, Sent
 from sender.rate import RateController
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
@@ -26,6 +28,7 @@ from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Floats, Pictures
 from shared.sender_session import SenderSession
+from shared.watch import Figures
 
 _MOST_UNCODABLE = 30
 Result = TypeVar("Result")
@@ -81,11 +84,33 @@ class SenderCall:
         self._ended: Ended | None = None
         self._forecaster = ""
         self._uncodable = 0
+        self._paused = False
+        self._live = Live()
         self.summary = CallSummary()
         self._line = Line(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, again=again,
         )  # fmt: skip
+
+    def live(self) -> Figures:
+        """Return the call's figures as of now; see `sender.live.Live.snapshot`."""
+        session, total = self._session, self.summary.traffic.total(self._line.connection)
+        sent = Sent(
+            payload=session.payload_bytes,
+            pictures=session.pictures.picture_bytes,
+            audio=0,
+            wire_up=total["wire_sent"],
+            wire_down=total["wire_received"],
+            frames=session.frames,
+            messages=session.packets,
+            held_back=self.summary.held_back_packets,
+            dropped=self.summary.dropped_packets,
+            reconnects=self.summary.reconnects,
+        )
+        limit = self._rate.limit_kbps
+        state = "paused" if self._paused and self._line.state == "live" else self._line.state
+        now, loss = self._clock.now(), self._rate.loss
+        return self._live.snapshot(now, state, sent, loss, limit if math.isfinite(limit) else None)
 
     def end(self, reason: str) -> None:
         """End the call from this side, in order."""
@@ -148,8 +173,10 @@ class SenderCall:
             try:
                 seen = await self._in(self._look, scheduler, number, late_ms)
             except CameraPausedError:
+                self._paused = True
                 number = max(number + 1, self._behind())
                 continue
+            self._paused = False
             if seen is None:
                 break
             self._ship(scheduler, number, seen)

@@ -107,6 +107,11 @@ class RateController:
         """The present limit, IP bytes; infinite while nothing has been wrong."""
         return min(self._limit.rate, self._ceiling.rate) * 8 / 1000
 
+    @property
+    def loss(self) -> float:
+        """The share of messages that is lost, of those that were reported on in the last 5 to 15 s."""
+        return self._loss()[1]
+
     def may_send(self, now: float) -> bool:
         """Say whether a message, of any size, may leave at `now` (s); its bytes are paid for afterwards."""
         self._check_silence(now)

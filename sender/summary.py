@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from shared.config import FPS, CallTerms
-from shared.interfaces import Connection
+from shared.interfaces import Connection, Path
 from shared.messages import Report
 from shared.sender_session import SenderSession
-from shared.stats import StageTimes, Traffic, kbps, savings
+from shared.stats import StageTimes, Traffic, kbps, savings, way_told
 
 
 class CallSummary:
@@ -24,6 +24,7 @@ class CallSummary:
         self.base = 0
         """The frame of the video that the receiver counts as 0: not the first, where it started again."""
         self.traffic = Traffic()
+        self.path: Path = ""
         self._stages = StageTimes()
         self._last: int | None = None
         self._setup = {"setup_source_bytes": 0, "setup_wire_sent": 0, "setup_wire_received": 0}
@@ -46,6 +47,7 @@ class CallSummary:
 
     def close(self, connection: Connection, session: SenderSession) -> None:
         """Take the final counts."""
+        self.path = connection.path
         # The schedule's last block counts whole: what is skipped at its end is part of the video as well.
         schedule = session.terms.schedule
         block = schedule.observe + schedule.skip
@@ -71,6 +73,7 @@ class CallSummary:
         """Return everything as plain JSON values."""
         return {
             "role": "sender",
+            "path": self.path,
             **self._fields,
             "dropped_packets": self.dropped_packets,
             "held_back_packets": self.held_back_packets,
@@ -88,6 +91,7 @@ class CallSummary:
         return [
             f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
             f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
+            f"{way_told(self.path)}"
         ]
 
 

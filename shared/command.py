@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shared.config import BACKBONES, DEVICES
@@ -30,7 +34,8 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # One: with two for the receiver, a call on two cores showed 19-20 fps in time instead of 30.
     add("--threads", type=int, default=1, metavar="N", help="CPU threads for the networks (default 1)")
-    add("--stats", type=Path, metavar="FILE", help="write the last call's figures as JSON")
+    figures = "write figures to it as JSON lines: one each second, and a summary at the end of each call"
+    add("--stats", type=Path, metavar="FILE", help=figures)
     plain = "acknowledge and encrypt as aiortc does by itself: more bytes on the wire"
     add("--no-compact-transport", dest="compact", action="store_false", help=plain)
     add("--debug", action="store_true", help="show tracebacks")
@@ -41,10 +46,12 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
 
     A KeycastError is printed as its own sentence and gives its `exit_code`; Ctrl-C gives 130; a reader that
     closed our output (`| head`) gives 1 in silence; anything else is a fault of ours, named as such, and
-    gives 1. `debug` prints the traceback before the sentence.
+    gives 1. `debug` prints the traceback before the sentence. SIGTERM does as Ctrl-C: containers and services
+    stop with it. Each line leaves as it is printed, into a pipe or a log too.
     """
     try:
-        code = main()
+        with _prepared():
+            code = main()
         sys.stdout.flush()
     except KeyboardInterrupt:
         _say("stopped", debug)
@@ -60,6 +67,21 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
         _say(f"error: {_sentence(error)} (internal{hint})", debug)
         return FAILED
     return code
+
+
+@contextlib.contextmanager
+def _prepared() -> Iterator[None]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Without a handler of its own, the first process of a container does not even notice.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(line: str, debug: bool) -> None:

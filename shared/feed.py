@@ -42,6 +42,8 @@ class PictureFeed:
         self._not_before = float("-inf")
         self.sent_bytes = 0
         """IP bytes of all chunks so far."""
+        self.picture_bytes = 0
+        """Bytes of pictures among them."""
         self.completed = 0
         """Pictures that the receiver has."""
 
@@ -129,6 +131,7 @@ class PictureFeed:
         chunk = SourceChunk(self._number, self._slot, len(picture), self._offset, piece)
         self._offset += len(piece)
         self.sent_bytes += len(piece) + MESSAGE_BYTES
+        self.picture_bytes += len(piece)
         return chunk
 
 

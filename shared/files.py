@@ -1,12 +1,10 @@
-"""Files that a command leaves behind: asked about before the work, written at its end."""
+"""Files that a command leaves behind: asked about before the work."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
-from shared.errors import KeycastError, RequestError
+from shared.errors import RequestError
 
 
 def check_writable(path: Path) -> None:
@@ -18,11 +16,3 @@ def check_writable(path: Path) -> None:
             path.unlink()
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
-
-
-def write_json(path: Path, values: Mapping[str, object]) -> None:
-    """Write `values` to `path` as JSON. Raise KeycastError where that fails."""
-    try:
-        path.write_text(json.dumps(values), encoding="utf-8")
-    except OSError as error:
-        raise KeycastError(f"Writing {path} failed: {error.strerror}.") from error

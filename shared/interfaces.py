@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from shared.keypoints import Floats, Pictures
 
 Channel = Literal["kp", "ctl"]
+Path = Literal["", "direct", "relay"]
 DRAIN_SECONDS = 4.0
 """How long a last word may take. SCTP says it again each second until it is confirmed."""
 
@@ -80,6 +81,11 @@ class Connection(Protocol):
     @property
     def pieces_received(self) -> int:
         """How many of `pieces_expected` have come."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """How it runs, or ran: "direct", over a "relay", or "" where that is not known."""
         ...
 
     @property

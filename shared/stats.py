@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from shared.config import REFERENCE_KBPS
-from shared.interfaces import Connection
+from shared.interfaces import Connection, Path
 
 
 class Percentiles(NamedTuple):
@@ -34,9 +34,26 @@ def kbps(byte_count: int, seconds: float) -> float:
     return byte_count * 8 / 1000 / seconds if seconds > 0 else 0.0
 
 
+def rates(seconds: float, byte_counts: Mapping[str, int]) -> dict[str, float]:
+    """Return the kbps of what came over both ways in `seconds`, by kind; zeros where nothing is known.
+
+    `byte_counts` has payload, pictures, audio, and all IP bytes as wire_up and wire_down. Overhead is what
+    these have beyond the first three.
+    """
+    kinds = {name: byte_counts.get(name, 0) for name in ("payload", "pictures", "audio")}
+    wire = {name: byte_counts.get(name, 0) for name in ("wire_up", "wire_down")}
+    every = {**kinds, "overhead": max(0, sum(wire.values()) - sum(kinds.values())), **wire}
+    return {f"{name}_kbps": kbps(count, seconds) for name, count in every.items()}
+
+
 def savings(rate_kbps: float) -> float:
     """Return how many times less `rate_kbps` is than the 500 kbps of an ordinary call; infinite for none."""
     return REFERENCE_KBPS / rate_kbps if rate_kbps > 0 else float("inf")
+
+
+def way_told(path: Path) -> str:
+    """Return ", directly" or ", over a relay", to end a sentence with; "" where the path is not known."""
+    return {"direct": ", directly", "relay": ", over a relay"}.get(path, "")
 
 
 class Reservoir:

@@ -38,6 +38,7 @@ DOORS = {
 NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
 PURE = (
     "shared.",
+    "sender.framing",
     "sender.schedule",
     "sender.rate",
     "receiver.jitter_buffer",

@@ -1,20 +1,22 @@
-"""Where shown frames go: files, a window, the viewer page."""
+"""Where shown frames go: files, a window, a virtual camera, the viewer page; several at once."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from receiver.overlay import with_note
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
+from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.watch import Figures
 
 
 class Sink(Protocol):
@@ -36,6 +38,18 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A sink that also shows how the call goes."""
+
+    def tell(self, figures: Figures) -> None:
+        """Take the live figures (`receiver.live`), some ten times a second, between frames and calls too.
+
+        Raises WindowClosed where the user has closed the window.
+        """
+        ...
+
+
 class Screen(Protocol):
     """What a call shows its frames on."""
 
@@ -47,7 +61,9 @@ class Screen(Protocol):
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
 
-    Notes are drawn on the pictures of those that are for people; the page has its own words.
+    Notes are drawn on the pictures of those that are for people; the page has its own words. Where one
+    fails, the error is raised, which ends the call and the command; what the others hold stays whole. They
+    get frames in the order given.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
@@ -72,6 +88,17 @@ class Sinks:
         for sink in self._sinks:
             sink.write(number + self._shift, picture if isinstance(sink, (RawSink, PageSink)) else noted)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether any of them shows how the call goes."""
+        return any(isinstance(sink, Watched) for sink in self._sinks)
+
+    def tell(self, figures: Figures) -> None:
+        """Give the live figures to those that show them."""
+        for sink in self._sinks:
+            if isinstance(sink, Watched):
+                sink.tell(figures)
+
     def new_call(self) -> None:
         """Have the numbers go on from here, whatever the next one is."""
         self._shift = None if self._next else 0
@@ -92,22 +119,37 @@ def has_screen() -> bool:
     return sys.platform in ("win32", "darwin") or bool(has_server)
 
 
-def make_sink(view: str | None, output: Path | None) -> Sinks:
-    """Build the sink for `--view` (None: a window where there is a screen) and `--output` (.mp4 or .npy)."""
-    sinks: list[Sink] = []
-    if output is not None:
-        kind = _FILES.get(output.suffix.lower())
-        if kind is None:
-            endings = " or ".join(_FILES)
-            raise RequestError(f"Cannot write {output}: give --output a name that ends in {endings}.")
-        sinks.append(kind(output))
+def make_sink(
+    view: str | None,
+    outputs: Sequence[Path] = (),
+    virtual_camera: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Sinks:
+    """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
+
+    Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none. `say` hears
+    what a window has to say, from a thread of its own.
+    """
+    # Files first: they have the frame that shows the user that something is wrong.
+    sinks: list[Sink] = [_file(path) for path in outputs]
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise RequestError("Two outputs cannot be one file; give each --output a name of its own.")
+    if virtual_camera is not None:
+        sinks.append(VirtualCameraSink(virtual_camera or None))
     if view == "window" and not has_screen():
         raise RequestError(
             "There is no screen for a window; use --view none, and --output to keep the video."
         )
     if view == "window" or (view is None and has_screen()):
-        sinks.append(WindowSink())
+        sinks.append(WindowSink(say))
     return Sinks(sinks)
+
+
+def _file(path: Path) -> Mp4Sink | RawSink:
+    kind = _FILES.get(path.suffix.lower())
+    if kind is None:
+        raise RequestError(f"Cannot write {path}: give --output a name that ends in {' or '.join(_FILES)}.")
+    return kind(path)
 
 
 _FILES: dict[str, type[Mp4Sink] | type[RawSink]] = {".mp4": Mp4Sink, ".npy": RawSink}

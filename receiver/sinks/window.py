@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from typing import IO
 
-from receiver.screen import READY
+from receiver.screen import FIGURES, PICTURE, READY, message
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.watch import Figures
 
 _END_SECONDS = 2.0
 
@@ -18,10 +23,15 @@ class WindowClosed(Exception):  # noqa: N818 - not an error: the user is done
 
 
 class WindowSink:
-    """Shows frames in a window, which lives in its own process (see `receiver.screen`)."""
+    """Shows frames and figures in a window, which lives in its own process (see `receiver.screen`).
 
-    def __init__(self) -> None:
+    `say` hears, from a thread of its own, where a picture was saved.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
 
     def open(self) -> None:
         """Open the window; RequestError where that is not possible here."""
@@ -33,17 +43,16 @@ class WindowSink:
         if self._process.stdout.readline() != READY:
             self.close()
             raise RequestError("OpenCV cannot open a window here; use --view none, and --output to keep it.")
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
+        self._listener.start()
 
     def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - a window shows what is newest
         """Show one frame; raises WindowClosed when the user has closed the window."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(picture.tobytes())
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise WindowClosed from error
+        self._send(PICTURE, picture.tobytes())
+
+    def tell(self, figures: Figures) -> None:
+        """Show how the call goes; raises WindowClosed when the user has closed the window."""
+        self._send(FIGURES, json.dumps(figures).encode())
 
     def close(self) -> None:
         """Close the window."""
@@ -59,4 +68,20 @@ class WindowSink:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._listener is not None:
+            self._listener.join()
         process.stdout.close()
+
+    def _send(self, kind: bytes, data: bytes) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(message(kind, data))
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise WindowClosed from error
+
+    def _listen(self, lines: IO[bytes]) -> None:
+        for line in lines:
+            self._say(line.decode(errors="replace").strip())

@@ -24,6 +24,7 @@ const WORDS = {
   token: ["Locked", "the token is needed", "The receiver showed a token when it started."],
 };
 const SILENT = "The connection is lost; holding the last picture";
+const STEADY_MS = 1500;
 const REFUSALS = {
   wrong: "That is not this receiver's token.",
   wait: "Too many wrong tokens; wait a minute.",
@@ -45,9 +46,15 @@ const charts = [
 ];
 const pen = at("video").getContext("2d");
 let hasPicture = false;
+let speaking = 0;
 
 function setState(state, phase) {
   const [name, meaning, invitation] = WORDS[state];
+  if (document.body.dataset.state !== state) {
+    // Of states that come and go within a moment, nobody wants to hear.
+    clearTimeout(speaking);
+    speaking = setTimeout(() => say("spoken", [name, meaning].filter(Boolean).join(": ")), STEADY_MS);
+  }
   document.body.dataset.state = state;
   document.title = `keycast – ${name.toLowerCase()}`;
   say("state", name);
@@ -125,6 +132,7 @@ const hears = {
 };
 
 function offerFullScreen() {
+  // Where there is a picture; see the style sheet.
   at("full").hidden = !document.fullscreenEnabled;
   at("full").onclick = () =>
     document.fullscreenElement ? document.exitFullscreen() : at("screen").requestFullscreen();

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import aiohttp
 
 from shared.errors import BusyError, KeycastError, PeerError, RequestError, WrongTokenError
-from shared.transport.datachannel import OPEN_SECONDS, IceServer, Link
+from shared.transport.datachannel import OPEN_SECONDS, Link
 from shared.transport.pairing import call_url, check_token, local_token
 from shared.transport.sdp import MAX_SDP_BYTES
+from shared.transport.servers import DIRECT, IceOptions
 
 _ATTEMPTS = 2
 _HTTP_SECONDS = 10.0
@@ -24,18 +25,24 @@ _OTHER_SCHEME = (
     "What listens at {url} breaks off at once; a receiver with --tls-cert is called with https://, "
     "one without it with http://."
 )
-_REFUSALS: dict[int, type[KeycastError]] = {401: WrongTokenError, 409: BusyError, 429: KeycastError}
+_REFUSALS: dict[int, type[KeycastError]] = {
+    401: WrongTokenError,
+    409: BusyError,
+    429: KeycastError,
+    503: KeycastError,
+}
 _SENTENCES = {
     401: "The receiver at {url} refuses the token; give the one it shows with --token.",
     409: "The receiver at {url} already has a call; wait until it has ended.",
     429: "The receiver at {url} has seen too many wrong tokens; wait a minute and try again.",
+    503: "The receiver at {url} calls over a relay only, and has none now; see what it says.",
 }
 
 
 async def connect(
     url: str | None = None,
     token: str | None = None,
-    ice_servers: Sequence[IceServer] = (),
+    ice: IceOptions = DIRECT,
     timeout: float = OPEN_SECONDS,
     *,
     compact: bool = True,
@@ -47,7 +54,7 @@ async def connect(
 
     Without `token`, one that a receiver on this machine has published is used. `compact` is the link's. A
     set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where there is
-    no receiver or the token is wrong, KeycastError where it is busy or no connection comes about.
+    no receiver, or it or a TURN server refuses us; KeycastError where it is busy, or nothing opens.
     """
     url = call_url(url)
     token = token or local_token(url)
@@ -60,12 +67,12 @@ async def connect(
     connector = aiohttp.TCPConnector(ssl=tls or True)
     async with aiohttp.ClientSession(timeout=limit, headers=headers, connector=connector) as http:
         for _ in range(_ATTEMPTS):
-            link = await _attempt(http, url, lambda: Link(ice_servers, compact=compact), timeout)
+            link = await _attempt(http, url, lambda: Link(ice, compact=compact), timeout)
             if link is not None:
                 return link
     raise KeycastError(
         f"The receiver at {url} answers, but no connection opened within {timeout:.0f} seconds, twice; "
-        "a firewall may block UDP between the two machines."
+        "a firewall may block UDP between the two machines; a TURN server helps (--ice-server)."
     )
 
 

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
+    RTCIceTransportPolicy,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 
 from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
-from shared.errors import KeycastError, PeerError
-from shared.interfaces import DRAIN_SECONDS, Channel
-from shared.transport import compat
+from shared.errors import KeycastError, PeerError, RequestError
+from shared.interfaces import DRAIN_SECONDS, Channel, Path
+from shared.transport import compat, relay
 from shared.transport.compact import shrink
 from shared.transport.guard import guard
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
+from shared.transport.servers import DIRECT, IceOptions
 
 OPEN_SECONDS = 8.0
 _KP_ID, _CTL_ID = 0, 2
 _LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
 _BACKLOG_SECONDS = 0.05
 _POLL_SECONDS = 0.005
-
-
-@dataclass(frozen=True)
-class IceServer:
-    """A STUN or TURN server, such as "turn:relay.example.org:3478"."""
-
-    url: str
-    username: str | None = None
-    credential: str | None = None
+_CLOSE_SECONDS = 3.0
 
 
 @contextlib.contextmanager
 def _refusing_malformed() -> Iterator[None]:
     try:
         yield
-    except PeerError:
+    except KeycastError:
         raise
     # aiortc's SDP reader raises nearly anything on bad input: AssertionError, IndexError, KeyError, ...
     except Exception as error:
@@ -60,10 +53,10 @@ class Link:
     `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`).
     """
 
-    def __init__(self, ice_servers: Sequence[IceServer] = (), *, compact: bool = True) -> None:
+    def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True) -> None:
         compat.install()
-        servers = [RTCIceServer(s.url, s.username, s.credential) for s in ice_servers]
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._ice = ice
+        self._peer = RTCPeerConnection(_configuration(ice))
         self._kp = self._peer.createDataChannel(
             "kp", ordered=False, maxRetransmits=0, negotiated=True, id=_KP_ID
         )
@@ -78,6 +71,9 @@ class Link:
         self._closing: asyncio.Task[None] | None = None
         self._backlog_since: float | None = None
         self._reason = ""
+        self._path: Path = ""
+        self.ice_problem: KeycastError | None = None
+        """Why a STUN or TURN server is of no use, once gathered; a RequestError where it never will be."""
         self.app_sent = 0
         self.app_received = 0
         self._listen()
@@ -103,6 +99,12 @@ class Link:
         return self._arrivals.received
 
     @property
+    def path(self) -> Path:
+        """How the sides are connected: "direct", over a "relay" of either, or "" before they are."""
+        self._path = relay.path_of(self._peer) or self._path
+        return self._path
+
+    @property
     def reason(self) -> str:
         """Why the connection ended; "" while it has not, or where either side closed it."""
         return self._reason
@@ -113,9 +115,15 @@ class Link:
         return self._closing is not None
 
     async def offer(self) -> str:
-        """Gather candidates and return the offer's SDP."""
-        await self._peer.setLocalDescription(await self._peer.createOffer())
-        return self._peer.localDescription.sdp
+        """Gather candidates and return the offer's SDP, within some five seconds.
+
+        Raise RequestError where the TURN servers refuse the user or the password, KeycastError where only a
+        relay would do and there is none.
+        """
+        sdp = await self._described(await self._peer.createOffer())
+        if isinstance(self.ice_problem, RequestError):
+            raise self.ice_problem
+        return sdp
 
     async def accept(self, sdp: str) -> None:
         """Take the other side's answer. Raise PeerError where it is malformed."""
@@ -123,11 +131,13 @@ class Link:
             await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "answer"))
 
     async def answer(self, sdp: str) -> str:
-        """Take the other side's offer and return the answer's SDP. Raise PeerError where it is malformed."""
+        """Take the other side's offer and return the answer's SDP. Raise PeerError where it is malformed.
+
+        As slow as `offer`. Raise KeycastError where only a relay would do and there is none.
+        """
         with _refusing_malformed():
             await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "offer"))
-            await self._peer.setLocalDescription(await self._peer.createAnswer())
-        return self._peer.localDescription.sdp
+            return await self._described(await self._peer.createAnswer())
 
     async def opened(self, timeout: float = OPEN_SECONDS) -> None:
         """Return once both channels are open. Raise KeycastError when that takes over `timeout` seconds."""
@@ -169,10 +179,22 @@ class Link:
         return not self.ended
 
     async def close(self) -> None:
-        """End the connection and release its sockets. Safe to call again."""
+        """End the connection and release its sockets. Safe to call again.
+
+        A TURN server is told; one that does not answer is waited for for three seconds, and no longer.
+        """
         self._end("")
         if self._closing is not None:
-            await asyncio.shield(self._closing)
+            await asyncio.wait({self._closing}, timeout=_CLOSE_SECONDS)
+
+    async def _described(self, description: RTCSessionDescription) -> str:
+        with relay.gathering(self._ice) as failures:
+            await self._peer.setLocalDescription(description)
+        sdp: str = self._peer.localDescription.sdp
+        self.ice_problem = relay.problem(self._ice, sdp, failures)
+        if self.ice_problem is not None and self._ice.relay_only:
+            raise self.ice_problem
+        return sdp
 
     def _listen(self) -> None:
         self._peer.on("connectionstatechange", self._on_state)
@@ -222,7 +244,32 @@ class Link:
     def _end(self, reason: str) -> None:
         if self._closing is not None:
             return
+        self._path = self.path
         self._reason = reason
         self._closing = asyncio.get_running_loop().create_task(self._peer.close())
         self._inbox.close()
         self._open.set()
+
+
+def _configuration(ice: IceOptions) -> RTCConfiguration:
+    # Without a list, aiortc would ask a public server. Of TURN servers it takes one; the others: `relay`.
+    servers = [server for server in (ice.stun, *ice.turn[:1]) if server is not None]
+    return RTCConfiguration(
+        [RTCIceServer(server.url, server.username, server.credential) for server in servers],
+        RTCIceTransportPolicy.RELAY if ice.relay_only else RTCIceTransportPolicy.ALL,
+    )
+
+
+async def try_servers(ice: IceOptions) -> KeycastError | None:
+    """Ask the servers of `ice` once, before a call wants them; return what is wrong with one of no use.
+
+    Raise what `Link.offer` does.
+    """
+    if ice == DIRECT:
+        return None
+    link = Link(ice)
+    try:
+        await link.offer()
+    finally:
+        await link.close()
+    return link.ice_problem

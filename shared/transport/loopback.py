@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
-from shared.interfaces import DRAIN_SECONDS, Channel
+from shared.interfaces import DRAIN_SECONDS, Channel, Path
 from shared.transport.inbox import Inbox
 
 
@@ -63,6 +63,11 @@ class LoopbackConnection:
     def reason(self) -> str:
         """Why the connection ended; "" in order."""
         return self._reason
+
+    @property
+    def path(self) -> Path:
+        """Not known: nothing but memory lies between."""
+        return ""
 
     @property
     def ended(self) -> bool:

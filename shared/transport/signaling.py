@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
 
@@ -18,11 +18,12 @@ from shared.clock import Clock, SystemClock
 from shared.errors import KeycastError, PeerError, RequestError
 from shared.limits import RateLimit
 from shared.transport import pairing
-from shared.transport.datachannel import IceServer, Link
+from shared.transport.datachannel import Link
 from shared.transport.gate import Gate
 from shared.transport.keeper import Keeper
 from shared.transport.page import Page
 from shared.transport.sdp import MAX_SDP_BYTES
+from shared.transport.servers import DIRECT, IceOptions
 
 SDP_TYPE = "application/sdp"
 _BODY_SECONDS = 5.0
@@ -50,7 +51,7 @@ class SignalingServer:
         *,
         stats: Callable[[], Mapping[str, object]] | None = None,
         busy: Callable[[], bool] | None = None,
-        ice_servers: Sequence[IceServer] = (),
+        ice: IceOptions = DIRECT,
         compact: bool = True,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
@@ -63,7 +64,7 @@ class SignalingServer:
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
-        self._new_link = partial(Link, ice_servers, compact=compact)
+        self._new_link = partial(Link, ice, compact=compact)
         self._clock = clock or SystemClock()
         self._keeper = Keeper(token, self._clock, self._trust, self._note)
         self._answering = False
@@ -168,9 +169,15 @@ class SignalingServer:
         except PeerError as error:
             await link.close()
             raise web.HTTPBadRequest(text=str(error)) from error
+        except KeycastError as error:
+            await link.close()
+            self._note(f"a call was refused: {error}")
+            raise web.HTTPServiceUnavailable(text="There is no relay to call over.") from error
         except BaseException:
             await link.close()
             raise
+        if link.ice_problem is not None:
+            self._note(str(link.ice_problem))
         self._link, self._session = link, secrets.token_urlsafe(9)
         self._admission = asyncio.create_task(self._admit(link))
         return answer

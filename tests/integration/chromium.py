@@ -61,7 +61,7 @@ def chromium(folder: Path) -> Iterator[str]:
 
 @dataclass
 class Tab:
-    """One page, with cookies of its own. `asked` are the URLs it asked for, `errors` what its console told."""
+    """One page, with cookies of its own. `asked`: the URLs it asked for; `errors`: what its console told."""
 
     _socket: aiohttp.ClientWebSocketResponse
     _session: str = ""
@@ -114,9 +114,7 @@ class Tab:
 
     async def see(self, script: str) -> Any:
         """Return the value of an expression in the page."""
-        answer = await self.tell(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
-        )
+        answer = await self.tell("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -124,7 +122,9 @@ class Tab:
         """Wait until an expression in the page is true; return it."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not (value := await self.see(script)):
-            assert time.monotonic() < deadline, f"{script}: never; {await self.see('document.body?.innerText')}"
+            assert time.monotonic() < deadline, (
+                f"{script}: never; {await self.see('document.body?.innerText')}"
+            )
             await asyncio.sleep(0.05)
         return value
 

@@ -1,7 +1,6 @@
 """Calls between real processes over a real connection on this machine."""
 
 import asyncio
-import json
 import re
 import signal
 import socket
@@ -32,6 +31,7 @@ from models.lite.network import LiteNetwork
 from receiver.__main__ import main as receiver_main
 from sender.__main__ import main as sender_main
 from shared.errors import RequestError
+from shared.journal import last_summary
 from shared.transport.calling import connect
 from shared.transport.tls import client_context
 
@@ -84,8 +84,8 @@ class Command:
         assert found, f"no {word!r}: {self._lines} {self._err}"
         assert self.process.poll() is None, self._err
 
-    def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(number)
 
     def done(self) -> Done:
         code = self.process.wait(END_SECONDS)
@@ -205,8 +205,7 @@ def frames_of(path: Path) -> int:
 
 
 def stats(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text())
-    return values
+    return last_summary(path)
 
 
 def run_here(capfd: pytest.CaptureFixture[str], module: str, words: list[object]) -> Done:
@@ -249,20 +248,24 @@ def test_a_call_from_one_process_to_another(place: Place) -> None:
     assert theirs["frames_held"] == theirs["bad_packets"] == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("side", ["sender", "receiver"])
-def test_ctrl_c_on_either_side_ends_both_in_order(place: Place, side: str) -> None:
-    output = place.folder / "call.mp4"
-    with place.receiver("--output", output) as there, place.sender("--loop") as here:
+def test_a_signal_on_either_side_ends_both_in_order(place: Place, side: str, number: signal.Signals) -> None:
+    output, received = place.folder / "call.mp4", place.folder / "receiver.json"
+    with (
+        place.receiver("--output", output, "--stats", received) as there,
+        place.sender("--loop") as here,
+    ):
         here.said("calling")
         deadline = time.monotonic() + 20
         while not output.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.5)
-        (here if side == "sender" else there).interrupt()
+        (here if side == "sender" else there).interrupt(number)
         ends = here.done(), there.done()
     assert [(end.code, end.err) for end in ends] == [(0, ""), (0, "")]
     assert all(f"The {side} hung up." in end.out for end in ends)
-    assert frames_of(output) > 1
+    assert frames_of(output) == stats(received)["frames"] > 1
 
 
 def test_a_receiver_outlives_what_it_refuses(
@@ -284,10 +287,11 @@ def test_a_receiver_outlives_what_it_refuses(
     assert done.err == other_weights.err.replace("error", "refused a call")
 
 
-def test_ctrl_c_while_nobody_calls_ends_a_receiver(place: Place) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_nobody_calls_ends_a_receiver(place: Place, number: signal.Signals) -> None:
     output = place.folder / "call.mp4"
-    with place.receiver("--output", output) as there:
-        there.interrupt()
+    with place.serving_receiver("--output", output) as there:
+        there.interrupt(number)
         done = there.done()
     assert (done.code, done.err) == (0, "")
     assert not output.exists()

@@ -144,7 +144,7 @@ def test_memory_is_bounded_however_often_it_is_asked() -> None:
     for step in range(20_000):
         live.count(step / 1000, Counts(payload=step))
         live.shown(step, Kind.INTERPOLATED, True, 1.0, step / 1000)
-    assert len(live._samples) <= 52
+    assert len(live._totals._samples) <= 52
     assert len(live._frames) == 240
     values = live.snapshot(20.0)
     assert values["strip"] == "i" * 120

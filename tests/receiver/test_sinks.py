@@ -53,7 +53,7 @@ def killed_while_writing(path: Path, frames: int) -> None:
         "import os, signal, sys, numpy as np\n"
         "from pathlib import Path\n"
         "from receiver.sinks import make_sink\n"
-        f"sink = make_sink('none', Path({str(path)!r}))\n"
+        f"sink = make_sink('none', [Path({str(path)!r})])\n"
         "sink.open()\n"
         f"for n in range({frames}):\n"
         "    sink.write(n, np.full((256, 256, 3), 10 + 3 * (n % 80), np.uint8))\n"
@@ -216,16 +216,16 @@ def test_the_sink_follows_the_options(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert not has_screen()
-    assert make_sink(None, None)._sinks == ()
-    assert isinstance(make_sink("none", tmp_path / "A.MP4")._sinks[0], Mp4Sink)
-    assert isinstance(make_sink(None, tmp_path / "a.npy")._sinks[0], RawSink)
+    assert make_sink(None)._sinks == ()
+    assert isinstance(make_sink("none", [tmp_path / "A.MP4"])._sinks[0], Mp4Sink)
+    assert isinstance(make_sink(None, [tmp_path / "a.npy"])._sinks[0], RawSink)
     with pytest.raises(RequestError, match="There is no screen"):
-        make_sink("window", None)
+        make_sink("window")
     with pytest.raises(RequestError, match=r"a name that ends in \.mp4 or \.npy"):
-        make_sink(None, tmp_path / "a.avi")
+        make_sink(None, [tmp_path / "a.avi"])
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_screen()
-    assert len(make_sink(None, tmp_path / "a.mp4")._sinks) == 2
+    assert len(make_sink(None, [tmp_path / "a.mp4"])._sinks) == 2
 
 
 def test_the_frames_of_the_next_call_follow_those_of_the_one_before() -> None:

@@ -83,7 +83,9 @@ def test_only_shown_frames_are_converted(tmp_path: Path, monkeypatch: pytest.Mon
     converted: list[float] = []
     convert = FileSource._convert
     monkeypatch.setattr(
-        FileSource, "_convert", lambda self, frame: converted.append(frame.time) or convert(self, frame)
+        FileSource,
+        "_convert",
+        lambda self, frame, at: converted.append(frame.time) or convert(self, frame, at),
     )
     source = FileSource(write_clip(tmp_path / "a.mp4", list(range(9))))
     for n in (0, 0, 4, 4, 8):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,3 +64,24 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         child.stdout.close()
         assert child.wait(20) == 1
         assert child.stderr.read() == b""
+
+
+def test_sigterm_stops_as_ctrl_c_does_and_lines_leave_as_they_are_printed() -> None:
+    work = "import time\nfrom shared.command import run_command\n"
+    work += "def main():\n print('ready')\n time.sleep(60)\n return 0\n"
+    work += "raise SystemExit(run_command(main, False))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.communicate(timeout=20) == ("", "stopped\n")
+    assert process.returncode == 130
+
+
+def test_sigterm_is_the_callers_again_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_command(lambda: 0, debug=False) == 0
+    assert signal.getsignal(signal.SIGTERM) is before

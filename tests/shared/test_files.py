@@ -1,10 +1,9 @@
-import json
 from pathlib import Path
 
 import pytest
 
-from shared.errors import KeycastError, RequestError
-from shared.files import check_writable, write_json
+from shared.errors import RequestError
+from shared.files import check_writable
 
 
 def test_asking_changes_nothing(tmp_path: Path) -> None:
@@ -20,10 +19,3 @@ def test_a_place_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path)
         check_writable(tmp_path)
     with pytest.raises(RequestError, match="No such file or directory"):
         check_writable(tmp_path / "missing" / "a.json")
-
-
-def test_figures_are_written_as_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"frames": 3})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"frames": 3}
-    with pytest.raises(KeycastError, match=r"^Writing .* failed: Is a directory\.$"):
-        write_json(tmp_path, {})

@@ -9,7 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shared import picture as pictures
 from shared.codec import Block, PaperCodec
-from shared.config import MAX_CTL_MESSAGE, MAX_PICTURE_BYTES, MAX_PICTURES, PICTURE_CHUNK, CallTerms
+from shared.config import (
+    MAX_CTL_MESSAGE,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURES,
+    PICTURE_CHUNK,
+    SECRET_BYTES,
+    CallTerms,
+)
 from shared.errors import PeerError
 from shared.events import (
     Agreed,
@@ -82,8 +89,8 @@ class Calls(RuleBasedStateMachine):
     @initialize(avatar=st.booleans(), picture=st.sampled_from([True, True, False]), settled=st.booleans())
     def begin(self, avatar: bool, picture: bool, settled: bool) -> None:
         self.sender = SenderSession(TERMS, PaperCodec(), PICTURE if picture else None)
-        self.receiver = ReceiverSession(TERMS, {"paper": PaperCodec()}, avatar, "hold")
-        self.avatar, self.picture = avatar, picture
+        self.avatar, self.picture, self.receivers = avatar, picture, 0
+        self.receiver = self.new_receiver()
         self.now, self.number = 0.0, 0
         self.up: list[bytes] = []
         self.down: list[bytes] = []
@@ -92,6 +99,12 @@ class Calls(RuleBasedStateMachine):
         self.collect()
         if settled:
             self.honest(40)
+
+    def new_receiver(self) -> ReceiverSession:
+        """Return one with a secret of its own."""
+        self.receivers += 1
+        secret = self.receivers.to_bytes(SECRET_BYTES, "big")
+        return ReceiverSession(TERMS, {"paper": PaperCodec()}, self.avatar, "hold", secret)
 
     def collect(self) -> None:
         """Take what both sides have to say; once over, a side says nothing more than its bye."""
@@ -140,6 +153,42 @@ class Calls(RuleBasedStateMachine):
                 self.to_receiver(self.up.pop(0))
             if self.down:
                 self.to_sender(self.down.pop(0))
+
+    @precondition(lambda self: self.sender.state is not State.ENDED)
+    @rule(restarted=st.booleans(), promptly=st.booleans())
+    def reconnects(self, restarted: bool, promptly: bool) -> None:
+        """The connection is lost; the sender calls again: the same receiver, or one that knows nothing."""
+        was = self.sender.state
+        self.up.clear()
+        self.down.clear()
+        if restarted:
+            self.replace_receiver()
+        self.sender.restart()
+        (hello,) = self.sender.outgoing()
+        message = parse_message(hello)
+        assert isinstance(message, Hello)
+        if self.receiver.matches(message):
+            assert not restarted
+            self.receiver.rejoin()
+            self.collect()
+            assert len(self.down) == 1
+            if promptly:
+                self.to_sender(self.down.pop())
+                # No picture again: both sides have it.
+                assert (self.sender.state, self.up) == (State.STREAMING, [])
+        else:
+            assert restarted or was is not State.STREAMING or self.receiver.state is not State.STREAMING
+            if self.receiver.state is not State.START:
+                self.replace_receiver()
+            self.up.append(hello)
+
+    def replace_receiver(self) -> None:
+        self.receiver, self.over["receiver"] = self.new_receiver(), False
+
+    @rule(secret=st.one_of(st.just(b""), st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)))
+    def a_stranger_takes_up_no_call(self, secret: bytes) -> None:
+        if secret != self.receivers.to_bytes(SECRET_BYTES, "big"):
+            assert not self.receiver.matches(Hello(TERMS, secret=secret))
 
     @rule(data=FORGED)
     def forged_to_receiver(self, data: bytes) -> None:

@@ -1,0 +1,61 @@
+"""The square that follows the head: looks for heads now and then, and asks `sender.framing` what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sender.crop import centre_square, cut
+from sender.framing import LOOK_S, Framer
+from shared.heads import HeadFinder
+from shared.keypoints import Pictures
+
+NO_HEAD = (
+    "no head was found in the first pictures, so the middle of the picture is sent until there is one; "
+    "--crop X,Y,SIZE chooses a square."
+)
+
+
+class AutomaticFraming:
+    """Implements `sender.crop.Framing` with `find`; `note` takes a sentence for the user, at most one."""
+
+    def __init__(self, find: HeadFinder, note: Callable[[str], None]) -> None:
+        self._find, self._note = find, note
+        self._framer: Framer | None = None
+        self._shape = (0, 0)
+        self._next_look = 0.0
+
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """Put the square around the head in `pictures` (H, W, 3), uint8 RGB; see `Framer.begin`."""
+        framer: Framer | None = None
+        looks = []
+        for picture in pictures:
+            if framer is None:
+                framer = self._start(picture)
+            if not framer.has_choice:
+                return
+            looks.append(self._find(picture))
+        if framer is not None and not framer.begin(looks):
+            self._note(NO_HEAD)
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
+        """Return the square of `picture` (H, W, 3), uint8 RGB, as (256, 256, 3)."""
+        framer = self._framer
+        if framer is None or self._shape != picture.shape[:2]:
+            # A camera that was plugged in again may give pictures of another size.
+            framer = self._start(picture)
+            if framer.has_choice:
+                framer.begin([self._find(picture)])
+        if not framer.has_choice:
+            height, width = picture.shape[:2]
+            return centre_square(width, height).apply(picture)
+        if seconds >= self._next_look:
+            framer.look(self._find(picture), seconds)
+            self._next_look = seconds + LOOK_S
+        square = framer.square(seconds)
+        return cut(picture, square.x, square.y, square.size)
+
+    def _start(self, picture: Pictures) -> Framer:
+        height, width = picture.shape[:2]
+        self._shape = (height, width)
+        self._framer = Framer(width, height)
+        return self._framer

@@ -1,0 +1,229 @@
+"""Where the square that is sent stands in a camera's picture: found heads and times in, a square out.
+
+The networks know heads as their training pictures showed them: the face in the middle, a bit over half as
+large as the square. So the square is put around the head once, before the first picture leaves, and then
+holds still: keypoints are movements against source pictures, and a square that moves looks like a head that
+does. Only when the head has stayed out of place for a while does the square follow, so slowly that it is an
+ordinary movement to the keypoints, which carry the head back to where the source pictures have it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from shared.config import SIZE
+from shared.heads import Head
+
+FACE_X, FACE_Y, FACE_SIZE = 0.50, 0.48, 0.545
+"""Where a face's centre stands in the square and how large it is, in sides: the medians of training clips."""
+SAFE_OFFSET = 0.12
+"""How far from there it may be, in sides; nine of ten training clips lie within this."""
+SAFE_SIZE = (0.70, 1.35)
+"""How small and how large it may be, in its usual sizes."""
+SMALLEST_SIDE = 160
+"""Of the square, in pixels of the camera: below, enlarging it shows too little of the face."""
+LOOK_S = 1 / 3
+"""Seconds between two looks for heads."""
+STEADY_S = 1.5
+"""For so long the head must have been out of place."""
+LOST_S = 3.0
+"""After so long without the head that was followed, another one may be."""
+SPEED = 0.25
+"""The highest speed of the square, in its sides a second: that of a person who leans over."""
+_LEAST_MOVE_S = 1.0
+# A head so far off is not in the square: there is nothing to be gentle with.
+_MOST_MOVE_S = 3.0
+_LEAST_LOOKS = 4
+# Smaller corrections are not worth a movement; in sides. At the border there may be no more than that.
+_LEAST_MOVE = 0.04
+# One look to the next: how far a head goes at most, in its sizes, and how its size changes at most.
+_REACH, _GROWTH = 1.2, 1.6
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square by its left, top and side, in pixels of the picture, not always whole ones."""
+
+    x: float
+    y: float
+    size: float
+
+    def place(self, head: Head) -> tuple[float, float, float]:
+        """Return where `head` stands in this square and how large it is, in sides."""
+        return (head.x - self.x) / self.size, (head.y - self.y) / self.size, head.size / self.size
+
+
+class Follower:
+    """Follows one head through the looks, whoever else comes into the picture."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._width, self._height = width, height
+        self._seen: deque[tuple[float, Head]] = deque()
+
+    def look(self, heads: Sequence[Head], now: float) -> None:
+        """Take in the heads of one look at `now` (seconds)."""
+        if self._seen and now - self._seen[-1][0] > LOST_S:
+            self._seen.clear()
+        found = self._same(heads) if self._seen else self._main(heads)
+        if found is not None:
+            self._seen.append((now, found))
+        while len(self._seen) > 1 and self._seen[0][0] < now - STEADY_S - LOOK_S / 2:
+            self._seen.popleft()
+
+    def left(self, square: Square, now: float) -> Head | None:
+        """Return the head's median place if it has been out of place in `square` for `STEADY_S`; else None.
+
+        One look of these may differ: finders err.
+        """
+        if (
+            not self._seen
+            or now - self._seen[0][0] < STEADY_S - LOOK_S / 2
+            or now - self._seen[-1][0] > LOOK_S
+        ):
+            return None
+        placed = sum(is_well_placed(head, square) for _, head in self._seen)
+        usual = self.usual()
+        if len(self._seen) < _LEAST_LOOKS or placed > 1 or usual is None or is_well_placed(usual, square):
+            return None
+        return usual
+
+    def usual(self) -> Head | None:
+        """Return the median place in the last looks; None before the first."""
+        if not self._seen:
+            return None
+        heads = [head for _, head in self._seen]
+        return Head(
+            median(h.x for h in heads), median(h.y for h in heads), median(h.size for h in heads)
+        )  # fmt: skip
+
+    def _same(self, heads: Iterable[Head]) -> Head | None:
+        """Return the head followed among `heads`: the nearest to where it was, if it can have come so far."""
+        last = self._seen[-1][1]
+        alike = [
+            head for head in heads
+            if math.dist((head.x, head.y), (last.x, last.y)) <= _REACH * last.size
+            and 1 / _GROWTH <= head.size / last.size <= _GROWTH
+        ]  # fmt: skip
+        return min(alike, key=lambda head: math.dist((head.x, head.y), (last.x, last.y)), default=None)
+
+    def _main(self, heads: Iterable[Head]) -> Head | None:
+        """Return the one whose call this is: large, and rather in the middle than at the edge."""
+        middle, reach = (self._width / 2, self._height / 2), math.hypot(self._width, self._height) / 2
+
+        def weight(head: Head) -> float:
+            return head.size * (1 - 0.5 * math.dist((head.x, head.y), middle) / reach)
+
+        return max(heads, key=weight, default=None)
+
+
+class Framer:
+    """Frames the pictures, `width` x `height`, of one camera. Times are seconds and never fall."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._width, self._height = width, height
+        short = min(width, height)
+        self._least = short if short <= SIZE else min(SMALLEST_SIDE, short)
+        self._follower = Follower(width, height)
+        self._at = Square((width - short) // 2, (height - short) // 2, short)
+        self._move: _Move | None = None
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is another square than the whole picture."""
+        return self._width != self._height or self._least < self._width
+
+    def begin(self, looks: Sequence[Sequence[Head]]) -> bool:
+        """Choose the first square by the heads in the first pictures; False where most of them show none.
+
+        A head that is well placed in the centre square leaves it at that.
+        """
+        follower = Follower(self._width, self._height)
+        for heads in looks:
+            follower.look(heads, 0.0)
+        head = follower.usual()
+        shown = sum(any(_near(one, head) for one in heads) for heads in looks) if head else 0
+        if head is None or 2 * shown < len(looks):
+            return False
+        if not is_well_placed(head, self._at):
+            self._at = self._around(head)
+        return True
+
+    def look(self, heads: Sequence[Head], now: float) -> None:
+        """Take in the heads of a picture taken at `now`."""
+        self._follower.look(heads, now)
+        if self._move is not None:
+            return
+        head = self._follower.left(self._at, now)
+        if head is None:
+            return
+        wanted = self._around(head, self._at.size)
+        if _distance(self._at, wanted) >= _LEAST_MOVE:
+            self._move = _Move(self._at, wanted, now)
+
+    def square(self, now: float) -> Square:
+        """Return the square of the picture taken at `now`, within the picture; on whole pixels at rest."""
+        if self._move is None:
+            return self._at
+        if now >= self._move.end:
+            self._at, self._move = self._move.target, None
+            return self._at
+        return self._move.at(now)
+
+    def _around(self, head: Head, size: float | None = None) -> Square:
+        """Return the square around `head`, of the side `size` where that suits."""
+        if size is None or not _is_suitable(head.size / size):
+            size = head.size / FACE_SIZE
+        side = round(min(max(size, self._least), self._width, self._height))
+        x = min(max(round(head.x - FACE_X * side), 0), self._width - side)
+        y = min(max(round(head.y - FACE_Y * side), 0), self._height - side)
+        return Square(x, y, side)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A movement of the square that begins and ends gently: without a jerk, as a hand moves.
+
+    The polynomial is Flash and Hogan's (1985) minimum-jerk path: 10 s^3 - 15 s^4 + 6 s^5.
+    """
+
+    source: Square
+    target: Square
+    start: float
+
+    @property
+    def end(self) -> float:
+        # Its highest speed is 15/8 of the mean.
+        usual = 15 / 8 * _distance(self.source, self.target) / SPEED
+        return self.start + min(max(usual, _LEAST_MOVE_S), _MOST_MOVE_S)
+
+    def at(self, now: float) -> Square:
+        s = min(max((now - self.start) / (self.end - self.start), 0.0), 1.0)
+        share = s * s * s * (10 + s * (6 * s - 15))
+        a, b = self.source, self.target
+        return Square(
+            a.x + share * (b.x - a.x), a.y + share * (b.y - a.y), a.size + share * (b.size - a.size)
+        )  # fmt: skip
+
+
+def is_well_placed(head: Head, square: Square) -> bool:
+    """Say whether `head` stands in `square` about as the heads of training clips do."""
+    x, y, size = square.place(head)
+    return max(abs(x - FACE_X), abs(y - FACE_Y)) <= SAFE_OFFSET and _is_suitable(size)
+
+
+def _is_suitable(size: float) -> bool:
+    return SAFE_SIZE[0] <= size / FACE_SIZE <= SAFE_SIZE[1]
+
+
+def _near(head: Head, other: Head) -> bool:
+    return math.dist((head.x, head.y), (other.x, other.y)) <= other.size
+
+
+def _distance(a: Square, b: Square) -> float:
+    """Return how far apart two squares are, in sides of the smaller one: middles, or half the sides."""
+    apart = math.dist((a.x + a.size / 2, a.y + a.size / 2), (b.x + b.size / 2, b.y + b.size / 2))
+    return max(apart, abs(a.size - b.size) / 2) / min(a.size, b.size)
