@@ -2,6 +2,7 @@
 
 const SECONDS = 60;
 const GAP_SECONDS = 1.5;
+const USUAL = 0.98;
 const WIDTH = 600;
 const HEIGHT = 100;
 const NS = "http://www.w3.org/2000/svg";
@@ -71,7 +72,9 @@ export class Chart {
   }
 
   #draw(stretches) {
-    const most = Math.max(this.#least, ...stretches.flat().map(({ values }) => values.at(-1)));
+    const tops = stretches.flat().map(({ values }) => values.at(-1)).sort((one, other) => one - other);
+    // What lasts for less than a second or so must not flatten all the rest.
+    const most = Math.max(this.#least, tops[Math.floor(tops.length * USUAL)] ?? 0);
     const top = this.#fixed ? this.#least : roundUp(most);
     this.#top.textContent = top;
     const y = (value) => (HEIGHT * (1 - Math.min(value, top) / top)).toFixed(2);
