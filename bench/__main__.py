@@ -20,7 +20,9 @@ _COMMANDS = {
     "playout": "what waiting buys: interpolation instead of forecasts",
     "quality": "reconstruction of clips, beside showing their first frame; transfer between people",
     "soak": "a long call: whether memory, open files and latency stay flat",
+    "strip": "a picture of what a call does: sent, driving, received",
     "survive": "what is left of a call on bad networks, and how soon it is back",
+    "sync": "whether sound and picture stay together",
     "throughput": "how fast detection, forecasting and rendering are here",
 }
 
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         playout,
         quality,
         soak,
+        strip,
         survive,
+        sync,
         throughput,
     )
 
@@ -57,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "playout": playout,
         "quality": quality,
         "soak": soak,
+        "strip": strip,
         "survive": survive,
+        "sync": sync,
         "throughput": throughput,
     }
     for name, module in modules.items():

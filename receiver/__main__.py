@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
     camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
     add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
+    add("--no-audio", dest="audio", action="store_false", help="refuse the call's sound")
+    ear = "the device that plays sound: its number or name, or none; default: any, unless --view none"
+    add("--speaker", metavar="NAME", help=ear)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
@@ -71,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             once=given.once,
             ice=chosen_ice(given),
+            audio=given.audio,
+            speaker=given.speaker,
         )
         return run_async(run(options))
 

@@ -15,11 +15,13 @@ from models.forecast.build import best_forecaster, load_forecaster
 from receiver.announcement import announcement, watching
 from receiver.avatar import load_avatar
 from receiver.doorman import Doorman, Guest
+from receiver.hearing import Hearing
 from receiver.live import Snapshot, listening
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
+from receiver.sinks.loudspeaker import loudspeaker
 from receiver.sinks.page import PageSink
 from receiver.sinks.window import WindowClosed
 from receiver.status import status
@@ -35,6 +37,7 @@ from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.journal import Journal
 from shared.keypoints import Floats
+from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
 from shared.transport.broadcast import Broadcast
 from shared.transport.datachannel import try_servers
@@ -73,6 +76,8 @@ class ReceiverOptions:
     compact: bool = True
     once: bool = False
     ice: IceOptions = DIRECT
+    audio: bool = True
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ async def run(options: ReceiverOptions) -> int:
         # A window speaks from a thread of its own.
         loop.call_soon_threadsafe(console.say, line)
 
-    sink = make_sink(options.view, options.outputs, options.virtual_camera, say)
+    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view)
+    sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))
@@ -194,6 +200,7 @@ class _Receiver:
             busy=lambda: self._doorman.busy,
             ice=self._options.ice,
             compact=self._options.compact,
+            voice=self._options.audio,
             tls=self._tls,
             say=self._console.note,
             page=self._page,
@@ -251,21 +258,32 @@ class _Receiver:
         models = self._models
         terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
+        playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
+        audio = self._options.audio and has_opus()
+        sound = Hearing(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
         return ReceiverCall(
             connection=guest.link,
-            session=ReceiverSession(terms, models.codecs, avatar, models.forecaster.name, secret),
+            session=ReceiverSession(
+                terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
+            ),
             renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
             sink=self._sink,
-            playout=Playout(FPS, self._options.playout_delay),
-            clock=SystemClock(),
+            playout=playout,
+            clock=clock,
             inference=self._inference,
             output=self._output,
             hold=HOLD_SECONDS,
+            hearing=sound,
         )
 
     def _record(self, call: ReceiverCall) -> None:
         forecaster = self._models.forecaster.name
-        values = {"call": self._calls, "forecaster": forecaster, **call.summary.to_map()}
+        values = {
+            "call": self._calls,
+            "forecaster": forecaster,
+            **call.summary.to_map(),
+            **self._sink.figures(),
+        }
         self._journal.write("summary", values)
         self._calls += 1
         self._console.say("\n".join(call.summary.lines()))

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from receiver.hearing import Hearing
 from receiver.jitter_buffer import JitterBuffer
 from receiver.live import Snapshot
 from receiver.pacing import Pacing
@@ -19,7 +20,7 @@ from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
 from shared.config import FPS
-from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture
+from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture, VoiceArrived
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
@@ -68,7 +69,9 @@ class ReceiverCall:
         inference: Executor,
         output: Executor,
         hold: float = 0.0,
+        hearing: Hearing | None = None,
     ) -> None:
+        self._hearing = hearing
         self._connection = connection
         self._hold = hold
         self._liveness = Liveness(clock.now(), hold)
@@ -88,6 +91,9 @@ class ReceiverCall:
         self._ended: Ended | None = None
         self._stop = False
         self._heard = 0.0
+        self._receivers = {
+            "kp": session.receive_kp, "ctl": session.receive_ctl, "voice": session.receive_voice,
+        }  # fmt: skip
         self.hung_up = False
         self._group: asyncio.TaskGroup | None = None
         self.summary = CallSummary(FPS)
@@ -152,7 +158,7 @@ class ReceiverCall:
                 self._group = group
                 others = [
                     group.create_task(work)
-                    for work in (self._receive(opening), self._watch(), self._report())
+                    for work in (self._receive(opening), self._watch(), self._report(), self._listen())
                 ]
                 await self._play()
                 for task in others:
@@ -163,7 +169,8 @@ class ReceiverCall:
         finally:
             await self._connection.drained()
             await self._connection.close()
-            self.summary.close(self._connection, self._session, self._buffer, self._renderer.stages)
+            sound = self._hearing.track if self._hearing is not None else None
+            self.summary.close(self._connection, self._session, self._buffer, self._renderer.stages, sound)
         # What wakes and what stops the playing is the end of the call.
         assert self._ended is not None
         return self._ended
@@ -189,8 +196,7 @@ class ReceiverCall:
     async def _hear(self, channel: Channel, data: bytes) -> None:
         now = self._clock.now()
         self._liveness.heard(now)
-        receive = self._session.receive_kp if channel == "kp" else self._session.receive_ctl
-        events = receive(data, now)
+        events = self._receivers[channel](data, now)
         for event in events:
             if isinstance(event, SourcePicture):
                 await self._take_picture(event)
@@ -211,10 +217,14 @@ class ReceiverCall:
             if isinstance(event, PeerReady):
                 self.summary.started = True
                 self._liveness.linked(self._clock.now())
+                if self._session.takes_voice:
+                    self._sink.expect_sound()
             elif isinstance(event, Agreed):
                 self.summary.live.agreed(event.terms)
             elif isinstance(event, FramesArrived):
                 self._arrived(event)
+            elif isinstance(event, VoiceArrived) and self._hearing is not None:
+                self._hearing.arrived(event, self._session.voice)
             elif isinstance(event, Ended):
                 self._ended = event
                 self._playing.set()
@@ -231,6 +241,12 @@ class ReceiverCall:
         self.summary.live.arrived(len(event.frames), now)
         self.summary.arrived(event.first, len(event.frames), event.timestamp_ms, self._clock.wall_ms())
         self._playing.set()
+
+    async def _listen(self) -> None:
+        """Let the call's sound be heard, once there are pictures."""
+        await self._playing.wait()
+        if self._hearing is not None and self._session.takes_voice and self._playout.started:
+            await self._hearing.run(lambda: self._pacing.offset)
 
     async def _play(self) -> None:
         """Render and show one frame each 1/30 s; after the sender's bye, what is still buffered."""
@@ -297,6 +313,7 @@ class ReceiverCall:
             self.end("The receiver closed its window.")
         now = self._clock.now()
         in_time = now <= due + 1 / FPS
+        self.summary.lateness.add(1000 * (now - due - self._pacing.offset))
         self.summary.shown(Shown(number, kind, in_time, ready.began_ms, self._clock.wall_ms(), now))
 
     def _note(self, kind: Kind) -> str:

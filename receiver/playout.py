@@ -41,6 +41,8 @@ class Playout:
         self._advanced = 0.0
         # Arrivals, and what each says: where an anchor without any delay would be.
         self._recent: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
+        self._sound: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
+        self._slowest_sound = -math.inf
         self._quickest = 0.0
         self.jumps = 0
 
@@ -56,9 +58,7 @@ class Playout:
 
     def arrived(self, first: int, now: float) -> None:
         """Take note that a packet starting with frame `first` arrived at `now` (monotonic seconds)."""
-        self._recent.append((now, now - first / self._fps))
-        while len(self._recent) > 1 and now - self._recent[0][0] > WINDOW_SECONDS:
-            self._recent.popleft()
+        self._take(self._recent, first, now)
         self._measure()
         if self._anchor is None:
             self._anchor, self._advanced = self._wanted, now
@@ -69,14 +69,26 @@ class Playout:
             self._anchor = self._wanted
             self.jumps += 1
 
+    def sound_arrived(self, first: float, now: float) -> None:
+        """Take note that sound from the moment of frame `first` on was here at `now` (monotonic seconds).
+
+        Sound is waited for as pictures are; it neither sets the timeline nor has it jump.
+        """
+        self._take(self._sound, first, now)
+        self._slowest_sound = _within(self._sound)[1]
+        if self._recent:
+            self._measure()
+
+    def _take(self, recent: deque[tuple[float, float]], first: float, now: float) -> None:
+        recent.append((now, now - first / self._fps))
+        while len(recent) > 1 and now - recent[0][0] > WINDOW_SECONDS:
+            recent.popleft()
+
     def _measure(self) -> None:
-        """Find the wanted anchor. Of strays, such as a duplicate from long ago, one in twenty counts not."""
-        offsets = sorted(offset for _, offset in self._recent)
-        strays = max(1, len(offsets) // _IGNORED_SHARE) if len(offsets) > 2 else 0
-        self._quickest, slowest = offsets[strays], offsets[-1 - strays]
-        self._wanted = min(
-            max(self._quickest + self._least, slowest + DECIDING_SECONDS), self._quickest + MAX_DELAY_SECONDS
-        )
+        """Find the wanted anchor."""
+        self._quickest, slowest = _within(self._recent)
+        latest = max(slowest, self._slowest_sound) + DECIDING_SECONDS
+        self._wanted = min(max(self._quickest + self._least, latest), self._quickest + MAX_DELAY_SECONDS)
 
     def _is_lost(self, anchor: float) -> bool:
         newest = [offset for _, offset in list(self._recent)[-_LOST_PACKETS:]]
@@ -97,8 +109,8 @@ class Playout:
         most = min(SLEW, abs(gap) / _EASE_SECONDS) * elapsed
         self._anchor += math.copysign(min(most, abs(gap)), gap)
 
-    def due(self, number: int) -> float:
-        """Return when frame `number` is due (monotonic seconds)."""
+    def due(self, number: float) -> float:
+        """Return when frame `number`, or a moment between two, is due (monotonic seconds)."""
         if self._anchor is None:
             raise RuntimeError("no packet has arrived yet")
         return self._anchor + number / self._fps
@@ -109,3 +121,10 @@ class Playout:
             raise RuntimeError("no packet has arrived yet")
         # A hair of slack: a loop that wakes exactly on time must not read the frame before.
         return math.floor((now - self._anchor) * self._fps + 1e-6)
+
+
+def _within(recent: deque[tuple[float, float]]) -> tuple[float, float]:
+    """Return the least and the most of what packets say, but for one stray in twenty, as old duplicates."""
+    offsets = sorted(offset for _, offset in recent)
+    strays = max(1, len(offsets) // _IGNORED_SHARE) if len(offsets) > 2 else 0
+    return offsets[strays], offsets[-1 - strays]

@@ -8,10 +8,12 @@ from typing import Any
 
 from receiver.jitter_buffer import JitterBuffer
 from receiver.live import Counts, Live
+from receiver.voice_track import VoiceTrack
 from shared.clock import elapsed_ms
 from shared.fill import Kind
 from shared.interfaces import Connection, Path
 from shared.receiver_session import ReceiverSession
+from shared.sound_report import sound_figures, sound_line
 from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
 
 _FRAMES_LISTED = 20_000
@@ -52,6 +54,8 @@ class CallSummary:
         self.longest_held = 0
         self._held = 0
         self.playout_delay_ms = 0.0
+        self.lateness = Reservoir()
+        """How long after its moment each frame was handed to the sink, in ms."""
         self.dropped = 0
         self.started = False
         self.resumed = 0
@@ -114,15 +118,21 @@ class CallSummary:
         counts = Counts(
             payload=session.payload_bytes,
             pictures=session.picture_bytes,
+            audio=session.voice.bytes,
             wire_up=total["wire_received"],
             wire_down=total["wire_sent"],
-            expected=total["pieces_expected"],
-            received=total["pieces_received"],
+            expected=total["pieces_expected"] + session.voice.expected,
+            received=total["pieces_received"] + session.voice.received,
         )
         self.live.count(now, counts)
 
     def close(
-        self, connection: Connection, session: ReceiverSession, buffer: JitterBuffer, stages: StageTimes
+        self,
+        connection: Connection,
+        session: ReceiverSession,
+        buffer: JitterBuffer,
+        stages: StageTimes,
+        sound: VoiceTrack | None = None,
     ) -> None:
         """Take the final counts of the parts of the call."""
         self.path = connection.path
@@ -133,6 +143,11 @@ class CallSummary:
             "bad_packets": session.bad_packets + session.flood_packets,
             "late_frames": buffer.late,
             "copied_frames": buffer.copied,
+            **sound_figures(session.voice.packets, session.voice.bytes, self._span / self._fps),
+            "audio_packets_lost": session.voice.expected - session.voice.received,
+            "audio_packets_bad": session.voice.bad + session.voice.flood,
+            "audio_recovered": sound.recovered if sound is not None else 0,
+            "audio_late": sound.late if sound is not None else 0,
             **self.traffic.total(connection),
             "stages_ms": stages.mean_ms(),
         }
@@ -157,6 +172,7 @@ class CallSummary:
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            "picture_late_p95_ms": self.lateness.percentiles().p95,
             "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
             **self._fields,
@@ -178,4 +194,5 @@ class CallSummary:
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
             f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms"
             f"{way_told(self.path)}",
+            *sound_line(values),
         ]

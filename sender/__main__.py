@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_kbps=given.max_kbps,
             give_up=given.give_up,
             ice=chosen_ice(given),
+            audio=given.audio,
+            audio_kbps=given.audio_kbps,
         )
         return run_async(run(options))
 

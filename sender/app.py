@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import ssl
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +26,9 @@ from sender.presets import Sending, check, frames_per_message, make_codec, sched
 from sender.rate import RateController
 from sender.reference import reference_picture
 from sender.schedule import Redundancy
+from sender.sound import SoundSource
+from sender.sounds import open_sound
+from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
 from shared.codec import Codec
 from shared.config import CallTerms
@@ -32,6 +37,7 @@ from shared.errors import KeycastError, RequestError
 from shared.eventloop import beside, on_interrupt
 from shared.interfaces import Backbone
 from shared.journal import Journal
+from shared.opus import OpusEncoder
 from shared.sender_session import SenderSession
 from shared.stats import way_told
 from shared.tables import CodecTables
@@ -65,6 +71,8 @@ class SenderOptions:
     max_kbps: float | None = None
     give_up: float = math.inf
     ice: IceOptions = DIRECT
+    audio: str | None = None
+    audio_kbps: float = VOICE_KBPS
 
 
 async def run(options: SenderOptions) -> int:
@@ -83,9 +91,27 @@ async def run(options: SenderOptions) -> int:
     source = open_source(options.source, framing, options.loop)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
-            return await _call(options, source, inference, encoding, console=console, tls=tls)
+            with _speaking(options, console) as voice:
+                return await _call(
+                    options, source, inference, encoding, console=console, voice=voice, tls=tls
+                )
         finally:
             await loop.run_in_executor(inference, source.close)
+
+
+@contextlib.contextmanager
+def _speaking(options: SenderOptions, console: Console) -> Iterator[Voice | None]:
+    """Give the call's sound, where there is to be any."""
+    if options.audio is None:
+        yield None
+        return
+    encoder = OpusEncoder(options.audio_kbps)
+    with ThreadPoolExecutor(1, "sound") as executor:
+        sound: SoundSource = open_sound(options.audio, options.source, options.loop)
+        try:
+            yield Voice(sound, encoder, SystemClock(), executor, console.note)
+        finally:
+            executor.submit(sound.close)
 
 
 def _check(options: SenderOptions) -> None:
@@ -94,6 +120,8 @@ def _check(options: SenderOptions) -> None:
             f"The network needs at least 1 thread, not {options.threads}; give another --threads."
         )
     check(options.sending)
+    if options.audio is not None and options.anonymous:
+        raise RequestError("A voice tells who is speaking; leave out --audio or --anonymous.")
     if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
         raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
     if not options.give_up >= 0:
@@ -126,6 +154,7 @@ async def _call(
     encoding: ThreadPoolExecutor,
     *,
     console: Console,
+    voice: Voice | None,
     tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:
@@ -140,9 +169,12 @@ async def _call(
     preset, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, preset, codec)
     make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
-    call_up = partial(connect, options.url, options.token, options.ice, compact=options.compact, tls=tls)
+    call_up = partial(
+        connect, options.url, options.token, options.ice,
+        compact=options.compact, voice=voice is not None, tls=tls,
+    )  # fmt: skip
     link = await first_link(call_up, SystemClock())
-    session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture)
+    session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture, voice is not None)
     call = SenderCall(
         connection=link,
         session=session,
@@ -155,6 +187,7 @@ async def _call(
         gallery=_gallery(options, session, models.picture, encoding),
         rate=RateController(options.max_kbps),
         again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
+        voice=voice,
     )
     return await _run(call, link, options, preset, console)
 

@@ -6,12 +6,12 @@ import argparse
 
 _NAMES = (
     "preset", "policy", "schedule", "frames_per_message", "quality", "drift", "redundancy", "max_kbps",
-    "gallery", "source_kbps",
+    "gallery", "source_kbps", "audio", "audio_kbps",
 )  # fmt: skip
 
 
 def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments, from `--preset` to `--source-kbps`."""
+    """Declare the arguments, from `--preset` to `--audio-kbps`."""
     add = parser.add_argument
     presets = "saver: coded, a block a message; balanced (default): coded, three frames; paper: raw float32"
     add("--preset", choices=("saver", "balanced", "paper"), help=presets)
@@ -30,6 +30,11 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
     further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
     add("--gallery", type=int, default=4, metavar="N", help=further)
     add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
+    sound = (
+        "send sound too: the file's own, or with a camera the microphone; or mic, file, a microphone's name"
+    )
+    add("--audio", nargs="?", const="auto", metavar="WHAT", help=sound)
+    add("--audio-kbps", type=float, default=18.0, metavar="KBPS", help="of Opus, 6 to 64 (default 18)")
 
 
 def sending_words(given: argparse.Namespace) -> list[str]:

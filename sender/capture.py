@@ -61,14 +61,23 @@ def open_source(spec: str, framing: Framing | None = None, loop: bool = False) -
     """
     if spec == "demo":
         return DemoSource(seconds=None) if loop else DemoSource()
-    path = Path(spec)
-    device = _CAMERA.fullmatch(str(path.resolve()) if path.is_char_device() else spec)
+    path, device = Path(spec), _camera(spec)
     if device:
         camera = open_camera(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
         return CameraSource(camera, framing, reopen=partial(open_camera, int(device[1])))
     return FileSource(path, framing, loop)
+
+
+def is_camera(spec: str) -> bool:
+    """Say whether `open_source` takes `spec` for a camera."""
+    return _camera(spec) is not None
+
+
+def _camera(spec: str) -> re.Match[str] | None:
+    path = Path(spec)
+    return _CAMERA.fullmatch(str(path.resolve()) if path.is_char_device() else spec)
 
 
 class FileSource:
@@ -155,7 +164,7 @@ class _Clip:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._container = _open_container(path)
+        self._container = open_container(path)
         if not self._container.streams.video:
             self._container.close()
             what = "only sound" if self._container.streams.audio else "or is damaged"
@@ -203,7 +212,8 @@ class _Clip:
             log.warning("%s is cut short: it ends after %.1f s.", self._path, self.end)
 
 
-def _open_container(path: Path) -> InputContainer:
+def open_container(path: Path) -> InputContainer:
+    """Open a media file. Raises RequestError where there is none, or it is none."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder; give a video file, or {CHOICES}.")
     if not path.is_file():

@@ -20,6 +20,7 @@ from sender.live import Live, Sent
 from sender.rate import RateController
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
+from sender.voice import Voice
 from shared.clock import WALL_MODULUS, Clock
 from shared.codec import Block
 from shared.config import FPS
@@ -68,7 +69,9 @@ class SenderCall:
         gallery: FurtherPictures | None = None,
         rate: RateController | None = None,
         again: Reconnecting | None = None,
+        voice: Voice | None = None,
     ) -> None:
+        self._voice = voice
         self._session = session
         self._source = source
         self._backbone = backbone
@@ -121,7 +124,9 @@ class SenderCall:
         self._session.start()
         try:
             async with asyncio.TaskGroup() as group:
-                works = (self._line.run(), self._line.watch(), self._stream())
+                works = [self._line.run(), self._line.watch(), self._stream()]
+                if self._voice is not None:
+                    works.append(self._voice.run(self._line, self._session))
                 tasks = [group.create_task(work) for work in works]
                 await self._over.wait()
                 for task in tasks:
@@ -147,6 +152,8 @@ class SenderCall:
             self.summary.report = event.report
             self._rate.reported(event.report, self._clock.now())
             self.summary.rate_halved = self._rate.halved
+            if self._voice is not None:
+                self._voice.expect_loss(round(100 * self._rate.loss))
         elif isinstance(event, Ended):
             self._ended = event
             self._over.set()
@@ -196,6 +203,8 @@ class SenderCall:
         self._rate = self._rate.anew()
         based = self._start_wall_ms + round(self._base * 1000 / FPS)
         self._session.begin(based % WALL_MODULUS)
+        if self._voice is not None:
+            self._voice.begin(self._start, self._base)
         self._line.tell([])
 
     def _ship(self, scheduler: Scheduler, number: int, seen: Seen) -> None:

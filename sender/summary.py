@@ -9,6 +9,7 @@ from shared.config import FPS, CallTerms
 from shared.interfaces import Connection, Path
 from shared.messages import Report
 from shared.sender_session import SenderSession
+from shared.sound_report import sound_figures, sound_line
 from shared.stats import StageTimes, Traffic, kbps, savings, way_told
 
 
@@ -62,6 +63,7 @@ class CallSummary:
             "frames": session.frames,
             "payload_bytes": session.payload_bytes,
             "source_bytes": session.pictures.sent_bytes,
+            **sound_figures(session.voice_packets, session.voice_bytes, frames / FPS),
             "pictures_sent": session.pictures.completed,
             "reconnects": self.reconnects,
             "receiver_frame_0": self.base,
@@ -91,7 +93,8 @@ class CallSummary:
         return [
             f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
             f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
-            f"{way_told(self.path)}"
+            f"{way_told(self.path)}",
+            *sound_line(self._fields),
         ]
 
 

@@ -63,6 +63,14 @@ class FramesArrived:
 
 
 @dataclass(frozen=True)
+class VoiceArrived:
+    """Sound block `number`: 60 ms of Opus from sample 2880 `number` on; sample 1600 n is frame n's moment."""
+
+    number: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class PeerReport:
     """What the receiver says it has seen."""
 
@@ -77,4 +85,4 @@ class Ended:
     ok: bool
 
 
-Event = Agreed | SourcePicture | PeerReady | FramesArrived | PeerReport | Ended
+Event = Agreed | SourcePicture | PeerReady | FramesArrived | VoiceArrived | PeerReport | Ended

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from shared.keypoints import Floats, Pictures
 
-Channel = Literal["kp", "ctl"]
+Channel = Literal["kp", "ctl", "voice"]
 Path = Literal["", "direct", "relay"]
 DRAIN_SECONDS = 4.0
 """How long a last word may take. SCTP says it again each second until it is confirmed."""
@@ -58,7 +58,7 @@ class Forecaster(Protocol):
 
 
 class Connection(Protocol):
-    """One call's two channels, whatever carries them: `kp` may lose and reorder, `ctl` never does."""
+    """One call's channels, whatever carries them: `kp` and `voice` may lose and reorder, `ctl` never does."""
 
     app_sent: int
     app_received: int
@@ -104,6 +104,10 @@ class Connection(Protocol):
 
     def send_kp(self, data: bytes) -> bool:
         """Send one keypoint message; False where it was dropped, since it could not leave at once."""
+        ...
+
+    def send_voice(self, data: bytes) -> bool:
+        """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
         ...
 
     def send_ctl(self, data: bytes) -> None:

@@ -44,12 +44,16 @@ class Hello:
 
     `secret` (16 bytes, or none) is the receiver's name for the call. A sender that comes back says it; a
     receiver that still holds that call answers with the same one, and the call goes on.
+
+    `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
+    name it at all.
     """
 
     terms: CallTerms
     avatar: bool = False
     forecaster: str = ""
     secret: bytes = b""
+    voice: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ def pack_message(message: Message) -> bytes:
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
         body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
+        if not message.voice:
+            del body["voice"]
     else:
         body = asdict(message)
     data = bytes(msgpack.packb({"type": kind} | body))
@@ -148,6 +154,8 @@ def parse_message(data: bytes) -> Message:
     if not isinstance(kind, str) or kind not in _PARSERS:
         raise PeerError("A control message is of an unknown type.")
     message_type, parse = _PARSERS[kind]
+    if message_type is Hello:
+        body.setdefault("voice", False)
     if set(body) != {field.name for field in fields(message_type)}:
         raise PeerError(f"The {kind} message has missing or unknown fields.")
     return parse(body)
@@ -185,7 +193,8 @@ def _hello(body: Body) -> Hello:
     secret = body["secret"]
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
-    return Hello(CallTerms.from_map(terms), _flag("hello", body, "avatar"), forecaster, secret)
+    avatar, voice = _flag("hello", body, "avatar"), _flag("hello", body, "voice")
+    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice)
 
 
 def _chunk(body: Body) -> SourceChunk:

@@ -16,6 +16,8 @@ from shared.feed import PictureAssembler
 from shared.limits import RateLimit
 from shared.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
 from shared.session import Session
+from shared.voice import BLOCK_SECONDS
+from shared.voice_intake import VoiceIntake
 from shared.wire import KeypointPacket
 
 MAX_BAD_PACKETS = 200
@@ -29,7 +31,8 @@ class ReceiverSession(Session):
     """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
 
     `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
-    the sender, and so is `secret` (16 random bytes), by which it may take up this call again.
+    the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
+    where `voice` is true and the sender offers it.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class ReceiverSession(Session):
         avatar: bool = False,
         forecaster: str = "",
         secret: bytes = b"",
+        *,
+        voice: bool = False,
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -46,6 +51,10 @@ class ReceiverSession(Session):
         self._avatar = avatar
         self._forecaster = forecaster
         self._secret = secret
+        self._wants_voice = voice
+        self.takes_voice = False
+        """Whether sound will come: known once the sender has said hello."""
+        self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
         self._awaits_start = True
         self._started_ms: int | None = None
@@ -68,14 +77,32 @@ class ReceiverSession(Session):
     def matches(self, hello: Hello) -> bool:
         """Say whether `hello`, from a new connection, comes from this very call's sender."""
         known = bool(self._secret) and hmac.compare_digest(self._secret, hello.secret)
-        return known and self.state is State.STREAMING and hello.terms == self._agreed
+        same = hello.terms == self._agreed and (hello.voice and self._wants_voice) == self.takes_voice
+        return known and self.state is State.STREAMING and same
 
     def rejoin(self) -> None:
         """Go on over a new connection, whose hello `matches`: queues the answer to it."""
         self._outgoing.clear()
         self._pictures.restart()
         self._awaits_start = True
-        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
+        self.voice.restart()
+        self._queue(self._hello())
+
+    def _hello(self) -> Hello:
+        return Hello(self.terms, self._avatar, self._forecaster, self._secret, self.takes_voice)
+
+    def receive_voice(self, data: bytes, now: float) -> list[Event]:
+        """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
+        if self.state is State.ENDED:
+            return []
+        taken = self.takes_voice and self.state is State.STREAMING
+        # Sound belongs to pictures: it may run on for a while without them, but not start elsewhere.
+        near = (self._highest or 0) / FPS / BLOCK_SECONDS
+        try:
+            arrived = self.voice.take(data, now, near if taken else None)
+        except PeerError as error:
+            return self._refuse(str(error))
+        return [] if arrived is None else [arrived]
 
     def receive_kp(self, data: bytes, now: float) -> list[Event]:
         """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -156,7 +183,8 @@ class ReceiverSession(Session):
         if difference:
             return self._refuse(difference)
         self._agreed = message.terms
-        self._queue(Hello(self.terms, self._avatar, self._forecaster, self._secret))
+        self.takes_voice = self._wants_voice and message.voice
+        self._queue(self._hello())
         if self._avatar:
             self.state = State.STREAMING
             return [Agreed(message.terms, self._forecaster), PeerReady()]

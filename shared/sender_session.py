@@ -6,18 +6,23 @@ import hmac
 
 from shared.codec import Block, Codec
 from shared.config import MAX_PICTURE_BYTES, CallTerms
+from shared.errors import PeerError
 from shared.events import Agreed, Event, PeerReady, PeerReport, State
 from shared.feed import PictureFeed
 from shared.keypoints import Floats
 from shared.messages import Hello, Message, Ready, Report, Start, Still, Want
 from shared.session import Session
+from shared.voice import VoicePacket
 from shared.wire import HEADER_BYTES, KeypointPacket
 
 
 class SenderSession(Session):
-    """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none."""
+    """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None) -> None:
+    `voice` offers the receiver sound as well.
+    """
+
+    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
             raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
@@ -28,6 +33,10 @@ class SenderSession(Session):
         self.pictures = PictureFeed()
         self._takes_pictures = False
         self._secret = self._offered = b""
+        self._offers_voice, self._takes_voice = voice, False
+        self._voice_count = 0
+        self.voice_packets = 0
+        self.voice_bytes = 0
         self.packets = 0
         self.frames = 0
         self.payload_bytes = 0
@@ -36,7 +45,7 @@ class SenderSession(Session):
         """Queue the hello."""
         if self.state is not State.START:
             raise ValueError("the call has been started before")
-        self._queue(Hello(self.terms))
+        self._queue(Hello(self.terms, voice=self._offers_voice))
         self.state = State.HELLO
 
     def restart(self) -> None:
@@ -45,7 +54,9 @@ class SenderSession(Session):
             raise ValueError("the call has ended")
         self._outgoing.clear()
         self._set_up_by = None
-        self._queue(Hello(self.terms, secret=self._secret))
+        # Each connection has keys of its own, and counts from 0 under them.
+        self._voice_count = 0
+        self._queue(Hello(self.terms, secret=self._secret, voice=self._offers_voice))
         self.state = State.HELLO
 
     def still(self) -> None:
@@ -75,6 +86,24 @@ class SenderSession(Session):
         self.packets += 1
         self.frames += frames
         self.payload_bytes += len(packet) - HEADER_BYTES
+
+    @property
+    def takes_voice(self) -> bool:
+        """Whether the receiver takes sound now."""
+        return self._takes_voice and self.state is State.STREAMING
+
+    @property
+    def refuses_voice(self) -> bool:
+        """Whether sound was offered and is not wanted."""
+        return self._offers_voice and not self._takes_voice and self.state is State.STREAMING
+
+    def voice(self, number: int, payload: bytes) -> bytes:
+        """Return the packet of sound block `number`, and count it as sent; see `voice.VoicePacket`."""
+        packet = VoicePacket(number, self._voice_count, payload).pack()
+        self._voice_count += 1
+        self.voice_packets += 1
+        self.voice_bytes += len(payload)
+        return packet
 
     @property
     def takes_pictures(self) -> bool:
@@ -116,6 +145,9 @@ class SenderSession(Session):
         difference = message.terms.difference(self.terms)
         if difference:
             return self._refuse(difference)
+        if message.voice and not self._offers_voice:
+            raise PeerError("The receiver takes sound that was not offered.")
+        self._takes_voice = message.voice
         agreed = Agreed(self.terms, message.forecaster)
         if self._secret and hmac.compare_digest(self._secret, message.secret):
             self.pictures.restart()

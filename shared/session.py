@@ -3,12 +3,13 @@
 `shared.sender_session` and `shared.receiver_session` are the two sides:
 
     sender                      receiver
-    hello (terms)          ->   compares the terms; a mismatch is answered with bye
-                           <-   hello (its terms, avatar, forecaster)
+    hello (terms, voice)   ->   compares the terms; a mismatch is answered with bye
+                           <-   hello (its terms, avatar, forecaster, voice: whether it takes the sound)
     picture in 1 KiB pieces ->  assembles it            (left out where the receiver has an avatar)
                            <-   ready
     start                  ->   knows when frame 0 was  (both are STREAMING)
     keypoint packets       ->   frames
+    sound packets          ->   60 ms of sound each     (where both hellos say voice)
                            <-   reports
     further pictures       ->   assembles them          (paced, see `shared.feed`)
                            <-   ready, or want: again
@@ -19,7 +20,8 @@ A sender that has lost the connection says hello over a new one, with the secret
 receiver that still holds the call says hello with the same secret, and streaming goes on as if nothing had
 been; any other answers as to a new call: it gets the pictures again.
 
-A broken ctl message ends the call; a broken keypoint packet is counted and dropped, as a lost one would be.
+A broken ctl message ends the call; a broken keypoint or sound packet is counted and dropped, as a lost one
+would be.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from receiver.overlay import with_note
+from receiver.sinks.ear import Ear
+from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
@@ -16,6 +18,8 @@ from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.opus import Sound
+from shared.voice import SAMPLES_PER_FRAME
 from shared.watch import Figures
 
 
@@ -57,6 +61,14 @@ class Screen(Protocol):
         """Take a frame as a sink does; `note` ("" for none) is for the eyes of who watches."""
         ...
 
+    def expect_sound(self) -> None:
+        """Make ready for sound."""
+        ...
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        """Take sound as an `Ear` does."""
+        ...
+
 
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
@@ -68,12 +80,14 @@ class Sinks:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
+        self._ears = tuple(sink for sink in self._sinks if isinstance(sink, Ear))
         self._shift: int | None = 0
         self._next = 0
 
     def add(self, sink: Sink) -> None:
-        """Write to `sink` too; for before they are opened."""
+        """Have one more, before they are opened."""
         self._sinks = (*self._sinks, sink)
+        self._ears = tuple(one for one in self._sinks if isinstance(one, Ear))
 
     def open(self) -> None:
         """Open all."""
@@ -98,6 +112,32 @@ class Sinks:
         for sink in self._sinks:
             if isinstance(sink, Watched):
                 sink.tell(figures)
+
+    @property
+    def lead(self) -> float:
+        """Seconds before it is heard that sound is wanted."""
+        return max((ear.lead for ear in self._ears), default=0.0)
+
+    def expect_sound(self) -> None:
+        """Have all that take sound make ready for it."""
+        for ear in self._ears:
+            ear.expect_sound()
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        """Pass sound to all that take it, once there are pictures; see `Ear`."""
+        shift = self._shift
+        if shift is not None and self._next:
+            for ear in self._ears:
+                ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
+
+    def figures(self) -> dict[str, float]:
+        """Return what sinks have measured: a loudspeaker, how well its sound was in step."""
+        return {
+            name: value
+            for sink in self._sinks
+            if isinstance(sink, Loudspeaker)
+            for name, value in sink.figures().items()
+        }
 
     def new_call(self) -> None:
         """Have the numbers go on from here, whatever the next one is."""
@@ -124,16 +164,19 @@ def make_sink(
     outputs: Sequence[Path] = (),
     virtual_camera: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    speaker: Sink | None = None,
 ) -> Sinks:
     """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
 
     Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none. `say` hears
-    what a window has to say, from a thread of its own.
+    what a window has to say, from a thread of its own. `speaker` is one that takes sound alone.
     """
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise RequestError("Two outputs cannot be one file; give each --output a name of its own.")
+    if speaker is not None:
+        sinks.append(speaker)
     if virtual_camera is not None:
         sinks.append(VirtualCameraSink(virtual_camera or None))
     if view == "window" and not has_screen():

@@ -11,10 +11,13 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from receiver.sinks.fragments import cut_to_whole_fragments
+from receiver.sinks.soundtrack import Soundtrack
 from shared.config import FPS, SIZE
 from shared.errors import KeycastError
 from shared.files import check_writable
 from shared.keypoints import Pictures
+from shared.opus import Sound
+from shared.voice import SAMPLES_PER_FRAME
 
 # Fragments of a second each, handed to the system as soon as they are whole: what was written before a crash
 # or a full disk plays.
@@ -25,13 +28,18 @@ _ENCODER = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads":
 class Mp4Sink:
     """Writes H.264 at 30 fps; a frame that was never shown leaves the one before it on screen.
 
-    The file is made with the first frame: a call that never began leaves an older file alone.
+    The file is made with the first frame: a call that never began leaves an older file alone. It has sound
+    where the first call in it has; later ones are silent otherwise.
     """
+
+    lead = 0.0
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._output: tuple[OutputContainer, VideoStream] | None = None
-        self._first = 0
+        self._first = self._last = 0
+        self._with_sound = False
+        self._sound: Soundtrack | None = None
         self._failure: KeycastError | None = None
 
     def open(self) -> None:
@@ -49,9 +57,26 @@ class Mp4Sink:
                 self._output = self._create()
             container, stream = self._output
             frame.pts = number - self._first
+            self._last = number
             container.mux(stream.encode(frame))
+            if self._sound is not None:
+                self._sound.write(self._sample(number))
         except (OSError, av.FFmpegError) as error:
             raise self._fail(error) from error
+
+    def expect_sound(self) -> None:
+        """Make the file with sound, where it is not made yet."""
+        self._with_sound = True
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:  # noqa: ARG002 - a file has its own time
+        """Take sound; what stands before the first frame is left out."""
+        track = self._sound
+        if track is not None:
+            track.hear(self._sample(0) + first, sound)
+
+    def _sample(self, number: int) -> int:
+        """Return the sample of frame `number`, counted from the file's first frame."""
+        return (number - self._first) * SAMPLES_PER_FRAME
 
     def close(self) -> None:
         """Flush and close; what was written stays playable even where this fails."""
@@ -61,6 +86,8 @@ class Mp4Sink:
         container, stream = output
         try:
             container.mux(stream.encode(None))
+            if self._sound is not None:
+                self._sound.finish(self._sample(self._last + 1))
             container.close()
         except (OSError, av.FFmpegError) as error:
             raise self._fail(error) from error
@@ -72,6 +99,7 @@ class Mp4Sink:
         stream.pix_fmt = "yuv420p"
         stream.gop_size = FPS
         stream.time_base = Fraction(1, FPS)
+        self._sound = Soundtrack(container) if self._with_sound else None
         container.start_encoding()
         return container, stream
 

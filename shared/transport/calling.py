@@ -46,15 +46,16 @@ async def connect(
     timeout: float = OPEN_SECONDS,
     *,
     compact: bool = True,
+    voice: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> Link:
     """Return an open link to the receiver at `url` (None: on this machine).
 
     An https receiver's certificate is checked with `tls`; None: with the system's trust store.
 
-    Without `token`, one that a receiver on this machine has published is used. `compact` is the link's. A
-    set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where there is
-    no receiver, or it or a TURN server refuses us; KeycastError where it is busy, or nothing opens.
+    Without `token`, one that a receiver on this machine has published is used. `compact` and `voice` are the
+    link's. A set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where
+    there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy, or nothing opens.
     """
     url = call_url(url)
     token = token or local_token(url)
@@ -67,7 +68,7 @@ async def connect(
     connector = aiohttp.TCPConnector(ssl=tls or True)
     async with aiohttp.ClientSession(timeout=limit, headers=headers, connector=connector) as http:
         for _ in range(_ATTEMPTS):
-            link = await _attempt(http, url, lambda: Link(ice, compact=compact), timeout)
+            link = await _attempt(http, url, lambda: Link(ice, compact=compact, voice=voice), timeout)
             if link is not None:
                 return link
     raise KeycastError(

@@ -4,6 +4,8 @@
   short attribute prints a traceback: what is neither STUN nor DTLS, or cannot be read, is ignored.
 - Datagrams that wait to be read do so without a bound: past 1024 they are dropped, as by a network.
 - A machine without any network still has itself: where aioice finds no address, 127.0.0.1 is used.
+- Media is let through to connections that expect it only, and no datagram over 1500 bytes: its decryption has
+  no more room.
 - Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
   own framing (at least 4 bytes a datagram) is not counted.
 """
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _IPV4_UDP, _IPV6_UDP = 28, 48
 _MARK = "_keycast_guard"
 MAX_UNREAD = 1024
+_MAX_MEDIA = 1500
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Traffic:
 
 
 _traffic: weakref.WeakKeyDictionary[object, Traffic] = weakref.WeakKeyDictionary()
+_media: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def install() -> None:
@@ -50,7 +54,7 @@ def install() -> None:
     addresses = getattr(aioice.ice, "get_host_addresses", None)
     names = ("datagram_received", "send_data", "send_stun")
     if addresses is None or not all(callable(getattr(protocol, name, None)) for name in names):
-        raise _moved("aioice")
+        raise moved("aioice")
     if getattr(protocol, _MARK, False):
         return
     _wrap(aioice.ice.StunProtocol)
@@ -63,8 +67,16 @@ def traffic_of(peer: RTCPeerConnection) -> Traffic:
     try:
         connection = peer.sctp.transport.transport._connection  # type: ignore[union-attr]
     except AttributeError as error:
-        raise _moved("aiortc") from error
+        raise moved("aiortc") from error
     return _traffic.setdefault(connection, Traffic())
+
+
+def expect_media(peer: RTCPeerConnection) -> None:
+    """Let RTP through to `peer`, which has a data channel. Raise KeycastError, as `install`."""
+    try:
+        _media.add(peer.sctp.transport.transport._connection)  # type: ignore[union-attr]
+    except AttributeError as error:
+        raise moved("aiortc") from error
 
 
 def unacknowledged(peer: RTCPeerConnection) -> bool:
@@ -72,7 +84,7 @@ def unacknowledged(peer: RTCPeerConnection) -> bool:
     try:
         return bool(peer.sctp._outbound_queue or peer.sctp._sent_queue)  # type: ignore[union-attr]
     except AttributeError as error:
-        raise _moved("aiortc") from error
+        raise moved("aiortc") from error
 
 
 def _or_loopback(addresses: Callable[[bool, bool], list[str]]) -> Callable[[bool, bool], list[str]]:
@@ -86,8 +98,7 @@ def _wrap(protocol: type[StunProtocol]) -> None:
     received, send_data, send_stun = protocol.datagram_received, protocol.send_data, protocol.send_stun
 
     def guarded_received(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
-        # By its first byte (RFC 7983): STUN, or DTLS where there is room for it.
-        if not data or not (data[0] < 4 or (19 < data[0] < 64 and _has_room(self))):
+        if not _passes(self, data):
             return
         _counts(self).received += _on_wire(len(data), addr)
         # A stranger may send anything, and aioice's reader raises more than it says: struct.error, for one.
@@ -110,6 +121,15 @@ def _wrap(protocol: type[StunProtocol]) -> None:
         setattr(protocol, name, method)
 
 
+def _passes(protocol: StunProtocol, data: bytes) -> bool:
+    """Say by its first byte (RFC 7983) whether a datagram is STUN, or DTLS or media there is room for."""
+    if not data or data[0] < 4:
+        return bool(data)
+    if 127 < data[0] < 192:
+        return protocol.receiver in _media and len(data) <= _MAX_MEDIA and _has_room(protocol)
+    return 19 < data[0] < 64 and _has_room(protocol)
+
+
 def _has_room(protocol: StunProtocol) -> bool:
     queue = getattr(protocol.receiver, "_queue", None)
     return queue is None or queue.qsize() < MAX_UNREAD
@@ -123,7 +143,8 @@ def _on_wire(payload_bytes: int, addr: tuple[str, int]) -> int:
     return payload_bytes + (_IPV6_UDP if ":" in str(addr[0]) else _IPV4_UDP)
 
 
-def _moved(package: str) -> KeycastError:
+def moved(package: str) -> KeycastError:
+    """Return the error for a `package` that does not have a name this module or another rests on."""
     return KeycastError(
         f"The installed {package} has changed inside; install the versions of aiortc and aioice named in the "
         "constraints file."

@@ -25,6 +25,7 @@ from shared.transport.guard import guard
 from shared.transport.inbox import Inbox
 from shared.transport.sdp import checked
 from shared.transport.servers import DIRECT, IceOptions
+from shared.transport.voice import VoicePath
 
 OPEN_SECONDS = 8.0
 _KP_ID, _CTL_ID = 0, 2
@@ -50,10 +51,11 @@ class Link:
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
     channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
-    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`).
+    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`). With `voice` it
+    carries sound as well, beside the channels (see `voice.py`).
     """
 
-    def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True) -> None:
+    def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
         compat.install()
         self._ice = ice
         self._peer = RTCPeerConnection(_configuration(ice))
@@ -67,6 +69,7 @@ class Link:
         self._arrivals = Arrivals()
         guard(self._peer, _KP_ID, self._end, self._arrivals)
         self._inbox = Inbox()
+        self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._backlog_since: float | None = None
@@ -120,6 +123,8 @@ class Link:
         Raise RequestError where the TURN servers refuse the user or the password, KeycastError where only a
         relay would do and there is none.
         """
+        if self._voice is not None:
+            self._voice.prefer_short()
         sdp = await self._described(await self._peer.createOffer())
         if isinstance(self.ice_problem, RequestError):
             raise self.ice_problem
@@ -153,6 +158,14 @@ class Link:
         if self.ended or self._kp.readyState != "open" or self._is_backed_up():
             return False
         self._kp.send(data)
+        self.app_sent += len(data)
+        return True
+
+    def send_voice(self, data: bytes) -> bool:
+        """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
+        if self.ended or self._voice is None or self._kp.readyState != "open":
+            return False
+        self._voice.send(data)
         self.app_sent += len(data)
         return True
 
@@ -230,6 +243,12 @@ class Link:
         self.app_received += len(data)
         if not self._inbox.put(name, data) and name == "ctl":
             self._end("The other side sends control messages faster than they can be read.")
+
+    def _on_voice(self, data: bytes) -> None:
+        """Hand a sound packet on; what is too much is dropped here, and counted by who reads."""
+        if not self.ended:
+            self.app_received += len(data)
+            self._inbox.put("voice", data)
 
     def _is_backed_up(self) -> bool:
         """Messages sent in one go may wait for each other; a wait that lasts means the path is full."""

@@ -11,11 +11,16 @@ from shared.config import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
 from shared.transport.inbox import Inbox
+from shared.voice import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
+
+_OVERHEADS: dict[Channel, int] = {
+    "kp": MESSAGE_OVERHEAD, "ctl": MESSAGE_OVERHEAD, "voice": PACKET_OVERHEAD - HEADER_BYTES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Impairment:
-    """What happens to `kp` messages on their way; `ctl` messages always arrive, at once and in order.
+    """What happens to `kp` and `voice` messages on their way; `ctl` messages arrive at once and in order.
 
     `loss`, `duplicate`, `reorder` are probabilities in [0, 1]. `delay` and `jitter` are counted in messages:
     one arrives when `delay` later ones have been sent, and a reordered one up to `jitter` (>= 1) later still.
@@ -36,7 +41,7 @@ class LoopbackConnection:
         self._impairment = impairment
         self._random = random.Random(seed)
         self._inbox = Inbox()
-        self._on_way: list[tuple[int, int, int, bytes]] = []
+        self._on_way: list[tuple[int, int, Channel, int | None, bytes]] = []
         self._pieces = 0
         self._arrivals = Arrivals()
         self._step = 0
@@ -83,23 +88,35 @@ class LoopbackConnection:
         """Send one keypoint message through the impairments."""
         if self._ended:
             return False
-        self._count_sent(data, MAX_PACKET)
-        self._step += 1
+        self._count_sent("kp", data, MAX_PACKET)
         self._pieces += 1
+        self._send("kp", self._pieces, data)
+        return True
+
+    def send_voice(self, data: bytes) -> bool:
+        """Send one sound packet through the impairments."""
+        if self._ended:
+            return False
+        self._count_sent("voice", data, MAX_VOICE_PACKET)
+        self._send("voice", None, data)
+        return True
+
+    def _send(self, channel: Channel, piece: int | None, data: bytes) -> None:
+        self._step += 1
         chance, how = self._random, self._impairment
         copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
         for _ in range(copies):
             late = chance.randint(1, how.jitter) if chance.random() < how.reorder else 0
-            heapq.heappush(self._on_way, (self._step + how.delay + late, self._order, self._pieces, data))
+            due = self._step + how.delay + late
+            heapq.heappush(self._on_way, (due, self._order, channel, piece, data))
             self._order += 1
         self._deliver()
-        return True
 
     def send_ctl(self, data: bytes) -> None:
         """Send one control message; ignored once the connection has ended."""
         if self._ended:
             return
-        self._count_sent(data, MAX_CTL_MESSAGE)
+        self._count_sent("ctl", data, MAX_CTL_MESSAGE)
         self._pieces += 1
         self._peer._arrive("ctl", self._pieces, data)
 
@@ -125,21 +142,22 @@ class LoopbackConnection:
             raise ValueError("a loopback connection is made by pair()")
         return self._other
 
-    def _count_sent(self, data: bytes, limit: int) -> None:
+    def _count_sent(self, channel: Channel, data: bytes, limit: int) -> None:
         if len(data) > limit:
             raise ValueError(f"a message of {len(data)} bytes is over {limit}")
         self.app_sent += len(data)
-        self.wire_sent += len(data) + MESSAGE_OVERHEAD
+        self.wire_sent += len(data) + _OVERHEADS[channel]
 
     def _deliver(self) -> None:
         while self._on_way and self._on_way[0][0] <= self._step:
-            _, _, piece, data = heapq.heappop(self._on_way)
-            self._peer._arrive("kp", piece, data)
+            _, _, channel, piece, data = heapq.heappop(self._on_way)
+            self._peer._arrive(channel, piece, data)
 
-    def _arrive(self, channel: Channel, piece: int, data: bytes) -> None:
-        self._arrivals.came(piece)
+    def _arrive(self, channel: Channel, piece: int | None, data: bytes) -> None:
+        if piece is not None:
+            self._arrivals.came(piece)
         self.app_received += len(data)
-        self.wire_received += len(data) + MESSAGE_OVERHEAD
+        self.wire_received += len(data) + _OVERHEADS[channel]
         if not self._inbox.put(channel, data) and channel == "ctl":
             self._end("The other side sends control messages faster than they can be read.")
 

@@ -38,8 +38,9 @@ class SignalingServer:
 
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
     token is also published for senders of the same user on this machine (see `pairing`); where that fails,
-    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only. `say` hears,
-    a line each and not too often, who was shut out. `page` is served at `/`.
+    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only; with `voice`
+    its links carry sound. `say` hears, a line each and not too often, who was shut out. `page` is served
+    at `/`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class SignalingServer:
         busy: Callable[[], bool] | None = None,
         ice: IceOptions = DIRECT,
         compact: bool = True,
+        voice: bool = False,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
         say: Callable[[str], None] | None = None,
@@ -64,7 +66,7 @@ class SignalingServer:
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
-        self._new_link = partial(Link, ice, compact=compact)
+        self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
         self._keeper = Keeper(token, self._clock, self._trust, self._note)
         self._answering = False

@@ -35,14 +35,25 @@ def call_through(
 
     @asynccontextmanager
     async def through(
-        text: str = "", compact_sender: bool = True, compact_receiver: bool = True
+        text: str = "",
+        compact_sender: bool = True,
+        compact_receiver: bool = True,
+        voice: bool = False,
+        receiver_voice: bool = True,
     ) -> AsyncIterator[Call]:
         links: asyncio.Queue[Link] = asyncio.Queue()
         async with (
-            SignalingServer("127.0.0.1", 0, TOKEN, links.put_nowait, compact=compact_receiver) as server,
+            SignalingServer(
+                "127.0.0.1",
+                0,
+                TOKEN,
+                links.put_nowait,
+                compact=compact_receiver,
+                voice=voice and receiver_voice,
+            ) as server,
             ImpairedPath(server.url, seed=3) as path,
         ):
-            sender = await connect(path.url, TOKEN, compact=compact_sender)
+            sender = await connect(path.url, TOKEN, compact=compact_sender, voice=voice)
             receiver = await links.get()
             path.impair(PathImpairment.parse(text))
             yield Call(sender, receiver, path)

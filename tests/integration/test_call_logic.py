@@ -12,6 +12,7 @@ import pytest
 
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
+from receiver.hearing import Hearing
 from receiver.live import Snapshot
 from receiver.pipeline import WAITING, ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
@@ -21,6 +22,8 @@ from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.rate import RateController
 from sender.schedule import Adaptive, Alternate, Redundancy, Scheduler
+from sender.sound import SoundSource
+from sender.voice import Voice
 from shared import picture as pictures
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK, CallTerms, Schedule
@@ -29,6 +32,7 @@ from shared.events import Ended
 from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
+from shared.opus import OpusEncoder, Sound
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
@@ -172,6 +176,15 @@ class Sink:
         self.numbers: list[int] = []
         self.levels: list[int] = []
         self.notes: list[str] = []
+        self.times: dict[int, float] = {}
+        self.expects_sound = False
+        self.heard: list[tuple[int, Sound, float]] = []
+
+    def expect_sound(self) -> None:
+        self.expects_sound = True
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        self.heard.append((first, sound, heard_at))
 
     def open(self) -> None:
         pass
@@ -180,6 +193,7 @@ class Sink:
         if self.fails_at is not None and number >= self.fails_at:
             raise self.error
         self.numbers.append(number)
+        self.times[number] = asyncio.get_running_loop().time()
         self.levels.append(int(picture[0, 0, 0]))
         self.notes.append(note)
 
@@ -218,6 +232,9 @@ class World:
     render_seconds: float = 0.015
     hesitates: float = 0.0
     gallery: GalleryOptions | None = None
+    sound: SoundSource | None = None
+    takes_sound: bool = True
+    sound_notes: list[str] = field(default_factory=list)
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
     disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
     sender: Side = field(default_factory=Side)
@@ -232,7 +249,12 @@ class World:
         if self.spoil is not None:
             self._intercept(self.spoil)
         codec = self.codecs.get(self.sender_terms.codec, PaperCodec())
-        session = SenderSession(self.sender_terms, codec, PICTURE)
+        session = SenderSession(self.sender_terms, codec, PICTURE, self.sound is not None)
+        voice = None
+        if self.sound is not None:
+            voice = Voice(
+                self.sound, OpusEncoder(18), FakeClock(), VirtualExecutor(0.003), self.sound_notes.append
+            )
         further = None
         if self.gallery is not None:
             policy = GalleryPolicy(self.gallery, len(PICTURE))
@@ -248,16 +270,22 @@ class World:
             inference=VirtualExecutor(self.detect_seconds),
             gallery=further,
             rate=RateController(self.max_kbps),
+            voice=voice,
         )
+        playout = Playout(FPS, self.playout_delay)
+        self.hearing = Hearing(playout, FakeClock(), self.sink.hear, lambda: 0.0)
         self.receiving = ReceiverCall(
             connection=self.right,
-            session=ReceiverSession(self.receiver_terms, self.codecs, self.avatar is not None, "hold"),
+            session=ReceiverSession(
+                self.receiver_terms, self.codecs, self.avatar is not None, "hold", voice=self.takes_sound
+            ),
             renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
             sink=self.sink,
-            playout=Playout(FPS, self.playout_delay),
+            playout=playout,
             clock=FakeClock(),
             inference=VirtualExecutor(self.render_seconds, self.hesitates),
             output=VirtualExecutor(0.001),
+            hearing=self.hearing if self.takes_sound else None,
         )
         tasks = [
             asyncio.create_task(self._side(self.sender, self.sending, self.left)),

@@ -33,9 +33,14 @@ class ConnectionPair:
         receiver_terms: CallTerms = TERMS,
         picture: bytes | None = PICTURE,
         avatar: bool = False,
+        *,
+        offers_voice: bool = False,
+        wants_voice: bool = False,
     ) -> None:
-        self.sender = SenderSession(sender_terms, PaperCodec(), picture)
-        self.receiver = ReceiverSession(receiver_terms, {"paper": PaperCodec()}, avatar, "hold", SECRET)
+        self.sender = SenderSession(sender_terms, PaperCodec(), picture, offers_voice)
+        self.receiver = ReceiverSession(
+            receiver_terms, {"paper": PaperCodec()}, avatar, "hold", SECRET, voice=wants_voice
+        )
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []
         self.now = 0.0

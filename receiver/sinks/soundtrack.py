@@ -1,0 +1,81 @@
+"""The sound of an mp4: AAC beside the pictures, whole from the first frame to the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from shared.opus import RATE, Sound
+
+_BITS_PER_SECOND = 64_000
+_PIECES = 256
+# What has not come a second after its frame is silence: neither stream waits for the other in the file.
+_PATIENCE = RATE
+
+
+class Soundtrack:
+    """Encodes what is heard. Samples are numbered from the file's first frame on.
+
+    `hear` may be called by another thread than the others.
+    """
+
+    def __init__(self, container: OutputContainer) -> None:
+        self._container = container
+        self._stream: AudioStream = container.add_stream("aac", rate=RATE, layout="mono")
+        self._stream.bit_rate = _BITS_PER_SECOND
+        self._stream.time_base = Fraction(1, RATE)
+        self._pieces: deque[tuple[int, Sound]] = deque(maxlen=_PIECES)
+        self._pending = np.zeros(0, np.int16)
+        self._encoded = 0
+
+    def hear(self, first: int, sound: Sound) -> None:
+        """Take samples from `first` on; silence is put between pieces, and what overlaps is left out."""
+        self._pieces.append((first, sound))
+
+    def write(self, until: int) -> None:
+        """Write what has come, and silence where nothing has come up to a second before sample `until`.
+
+        Raises OSError and av.FFmpegError.
+        """
+        while self._pieces:
+            first, sound = self._pieces.popleft()
+            end = self._end()
+            self._pad(first)
+            self._pending = np.concatenate([self._pending, sound[max(end - first, 0) :]])
+        self._pad(until - _PATIENCE)
+        size = self._stream.codec_context.frame_size or 1024
+        while len(self._pending) >= size:
+            self._encode(self._pending[:size])
+            self._pending = self._pending[size:]
+
+    def finish(self, until: int) -> None:
+        """Write all that is left, to sample `until` and no further. Raises OSError and av.FFmpegError."""
+        self.write(until)
+        self._pad(until)
+        self._pending = self._pending[: max(until - self._encoded, 0)]
+        if len(self._pending):
+            self._encode(self._pending)
+        self._mux(self._stream.encode(None))
+
+    def _end(self) -> int:
+        return self._encoded + len(self._pending)
+
+    def _pad(self, until: int) -> None:
+        silence = np.zeros(max(until - self._end(), 0), np.int16)
+        self._pending = np.concatenate([self._pending, silence])
+
+    def _mux(self, packets: list[av.Packet[AudioStream]]) -> None:
+        # AAC begins with a packet from before the beginning; the file would put all else off by as much.
+        self._container.mux([packet for packet in packets if packet.pts is None or packet.pts >= 0])
+
+    def _encode(self, sound: Sound) -> None:
+        samples = (sound.astype(np.float32) / 32768)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, self._encoded, Fraction(1, RATE)
+        self._encoded += len(sound)
+        self._mux(self._stream.encode(frame))

@@ -1,0 +1,100 @@
+"""The sound of a call at the sender: 60 ms after 60 ms, coded and sent as soon as each is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from sender.line import Line
+from sender.sound import SoundSource
+from shared.clock import Clock
+from shared.opus import RATE, SAMPLES, OpusEncoder
+from shared.sender_session import SenderSession
+from shared.voice import SAMPLES_PER_FRAME
+
+VOICE_KBPS = 18.0
+"""Of Opus while somebody speaks, at most; over the pauses of speech it is about three quarters of that."""
+REFUSED = "The receiver takes no sound; the call goes on without it."
+_MOST_BEHIND = 8
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Block 0 begins with the source's sample `first`, at `at` (monotonic seconds)."""
+
+    first: int
+    at: float
+
+
+class Voice:
+    """Sends what `source` has to say. `executor` is single-threaded and owns source and encoder.
+
+    Frame n and sample 1600 n are the same moment, so the receiver needs no clock to keep them together.
+    `notify` is given a sentence where the receiver takes no sound.
+    """
+
+    def __init__(
+        self,
+        source: SoundSource,
+        encoder: OpusEncoder,
+        clock: Clock,
+        executor: Executor,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._source = source
+        self._encoder = encoder
+        self._clock = clock
+        self._executor = executor
+        self._notify = notify
+        self._origin: _Origin | None = None
+        self._begun = asyncio.Event()
+        self._loss = 0
+
+    def begin(self, start: float, base: int) -> None:
+        """Count from frame `base` on, where frame 0 of the video was at `start` (monotonic seconds)."""
+        first = base * SAMPLES_PER_FRAME
+        if self._origin is None:
+            self._source.begin(start)
+        self._origin = _Origin(first, start + first / RATE)
+        self._begun.set()
+
+    def expect_loss(self, percent: int) -> None:
+        """Be prepared to lose so many packets in a hundred."""
+        self._loss = percent
+
+    async def run(self, line: Line, session: SenderSession) -> None:
+        """Send block after block, for ever. Raises KeycastError where the source fails."""
+        await self._begun.wait()
+        if session.refuses_voice:
+            self._notify(REFUSED)
+        origin, number = self._origin, -1
+        while True:
+            if origin is not self._origin:
+                origin, number = self._origin, -1
+            assert origin is not None
+            number = self._after(origin, number)
+            await self._clock.sleep_until(origin.at + self._end(number) / RATE)
+            if origin is not self._origin or not (line.streaming and session.takes_voice):
+                continue
+            payload = await self._coded(origin.first + number * SAMPLES)
+            if payload and line.streaming and origin is self._origin:
+                line.connection.send_voice(session.voice(number, payload))
+
+    def _end(self, number: int) -> int:
+        """Return how many samples the block needs to be there. A decoder is late by what the encoder is."""
+        return (number + 1) * SAMPLES + self._encoder.delay
+
+    def _after(self, origin: _Origin, number: int) -> int:
+        """Return the block after `number`, or where time has gone on without it, the present one."""
+        present = int((self._clock.now() - origin.at) * RATE) // SAMPLES
+        return number + 1 if present - number <= _MOST_BEHIND and number >= 0 else max(present, number + 1)
+
+    async def _coded(self, first: int) -> bytes:
+        def work() -> bytes:
+            self._encoder.expect_loss(self._loss)
+            # Read ahead by the encoder's delay: what the decoder gives out then is in its place.
+            return self._encoder.encode(self._source.read(first + self._encoder.delay, SAMPLES))
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -1,0 +1,123 @@
+"""Sound in a call's sessions: offered and taken or not, counted, and bounded like all that arrives."""
+
+import numpy as np
+import pytest
+
+from shared.events import Ended, VoiceArrived
+from shared.messages import Hello, pack_message
+from shared.opus import SAMPLES, OpusEncoder
+from shared.voice import VoicePacket
+from shared.voice_intake import MAX_AWAY, MAX_BAD
+from tests.shared.session_pair import TERMS, ConnectionPair, packet, reconnected
+
+OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
+
+
+def speaking() -> ConnectionPair:
+    pair = ConnectionPair(offers_voice=True, wants_voice=True)
+    pair.settle()
+    assert pair.sender.takes_voice
+    assert pair.receiver.takes_voice
+    return pair
+
+
+def sound(number: int, count: int) -> bytes:
+    return VoicePacket(number, count, OPUS).pack()
+
+
+def test_sound_goes_where_it_is_offered_and_wanted() -> None:
+    pair = speaking()
+    for number in (0, 1, 5, 4):
+        (arrived,) = pair.receiver.receive_voice(pair.sender.voice(number, OPUS), 0.0)
+        assert arrived == VoiceArrived(number, OPUS)
+    assert pair.sender.voice_packets == pair.receiver.voice.packets == 4
+    assert pair.sender.voice_bytes == pair.receiver.voice.bytes == 4 * len(OPUS)
+    assert pair.receiver.voice.received == pair.receiver.voice.expected == 4
+
+
+@pytest.mark.parametrize(("offers", "wants"), [(True, False), (False, True), (False, False)])
+def test_without_an_offer_or_a_wish_the_call_goes_on_without(offers: bool, wants: bool) -> None:
+    pair = ConnectionPair(offers_voice=offers, wants_voice=wants)
+    pair.settle()
+    assert not pair.sender.takes_voice
+    assert not pair.receiver.takes_voice
+    assert pair.sender.refuses_voice is offers
+    assert pair.receiver.receive_voice(sound(0, 0), 0.0) == []
+    assert pair.receiver.voice.unasked == 1
+    assert len(pair.receiver.receive_kp(packet(), 0.0)) == 1
+
+
+def test_a_hello_without_sound_does_not_know_the_word() -> None:
+    assert b"voice" not in pack_message(Hello(TERMS))
+    assert b"voice" in pack_message(Hello(TERMS, voice=True))
+
+
+def test_sound_that_was_not_offered_cannot_be_taken() -> None:
+    pair = ConnectionPair()
+    (ended,) = pair.to_sender(Hello(TERMS, voice=True))
+    assert isinstance(ended, Ended)
+    assert "not offered" in ended.reason
+
+
+def test_lost_packets_are_told_from_pauses() -> None:
+    pair = speaking()
+    for number in (0, 1, 2, 40, 41, 42, 43):
+        data = pair.sender.voice(number, OPUS)
+        if number not in (1, 41, 42):
+            pair.receiver.receive_voice(data, 0.0)
+    assert (pair.receiver.voice.expected, pair.receiver.voice.received) == (7, 4)
+    reconnected(pair)
+    for number in (60, 61, 62):
+        data = pair.sender.voice(number, OPUS)
+        if number != 61:
+            assert len(pair.receiver.receive_voice(data, 0.0)) == 1
+    assert (pair.receiver.voice.expected, pair.receiver.voice.received) == (10, 6)
+    assert pair.receiver.voice.packets == 6
+
+
+def test_broken_packets_are_dropped_until_they_are_too_many() -> None:
+    pair = speaking()
+    for number in range(MAX_BAD):
+        assert pair.receiver.receive_voice(b"\x80junk", number / 10) == []
+    assert len(pair.receiver.receive_voice(sound(0, 0), 50.0)) == 1
+    (ended,) = pair.receiver.receive_voice(b"", 51.0)
+    assert isinstance(ended, Ended)
+    assert "broken sound packets" in ended.reason
+
+
+def test_a_jump_of_over_a_minute_is_a_broken_packet() -> None:
+    receiver = speaking().receiver
+    assert receiver.receive_voice(sound(MAX_AWAY + 1, 0), 0.0) == []
+    assert len(receiver.receive_voice(sound(MAX_AWAY, 0), 0.0)) == 1
+    assert receiver.voice.bad == 1
+    # Sound that runs on while no picture comes stays welcome.
+    for number in range(MAX_AWAY, 4 * MAX_AWAY, 50):
+        assert len(receiver.receive_voice(sound(number, number), float(number))) == 1
+
+
+def test_a_flood_is_dropped_and_a_lasting_one_ends_the_call() -> None:
+    for wants in (True, False):
+        pair = ConnectionPair(offers_voice=True, wants_voice=wants)
+        pair.settle()
+        events = []
+        for number in range(10_000):
+            events += pair.receiver.receive_voice(sound(number % 900, number), number / 200)
+            if events and isinstance(events[-1], Ended):
+                break
+        assert "floods" in events[-1].reason
+        assert pair.receiver.voice.flood > 100
+        assert number / 200 < 20
+
+
+def test_after_the_end_nothing_is_taken() -> None:
+    pair = speaking()
+    pair.receiver.end("Enough.")
+    assert pair.receiver.receive_voice(sound(0, 0), 0.0) == []
+    assert pair.receiver.voice.packets == 0
+
+
+def test_a_sender_that_comes_back_with_sound_where_there_was_none_is_a_new_call() -> None:
+    pair = speaking()
+    secret = bytes(range(16))
+    assert pair.receiver.matches(Hello(TERMS, secret=secret, voice=True))
+    assert not pair.receiver.matches(Hello(TERMS, secret=secret))
