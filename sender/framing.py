@@ -38,7 +38,8 @@ SPEED = 0.5
 """The highest speed of the square, in its sides a second: that of a person who leans over.
 
 The drawn portrait, which moved twice in a room, was received with a MAE of 0.0405 at 0.6, of 0.0429 at 0.25,
-of 0.0504 at 0.1 and of 0.0424 where the square jumped, all at 1.8 to 1.9 kbps (`bench framing` with each).
+of 0.0504 at 0.1 and of 0.0424 where the square jumped, all at 1.8 to 1.9 kbps. One run each of the calls of
+`bench framing`, with weights of the head finder from an earlier step; 0.5 itself was not among them.
 """
 _LEAST_MOVE_S = 0.7
 # A head so far off is not in the square: there is nothing to be gentle with.
