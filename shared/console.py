@@ -100,7 +100,10 @@ class Console:
 
     def _log(self, parts: Sequence[Part], now: float) -> None:
         state, since = parts[0][0], now - self._printed
-        if since >= EVERY_SECONDS or (state != self._state and since >= LEAST_SECONDS):
+        if len(parts) == 1:
+            # A state without figures, such as waiting for hours, is no news; its beginning has been said.
+            self._state = state
+        elif since >= EVERY_SECONDS or (state != self._state and since >= LEAST_SECONDS):
             self._state, self._printed = state, now
             print("".join(text for text, _ in parts), file=self._out, flush=True)
 

@@ -101,6 +101,14 @@ def test_elsewhere_lines_are_few_and_plain(environ: dict[str, str]) -> None:
     assert not shown.blocks
 
 
+def test_a_state_without_figures_fills_no_log() -> None:
+    out = io.StringIO()
+    shown, _ = console(out)
+    for second in range(100):
+        shown.status([("listening", "cyan")] if second != 50 else LIVE, float(second))
+    assert out.getvalue() == "live  0:07  loss 3 %\n"
+
+
 def test_a_reader_that_has_gone_ends_the_status_and_is_told_at_the_next_line() -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:  # noqa: ARG002
