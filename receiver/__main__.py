@@ -24,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
     add("--token", help=token)
     add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
-    add("--view", choices=("window", "none"), help="default: a window where there is a screen")
+    view = "default: the viewer page, and a window where there is a screen; web: the page alone"
+    add("--view", choices=("window", "web", "none"), help=view)
     keep = "keep the video, calls after each other: .mp4, or .npy for pictures without loss; repeatable"
     add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
     camera = "also be a camera for other programs: the first there is, or such as /dev/video9"

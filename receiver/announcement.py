@@ -1,12 +1,22 @@
-"""What a receiver says at start: the command to type on the other machine."""
+"""What a receiver says at start: the command to type on the other machine, and where to watch."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
+from urllib.parse import quote
 
 from shared.transport.pairing import http_url
 from shared.transport.tls import describe
+
+
+def watching(host: str, port: int, token: str, certificate: Path | None) -> str:
+    """Return the line that says where the viewer page is.
+
+    The token stands in the fragment, which browsers send nowhere; the page exchanges it for a cookie.
+    """
+    scheme, name = "http" if certificate is None else "https", _name(host, certificate)
+    return f"to watch in a browser: {http_url(scheme, name, port)}/#{quote(token, safe='')}"
 
 
 def announcement(host: str, port: int, token: str, certificate: Path | None) -> list[str]:
@@ -14,22 +24,24 @@ def announcement(host: str, port: int, token: str, certificate: Path | None) -> 
 
     Raise RequestError where the certificate cannot be read.
     """
-    own = _own_address() if host in ("0.0.0.0", "::") else host
+    own = _name(host, certificate)
     if certificate is None:
         words = f"--connect {http_url('http', own, port)} --token {token}"
         here = ["or, on this machine: sender --source demo"]
     else:
-        words, here = _tls_words(certificate, own, port, token), []
+        trusting = f" --tls-ca {certificate.name}" if describe(certificate).self_signed else ""
+        words, here = f"--connect {http_url('https', own, port)} --token {token}{trusting}", []
     return ["listening; on the other machine run:", f"  sender --source cam0 {words}", *here]
 
 
-def _tls_words(certificate: Path, own: str, port: int, token: str) -> str:
-    """Return a sender's words; they name the receiver as its certificate does, where it does."""
-    said = describe(certificate)
-    plain = [name for name in said.names if "*" not in name]
-    host = own if own in said.names or not plain else plain[0]
-    trusting = f" --tls-ca {certificate.name}" if said.self_signed else ""
-    return f"--connect {http_url('https', host, port)} --token {token}{trusting}"
+def _name(host: str, certificate: Path | None) -> str:
+    """Return what others know the receiver by: as its certificate does, where it names anything."""
+    own = _own_address() if host in ("0.0.0.0", "::") else host
+    if certificate is None:
+        return own
+    names = describe(certificate).names
+    plain = [name for name in names if "*" not in name]
+    return own if own in names or not plain else plain[0]
 
 
 def _own_address() -> str:

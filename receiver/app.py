@@ -12,7 +12,7 @@ from secrets import token_bytes
 
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
-from receiver.announcement import announcement
+from receiver.announcement import announcement, watching
 from receiver.avatar import load_avatar
 from receiver.doorman import Doorman, Guest
 from receiver.hearing import Hearing
@@ -22,8 +22,10 @@ from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks, make_sink
 from receiver.sinks.loudspeaker import loudspeaker
+from receiver.sinks.page import PageSink
 from receiver.sinks.window import WindowClosed
 from receiver.status import status
+from receiver.web import page_files
 from shared.clock import SystemClock
 from shared.codec import Codec, CodedCodec, PaperCodec
 from shared.config import FPS, SECRET_BYTES, CallTerms
@@ -37,7 +39,9 @@ from shared.journal import Journal
 from shared.keypoints import Floats
 from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
+from shared.transport.broadcast import Broadcast
 from shared.transport.datachannel import try_servers
+from shared.transport.page import Page
 from shared.transport.pairing import check_strong, is_loopback, new_token
 from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.signaling import SignalingServer
@@ -103,12 +107,17 @@ async def run(options: ReceiverOptions) -> int:
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
+    audience = Broadcast() if options.view != "none" else None
+    if audience is not None:
+        sink.add(PageSink(audience))
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
         try:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may come in.
             models = await loop.run_in_executor(inference, _load, options)
-            receiver = _Receiver(options, models, sink, inference, output, console=console, tls=tls)
+            receiver = _Receiver(
+                options, models, sink, inference, output, console=console, tls=tls, audience=audience
+            )
             return await receiver.serve()
         finally:
             console.close()
@@ -163,8 +172,10 @@ class _Receiver:
         *,
         console: Console,
         tls: ssl.SSLContext | None = None,
+        audience: Broadcast | None = None,
     ) -> None:
         self._options = options
+        self._page = Page(page_files(), audience, self._watched) if audience is not None else None
         self._models = models
         self._sink = sink
         self._inference = inference
@@ -192,6 +203,7 @@ class _Receiver:
             voice=self._options.audio,
             tls=self._tls,
             say=self._console.note,
+            page=self._page,
         )
         pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
         watch = Watch(
@@ -225,6 +237,8 @@ class _Receiver:
         if server.unpublished:
             self._console.note(server.unpublished)
         lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
+        if self._page is not None:
+            lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
         self._console.say("\n".join(lines))
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
@@ -293,6 +307,11 @@ class _Receiver:
         """Return how it goes right now; see `receiver.live.Live.snapshot`."""
         call = self._doorman.call
         return listening() if call is None else call.live()
+
+    def _watched(self) -> dict[str, object]:
+        """Return what the page shows."""
+        call = self._doorman.call
+        return {**self._live(), "phase": call.phase.value if call is not None else ""}
 
     def _stats(self) -> dict[str, object]:
         """Return the figures of the whole call, and the live ones in place of what has both."""

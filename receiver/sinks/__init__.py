@@ -1,4 +1,4 @@
-"""Where shown frames go: files, a window, a virtual camera; several at once."""
+"""Where shown frames go: files, a window, a virtual camera, the viewer page; several at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from receiver.overlay import with_note
 from receiver.sinks.ear import Ear
 from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
+from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
 from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowSink
@@ -72,8 +73,9 @@ class Screen(Protocol):
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
 
-    Notes are drawn on the pictures of those that are for people. Where one fails, the error is raised, which
-    ends the call and the command; what the others hold stays whole. They get frames in the order given.
+    Notes are drawn on the pictures of those that are for people; the page has its own words. Where one
+    fails, the error is raised, which ends the call and the command; what the others hold stays whole. They
+    get frames in the order given.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
@@ -81,6 +83,11 @@ class Sinks:
         self._ears = tuple(sink for sink in self._sinks if isinstance(sink, Ear))
         self._shift: int | None = 0
         self._next = 0
+
+    def add(self, sink: Sink) -> None:
+        """Have one more, before they are opened."""
+        self._sinks = (*self._sinks, sink)
+        self._ears = tuple(one for one in self._sinks if isinstance(one, Ear))
 
     def open(self) -> None:
         """Open all."""
@@ -93,7 +100,7 @@ class Sinks:
         self._next = number + self._shift + 1
         noted = with_note(picture, note) if note else picture
         for sink in self._sinks:
-            sink.write(number + self._shift, picture if isinstance(sink, RawSink) else noted)
+            sink.write(number + self._shift, picture if isinstance(sink, (RawSink, PageSink)) else noted)
 
     @property
     def is_watched(self) -> bool:

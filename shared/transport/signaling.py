@@ -16,10 +16,12 @@ from aiohttp import web
 
 from shared.clock import Clock, SystemClock
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.limits import FailureLimit, RateLimit, network_of
+from shared.limits import RateLimit
 from shared.transport import pairing
 from shared.transport.datachannel import Link
 from shared.transport.gate import Gate
+from shared.transport.keeper import Keeper
+from shared.transport.page import Page
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
@@ -37,7 +39,8 @@ class SignalingServer:
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
     token is also published for senders of the same user on this machine (see `pairing`); where that fails,
     `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only; with `voice`
-    its links carry sound. `say` hears, a line each and not too often, who was shut out.
+    its links carry sound. `say` hears, a line each and not too often, who was shut out. `page` is served
+    at `/`.
     """
 
     def __init__(
@@ -55,16 +58,17 @@ class SignalingServer:
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
         say: Callable[[str], None] | None = None,
+        page: Page | None = None,
     ) -> None:
         self.host, self.port = host, port
-        self._token = pairing.check_token(token).encode()
+        self._token = pairing.check_token(token)
         self.unpublished = ""
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
-        self._failures = FailureLimit()
+        self._keeper = Keeper(token, self._clock, self._trust, self._note)
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -74,7 +78,7 @@ class SignalingServer:
         self._say = say
         self._gate: Gate | None = None
         self._runner = web.AppRunner(
-            self._application(),
+            self._application(page),
             access_log=None,
             logger=_to_notes(self._note),
             shutdown_timeout=_STOP_SECONDS,
@@ -103,7 +107,7 @@ class SignalingServer:
                 "address of this machine; choose another with --listen HOST:PORT."
             ) from error
         try:
-            pairing.publish(self.port, self._token.decode())
+            pairing.publish(self.port, self._token)
         except RequestError as error:
             # Another user can spoil a shared folder; that must not keep this receiver from working.
             self.unpublished = str(error)
@@ -121,25 +125,17 @@ class SignalingServer:
         if self._admission is not None:
             await self._admission
 
-    def _application(self) -> web.Application:
+    def _application(self, page: Page | None) -> web.Application:
         application = web.Application(client_max_size=MAX_SDP_BYTES)
         application.on_response_prepare.append(_without_versions)
         application.router.add_post("/whip", self._whip)
         application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
+        if page is not None:
+            page.serve(application, self._keeper, self.host, secure=self._tls is not None)
         return application
 
-    def _authorize(self, request: web.Request) -> None:
-        # Of the connection itself: what a header says of where it came from, anyone can write.
-        address, now = network_of(request.remote or ""), self._clock.now()
-        if self._failures.blocked(address, now):
-            raise web.HTTPTooManyRequests(text="Too many wrong tokens; wait a minute.")
-        given = request.headers.get("Authorization", "").encode(errors="replace")
-        if not hmac.compare_digest(given, b"Bearer " + self._token):
-            self._failures.failed(address, now)
-            if self._failures.blocked(address, now):
-                self._note(f"{address} gave wrong tokens again and again; it has to wait a minute")
-            raise web.HTTPUnauthorized(text="Wrong token.", headers={"WWW-Authenticate": "Bearer"})
+    def _trust(self, request: web.Request) -> None:
         if self._gate is not None:
             self._gate.trust(request.transport)
 
@@ -149,7 +145,7 @@ class SignalingServer:
             self._say(line)
 
     async def _whip(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self._keeper.check_header(request)
         if request.content_type != SDP_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"Send {SDP_TYPE}.")
         if self._answering or self._is_taken():
@@ -199,14 +195,14 @@ class SignalingServer:
         self._on_link(link)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self._keeper.check_header(request)
         if self._link is None or not hmac.compare_digest(request.match_info["id"], self._session):
             raise web.HTTPNotFound(text="There is no such session.")
         await self._link.close()
         return web.Response(text="Ended.")
 
     async def _get_stats(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self._keeper.check_header(request)
         return web.json_response(dict(self._stats()) if self._stats else {})
 
 

@@ -29,7 +29,7 @@ from shared.transport.signaling import SignalingServer
 
 TURNSERVER = shutil.which("turnserver")
 TOKEN, USER, PASSWORD = "correct-horse", "alice", "wonderland"
-SECONDS = 60.0
+SECONDS = 120.0
 pytestmark = pytest.mark.skipif(TURNSERVER is None, reason="needs coturn")
 
 

@@ -1,0 +1,82 @@
+// The way to the receiver: the token for a cookie, then a WebSocket, again and again.
+
+const SILENCE_MS = 5000;
+const PAUSES_MS = { none: 1000, wait: 15000, full: 5000 };
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Returns "open" where the receiver took the token, "wrong", "wait" (a minute) or "none" (it does not answer).
+ */
+export async function signIn(token) {
+  try {
+    const answer = await fetch("login", { method: "POST", body: token, credentials: "same-origin" });
+    if (answer.ok) return "open";
+    return answer.status === 429 ? "wait" : "wrong";
+  } catch {
+    return "none";
+  }
+}
+
+async function access() {
+  try {
+    const answer = await fetch("session", { cache: "no-store", signal: AbortSignal.timeout(SILENCE_MS) });
+    return (await answer.json()).access;
+  } catch {
+    return "none";
+  }
+}
+
+/**
+ * Watches for ever. `hears.access(word)` is told how the receiver stands to this page: open, none, wait, full;
+ * `hears.token()` returns a promise that is kept once the browser may have the cookie. `hears.figures(object)`
+ * and `await hears.picture(blob)` take what comes.
+ */
+export async function watch(hears) {
+  for (;;) {
+    const word = await access();
+    hears.access(word);
+    if (word === "open") await session(hears);
+    else if (word === "token") await hears.token();
+    else await sleep(PAUSES_MS[word] ?? PAUSES_MS.none);
+  }
+}
+
+/** One connection, from its opening to its end. */
+function session(hears) {
+  return new Promise((ended) => {
+    const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/live`);
+    let heard = performance.now();
+    let showing = Promise.resolve();
+    const end = () => {
+      clearInterval(watchdog);
+      document.removeEventListener("visibilitychange", catchUp);
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      ended();
+    };
+    // A network that has gone says nothing, and closing takes it long.
+    const watchdog = setInterval(() => performance.now() - heard > SILENCE_MS && end(), 1000);
+
+    // A picture that nobody sees is not answered, and the receiver makes no more of them.
+    let unseen = [];
+    const show = (blob) => {
+      showing = showing.then(() => hears.picture(blob)).catch(() => {}).then(() => answer("p"));
+    };
+    const answer = (letter) => socket.readyState === WebSocket.OPEN && socket.send(letter);
+    const catchUp = () => {
+      if (!document.hidden) unseen.splice(0).forEach(show);
+    };
+    document.addEventListener("visibilitychange", catchUp);
+
+    socket.onmessage = ({ data }) => {
+      heard = performance.now();
+      if (typeof data === "string") {
+        hears.figures(JSON.parse(data));
+        answer("f");
+      } else if (document.hidden) unseen.push(data);
+      else show(data);
+    };
+    socket.onclose = end;
+  });
+}

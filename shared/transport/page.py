@@ -1,0 +1,177 @@
+"""The viewer page's routes: its files for anybody, the call for who has shown the token.
+
+`/` and its files hold nothing of any call. `/login` exchanges the token for a cookie, `/session` says whether
+the browser has one, and `/live` is the WebSocket that carries the call (see `viewer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import PurePath
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from shared.transport.broadcast import Broadcast
+from shared.transport.keeper import Keeper, refuse_foreign
+from shared.transport.pairing import MAX_TOKEN, is_loopback
+from shared.transport.viewer import Figures, Viewer
+
+MAX_VIEWERS = 8
+INDEX = "page.html"
+_BODY_SECONDS = 5.0
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Page:
+    """What a receiver shows in browsers: `files` by name, and live what `pictures` and `figures` give."""
+
+    def __init__(self, files: Mapping[str, bytes], pictures: Broadcast, figures: Figures) -> None:
+        self._files = files
+        self._pictures = pictures
+        self._figures = figures
+        self._viewers: set[Viewer] = set()
+
+    def serve(self, application: web.Application, keeper: Keeper, host: str, *, secure: bool) -> None:
+        """Add the routes to `application`, which listens at `host`, over TLS where `secure`."""
+        routes = _Routes(self, keeper, secure=secure)
+        local = is_loopback(host)
+
+        def add(method: str, path: str, handler: _Handler) -> None:
+            application.router.add_route(method, path, _careful(handler, local=local))
+
+        for name in self._files:
+            add("GET", "/" if name == INDEX else f"/{name}", _file(name, self._files[name]))
+        add("GET", "/session", routes.session)
+        add("POST", "/login", routes.login)
+        add("GET", "/live", routes.live)
+        application.on_shutdown.append(self._leave)
+
+    @property
+    def full(self) -> bool:
+        """Whether a further viewer has to wait."""
+        return len(self._viewers) >= MAX_VIEWERS
+
+    async def watch(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve a viewer that has been let in."""
+        viewer = Viewer(self._pictures, self._figures)
+        self._viewers.add(viewer)
+        try:
+            return await viewer.serve(request)
+        finally:
+            self._viewers.discard(viewer)
+
+    async def _leave(self, _: web.Application) -> None:
+        await asyncio.gather(*(viewer.close() for viewer in self._viewers))
+
+
+class _Routes:
+    """Lets viewers in."""
+
+    def __init__(self, page: Page, keeper: Keeper, *, secure: bool) -> None:
+        self._page = page
+        self._keeper = keeper
+        self._secure = secure
+
+    def _cookie(self, request: web.Request) -> str:
+        """Return the cookie's name: with the port, since the ports of a host share their cookies."""
+        port = _own_name(request)[1]
+        return f"__Host-keycast-{port}" if self._secure else f"keycast-{port}"
+
+    async def session(self, request: web.Request) -> web.Response:
+        """Say whether `/live` would answer: `access` is open, full, token (is needed) or wait (a minute)."""
+        name = self._cookie(request)
+        try:
+            known = self._keeper.has_pass(request, name)
+        except web.HTTPTooManyRequests:
+            return web.json_response({"access": "wait"})
+        if known:
+            return web.json_response({"access": "full" if self._page.full else "open"})
+        response = web.json_response({"access": "token"})
+        if name in request.cookies:
+            # Of an earlier token; it must not be counted again and again.
+            response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=self._secure)
+        return response
+
+    async def login(self, request: web.Request) -> web.Response:
+        """Exchange the token, the whole of the body, for the cookie: 204, 401, or 429 for a minute."""
+        refuse_foreign(request)
+        if request.content_length is None or request.content_length > MAX_TOKEN:
+            raise web.HTTPRequestEntityTooLarge(MAX_TOKEN, request.content_length or 0)
+        try:
+            word = await asyncio.wait_for(request.read(), _BODY_SECONDS)
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text="The token took too long to arrive.") from error
+        self._keeper.check_word(request, word.decode(errors="replace"))
+        response = web.Response(status=204)
+        self._keeper.give_pass(response, self._cookie(request), secure=self._secure)
+        return response
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        """Carry the call."""
+        if not self._keeper.has_pass(request, self._cookie(request)):
+            raise web.HTTPUnauthorized(text="The token is needed.")
+        if self._page.full:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} are watching already.")
+        return await self._page.watch(request)
+
+
+def _file(name: str, content: bytes) -> _Handler:
+    kind = _TYPES[PurePath(name).suffix]
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        response = web.Response(body=content, content_type=kind, charset="utf-8")
+        # A stranger has no further business on this connection.
+        response.force_close()
+        return response
+
+    return answer
+
+
+def _careful(handler: _Handler, *, local: bool) -> _Handler:
+    """Return `handler` with the headers of all answers, refusals too; where `local`, for this machine only.
+
+    A site whose name points here would be this page's origin to a browser.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            if local and not is_loopback(_own_name(request)[0]):
+                raise web.HTTPMisdirectedRequest(text="This receiver is for its own machine only.")
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            refusal.headers.update(_HEADERS)
+            raise
+        if not response.prepared:
+            response.headers.update(_HEADERS)
+        return response
+
+    return answer
+
+
+def _own_name(request: web.Request) -> tuple[str, int]:
+    """Return the host and the port (0: none) by which the browser knows this receiver."""
+    try:
+        parts = urlsplit(f"//{request.host}")
+        name, port = parts.hostname or "", parts.port or 0
+    except ValueError as error:
+        raise web.HTTPBadRequest(text="The host is none.") from error
+    return name, port
