@@ -22,14 +22,14 @@ def sound_of(path: Path) -> float | None:
         return max(float(np.abs(frame.to_ndarray()).max()) for frame in container.decode(audio=0))
 
 
-def test_a_files_sound_reaches_the_mp4_and_the_figures(place: Place) -> None:
+def test_a_files_sound_reaches_the_mp4_and_the_figures(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = write_clip(place.folder / "source.mkv", 75, (20, 40, 60))
     output, received, sent = (place.folder / name for name in ("call.mp4", "receiver.jsonl", "sender.jsonl"))
-    with (
-        place.receiver("--output", output, "--stats", received) as there,
-        place.sender("--source", source, "--audio", "--stats", sent) as here,
-    ):
-        from_sender, from_receiver = here.done(), there.done()
+    with place.receiver("--output", output, "--stats", received) as there:
+        from_sender = place.sender_here(capfd, "--source", source, "--audio", "--stats", sent)
+        from_receiver = there.done()
     assert (from_sender.code, from_sender.err, from_receiver.code, from_receiver.err) == (0, "", 0, "")
     assert "sound: Opus" in from_sender.out
     assert "sound: Opus" in from_receiver.out
@@ -43,14 +43,11 @@ def test_a_files_sound_reaches_the_mp4_and_the_figures(place: Place) -> None:
     assert loudest > 0.1
 
 
-def test_a_receiver_may_do_without(place: Place) -> None:
+def test_a_receiver_may_do_without(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     output, received = place.folder / "call.mp4", place.folder / "receiver.jsonl"
-    with (
-        place.receiver("--output", output, "--stats", received, "--no-audio") as there,
-        place.sender("--source", "demo", "--audio") as here,
-    ):
-        here.said("calling")
-        from_sender, from_receiver = here.done(), there.done()
+    source = write_clip(place.folder / "source.mkv", 30)
+    with place.receiver("--output", output, "--stats", received, "--no-audio") as there:
+        from_sender, from_receiver = place.sender_here(capfd, "--source", source, "--audio"), there.done()
     assert from_sender.code == from_receiver.code == 0
     assert REFUSED in from_sender.err
     assert stats(received)["audio_packets"] == 0
