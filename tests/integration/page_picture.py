@@ -66,7 +66,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         taken = asyncio.run(picture(Path(folder)))
     with Image.open(io.BytesIO(taken)) as image:
-        small = image.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+        # This method keeps colours that are rare, such as those of the legends.
+        method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.FLOYDSTEINBERG
+        small = image.convert("RGB").quantize(256, method, kmeans=3, dither=dither)
     small.save(sys.argv[1], optimize=True)
     assert Path(sys.argv[1]).stat().st_size < MOST_BYTES
 
