@@ -42,8 +42,8 @@ from shared.tables import CodecTables
 _BLOCK, _ROUNDS = 6, 200
 _RATES = (
     "source", "backbone", "preset", "policy", "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps",
-    "wire_up_60s_kbps", "wire_down_60s_kbps", "savings_payload", "savings_app", "savings_wire",
-    "savings_wire_60s",
+    "wire_up_60s_kbps", "wire_down_60s_kbps", "audio_kbps", "audio_wire_kbps", "savings_payload",
+    "savings_app", "savings_wire", "savings_wire_60s",
 )  # fmt: skip
 _PICTURES = (
     "preset", "policy", "mae", "ssim", "perceptual", "static_mae", "added_delay_ms", "latency_p50_ms",

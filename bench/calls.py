@@ -124,7 +124,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
 
     `wire_*_kbps` are all IP bytes over the call's length, set-up and source pictures too; `wire_*_60s_kbps`
     the same with these spread over a minute, within which no more of them are sent, and `wire_*_steady_kbps`
-    without them.
+    without them. `audio_kbps` is Opus, `audio_wire_kbps` the part of `wire_up_kbps` that sound takes.
     """
     ours, theirs = record.sender, record.receiver
     seconds = ours["seconds"]
@@ -143,6 +143,8 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "policy": ours["policy"],
         **{name: theirs[name] for name in _SAME},
         **{f"{name}_kbps": value for name, value in rates.items()},
+        "audio_kbps": ours["audio_kbps"],
+        "audio_wire_kbps": ours["audio_wire_kbps"],
         "source_bytes": ours["source_bytes"],
         "pictures_sent": ours["pictures_sent"],
         "messages_per_second": ours["packets"] / seconds if seconds else 0.0,

@@ -43,7 +43,7 @@ from shared.tables import CodecTables
 COLUMNS = (
     "person", "framing", "mae", "late_mae", "payload_kbps", "well_placed", "pictures",
 )  # fmt: skip
-SECONDS, MEASURED = 20, 80
+SECONDS, MEASURED, LATE_S, PORTRAIT_S = 20, 80, 7, 6
 _SIDE = 360.0
 # When (seconds) the person is where: left and top of the square clip in the room, and its side.
 _PATH = (
@@ -116,7 +116,7 @@ def call(
         if number in wanted:
             received[number] = pictures.draw(found, choice)
     errors = {number: mae(shown[number], picture) for number, picture in received.items()}
-    late = [error for number, error in errors.items() if number >= 7 * FPS]
+    late = [error for number, error in errors.items() if number >= LATE_S * FPS]
     return received, {
         "mae": float(np.mean(list(errors.values()))),
         "late_mae": float(np.mean(late)),
@@ -163,7 +163,7 @@ def run(given: argparse.Namespace) -> int:
     tables = load_tables(backbone, given.checkpoint)
     sheet: list[tuple[str, list[Pictures]]] = []
     called: list[Row] = []
-    for filmed in _films(one_of_each(clips, given.people) if given.people else []):
+    for filmed in _films(one_of_each(clips, given.people) if clips and given.people else []):
         for name, framing in _framings(find):
             shown = filmed.framed(framing)
             received, row = call(backbone, tables, shown)
@@ -190,7 +190,7 @@ def _framings(find: HeadFinder) -> Iterator[tuple[str, Framing]]:
 def _films(clips: Sequence[Clip]) -> Iterator[Filmed]:
     """Yield the demo portrait and the clips, each in a room of its own."""
     demo = open_source("demo")
-    portrait = [picture for number in range(6 * FPS) if (picture := demo.frame(number)) is not None]
+    portrait = [picture for number in range(PORTRAIT_S * FPS) if (picture := demo.frame(number)) is not None]
     demo.close()
     yield Filmed("demo", portrait, room(1))
     for seed, clip in enumerate(clips, start=2):

@@ -18,7 +18,7 @@ _COLUMNS = (
 )  # fmt: skip
 _RATES = (
     "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps", "wire_up_60s_kbps", "wire_down_60s_kbps",
-    "savings_payload", "savings_app", "savings_wire",
+    "audio_kbps", "audio_wire_kbps", "savings_payload", "savings_app", "savings_wire",
 )  # fmt: skip
 _TIMES = (
     "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_arrival_p95_ms", "latency_buffer_p95_ms",

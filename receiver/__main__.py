@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             once=given.once,
-            ice=chosen_ice(given),
             audio=given.audio,
             speaker=given.speaker,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 

@@ -75,9 +75,9 @@ class ReceiverOptions:
     stats: Path | None = None
     compact: bool = True
     once: bool = False
-    ice: IceOptions = DIRECT
     audio: bool = True
     speaker: str | None = None
+    ice: IceOptions = DIRECT
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ async def run(options: ReceiverOptions) -> int:
         # A window speaks from a thread of its own.
         loop.call_soon_threadsafe(console.say, line)
 
-    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view)
+    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
@@ -278,13 +278,8 @@ class _Receiver:
 
     def _record(self, call: ReceiverCall) -> None:
         forecaster = self._models.forecaster.name
-        values = {
-            "call": self._calls,
-            "forecaster": forecaster,
-            **call.summary.to_map(),
-            **self._sink.figures(),
-        }
-        self._journal.write("summary", values)
+        figures = {**call.summary.to_map(), **self._sink.figures()}
+        self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
         self._calls += 1
         self._console.say("\n".join(call.summary.lines()))
 

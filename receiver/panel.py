@@ -16,6 +16,7 @@ _MARGIN = 10
 _FONT_PIXELS = 15
 _BACKDROP = 0.4
 """What is left of the picture behind the figures."""
+KEYS = "o: these figures   s: save the picture   q: end"
 _INK = (235, 235, 235)
 _STATES = {
     "live": (110, 215, 120), "forecasting": (245, 200, 70), "stalled": (245, 95, 80),
@@ -56,9 +57,9 @@ class Panel:
         state = str(figures["state"])
         hue = _STATES.get(state, _INK)
         draw.text((_MARGIN, 7), state, fill=hue, font=self._font)
-        if state != "listening":
-            left = 2 * _MARGIN + round(draw.textlength(state, font=self._font))
-            draw.text((left, 7), words(figures), fill=_INK, font=self._font)
+        left = 2 * _MARGIN + round(draw.textlength(state, font=self._font))
+        beside = KEYS if state == "listening" else words(figures)
+        draw.text((left, 7), beside, fill=_INK, font=self._font)
         for index, letter in enumerate(str(figures["strip"])[-STRIP_FRAMES:]):
             share, colour = _BARS[letter]
             left, foot = _MARGIN + index * _BAR_PIXELS, _BARS_TOP + _BARS_HEIGHT

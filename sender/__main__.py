@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     commands = argparse.ArgumentParser(prog="sender", description=__doc__)
     add = commands.add_argument
-    add("--source", required=True, help="cam0, cam1, a device path, a video file, or demo")
+    add("--source", help="cam0, cam1, a device path, a video file, or demo")
+    add("--list-cameras", action="store_true", help="say which cameras there are, and exit")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help=f"the pairing token that the receiver shows; default: ${TOKEN}")
     add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
@@ -38,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = parser().parse_args(arguments)
+    commands = parser()
+    given = commands.parse_args(arguments)
+    if given.list_cameras:
+        return run_command(_list_cameras, given.debug)
+    if given.source is None:
+        commands.error("the following arguments are required: --source")
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
@@ -74,13 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compact=given.compact,
             max_kbps=given.max_kbps,
             give_up=given.give_up,
-            ice=chosen_ice(given),
             audio=given.audio,
             audio_kbps=given.audio_kbps,
+            ice=chosen_ice(given),
         )
         return run_async(run(options))
 
     return run_command(work, given.debug)
+
+
+def _list_cameras() -> int:
+    from sender.cameras import describe_cameras
+
+    print("\n".join(describe_cameras()))
+    return 0
 
 
 if __name__ == "__main__":

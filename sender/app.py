@@ -70,9 +70,9 @@ class SenderOptions:
     compact: bool = True
     max_kbps: float | None = None
     give_up: float = math.inf
-    ice: IceOptions = DIRECT
     audio: str | None = None
     audio_kbps: float = VOICE_KBPS
+    ice: IceOptions = DIRECT
 
 
 async def run(options: SenderOptions) -> int:
@@ -93,7 +93,7 @@ async def run(options: SenderOptions) -> int:
         try:
             with _speaking(options, console) as voice:
                 return await _call(
-                    options, source, inference, encoding, console=console, voice=voice, tls=tls
+                    options, source, inference, encoding, voice=voice, console=console, tls=tls
                 )
         finally:
             await loop.run_in_executor(inference, source.close)
@@ -153,8 +153,8 @@ async def _call(
     inference: ThreadPoolExecutor,
     encoding: ThreadPoolExecutor,
     *,
-    console: Console,
     voice: Voice | None,
+    console: Console,
     tls: ssl.SSLContext | None,
 ) -> int:
     def prepare() -> _Models:

@@ -15,6 +15,7 @@ from shared.portaudio import device_named, portaudio
 _KEPT = 4 * RATE
 # How far a device's word of when it recorded may be from what it said before: beyond that something was lost.
 _MOST_OFF = round(0.03 * RATE)
+_MOST_BACK = RATE
 _EASE = 0.02
 
 
@@ -46,9 +47,12 @@ class Recording:
             if self._start is None or not len(sound):
                 return
             first = (recorded - self._start) * RATE
-            if abs(first - self._end) > _MOST_OFF or not self._end:
+            late = round(first) - self._end
+            if abs(late) > _MOST_OFF or not self._end:
                 self._off = 0.0
-                self._write(sound, max(round(first), self._end - _MOST_OFF))
+                # What is there already is left out; a clock that went far back says nothing.
+                overlap = -late if -_MOST_BACK < late < 0 else 0
+                self._write(sound[overlap:], self._end + max(late, 0))
                 return
             self._off += _EASE * (first - self._end - self._off)
             self._write(self._corrected(sound), self._end)

@@ -101,7 +101,7 @@ class SenderCall:
         sent = Sent(
             payload=session.payload_bytes,
             pictures=session.pictures.picture_bytes,
-            audio=0,
+            audio=self._session.voice_bytes,
             wire_up=total["wire_sent"],
             wire_down=total["wire_received"],
             frames=session.frames,

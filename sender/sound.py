@@ -84,14 +84,15 @@ class FileSound:
                 for first, piece in self._placed(starts):
                     # Pieces follow each other, but for rounding; the first one stands where it says.
                     rounding = _LEAST_GAP if at > starts else 0
-                    if first > at + rounding:
-                        yield np.zeros(first - at, np.int16)
-                        at = first
-                    kept = piece[max(at - first, 0) :] if first < at - rounding else piece
+                    silence = np.zeros(first - at if first > at + rounding else 0, np.int16)
+                    overlap = at - first if first < at - rounding else 0
+                    kept = np.concatenate([silence, piece[overlap:]])
                     if self._loop:
-                        kept = kept[: max(starts + self._period - at, 0)]
+                        kept = kept[: starts + self._period - at]
                     at += len(kept)
                     yield kept
+                    if self._loop and at == starts + self._period:
+                        break
             except FFmpegError as error:
                 log.warning("The sound of %s is damaged and ends early (%s).", self._path, error.strerror)
             if not self._loop:

@@ -40,14 +40,14 @@ class Watch:
             turn = max(turn + 1, int((self._clock.now() - began) / self._pace))
             await self._clock.sleep_until(began + turn * self._pace)
             now, figures = self._clock.now(), self._look()
-            if self._tell is not None:
-                await self._tell(figures)
             if now - shown >= STATUS_SECONDS - self._pace / 2:
                 shown = now
                 self._show(figures, now)
             if now - recorded >= JOURNAL_SECONDS - self._pace / 2:
                 recorded = now
                 self._record(figures)
+            if self._tell is not None:
+                await self._tell(figures)
 
 
 def number(figures: Figures, name: str) -> float:

@@ -1,5 +1,6 @@
 """docker/: linted, built from pinned bases, and every command in it is one that our own parsers take."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -7,15 +8,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from bench.processes import free_port
 from receiver.__main__ import parser as receiver_parser
 from receiver.health import parser as health_parser
 from sender.__main__ import parser as sender_parser
+from shared.transport.datachannel import Link
+from shared.transport.servers import ice_options
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE, COMPOSE = ROOT / "docker/Dockerfile", ROOT / "docker/compose.yaml"
@@ -147,24 +152,26 @@ def test_compose_takes_its_file() -> None:
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="needs coturn")
-def test_coturn_knows_every_word_of_its_configuration(tmp_path: Path) -> None:
+async def test_coturn_takes_its_configuration_and_relays(tmp_path: Path) -> None:
     text = (ROOT / "docker/turnserver.conf").read_text()
-    port = "listening-port=0"
+    port = free_port()
     file = tmp_path / "turnserver.conf"
-    file.write_text(re.sub("listening-port=.*", port, text).replace("/tmp/turn", f"{tmp_path}/turn"))
-    words = ["turnserver", "-c", str(file), "--listening-ip=127.0.0.1"]
+    file.write_text(
+        re.sub("listening-port=.*", f"listening-port={port}", text).replace("/tmp/", f"{tmp_path}/")
+    )
+    words = ["turnserver", "-c", str(file), "--user=me:secret", "--listening-ip=127.0.0.1"]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
     )
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "DB connection success" in line:
-            break
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    assert not [line for line in said if re.search("bad configuration|unknown|CONFIG ERROR", line, re.I)], (
-        said
-    )
+    link = Link(ice_options([f"turn:127.0.0.1:{port}?transport=tcp"], "me", "secret", relay_only=True))
+    try:
+        assert process.stdout is not None
+        said = list(takewhile(lambda line: "DB connection success" not in line, process.stdout))
+        assert not [line for line in said if re.search("bad configuration|unknown|CONFIG ERROR", line, re.I)]
+        await asyncio.sleep(0.3)
+        ports = re.findall(r" 127\.0\.0\.1 (\d+) typ relay", await link.offer())
+        assert [49160 <= int(one) <= 49200 for one in ports] == [True]
+    finally:
+        await link.close()
+        process.kill()
+        process.communicate()

@@ -18,8 +18,8 @@ from shared.heads import Head
 from shared.keypoints import Pictures
 
 MODEL = "head"
-SURE = 0.5
-"""From where on a cell counts as a face."""
+SURE = 0.4
+"""From where on a cell counts as a face; who chooses whom to follow asks for more."""
 _MOST_HEADS = 8
 _SAME_HEAD = 0.4
 """Two peaks nearer than this share of the larger one's size are one face."""

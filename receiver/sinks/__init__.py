@@ -131,13 +131,9 @@ class Sinks:
                 ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
 
     def figures(self) -> dict[str, float]:
-        """Return what sinks have measured: a loudspeaker, how well its sound was in step."""
-        return {
-            name: value
-            for sink in self._sinks
-            if isinstance(sink, Loudspeaker)
-            for name, value in sink.figures().items()
-        }
+        """Return what a loudspeaker has measured: how well its sound was in step."""
+        speakers = (sink for sink in self._sinks if isinstance(sink, Loudspeaker))
+        return {name: value for speaker in speakers for name, value in speaker.figures().items()}
 
     def new_call(self) -> None:
         """Have the numbers go on from here, whatever the next one is."""
@@ -169,7 +165,7 @@ def make_sink(
     """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
 
     Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none. `say` hears
-    what a window has to say, from a thread of its own. `speaker` is one that takes sound alone.
+    what a window has to say, from a thread of its own. `speaker` takes sound alone.
     """
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]

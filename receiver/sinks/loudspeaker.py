@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -176,11 +175,13 @@ class Loudspeaker:
         out[:, 0] = self.queue.pull(count, time.monotonic() + self.queue.latency)
 
 
-def loudspeaker(audio: bool, name: str | None, view: str | None) -> Loudspeaker | None:
+def loudspeaker(
+    audio: bool, name: str | None, view: str | None, note: Callable[[str], None]
+) -> Loudspeaker | None:
     """Return what plays a call's sound, by `--no-audio`, `--speaker` and `--view`; None for nothing."""
     if not audio or name == "none" or (name is None and view == "none"):
         return None
-    return Loudspeaker(name, lambda line: print(f"note: {line}", file=sys.stderr, flush=True))
+    return Loudspeaker(name, note)
 
 
 def _faded(sound: Sound) -> Sound:

@@ -49,6 +49,8 @@ class LoopbackConnection:
         self._ended = False
         self._reason = ""
         self._other: LoopbackConnection | None = None
+        self.ice_problem: None = None
+        """No server is asked for anything; see `Link`."""
         self.app_sent = 0
         self.app_received = 0
         self.wire_sent = 0

@@ -1,6 +1,8 @@
 """Calls between real processes over a real connection on this machine."""
 
 import asyncio
+import json
+import os
 import re
 import signal
 import socket
@@ -234,6 +236,13 @@ def test_a_call_from_one_process_to_another(place: Place) -> None:
     assert (from_sender.code, from_sender.err) == (0, "")
     assert (from_receiver.code, from_receiver.err) == (0, "")
     assert "The video has ended." in from_sender.out
+    for text in (from_sender.out, from_receiver.out):
+        # Where there is no terminal, the status is a few plain lines.
+        states = [line for line in text.splitlines() if re.match(r"(connecting|live) ", line)]
+        assert 1 <= len(states) <= 4, text
+        assert re.search(r" up \d+\.\d kbps \(keypoints \d+\.\d, pictures ", text)
+        assert text.isascii()
+        assert "\r" not in text
     ours, theirs = stats(sent), stats(received)
     assert ours["payload_bytes"] == 240 * ours["frames"]
     assert theirs["payload_bytes"] <= ours["payload_bytes"]
@@ -404,3 +413,66 @@ def test_a_receiver_says_in_a_line_each_whom_it_kept_out(
     assert bound.endswith(": The other side sent a keypoint message in fragments.")
     assert picture == faceless.err.replace("error", "refused a call").strip()
     assert token == "note: 127.0.0.1 gave wrong tokens again and again; it has to wait a minute"
+
+
+def lines_of(path: Path, call: int) -> list[dict[str, Any]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [values for line in lines if (values := json.loads(line))["call"] == call]
+
+
+def test_figures_are_lines_that_a_kill_leaves_whole(place: Place) -> None:
+    received, sent = place.folder / "receiver.jsonl", place.folder / "sender.jsonl"
+    with place.serving_receiver("--stats", received) as there:
+        with place.sender("--stats", sent) as here:
+            assert here.done().code == 0
+        with place.sender("--loop"):
+            deadline = time.monotonic() + START_SECONDS
+            while len(lines_of(received, call=2)) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            there.process.kill()
+    first, second = lines_of(received, call=1), lines_of(received, call=2)
+    assert [line["event"] for line in first] == ["second"] * (len(first) - 1) + ["summary"]
+    assert {line["event"] for line in second} == {"second"}
+    named = {"state", "fps_shown", "payload_kbps", "wire_up_kbps", "loss_percent", "latency_ms"}
+    assert all(named <= set(line) for line in (*first[:-1], *second))
+    ours = [json.loads(line) for line in sent.read_text().splitlines()]
+    assert [line["event"] for line in ours] == ["second"] * (len(ours) - 1) + ["summary"]
+    assert len(ours) >= 2
+    assert ours[-1]["frames"] >= ours[-2]["frames"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_has_a_line_that_goes_when_the_call_ends(place: Place) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "sender", *map(str, place.sending("--loop"))]
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with place.receiver():
+        sender = subprocess.Popen(
+            words, stdout=theirs, stderr=theirs, env={**environ, "TERM": "xterm", "COLUMNS": "200"}
+        )
+        os.close(theirs)
+        text = b""
+        while text.count(b"frames sent") < 3 or b"live" not in text:
+            text += os.read(ours, 4096)
+        sender.send_signal(signal.SIGINT)
+        while piece := read_terminal(ours):
+            text += piece
+        assert sender.wait(END_SECONDS) == 0
+    os.close(ours)
+    running, _, report = text.decode().partition("calling\r\n")[2].rpartition("\r\x1b[2K")
+    # One line is written over and over and taken away at the end; the report follows on clean lines.
+    assert "\x1b[32mlive\x1b[0m" in running
+    assert "\n" not in running
+    assert "\x1b" not in report
+    assert re.match(r"\d+ frames sent in ", report)
+    assert report.endswith("The sender hung up.\r\n")
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux' way to say that the other side is closed
+        return b""

@@ -63,11 +63,11 @@ def test_peaks_are_read_at_their_places() -> None:
     cells[0, :, 3, 5] = torch.tensor([2.0, 0.25, -0.5, float(np.log(2.0))])
     cells[0, :, 3, 6] = torch.tensor([1.0, -0.75, -0.5, float(np.log(2.0))])  # the same face, less sure
     cells[0, :, 8, 15] = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    cells[0, :, 6, 1] = torch.tensor([-0.1, 0.0, 0.0, 0.0])  # not sure enough
+    cells[0, :, 6, 1] = torch.tensor([-0.6, 0.0, 0.0, 0.0])  # not sure enough
     ((first, second),) = peaks(cells)
     assert first[:3] == pytest.approx((5.75 * STRIDE, 3.0 * STRIDE, 2 * UNIT))
     assert second[:3] == pytest.approx((15.5 * STRIDE, 8.5 * STRIDE, UNIT))
-    assert first[3] > second[3] > 0.5
+    assert first[3] > second[3] > 0.4
 
 
 def test_two_peaks_of_one_face_count_once() -> None:

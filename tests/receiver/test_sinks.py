@@ -15,6 +15,7 @@ from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.raw import RawSink
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
+from shared.watch import Figures
 
 FileSink = Mp4Sink | RawSink
 Maker = Callable[[Path], FileSink]
@@ -226,6 +227,47 @@ def test_the_sink_follows_the_options(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_screen()
     assert len(make_sink(None, [tmp_path / "a.mp4"])._sinks) == 2
+
+
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    both = [tmp_path / "a.mp4", tmp_path / "a.npy"]
+    together = make_sink("none", both)
+    together.open()
+    for number in range(40):
+        together.write(number, picture(number))
+    together.close()
+    assert len(np.load(both[1])) == len(shown(both[0])[1]) == 40
+    with pytest.raises(RequestError, match="cannot be one file"):
+        make_sink("none", [tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "a.mp4"])
+
+
+def test_where_one_fails_the_others_keep_what_they_have(tmp_path: Path) -> None:
+    fails = f"write 20 {picture(20).shape}"
+    together = Sinks([Mp4Sink(tmp_path / "a.mp4"), Noted(fails), RawSink(tmp_path / "a.npy")])
+    together.open()
+    for number in range(20):
+        together.write(number, picture(number))
+    with pytest.raises(KeycastError, match="It fails"):
+        together.write(20, picture(20))
+    together.close()
+    assert shown(tmp_path / "a.mp4")[1] == list(range(21))
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [picture(n) for n in range(20)])
+
+
+class Told(Noted):
+    """A sink that shows figures."""
+
+    def tell(self, figures: Figures) -> None:
+        self._do(f"tell {figures['state']}")
+
+
+def test_figures_go_to_those_that_show_them() -> None:
+    plain, watched = Noted(), Told()
+    assert not Sinks([plain]).is_watched
+    together = Sinks([plain, watched])
+    assert together.is_watched
+    together.tell({"state": "live"})
+    assert (plain.done, watched.done) == ([], ["tell live"])
 
 
 def test_the_frames_of_the_next_call_follow_those_of_the_one_before() -> None:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageGrab
 
-from receiver.sinks.window import WindowSink
+from receiver.live import Snapshot, listening
+from receiver.screen import FIGURES, PICTURE, SIDE, TITLE, message, save
+from receiver.sinks.window import WindowClosed, WindowSink
 from shared.errors import RequestError
+from shared.keypoints import Pictures
 
-PICTURE = np.full((256, 256, 3), 90, np.uint8)
+LIVE: Snapshot = {**listening(), "state": "live", "fps_shown": 30.0, "strip": "oooooofffffi" * 10}
+WAIT_SECONDS = 30.0
+OPEN_SECONDS, OPENINGS = 3.0, 5
+
+
+def blue(level: int = 200) -> Pictures:
+    return np.stack([np.full((256, 256), part, np.uint8) for part in (20, 60, level)], axis=2)
 
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A virtual screen of its own."""
-    if shutil.which("Xvfb") is None:
-        pytest.skip("there is no Xvfb")
+    for tool in ("Xvfb", "xdotool"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool}")
     reader, writer = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "640x640x24"]
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{SIDE + 40}x{SIDE + 40}x24"]
     server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
     os.close(writer)
     with os.fdopen(reader) as numbers:
@@ -33,17 +48,148 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.wait()
 
 
-def test_a_window_takes_frames_and_closes(screen: str) -> None:
-    assert screen.startswith(":")
-    sink = WindowSink()
-    try:
-        sink.open()
-    except RequestError:
-        pytest.skip("this OpenCV was built without windows")
-    for number in range(30):
-        sink.write(number, PICTURE)
-    sink.close()
-    sink.close()
+class Desk:
+    """A window that stands on the virtual screen, a hand on the keyboard, and an eye on the picture."""
+
+    def __init__(self, display: str) -> None:
+        self.display = display
+        self.said: list[str] = []
+        self.sink = WindowSink(self.said.append)
+
+    def __enter__(self) -> Desk:
+        for _ in range(OPENINGS):
+            try:
+                self.sink.open()
+            except RequestError:
+                pytest.skip("this OpenCV was built without windows")
+            self.sink.write(0, np.full((256, 256, 3), 255, np.uint8))
+            if self.looks(lambda seen: bool(seen[5:-50, 5:-50].min() > 250), OPEN_SECONDS):
+                return self
+            # With no window manager about, GTK now and then draws nothing at all.
+            self.sink.close()
+        pytest.skip("the toolkit draws nothing on this screen")
+
+    def __exit__(self, *_: object) -> None:
+        self.sink.close()
+
+    @property
+    def window(self) -> str:
+        search = ["xdotool", "search", "--name", TITLE]
+        return subprocess.run(search, capture_output=True, text=True, check=True).stdout.split()[0]
+
+    def press(self, key: str) -> None:
+        # Straight to the window: without a window manager, the focus comes and goes.
+        subprocess.run(["xdotool", "windowfocus", self.window], check=True)
+        subprocess.run(["xdotool", "key", "--window", self.window, key], check=True)
+
+    def looks(self, so: Callable[[Pictures], bool], seconds: float) -> bool:
+        """Say whether the screen (H, W, 3) looks so within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not so(self.picture):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def sees(self, what: Callable[[Pictures], bool]) -> Pictures:
+        """Wait until the screen looks so, and return it."""
+        assert self.looks(what, WAIT_SECONDS), "the screen never looked so"
+        return self.picture
+
+    @property
+    def picture(self) -> Pictures:
+        return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB"))
+
+    def wait(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def middle_is(picture: Pictures) -> Callable[[Pictures], bool]:
+    return lambda seen: bool(np.abs(seen[SIDE // 2, SIDE // 2].astype(int) - picture[0, 0]).max() < 3)
+
+
+def has_panel(seen: Pictures) -> bool:
+    return bool(seen[5, 5, 2] < 0.6 * seen[SIDE // 2, 5, 2])
+
+
+def has_none(seen: Pictures) -> bool:
+    return bool(seen[5, 5, 2] == seen[SIDE // 2, 5, 2] > 100)
+
+
+def test_a_window_shows_frames_in_their_colours_and_closes(screen: str) -> None:
+    with Desk(screen) as desk:
+        for level in (120, 250):
+            desk.sink.write(0, blue(level))
+            desk.sees(middle_is(blue(level)))
+        desk.sink.close()
+        desk.sink.close()
+        desk.sink.write(1, blue())
+
+
+def test_figures_are_shown_and_o_hides_them(screen: str) -> None:
+    with Desk(screen) as desk:
+        desk.sink.write(0, blue())
+        desk.sink.tell(LIVE)
+        seen = desk.sees(has_panel)
+        # The strip has green, yellow and blue bars.
+        bars = seen[30:41, 10:490].reshape(-1, 3).astype(int)
+        for colour in ((110, 215, 120), (245, 200, 70), (110, 190, 245)):
+            assert (np.abs(bars - colour).max(axis=1) < 12).sum() > 20
+        desk.press("o")
+        desk.sees(has_none)
+        desk.press("o")
+        desk.sees(has_panel)
+
+
+def test_s_saves_the_picture_as_it_came(screen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The window's process looks for its module in the folder that it starts in, too.
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)
+    with Desk(screen) as desk:
+        desk.sink.write(0, blue(77))
+        desk.sink.tell(LIVE)
+        desk.sees(middle_is(blue(77)))
+        desk.press("s")
+        desk.wait(lambda: bool(desk.said))
+    (path,) = tmp_path.glob("keycast-*.png")
+    assert desk.said == [f"saved {path}"]
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), blue(77))
+
+
+@pytest.mark.parametrize("key", ["q", "Escape"])
+def test_a_key_ends_the_window_even_when_no_frame_comes(screen: str, key: str) -> None:
+    with Desk(screen) as desk:
+        desk.sink.tell(listening())
+        desk.sees(has_panel)
+        desk.press(key)
+
+        def closed() -> bool:
+            try:
+                desk.sink.tell(listening())
+            except WindowClosed:
+                return True
+            return False
+
+        desk.wait(closed)
+        with pytest.raises(WindowClosed):
+            desk.sink.write(0, blue())
+
+
+def test_a_saved_picture_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    moment = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
+    lines = [save(blue(level), tmp_path, moment) for level in (1, 2, 3)]
+    names = ["keycast-20261125-010203.png", "keycast-20261125-010203-2.png", "keycast-20261125-010203-3.png"]
+    assert lines == [f"saved {tmp_path / name}" for name in names]
+    assert [np.asarray(Image.open(tmp_path / name))[0, 0, 2] for name in names] == [1, 2, 3]
+    assert save(blue(), tmp_path / "missing", moment).endswith(": No such file or directory.")
+
+
+def test_what_is_written_says_its_kind_and_length() -> None:
+    stream = io.BytesIO(message(PICTURE, b"abc") + message(FIGURES, b"{}"))
+    assert stream.read() == b"P\0\0\0\3abcF\0\0\0\2{}"
 
 
 def test_without_a_screen_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,16 @@ def head(x: float = 400, y: float = 300, size: float = SIZE) -> Head:
     return Head(x, y, size)
 
 
+def test_a_doubtful_head_is_not_chosen_but_followed() -> None:
+    doubtful = Head(400, 300, SIZE, 0.45)
+    assert not Filming(doubtful).found
+    filming = Filming()
+    filming.film(8.0, doubtful)
+    assert not filming.moved
+    filming.film(1.0, head())
+    assert is_well_placed(doubtful, filming.film(8.0, doubtful))
+
+
 def test_begins_around_the_head_as_training_clips_show_it() -> None:
     filming = Filming(head())
     assert filming.found

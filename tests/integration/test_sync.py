@@ -1,0 +1,141 @@
+"""Flashes and beeps through a real connection, good and bad, into an mp4: they stay together."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
+from models.forecast.baselines import Hold
+from receiver.hearing import Hearing
+from receiver.pipeline import ReceiverCall
+from receiver.playout import Playout
+from receiver.renderer import Renderer
+from receiver.sinks import Sinks
+from receiver.sinks.loudspeaker import Loudspeaker
+from receiver.sinks.mp4 import Mp4Sink
+from sender.pipeline import SenderCall
+from sender.schedule import Alternate, Redundancy
+from sender.sound import FileSound
+from sender.voice import Voice
+from shared.clock import SystemClock
+from shared.codec import PaperCodec
+from shared.config import FPS
+from shared.fill import Filler
+from shared.keypoints import Pictures
+from shared.opus import RATE, OpusEncoder, Sound
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
+from shared.voice import SAMPLES_PER_FRAME
+from tests.integration.conftest import Call
+from tests.integration.test_call_logic import CODECS, PICTURE, TERMS, Backbone
+
+# The picture changes in the middle of what is shipped, as a forecast can only guess at it.
+CHANGES = (15, 39, 63, 87, 111)
+FRAMES = 126
+
+
+class Changing:
+    """Pictures that change their brightness at some frames."""
+
+    live = False
+
+    def frame(self, n: int) -> Pictures | None:
+        level = 200 if sum(n >= change for change in CHANGES) % 2 else 60
+        return np.full((256, 256, 3), level, np.uint8) if n < FRAMES else None
+
+    def close(self) -> None:
+        pass
+
+
+class Beeping:
+    """A beep of 80 ms with each change."""
+
+    def begin(self, start: float) -> None:
+        pass
+
+    def read(self, first: int, count: int) -> Sound:
+        n = np.arange(first, first + count)
+        on = np.zeros(count, bool)
+        for change in CHANGES:
+            since = n - change * SAMPLES_PER_FRAME
+            on |= (since >= 0) & (since < 0.08 * RATE)
+        return np.asarray(np.where(on, 12000 * np.sin(2 * np.pi * 1000 * n / RATE), 0), np.int16)
+
+    def close(self) -> None:
+        pass
+
+
+async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[SenderCall, ReceiverCall]:
+    """Run one call over `call`'s links; the network passes brightness on, and takes no time."""
+    clock, playout = SystemClock(), Playout(FPS)
+    sinks = Sinks([Mp4Sink(path), speaker])
+    with (
+        ThreadPoolExecutor(1) as seeing, ThreadPoolExecutor(1) as speaking, ThreadPoolExecutor(1) as drawing,
+        ThreadPoolExecutor(1) as output,
+    ):  # fmt: skip
+        sending = SenderCall(
+            connection=call.sender,
+            session=SenderSession(TERMS, PaperCodec(), PICTURE, voice=True),
+            source=Changing(),
+            backbone=Backbone(),
+            make_scheduler=lambda _: Alternate(TERMS.schedule, 3),
+            redundancy=Redundancy(0),
+            clock=clock,
+            inference=seeing,
+            voice=Voice(Beeping(), OpusEncoder(18), clock, speaking),
+        )
+        receiving = ReceiverCall(
+            connection=call.receiver,
+            session=ReceiverSession(TERMS, CODECS, False, "hold", voice=True),
+            renderer=Renderer(Backbone(), Filler(Hold())),
+            sink=sinks,
+            playout=playout,
+            clock=clock,
+            inference=drawing,
+            output=output,
+            hearing=Hearing(playout, clock, sinks.hear, lambda: sinks.lead),
+        )
+        await asyncio.gather(sending.run(), receiving.run())
+        output.submit(sinks.close).result()
+    return sending, receiving
+
+
+@pytest.mark.parametrize("path", ["", "loss=5,delay=40,jitter=60"])
+async def test_beeps_and_changes_of_the_picture_are_less_than_40_ms_apart(
+    path: str, tmp_path: Path, call_through: Callable[..., AbstractAsyncContextManager[Call]]
+) -> None:
+    speaker = Loudspeaker("null")
+    async with call_through(path, voice=True) as call:
+        sending, receiving = await call_into(tmp_path / "call.mp4", call, speaker)
+    figures = receiving.summary.to_map()
+    assert sending.summary.to_map()["audio_packets"] >= figures["audio_packets"] > 5
+    heard = heard_beeps(tmp_path / "call.mp4")
+    assert len(CHANGES) - 1 <= len(heard) <= len(CHANGES)
+    skews = np.abs(skews_ms(seen_turns(tmp_path / "call.mp4"), heard))
+    # One change may be in a packet that is lost, and then the picture follows when the next one comes.
+    assert len(skews) >= len(CHANGES) - 1
+    assert np.sort(skews)[-2 if path else -1] <= 40
+    assert np.median(skews) <= 20
+    # What is said to a loudspeaker is counted; how well it was in step says nothing on a busy machine.
+    assert speaker.figures()["sound_skew_p50_ms"] < 500
+    assert speaker.queue.skews.count > 50
+
+
+def test_the_clip_of_turns_and_beeps_is_in_step_itself(tmp_path: Path) -> None:
+    clip = tmp_path / "sync.mkv"
+    turns = write_clip(clip, 5.0)
+    seen, heard = seen_turns(clip), heard_beeps(clip)
+    assert turns == len(seen) == len(heard) == 4
+    assert np.abs(skews_ms(seen, heard)).max() < 3
+    assert len(skews_ms(seen, heard + 0.1)) == 4
+    assert skews_ms(seen, heard + 0.1) == pytest.approx([100] * 4, abs=3)
+    assert len(skews_ms(seen, heard[:0])) == 0
+    sound = FileSound(clip)
+    beep = np.flatnonzero(np.abs(sound.read(0, 2 * RATE)) > 2000)[0]
+    sound.close()
+    assert beep == pytest.approx(39 * SAMPLES_PER_FRAME, abs=100)
