@@ -13,14 +13,14 @@ export class History {
 
   add(at, values) {
     this.#samples.push({ at, values });
-    const oldest = at - SECONDS - GAP_SECONDS;
-    while (this.#samples[0].at < oldest) this.#samples.shift();
+    while (this.#samples[0].at < at - SECONDS) this.#samples.shift();
   }
 
   stretches(now) {
     const found = [];
     let last = -Infinity;
     for (const { at, values } of this.#samples) {
+      if (now - at > SECONDS) continue;
       if (at - last > GAP_SECONDS) found.push([]);
       found.at(-1).push({ x: WIDTH * (1 - (now - at) / SECONDS), values });
       last = at;
