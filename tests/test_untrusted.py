@@ -31,7 +31,7 @@ NEVER_METHODS = {"system", "popen", "load_module", "spawnl", "spawnv", "execv", 
 NEAR_PEERS = ("shared.", "sender.", "receiver.")
 # The window is a program of its own, always the same one, and gets pixels only.
 STARTS_ITSELF = {"receiver.sinks.window"}
-# libopus, found where PyAV keeps it: a library of C like the codecs of pictures, given bytes and their number.
+# libopus, where PyAV keeps it: given bytes and their number, as the codecs of pictures are.
 CALLS_A_LIBRARY = {"shared.opus"}
 # A command of its own, which asks the receiver that its user names.
 ASKS_ITSELF = {"receiver.health"}
