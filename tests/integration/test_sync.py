@@ -105,7 +105,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
     return sending, receiving
 
 
-@pytest.mark.parametrize("path", ["", "loss=5,delay=40,jitter=60"])
+@pytest.mark.parametrize("path", ["", "loss=2,delay=40,jitter=60"])
 async def test_beeps_and_changes_of_the_picture_are_less_than_40_ms_apart(
     path: str, tmp_path: Path, call_through: Callable[..., AbstractAsyncContextManager[Call]]
 ) -> None:
