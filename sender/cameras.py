@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sender.camera import open_camera
+from sender.camera import Camera, open_camera
 from shared.errors import KeycastError
 
 # struct v4l2_capability and VIDIOC_QUERYCAP of Linux' videodev2.h.
@@ -72,6 +72,35 @@ def probed_cameras() -> Iterator[FoundCamera]:
         if camera is not None:
             camera.release()
             yield FoundCamera(number, "")
+
+
+class SameCamera:
+    """Opens camera `number` again, after it was unplugged: under another number where it has a new one.
+
+    It is known by its name. A twin that was there all the time is not taken for it.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        listed: Callable[[], Iterable[FoundCamera]] | None = None,
+        opened: Callable[[int], Camera | None] = open_camera,
+    ) -> None:
+        self._number, self._open = number, opened
+        self._listed = listed or (linux_cameras if sys.platform == "linux" else tuple)
+        found = list(self._listed())
+        self._name = next((camera.name for camera in found if camera.number == number), "")
+        self._twins = {camera.number for camera in found if camera.number != number}
+
+    def __call__(self) -> Camera | None:
+        """Return it opened, or None where it is not there yet."""
+        return next(filter(None, map(self._open, self._numbers())), None)
+
+    def _numbers(self) -> list[int]:
+        named = [camera.number for camera in self._listed() if self._name and camera.name == self._name]
+        moved = [number for number in named if number != self._number and number not in self._twins]
+        # Where nothing has a name, the number is all there is to go by.
+        return ([self._number] if self._number in named or not self._name else []) + moved
 
 
 def _name(system: Path, number: int) -> str:

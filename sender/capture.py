@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Generator, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from sender.camera import CameraSource, open_camera
+from sender.cameras import SameCamera
 from sender.crop import CentreSquare, Framing
 from sender.demo import DemoSource
 from shared.config import FPS
@@ -66,7 +66,7 @@ def open_source(spec: str, framing: Framing | None = None, loop: bool = False) -
         camera = open_camera(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
-        return CameraSource(camera, framing, reopen=partial(open_camera, int(device[1])))
+        return CameraSource(camera, framing, reopen=SameCamera(int(device[1])))
     return FileSource(path, framing, loop)
 
 

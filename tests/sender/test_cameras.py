@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sender.__main__ import main
-from sender.cameras import FoundCamera, device_abilities, linux_cameras
+from sender.cameras import FoundCamera, SameCamera, device_abilities, linux_cameras
 
 CAPTURE, PLANES, METADATA, OUTPUT = 0x1, 0x1000, 0x800000, 0x2
 
@@ -97,3 +97,53 @@ def test_a_source_is_needed_otherwise(capsys: pytest.CaptureFixture[str]) -> Non
         main([])
     assert ended.value.code == 2
     assert "required: --source" in capsys.readouterr().err
+
+
+class Opened:
+    """An opened camera, as far as it matters here: by its number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def read(self) -> tuple[bool, None]:
+        return False, None
+
+    def release(self) -> None:
+        pass
+
+
+def again(number: int, *moments: list[FoundCamera]) -> int | None:
+    """Return which camera is opened when cameras are as in the last moment, having been as in the first."""
+    before, after = moments[0], moments[-1]
+    listed = [before]
+    camera = SameCamera(
+        number,
+        lambda: listed[-1],
+        lambda n: Opened(n) if any(found.number == n for found in listed[-1]) else None,
+    )
+    listed.append(after)
+    opened = camera()
+    assert opened is None or isinstance(opened, Opened)
+    return opened.number if opened is not None else None
+
+
+WEBCAM, MOVED, OTHER = FoundCamera(0, "Webcam"), FoundCamera(2, "Webcam"), FoundCamera(0, "Capture card")
+
+
+def test_a_replugged_camera_is_found_by_its_name_whatever_its_number() -> None:
+    assert again(0, [WEBCAM], []) is None
+    assert again(0, [WEBCAM], [WEBCAM]) == 0
+    assert again(0, [WEBCAM], [MOVED]) == 2
+    assert again(0, [WEBCAM], [OTHER]) is None
+    assert again(0, [WEBCAM], [OTHER, MOVED]) == 2
+
+
+def test_its_twin_is_not_taken_for_it() -> None:
+    assert again(0, [WEBCAM, MOVED], [MOVED]) is None
+    assert again(0, [WEBCAM, MOVED], [MOVED, FoundCamera(3, "Webcam")]) == 3
+
+
+def test_where_cameras_have_no_names_the_number_counts() -> None:
+    nameless = FoundCamera(1, "")
+    assert again(1, [nameless], [nameless]) == 1
+    assert again(1, [], [OTHER]) is None
