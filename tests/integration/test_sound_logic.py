@@ -12,7 +12,7 @@ from shared.config import FPS
 from shared.opus import RATE, Sound
 from shared.transport.loopback import Impairment
 from shared.voice import SAMPLES_PER_FRAME
-from tests.integration.test_call_logic import ENDED, FakeClock, Source, World, run_virtually
+from tests.integration.world import ENDED, FakeClock, Source, World, run_virtually
 
 BEEPS = range(15, 200, 24)
 

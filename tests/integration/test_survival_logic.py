@@ -27,7 +27,7 @@ from shared.messages import Bye, Hello, pack_message, parse_message
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.transport.loopback import LoopbackConnection, pair
-from tests.integration.test_call_logic import (
+from tests.integration.world import (
     CODECS,
     PICTURE,
     TERMS,

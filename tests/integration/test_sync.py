@@ -32,7 +32,7 @@ from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.voice import SAMPLES_PER_FRAME
 from tests.integration.conftest import Call
-from tests.integration.test_call_logic import CODECS, PICTURE, TERMS, Backbone
+from tests.integration.world import CODECS, PICTURE, TERMS, Backbone
 
 # The picture changes in the middle of what is shipped, as a forecast can only guess at it.
 CHANGES = (15, 39, 63, 87, 111)

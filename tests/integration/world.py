@@ -1,0 +1,338 @@
+"""Both sides of a call over a link in memory, in virtual time: no sockets, no networks, no waiting."""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from models.build import SHIPPED
+from models.forecast.baselines import Hold
+from receiver.hearing import Hearing
+from receiver.pipeline import ReceiverCall
+from receiver.playout import DELAY_SECONDS, Playout
+from receiver.renderer import Renderer
+from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.pipeline import SenderCall
+from sender.rate import RateController
+from sender.schedule import Alternate, Redundancy, Scheduler
+from sender.sound import SoundSource
+from sender.voice import Voice
+from shared import picture as pictures
+from shared.codec import Codec, PaperCodec
+from shared.config import FPS, CallTerms
+from shared.errors import KeycastError
+from shared.events import Ended
+from shared.fill import Filler
+from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.opus import OpusEncoder, Sound
+from shared.receiver_session import ReceiverSession
+from shared.sender_session import SenderSession
+from shared.tables import CodecTables
+from shared.transport.loopback import Impairment, LoopbackConnection, pair
+
+Result = TypeVar("Result")
+TERMS = CallTerms("fake", "abc")
+CODECS: dict[str, Codec] = {"paper": PaperCodec()}
+TABLES = CodecTables.load(SHIPPED / "lite" / "codec.safetensors")
+PICTURE = pictures.encode(np.full((256, 256, 3), 77, np.uint8))
+
+
+class _Jump(selectors.DefaultSelector):
+    """Where nothing is ready, time passes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            raise AssertionError("everyone waits for everyone")
+        self.time += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jump = _Jump()
+        super().__init__(self._jump)
+
+    def time(self) -> float:
+        return self._jump.time
+
+
+def run_virtually(work: Coroutine[Any, Any, Result]) -> Result:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(asyncio.wait_for(work, 600))
+
+
+class FakeClock:
+    """The virtual loop's time; the wall clock shows the same in ms, and `offset_ms` more."""
+
+    offset_ms = 0
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall_ms(self) -> int:
+        return round(self.now() * 1000) + self.offset_ms
+
+    async def sleep_until(self, deadline: float) -> None:
+        await asyncio.sleep(max(0.0, deadline - self.now()))
+
+
+class VirtualExecutor(Executor):
+    """Does the work at once; `seconds` of virtual time pass before anyone learns of it.
+
+    Every twelfth piece of work takes `hesitates` seconds more.
+    """
+
+    def __init__(self, seconds: float = 0.0, hesitates: float = 0.0) -> None:
+        self.seconds, self.hesitates = seconds, hesitates
+        self._count = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            finish = future.set_result, fn(*args, **kwargs)
+        except Exception as error:
+            finish = future.set_exception, error  # type: ignore[assignment]
+        self._count += 1
+        seconds = self.seconds + (self.hesitates if self._count % 12 == 0 else 0.0)
+        asyncio.get_running_loop().call_later(seconds, self._finish, future, *finish)
+        return future
+
+    @staticmethod
+    def _finish(future: Future[Any], how: Callable[[Any], None], value: Any) -> None:
+        if not future.cancelled():
+            how(value)
+
+
+class Source:
+    """`frames` pictures that carry their number; fails at frame `fails_at`."""
+
+    live = False
+
+    def __init__(self, frames: int = 60, fails_at: int | None = None) -> None:
+        self.frames, self.fails_at = frames, fails_at
+        self.asked: list[int] = []
+        self.times: list[float] = []
+
+    def frame(self, n: int) -> Pictures | None:
+        self.asked.append(n)
+        self.times.append(asyncio.get_running_loop().time())
+        if n == self.fails_at:
+            raise KeycastError("The camera was unplugged.")
+        return np.full((256, 256, 3), n % 256, np.uint8) if n < self.frames else None
+
+    def close(self) -> None:
+        pass
+
+
+class Backbone:
+    """A frame's keypoints are its number / 1000; a rendered picture is the keypoints' number again."""
+
+    name = "fake"
+
+    def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
+        self.fingerprint, self.broken = fingerprint, broken
+        self.source: Pictures | None = None
+        self.slots: list[int] = []
+
+    def detect(self, frames: Pictures) -> Floats:
+        found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
+        return np.full_like(found, np.nan) if self.broken else found
+
+    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
+        self.source = image
+        self.slots.append(slot)
+        return self.detect(image[None])[0]
+
+    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
+        assert self.source is not None
+        levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
+        return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
+
+    def warmup(self) -> None:
+        pass
+
+
+class Sink:
+    """Keeps what is shown; fails or is closed by the user at frame `fails_at`."""
+
+    def __init__(self, fails_at: int | None = None, error: Exception | None = None) -> None:
+        self.fails_at = fails_at
+        self.error = error or KeycastError("Writing call.mp4 failed: No space left on device.")
+        self.numbers: list[int] = []
+        self.levels: list[int] = []
+        self.notes: list[str] = []
+        self.times: dict[int, float] = {}
+        self.expects_sound = False
+        self.heard: list[tuple[int, Sound, float]] = []
+
+    def expect_sound(self) -> None:
+        self.expects_sound = True
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        self.heard.append((first, sound, heard_at))
+
+    def open(self) -> None:
+        pass
+
+    def write(self, number: int, picture: Pictures, note: str) -> None:
+        if self.fails_at is not None and number >= self.fails_at:
+            raise self.error
+        self.numbers.append(number)
+        self.times[number] = asyncio.get_running_loop().time()
+        self.levels.append(int(picture[0, 0, 0]))
+        self.notes.append(note)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Side:
+    """How a side's call ended, or the error it raised, and when."""
+
+    ended: Ended | None = None
+    error: BaseException | None = None
+    at: float = 0.0
+
+
+@dataclass
+class World:
+    """Both sides of one call; fields are replaced before `run`."""
+
+    impairment: Impairment = field(default_factory=Impairment)
+    source: Source = field(default_factory=Source)
+    sink: Sink = field(default_factory=Sink)
+    sender_terms: CallTerms = TERMS
+    receiver_terms: CallTerms = TERMS
+    sender_backbone: Backbone = field(default_factory=Backbone)
+    receiver_backbone: Backbone = field(default_factory=Backbone)
+    avatar: Floats | None = None
+    per_message: int = 3
+    playout_delay: float = DELAY_SECONDS
+    make_scheduler: Callable[[str], Scheduler] | None = None
+    redundancy: int = 0
+    codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
+    max_kbps: float | None = None
+    detect_seconds: float = 0.004
+    render_seconds: float = 0.015
+    hesitates: float = 0.0
+    gallery: GalleryOptions | None = None
+    sound: SoundSource | None = None
+    takes_sound: bool = True
+    sound_notes: list[str] = field(default_factory=list)
+    spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
+    disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
+    sender: Side = field(default_factory=Side)
+    receiver: Side = field(default_factory=Side)
+
+    def run(self) -> "World":
+        run_virtually(self._run())
+        return self
+
+    async def _run(self) -> None:
+        self.left, self.right = pair(self.impairment)
+        if self.spoil is not None:
+            self._intercept(self.spoil)
+        codec = self.codecs.get(self.sender_terms.codec, PaperCodec())
+        session = SenderSession(self.sender_terms, codec, PICTURE, self.sound is not None)
+        voice = None
+        if self.sound is not None:
+            voice = Voice(
+                self.sound, OpusEncoder(18), FakeClock(), VirtualExecutor(0.003), self.sound_notes.append
+            )
+        further = None
+        if self.gallery is not None:
+            policy = GalleryPolicy(self.gallery, len(PICTURE))
+            further = FurtherPictures(session, policy, VirtualExecutor(0.06))
+        self.sending = SenderCall(
+            connection=self.left,
+            session=session,
+            source=self.source,
+            backbone=self.sender_backbone,
+            make_scheduler=self.make_scheduler or self._alternate,
+            redundancy=Redundancy(self.redundancy),
+            clock=FakeClock(),
+            inference=VirtualExecutor(self.detect_seconds),
+            gallery=further,
+            rate=RateController(self.max_kbps),
+            voice=voice,
+        )
+        playout = Playout(FPS, self.playout_delay)
+        self.hearing = Hearing(playout, FakeClock(), self.sink.hear, lambda: 0.0)
+        self.receiving = ReceiverCall(
+            connection=self.right,
+            session=ReceiverSession(
+                self.receiver_terms, self.codecs, self.avatar is not None, "hold", voice=self.takes_sound
+            ),
+            renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
+            sink=self.sink,
+            playout=playout,
+            clock=FakeClock(),
+            inference=VirtualExecutor(self.render_seconds, self.hesitates),
+            output=VirtualExecutor(0.001),
+            hearing=self.hearing if self.takes_sound else None,
+        )
+        tasks = [
+            asyncio.create_task(self._side(self.sender, self.sending, self.left)),
+            asyncio.create_task(self._side(self.receiver, self.receiving, self.right)),
+        ]
+        if self.disturb is not None:
+            tasks.append(asyncio.create_task(self.disturb(self)))
+        await asyncio.gather(*tasks)
+        assert len(asyncio.all_tasks()) <= 2, "a task was left behind"
+
+    def _alternate(self, _: str) -> Scheduler:
+        return Alternate(self.sender_terms.schedule, self.per_message)
+
+    async def _side(self, side: Side, call: SenderCall | ReceiverCall, link: LoopbackConnection) -> None:
+        try:
+            side.ended = await call.run()
+        except Exception as error:
+            side.error = error
+        side.at = asyncio.get_running_loop().time()
+        await link.close()
+
+    def _intercept(self, spoil: Callable[[LoopbackConnection, bytes], bool | None]) -> None:
+        send = self.left.send_kp
+
+        def send_kp(data: bytes) -> bool:
+            replaced = spoil(self.left, data)
+            return send(data) if replaced is None else replaced
+
+        self.left.send_kp = send_kp  # type: ignore[method-assign]
+
+    @property
+    def kinds(self) -> str:
+        """What was shown, from frame 0: o observed, f forecast, h held, - not shown."""
+        letters = {n: kind[0] for n, kind, _ in self.receiving.summary.to_map()["shown"]}
+        return "".join(letters.get(n, "-") for n in range(max(letters, default=-1) + 1))
+
+
+def hang_up_after(seconds: float, side: str) -> Callable[[World], Coroutine[Any, Any, None]]:
+    async def disturb(world: World) -> None:
+        await asyncio.sleep(seconds)
+        getattr(world, side).end("Enough.")
+
+    return disturb
+
+
+def drop(*numbers: int) -> Callable[[LoopbackConnection, bytes], bool | None]:
+    """Lose the packets with these numbers, counted from 0."""
+    count = iter(range(10**6))
+    return lambda _, __: True if next(count) in numbers else None
+
+
+# With 50 ms of delay, the block that follows has come when the last skipped frame is due.
+BLOCK = "oooooo" + "fffffi"
+ENDED = Ended("The video has ended.", ok=True)
