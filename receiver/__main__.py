@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
-        from receiver.app import ReceiverOptions, run
+        from receiver.app import run
+        from receiver.options import ReceiverOptions
         from shared.transport.pairing import listen_address
 
         host, port = listen_address(given.listen)

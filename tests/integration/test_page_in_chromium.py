@@ -12,6 +12,7 @@ import pytest
 
 from receiver import app as receiver_app
 from receiver.live import listening
+from receiver.options import ReceiverOptions
 from receiver.sinks.page import PageSink
 from receiver.web import page_files
 from sender import app as sender_app
@@ -293,7 +294,7 @@ async def test_a_real_call(browser: str, tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url, weights = f"http://127.0.0.1:{port}", tiny_weights(tmp_path / "weights", 0)
-    receiving = receiver_app.ReceiverOptions(
+    receiving = ReceiverOptions(
         host="127.0.0.1", port=port, token=TOKEN, view="web", forecaster="hold", checkpoint=weights
     )
     calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True, checkpoint=weights)

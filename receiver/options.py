@@ -1,0 +1,36 @@
+"""What a receiver is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.playout import DELAY_SECONDS
+from shared.transport.servers import DIRECT, IceOptions
+
+
+@dataclass(frozen=True)
+class ReceiverOptions:
+    """What the command line asked for; None means: choose."""
+
+    host: str
+    port: int
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    view: str | None = None
+    outputs: tuple[Path, ...] = ()
+    virtual_camera: str | None = None
+    avatar: Path | None = None
+    forecaster: str | None = None
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    device: str = "auto"
+    threads: int = 1
+    playout_delay: float = DELAY_SECONDS
+    stats: Path | None = None
+    compact: bool = True
+    once: bool = False
+    audio: bool = True
+    speaker: str | None = None
+    ice: IceOptions = DIRECT

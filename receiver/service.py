@@ -1,0 +1,222 @@
+"""Serves calls, one after the other, and says how they go."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from secrets import token_bytes
+
+from receiver.announcement import announcement, watching
+from receiver.doorman import Doorman, Guest
+from receiver.hearing import Hearing
+from receiver.live import Snapshot, listening
+from receiver.options import ReceiverOptions
+from receiver.pipeline import ReceiverCall
+from receiver.playout import Playout
+from receiver.renderer import Renderer
+from receiver.sinks import Sinks
+from receiver.sinks.window import WindowClosed
+from receiver.status import status
+from receiver.web import page_files
+from shared.clock import SystemClock
+from shared.codec import Codec
+from shared.config import FPS, SECRET_BYTES, CallTerms
+from shared.console import Console
+from shared.errors import KeycastError
+from shared.eventloop import beside, on_interrupt
+from shared.events import Ended
+from shared.fill import Filler
+from shared.interfaces import Backbone, Forecaster
+from shared.journal import Journal
+from shared.keypoints import Floats
+from shared.opus import has_opus
+from shared.receiver_session import ReceiverSession
+from shared.transport.broadcast import Broadcast
+from shared.transport.page import Page
+from shared.transport.pairing import new_token
+from shared.transport.signaling import SignalingServer
+from shared.watch import STATUS_SECONDS, Figures, Watch
+
+_TELL_SECONDS = 0.1
+HOLD_SECONDS = 60.0
+"""How long a call waits for a sender whose connection is lost."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What draws and fills in frames.
+
+    `avatar`: the keypoints (60,) of the receiver's own picture, the backbone's source; or None.
+    """
+
+    backbone: Backbone
+    codecs: dict[str, Codec]
+    forecaster: Forecaster
+    avatar: Floats | None
+
+
+class Service:
+    """Waits for a call, runs it, says what came of it, and waits for the next one."""
+
+    def __init__(
+        self,
+        options: ReceiverOptions,
+        models: Models,
+        sink: Sinks,
+        inference: ThreadPoolExecutor,
+        output: ThreadPoolExecutor,
+        *,
+        console: Console,
+        tls: ssl.SSLContext | None = None,
+        audience: Broadcast | None = None,
+    ) -> None:
+        self._options = options
+        self._page = Page(page_files(), audience, self._watched) if audience is not None else None
+        self._models = models
+        self._sink = sink
+        self._inference = inference
+        self._output = output
+        self._tls = tls
+        self._console = console
+        self._doorman = Doorman(console.complain)
+        self._journal = Journal(options.stats)
+        self._calls = 1
+        self._hung_up = False
+
+    async def serve(self) -> int:
+        """Take calls until Ctrl-C; with `once`, until one was set up and has ended."""
+        on_interrupt(self._hang_up)
+        token = self._options.token or new_token()
+        server = SignalingServer(
+            self._options.host,
+            self._options.port,
+            token,
+            self._doorman.arrived,
+            stats=self._stats,
+            busy=lambda: self._doorman.busy,
+            ice=self._options.ice,
+            compact=self._options.compact,
+            voice=self._options.audio,
+            tls=self._tls,
+            say=self._console.note,
+            page=self._page,
+        )
+        pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
+        watch = Watch(
+            SystemClock(), self._live, show=self._show, record=self._second, tell=self._tell, pace=pace
+        )
+        try:
+            async with server, beside(watch.run()):
+                return await self._calls_in_turn(server, token)
+        finally:
+            self._journal.close()
+
+    async def _calls_in_turn(self, server: SignalingServer, token: str) -> int:
+        self._announce(server, token)
+        while (guest := await self._doorman.next()) is not None and not self._hung_up:
+            call, ended = await self._take(guest)
+            if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
+                return self._exit_code(ended)
+            if call.streaming:
+                self._console.say(f"the call has ended: {ended.reason}\nlistening")
+            else:
+                self._console.complain(f"refused a call: {ended.reason}")
+        return 0
+
+    def _exit_code(self, ended: Ended) -> int:
+        if not ended.ok:
+            raise KeycastError(ended.reason)
+        self._console.say(ended.reason)
+        return 0
+
+    def _announce(self, server: SignalingServer, token: str) -> None:
+        if server.unpublished:
+            self._console.note(server.unpublished)
+        lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
+        if self._page is not None:
+            lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
+        self._console.say("\n".join(lines))
+
+    async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
+        """Run a guest's call; return it, and how it ended."""
+        call = self._new_call(guest)
+        self._sink.new_call()
+        self._doorman.call = call
+        try:
+            return call, await call.run(guest.hello)
+        finally:
+            self._doorman.call = None
+            await guest.link.close()
+            if call.streaming:
+                self._record(call)
+
+    def _new_call(self, guest: Guest) -> ReceiverCall:
+        models = self._models
+        terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
+        avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
+        playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
+        audio = self._options.audio and has_opus()
+        sound = Hearing(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
+        return ReceiverCall(
+            connection=guest.link,
+            session=ReceiverSession(
+                terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
+            ),
+            renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
+            sink=self._sink,
+            playout=playout,
+            clock=clock,
+            inference=self._inference,
+            output=self._output,
+            hold=HOLD_SECONDS,
+            hearing=sound,
+        )
+
+    def _record(self, call: ReceiverCall) -> None:
+        forecaster = self._models.forecaster.name
+        figures = {**call.summary.to_map(), **self._sink.figures()}
+        self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
+        self._calls += 1
+        self._console.say("\n".join(call.summary.lines()))
+
+    def _show(self, figures: Figures, now: float) -> None:
+        self._console.status(status(figures, self._console.blocks), now)
+
+    def _second(self, figures: Figures) -> None:
+        if self._doorman.call is not None and self._doorman.call.streaming:
+            plain = {name: value for name, value in figures.items() if name != "strip"}
+            self._journal.write("second", {"call": self._calls, **plain})
+
+    async def _tell(self, figures: Figures) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._output, self._sink.tell, figures)
+        except WindowClosed:
+            self._hang_up("The receiver closed its window.")
+
+    def _hang_up(self, reason: str = "The receiver hung up.") -> None:
+        self._hung_up = True
+        self._doorman.close()
+        if self._doorman.call is not None:
+            self._doorman.call.end(reason)
+
+    def _live(self) -> Snapshot:
+        """Return how it goes right now; see `receiver.live.Live.snapshot`."""
+        call = self._doorman.call
+        return listening() if call is None else call.live()
+
+    def _watched(self) -> dict[str, object]:
+        """Return what the page shows."""
+        call = self._doorman.call
+        return {**self._live(), "phase": call.phase.value if call is not None else ""}
+
+    def _stats(self) -> dict[str, object]:
+        """Return the figures of the whole call, and the live ones in place of what has both."""
+        call = self._doorman.call
+        if call is None:
+            return {**self._live()}
+        whole = call.summary.to_map()
+        for listed in ("shown", "shown_ms"):
+            whole.pop(listed)
+        return {**whole, "phase": call.phase.value, **self._live()}
