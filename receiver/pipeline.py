@@ -305,7 +305,9 @@ class ReceiverCall:
     async def _show(self, ready: _Ready) -> None:
         number, kind = ready.number, ready.rendered.kind
         due = self._playout.due(number)
-        await self._clock.sleep_until(min(due + self._pacing.offset, self._clock.now() + 1 / FPS))
+        # No longer than a frame can have been begun too early: the timeline may have jumped.
+        latest = self._clock.now() + (_AHEAD + 1) / FPS
+        await self._clock.sleep_until(min(due + self._pacing.offset, latest))
         note = self._note(kind)
         try:
             await self._in(self._output, self._sink.write, number, ready.rendered.picture, note)
