@@ -462,7 +462,7 @@ def test_a_terminal_has_a_line_that_goes_when_the_call_ends(place: Place) -> Non
             text += piece
         assert sender.wait(END_SECONDS) == 0
     os.close(ours)
-    running, _, report = text.decode().partition("calling\r\n")[2].rpartition("\r\x1b[2K")
+    running, _, report = text.decode().partition("calling, directly\r\n")[2].rpartition("\r\x1b[2K")
     # One line is written over and over and taken away at the end; the report follows on clean lines.
     assert "\x1b[32mlive\x1b[0m" in running
     assert "\n" not in running
