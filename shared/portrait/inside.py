@@ -81,7 +81,7 @@ def paint_mouth(  # noqa: PLR0917
     groove = 1 - 0.25 * np.exp(-((x / 0.012) ** 2))
     colour = mix(dark, np.array([0.36, 0.115, 0.105], np.float32) * groove[:, None], tongue)
     gaps = 1 - 0.16 * np.exp(-((((np.abs(tx) + 1e-4) % 0.052) / 0.0035) ** 2)) * side
-    enamel = np.asarray(teeth.colour, np.float32) * (0.35 + 0.65 * side**0.8)[:, None] * gaps[:, None]
+    enamel = np.asarray(teeth.colour, np.float32) * (0.25 + 0.50 * side**0.8)[:, None] * gaps[:, None]
     edge = line + teeth.length - 0.018 * (1 - side) + 0.003 * np.cos(tx * 2 * np.pi / 0.052)
     upper = smooth(edge - ty, -0.004, 0.004) * smooth(np.abs(tx), 0.150, 0.140)
     low = line + drop - teeth.lower + 0.020 * (1 - side)
@@ -89,5 +89,5 @@ def paint_mouth(  # noqa: PLR0917
     colour = mix(colour, 0.80 * enamel, lower)
     colour = mix(colour, enamel, upper)
     open_ = (0.25 + 0.75 * smooth(below, 0.0, 0.030)) * (0.6 + 0.4 * smooth(above, 0.0, 0.02))
-    open_ = open_ * (0.45 + 0.55 * np.maximum(upper, 0.8 * lower))
+    open_ = open_ * (0.40 + 0.35 * np.maximum(upper, 0.8 * lower))
     return colour, open_.astype(np.float32)

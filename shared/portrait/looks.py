@@ -28,11 +28,12 @@ def _pick(rng: Rng, colours: tuple[Colour, ...]) -> Colour:
 
 
 def _varied(rng: Rng, colour: tuple[float, ...], spread: float) -> Colour:
-    r, g, b = np.clip(np.asarray(colour) * (1 + spread * rng.standard_normal(3)), 0.01, 1).tolist()
+    brighter = 1 + spread * rng.standard_normal() + 0.25 * spread * rng.standard_normal(3)
+    r, g, b = np.clip(np.asarray(colour) * brighter, 0.01, 1).tolist()
     return r, g, b
 
 
-def _any(rng: Rng, low: float = 0.05, high: float = 0.9, colourful: float = 0.6) -> Colour:
+def _any(rng: Rng, low: float = 0.05, high: float = 0.9, colourful: float = 0.4) -> Colour:
     """Return any colour: a grey from `low` to `high`, and so far away from it."""
     grey = rng.uniform(low, high)
     r, g, b = np.clip(grey * (1 + colourful * rng.uniform(-1, 1, 3)), 0.02, 0.97).tolist()
@@ -138,7 +139,7 @@ class Skin:
         return Skin(
             tone=tone, red=float(rng.uniform(0.1, 1.1)) * (1 - 0.5 * tone), blotches=float(rng.uniform(0.4, 1.6)),
             freckles=float(rng.uniform(0.2, 0.8)) if tone < 0.25 and rng.random() < 0.25 else 0.0,
-            age=age, gloss=float(rng.uniform(0.3, 1.6)),
+            age=age, gloss=float(rng.uniform(0.25, 1.3)) * (1 - 0.35 * tone),
             lip_colour=_varied(rng, _pick(rng, LIP_COLOURS), 0.1),
             lip_paint=float(rng.uniform(0.3, 0.9)) if painted else float(rng.uniform(0, 0.25)),
             brow_colour=brow, brow_weight=float(rng.uniform(0.45, 1.0)),
@@ -303,7 +304,7 @@ class View:
             scale=scale, offset=(float(rng.normal(0, 0.07)), float(rng.normal(-0.05 - 0.12 * scale, 0.07))),
             distance=float(rng.uniform(3.2, 9.0)), noise=float(rng.exponential(0.010)),
             blur=float(rng.choice((0.0, rng.uniform(0.4, 1.1)))), contrast=float(rng.normal(1.0, 0.10)),
-            saturation=float(grey), tint=_varied(rng, (0.99, 0.99, 0.99), 0.035),
+            saturation=float(grey), tint=_varied(rng, (0.99, 0.99, 0.99), 0.06),
         )  # fmt: skip
 
 
@@ -326,7 +327,7 @@ class Scene:
         kinds = ("plain", "shelves", "window", "frames", "panels", "lights")
         return Scene(
             kind=str(rng.choice(kinds, p=(0.28, 0.20, 0.15, 0.15, 0.10, 0.12))),
-            colour=_any(rng, 0.08, 0.9, 0.35), second=_any(rng, 0.08, 0.9, 0.35),
+            colour=_any(rng, 0.08, 0.9, 0.2), second=_any(rng, 0.08, 0.9, 0.2),
             angle=float(rng.uniform(0, 6.28)), glow=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 0.5))),
             blur=float(rng.choice((0.0, 0.6, rng.uniform(1, 5)))), texture=float(rng.uniform(0, 0.03)),
             seed=int(rng.integers(1 << 30)),

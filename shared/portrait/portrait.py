@@ -60,7 +60,7 @@ class Portrait:
         head_at = np.stack(
             [skin.rows_of(self.face.places.row[:count]), skin.columns_of(self.face.places.angle[:count])], -1
         )
-        layers = [Layer("head", self._shaded_skin(), head_at, self.face.faces, False, True)]
+        layers = [Layer("head", self._shaded_skin(), head_at[self.face.faces], self.face.faces, False, True)]
         for name, side in (("right ear", -1), ("left ear", 1)):
             layers.append(_grid_layer(name, body.paint_ear(side, looks.skin), body.EAR_MESH, True, True))
         layers.append(_grid_layer("neck", body.paint_neck(looks.shape, looks.skin), body.NECK_MESH, False, True))
@@ -92,7 +92,7 @@ class Portrait:
             self._first_texel.append(texels)
             texels += len(parts[-1])
             faces.append(layer.faces + vertices)
-            vertices += len(layer.at)
+            vertices += int(layer.faces.max()) + 1
             self._first_face.append(self._first_face[-1] + len(layer.faces))
         self._texels = np.concatenate(parts).astype(np.float32)
         self._faces = np.concatenate(faces)
@@ -147,8 +147,7 @@ class Portrait:
     @staticmethod
     def _texel(fragments: Fragments, layer: Layer, first: int) -> Indices:
         """Return the texture's place of each fragment of a layer whose triangles begin at `first`."""
-        corners = layer.at[layer.faces[fragments.face - first]]
-        at = np.einsum("nc,nca->na", fragments.weight, corners)
+        at = Fragments(fragments.pixel, fragments.face - first, fragments.weight, fragments.depth).blend(layer.at)
         high, wide = layer.texture.open.shape
         row, column = (at + 0.5).astype(np.int64).T
         place: Indices = np.minimum(row, high - 1) * wide + np.minimum(column, wide - 1)
@@ -192,19 +191,20 @@ class Portrait:
         def slit(row: int) -> inside.Slit:
             return inside.Slit(rows[row, :, 0], rows[row, :, 1], rows[row + 1, :, 1])
 
+        corners = face[self.face.faces]
+
         def chosen(numbers: Indices) -> tuple[Indices, Array]:
             found = np.flatnonzero(np.isin(visible.face, numbers))
-            corner = face[self._faces[visible.face[found]]]
-            return found, np.einsum("nc,nca->na", visible.weight[found], corner)
+            return found, visible.take(found).blend(corners)
 
         found, at = chosen(eyes)
         lids = slit(self.face.slits[0])
         radius = IRIS * looks.shape.eye_size
-        corners = self.face.corners()
+        inner = self.face.corners()
         for i, side in enumerate((-1, 1)):
             mine = np.sign(at[:, 0]) == side
             x, y, where = at[mine, 0], at[mine, 1], found[mine]
-            painted = inside.paint_eye(x, y, lids, irises[i], radius, corners[i], looks.skin)
+            painted = inside.paint_eye(x, y, lids, irises[i], radius, inner[i], looks.skin)
             made[where, :3], made[where, 3:6], made[where, 6], made[where, 7] = painted
             is_skin[where] = 0.3
             shine[where] = 0.8 * inside.highlight(x, y, irises[i], radius, looks.light.key) * (made[where, 6] > 0.45)
@@ -228,7 +228,8 @@ def _grid_layer(name: str, texture: Texture, mesh: tuple[int, int], both_sides: 
         np.linspace(0, high - 1, mesh[0]), np.linspace(0, wide - 1, mesh[1]), indexing="ij"
     )
     at = np.stack([row, column], -1).reshape(-1, 2).astype(np.float32)
-    return Layer(name, texture, at, grid_faces(*mesh), both_sides, is_skin)
+    faces = grid_faces(*mesh)
+    return Layer(name, texture, at[faces], faces, both_sides, is_skin)
 
 
 def _follow(place: Array, name: str, pose: Pose) -> Array:

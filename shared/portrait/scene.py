@@ -59,7 +59,7 @@ def _shelves(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Gen
             if rng.random() < 0.14:
                 at += rng.uniform(0.05, 0.3)
                 continue
-            tint = np.asarray(rng.uniform(0.08, 0.85, 3) * rng.uniform(0.5, 1.0), np.float32)
+            tint = np.asarray(rng.uniform(0.1, 0.8) * (1 + 0.45 * rng.uniform(-1, 1, 3)), np.float32)
             colour = _box(colour, x, y, at, top + step - high, at + wide, top + step, tint)
             colour = _box(colour, x, y, at, top + step - high, at + 0.25 * wide, top + step, tint * 0.8)
             at += wide + 0.004
@@ -88,7 +88,7 @@ def _frames(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Gene
     for _ in range(int(rng.integers(1, 4))):
         left, top = rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.0)
         wide, high = rng.uniform(0.25, 0.6), rng.uniform(0.25, 0.6)
-        edge, tint = np.float32(rng.uniform(0.05, 0.9)), np.asarray(rng.uniform(0.1, 0.9, 3), np.float32)
+        edge, tint = np.float32(rng.uniform(0.05, 0.9)), np.asarray(rng.uniform(0.1, 0.8) * (1 + 0.35 * rng.uniform(-1, 1, 3)), np.float32)
         colour = _box(colour, x, y, left, top, left + wide, top + high, np.full(3, edge, np.float32))
         colour = _box(colour, x, y, left + 0.03, top + 0.03, left + wide - 0.03, top + high - 0.03, tint)
     return _box(colour, x, y, -1, rng.uniform(0.3, 0.8), 1, 1, np.asarray(scene.second, np.float32) * 0.6)
