@@ -1,4 +1,4 @@
-"""How drawn people move: they talk, turn, blink and look around, more of each than people in front of cameras."""
+"""How drawn people move: they talk, turn, blink and look around, each more often than people on camera do."""
 
 from __future__ import annotations
 

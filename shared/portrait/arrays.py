@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
+# What is computed from Python's numbers may be wider.
+Real = npt.NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
 
-def smooth(x: Array, low: float, high: float) -> Array:
+def smooth(x: Real, low: float, high: float) -> Array:
     """Return 0 at `low`, 1 at `high` and a smooth step between; `low` may be the larger."""
     t = np.clip((x - low) / (high - low), 0, 1)
-    step: Array = t * t * (3 - 2 * t)
-    return step
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def bump(  # noqa: PLR0917 - a place and a size
-    x: Array, y: Array, at_x: float, at_y: float, wide: float, high: float
+    x: Real, y: Real, at_x: float | Real, at_y: float | Real, wide: float, high: float
 ) -> Array:
     """Return a soft hill of height 1 at a place; `wide` and `high` are where it has fallen to 1/e."""
-    hill: Array = np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2)
-    return hill
+    return np.asarray(np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2), np.float32)
 
 
-def mix(below: Array, above: Array | Colour, cover: Array) -> Array:
+def mix(below: Real, above: Real | Colour, cover: Real) -> Array:
     """Lay a colour over `below` (..., 3), by `cover` (...) in [0, 1]."""
-    mixed: Array = below + (np.asarray(above, np.float32) - below) * cover[..., None]
-    return mixed
+    return np.asarray(below + (np.asarray(above, np.float32) - below) * cover[..., None], np.float32)
 
 
 def blur(field: Array, sigma: float) -> Array:
@@ -40,6 +41,11 @@ def blur(field: Array, sigma: float) -> Array:
         windows = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=1)
         field = (windows @ kernel).T
     return np.ascontiguousarray(field, np.float32)
+
+
+def blur_colours(picture: Array, sigma: float) -> Array:
+    """Return `picture` (H, W, 3) under a Gaussian of `sigma` pixels."""
+    return np.stack([blur(picture[..., i], sigma) for i in range(3)], axis=-1)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], size: tuple[float, float]) -> Array:

@@ -24,8 +24,8 @@ from shared.portrait.head import (
     place_of,
     surface,
 )
-from shared.portrait.looks import Shape
-from shared.portrait.mesh import Indices, grid_faces
+from shared.portrait.mesh import grid_faces
+from shared.portrait.person import Shape
 from shared.portrait.pose import Pose
 
 # Where the jaw hangs: height and depth of its joints.
@@ -48,13 +48,11 @@ class Places:
     def join(*parts: Places) -> Places:
         """Return all of `parts`, one behind the other."""
         names = ("angle", "row", "eye_side", "mouth_side")
-        return Places(
-            *(np.concatenate([getattr(p, n) for p in parts]).astype(np.float32) for n in names)
-        )
+        return Places(*(np.concatenate([getattr(p, n) for p in parts]).astype(np.float32) for n in names))
 
 
 def grid_places() -> tuple[Places, tuple[int, int], tuple[int, int]]:
-    """Return the mesh's places, its rows and columns, and the numbers of the rows above eyes' and mouth's slit."""
+    """Return the mesh's places, how many rows and columns it has, and which rows are above the two slits."""
     pieces = (
         (0.0, 5.0, 13), (5.0, 6.6, 10), (6.6, EYE_ROW, 9), (EYE_ROW, 7.5, 9), (7.5, 9.6, 18),
         (9.6, MOUTH_ROW, 9), (MOUTH_ROW, 11.4, 9), (11.4, ROWS, 15),
@@ -93,24 +91,30 @@ def _shapes(shape: Shape, places: Places, rest: Array) -> dict[str, Array]:
     size = np.float32(shape.eye_size)
     upper = above * arch**0.58 * (1 - 0.10 * across) * size
     lower = beneath * arch**0.85 * size
-    ramp = smooth(v, 0.27, 0.68)
+    ramp = smooth(v, 0.27, 0.66)
     profile = np.sqrt(np.clip(1 - (a / MOUTH_HALF) ** 2, 0, 1))
     apart = (v - MOUTH_V) / np.where(places.mouth_side > 0, 0.20, 0.10)
     near = profile * np.exp(-(apart**2))
-    jaw = ramp + np.where(places.mouth_side > 0, (1 - ramp) * near, -(ramp + 0.10) * near * (places.mouth_side < 0))
+    jaw = ramp + np.where(
+        places.mouth_side > 0, (1 - ramp) * near, -(ramp + 0.10) * near * (places.mouth_side < 0)
+    )
     hang = np.clip(rest[:, 2] - _JOINT_Z, 0, 1)
     back = np.clip(rest[:, 1] - _JOINT_Y, 0, 1) * np.clip(hang / 0.2, 0, 1)
     corner = bump(a, v, MOUTH_HALF, MOUTH_V, 0.11, 0.10)
     cheek = bump(a, v, 0.28, 0.19, 0.11, 0.10)
     lips = bump(a, v, 0, MOUTH_V, 0.17, 0.10)
+    pursed = bump(a, v, 0, MOUTH_V, 0.26, 0.12)
     thick = np.clip((v - MOUTH_V) / 0.06, -1, 1)
     brow = bump(a, v, 0.21, -0.15, 0.20, 0.075)
     inner = bump(a, v, 0.09, -0.13, 0.10, 0.06)
     return {
-        "jaw": moved(-0.10 * corner * a / MOUTH_HALF, jaw * hang, -0.5 * jaw * back),
-        "smile": moved(0.050 * corner, -0.036 * corner - 0.016 * cheek - 0.012 * lips * (thick < 0) + 0.008 * lips * (thick > 0),
-                       0.010 * cheek - 0.030 * corner),
-        "purse": moved(-0.34 * a * lips, 0.016 * thick * lips, 0.045 * lips),
+        "jaw": moved(-0.045 * corner, jaw * hang, -0.5 * jaw * back),
+        "smile": moved(
+            0.050 * corner,
+            -0.036 * corner - 0.016 * cheek + lips * np.where(thick < 0, -0.012, 0.008),
+            0.010 * cheek - 0.030 * corner,
+        ),
+        "purse": moved(np.float32(-0.42) * a * pursed, 0.016 * thick * lips, 0.045 * lips),
         "open": moved(y=-0.055 * upper + 0.008 * lower),
         "look_down": moved(y=0.016 * upper + 0.010 * lower),
         "squint": moved(y=-0.014 * lower - 0.008 * cheek),
@@ -149,18 +153,14 @@ class Face:
         # The shut lids meet below the middle.
         u, _ = average(self.places.angle, self.places.row)
         self.rest[:, 1] += _sag(u, self.places, shape)
-        inner, row = place_of(np.array([EYE_HALF - EYE_U, EYE_U - EYE_HALF, 0], np.float32), np.array([0, 0, MOUTH_V], np.float32))
+        inner, row = place_of(
+            np.array([EYE_HALF - EYE_U, EYE_U - EYE_HALF, 0], np.float32),
+            np.array([0, 0, MOUTH_V], np.float32),
+        )
         corner = surface(shape, inner, row)
-        self._inner, self._line = corner[:2, 0], corner[2, 1]
+        self.inner_corners, self.mouth_line = corner[:2, 0], float(corner[2, 1])
         self._shapes = _shapes(shape, self.places, self.rest)
         self.faces = grid_faces(*self.grid)
-
-    def strips(self) -> tuple[Indices, Indices]:
-        """Return the numbers of the triangles that lie between the lids, and between the lips."""
-        rows, columns = self.grid
-        half = (rows - 1) * (columns - 1)
-        eyes, mouth = (np.arange(slit * (columns - 1), (slit + 1) * (columns - 1)) for slit in self.slits)
-        return np.concatenate([eyes, eyes + half]), np.concatenate([mouth, mouth + half])
 
     def pose(self, pose: Pose) -> tuple[Array, Array, Array]:
         """Return the mesh (V, 3), the landmarks (N, 3) and the irises' centres (2, 3), right eye first.
@@ -187,16 +187,11 @@ class Face:
         columns = self.grid[1]
         margin = mesh[self.slits[0] * columns : (self.slits[0] + 1) * columns]
         front = np.cos(self.places.angle[:columns]) > 0.3
-        return np.interp(x, margin[front, 0], margin[front, 2]).astype(np.float32)
+        return np.asarray(np.interp(x, margin[front, 0], margin[front, 2]), np.float32)
 
-
-    def corners(self) -> Array:
-        """Return x of the inner corners of the eyes, right eye first (2,)."""
-        return self._inner
-
-    def mouth_line(self) -> Array:
-        """Return y of the middle of the resting mouth."""
-        return self._line
+    def eye_centres(self) -> Array:
+        """Return where the resting eyes are (2, 3), right eye first."""
+        return self.rest[-2:]
 
 
 def _sag(u: Array, places: Places, shape: Shape) -> Array:

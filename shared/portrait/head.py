@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.portrait.arrays import Array, bump, smooth
-from shared.portrait.looks import Shape
+from shared.portrait.person import Shape
 
 EYE_ROW, MOUTH_ROW = 7.0, 10.5
 EYE_U, EYE_HALF = 0.2045, 0.0905
@@ -21,22 +21,22 @@ MOUTH_V, MOUTH_HALF = 0.452, 0.160
 # (breadth of head 154 mm and face 137 mm, length of head 195 mm, eyes half way up).
 _SECTIONS = np.array([
     (-0.800, 0.000, -0.52, -0.52, -0.52, 2.0),
-    (-0.765, 0.205, -0.29, -0.53, -0.78, 2.0),
-    (-0.675, 0.345, -0.125, -0.54, -0.98, 2.0),
-    (-0.545, 0.435, -0.022, -0.55, -1.12, 2.0),
-    (-0.400, 0.485, 0.030, -0.55, -1.20, 2.05),
-    (-0.250, 0.502, 0.060, -0.52, -1.23, 2.1),
-    (-0.120, 0.496, 0.070, -0.48, -1.22, 2.2),
-    (0.000, 0.480, 0.055, -0.44, -1.18, 2.35),
-    (0.130, 0.468, 0.052, -0.42, -1.10, 2.45),
-    (0.270, 0.452, 0.060, -0.40, -1.00, 2.4),
-    (0.400, 0.430, 0.072, -0.37, -0.90, 2.25),
-    (0.500, 0.395, 0.068, -0.33, -0.80, 2.15),
-    (0.600, 0.335, 0.045, -0.26, -0.66, 2.1),
-    (0.680, 0.262, 0.035, -0.20, -0.50, 2.0),
-    (0.740, 0.185, 0.020, -0.15, -0.38, 2.0),
-    (0.780, 0.105, -0.020, -0.12, -0.27, 2.0),
-    (0.795, 0.000, -0.120, -0.12, -0.12, 2.0),
+    (-0.765, 0.200, -0.29, -0.53, -0.78, 2.0),
+    (-0.675, 0.335, -0.125, -0.54, -0.98, 2.0),
+    (-0.545, 0.422, -0.022, -0.55, -1.12, 2.0),
+    (-0.400, 0.468, 0.030, -0.55, -1.20, 2.0),
+    (-0.250, 0.485, 0.060, -0.52, -1.23, 2.05),
+    (-0.120, 0.485, 0.070, -0.48, -1.22, 2.15),
+    (0.000, 0.476, 0.055, -0.44, -1.18, 2.3),
+    (0.130, 0.464, 0.052, -0.42, -1.10, 2.4),
+    (0.270, 0.445, 0.060, -0.40, -1.00, 2.35),
+    (0.400, 0.415, 0.072, -0.37, -0.90, 2.2),
+    (0.500, 0.375, 0.066, -0.33, -0.80, 2.1),
+    (0.585, 0.315, 0.044, -0.26, -0.66, 2.05),
+    (0.655, 0.245, 0.034, -0.20, -0.50, 2.0),
+    (0.710, 0.172, 0.018, -0.15, -0.38, 2.0),
+    (0.748, 0.098, -0.022, -0.12, -0.27, 2.0),
+    (0.762, 0.000, -0.120, -0.12, -0.12, 2.0),
 ], np.float32)  # fmt: skip
 ROWS = len(_SECTIONS) - 1
 
@@ -45,7 +45,7 @@ _RELIEF = (
     (0.020, 0.170, -0.105, 0.150, 0.050), (-0.078, 0.165, 0.005, 0.110, 0.075),
     (0.046, 0.205, 0.002, 0.078, 0.052), (-0.020, 0.113, 0.012, 0.022, 0.030),
     (0.024, 0.300, 0.150, 0.110, 0.090), (-0.018, 0.430, -0.100, 0.060, 0.130),
-    (0.058, 0.090, 0.262, 0.034, 0.042), (-0.045, 0.172, 0.468, 0.050, 0.050),
+    (0.046, 0.102, 0.264, 0.030, 0.038), (-0.045, 0.172, 0.468, 0.050, 0.050),
     (-0.034, 0.300, 0.005, 0.045, 0.060),
     (-0.012, 0.265, 0.400, 0.060, 0.120), (-0.012, 0.150, 0.330, 0.022, 0.070),
     (0.012, 0.215, 0.330, 0.060, 0.100),
@@ -53,13 +53,13 @@ _RELIEF = (
 # The same in the middle.
 _MIDDLE = (
     (0.034, 0.0, 0.415, 0.150, 0.110), (0.020, 0.0, 0.427, 0.085, 0.020), (0.032, 0.0, 0.500, 0.085, 0.034),
-    (-0.024, 0.0, 0.452, 0.140, 0.012), (-0.022, 0.0, 0.590, 0.110, 0.026), (0.040, 0.0, 0.690, 0.105, 0.075),
+    (-0.024, 0.0, 0.452, 0.140, 0.012), (-0.022, 0.0, 0.572, 0.110, 0.026), (0.040, 0.0, 0.662, 0.105, 0.075),
     (-0.010, 0.0, 0.372, 0.014, 0.035), (0.010, 0.0, -0.300, 0.220, 0.150),
 )  # fmt: skip
 _NOSE_V = np.array([-0.14, -0.06, -0.02, 0.03, 0.08, 0.13, 0.18, 0.225, 0.26, 0.285, 0.302, 0.318, 0.34])
 _NOSE_Z = np.array([0.0, 0.018, 0.035, 0.065, 0.097, 0.127, 0.153, 0.170, 0.168, 0.145, 0.090, 0.030, 0.0])
 _NOSE_WIDE = np.array(
-    [0.050, 0.044, 0.040, 0.039, 0.041, 0.044, 0.049, 0.056, 0.062, 0.062, 0.058, 0.055, 0.055]
+    [0.095, 0.082, 0.073, 0.069, 0.069, 0.072, 0.076, 0.082, 0.085, 0.082, 0.074, 0.066, 0.066]
 )
 
 
@@ -67,7 +67,7 @@ def sections(shape: Shape) -> Array:
     """Return the cross-sections (17, 6) of one person's head; see `_SECTIONS`."""
     table = _SECTIONS.copy()
     row = np.arange(len(table))
-    lower = smooth(np.asarray(table[:, 0]), 0.50, 0.78)
+    lower = smooth(np.asarray(table[:, 0]), 0.50, 0.76)
     jaw = np.exp(-(((row - 12.2) / 2.2) ** 2)).astype(np.float32)
     cheeks = np.exp(-(((row - 8.5) / 1.8) ** 2)).astype(np.float32)
     temples = np.exp(-(((row - 5.0) / 1.8) ** 2)).astype(np.float32)
@@ -93,19 +93,21 @@ def _loft(table: Array, rows: Array) -> Array:
 
 
 def loft_point(table: Array, angle: Array, rows: Array) -> Array:
-    """Return the places (..., 3) of a lofted body at `angle` (...) and `rows` (...)."""
+    """Return the places (..., 3) of a lofted body at `angle` and `rows`, which are broadcast."""
     y, wide, front, middle, back, round_ = np.moveaxis(_loft(table, rows), -1, 0)
     sin, cos = np.sin(angle), np.cos(angle)
-    power = np.where(cos > 0, round_, 2.0)
+    ahead = cos > 0
+    power = np.where(ahead, round_, np.float32(2))
     reach = (np.abs(sin) ** power + np.abs(cos) ** power) ** (-1 / power)
-    deep = np.where(cos > 0, front - middle, middle - back)
-    return np.stack([wide * reach * sin, y, middle + deep * reach * cos], axis=-1).astype(np.float32)
+    x = wide * reach * sin
+    z = middle + np.where(ahead, front - middle, middle - back) * reach * cos
+    return np.stack([x, np.broadcast_to(y, x.shape), z], axis=-1).astype(np.float32)
 
 
 def average(angle: Array, rows: Array) -> tuple[Array, Array]:
     """Return (u, v) of places on the head."""
     place = loft_point(_SECTIONS, angle, rows)
-    return place[..., 0], place[..., 1]
+    return place[..., 0].copy(), place[..., 1].copy()
 
 
 def place_of(u: Array, v: Array) -> tuple[Array, Array]:
@@ -120,7 +122,8 @@ def place_of(u: Array, v: Array) -> tuple[Array, Array]:
 
 def relief(u: Array, v: Array, shape: Shape) -> Array:
     """Return how far the features stand out of the lofted head at (u, v), on the front."""
-    a = np.abs(u)
+    # Without a kink in the middle.
+    a = np.sqrt(u * u + np.float32(0.0009))
     height = np.zeros_like(u)
     for size, at_u, at_v, wide, high in _RELIEF:
         height += size * bump(a, v, at_u, at_v, wide, high)
@@ -133,22 +136,24 @@ def relief(u: Array, v: Array, shape: Shape) -> Array:
     ridge = np.interp(v + lift, _NOSE_V, _NOSE_Z) * shape.nose_out
     ridge = ridge + shape.nose_hump * bump(u, v, 0, 0.09, 1.0, 0.06)
     wide = np.interp(v, _NOSE_V, _NOSE_WIDE) * (0.6 + 0.4 * shape.nose_width)
-    height += ridge * np.exp(-((a / wide) ** 2.2))
+    height += ridge * np.exp(-((a / wide) ** 2))
     return np.asarray(height, np.float32)
 
 
 def surface(shape: Shape, angle: Array, rows: Array) -> Array:
     """Return the places (..., 3) on one person's resting face, eyes shut, at `angle` and `rows`."""
-    u, v = average(angle, rows)
     place = loft_point(sections(shape), angle, rows)
-    front = smooth(np.cos(angle), 0.0, 0.25)
-    place[..., 2] += front * relief(u, v, shape)
-    place[..., :2] += front[..., None] * _moved(u, v, shape)
+    front = np.broadcast_to(np.cos(angle), place.shape[:-1]) > 0
+    share = np.broadcast_to(smooth(np.cos(angle), 0.0, 0.25), front.shape)[front]
+    u, v = average(angle, rows)
+    u, v = u[front], v[front]
+    x, y = _moved(u, v, shape)
+    place[front] += np.stack([x * share, y * share, relief(u, v, shape) * share], -1)
     return place
 
 
-def _moved(u: Array, v: Array, shape: Shape) -> Array:
-    """Return how far this person's features lie from the average place, (..., 2)."""
+def _moved(u: Array, v: Array, shape: Shape) -> tuple[Array, Array]:
+    """Return how far this person's features lie from the average place, in x and in y."""
     a, side = np.abs(u), np.sign(u)
     eye = bump(a, v, EYE_U, -0.01, 0.15, 0.09)
     lids = bump(a, v, EYE_U, 0.0, 0.13, 0.07)
@@ -167,4 +172,4 @@ def _moved(u: Array, v: Array, shape: Shape) -> Array:
     y = y - shape.mouth_corners * (np.minimum(a / MOUTH_HALF, 1.3) ** 2 - 0.4) * mouth
     thick = np.where(v < MOUTH_V, shape.upper_lip, shape.lower_lip) - 1
     y = y + thick * (v - MOUTH_V) * bump(a, v, 0, MOUTH_V, 0.2, 0.075)
-    return np.stack([x * side, y], axis=-1).astype(np.float32)
+    return np.asarray(x * side, np.float32), np.asarray(y, np.float32)

@@ -20,18 +20,26 @@ class Texture:
     """What a surface is made of at each place of a grid, all float32.
 
     `albedo` (H, W, 3) in linear light, `normal` (H, W, 3) of the resting body, `open` (H, W) 0 where no light
-    from around arrives to 1, `gloss` (H, W), and `alpha` (H, W).
+    from around arrives to 1, `gloss` (H, W); `lit` (H, W), how much of the key light arrives, and `alpha`
+    (H, W), 1 where the surface is; None is 1 all over.
     """
 
     albedo: Array
     normal: Array
     open: Array
     gloss: Array
+    lit: Array | None = None
     alpha: Array | None = None
+
+    def texels(self) -> Array:
+        """Return all but the alpha as (H * W, 9)."""
+        lit = np.ones_like(self.open) if self.lit is None else self.lit
+        rest = np.stack([self.open, self.gloss, lit], -1)
+        return np.concatenate([self.albedo, self.normal, rest], -1).reshape(-1, 9).astype(np.float32)
 
 
 def grid_faces(rows: int, columns: int) -> Indices:
-    """Return the triangles (F, 3) of a grid of `rows` x `columns` vertices, clockwise as seen from outside."""
+    """Return the triangles (F, 3) of a grid of `rows` x `columns` vertices, clockwise seen from outside."""
     corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
     a, b, c, d = corner, corner + 1, corner + columns + 1, corner + columns
     return np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).astype(np.int64)

@@ -1,9 +1,11 @@
-"""Where the points of the MediaPipe face mesh are on a drawn face: 175 of its 478, in the order of their numbers.
+"""Where points of the MediaPipe face mesh are on a drawn face: 175 of its 478, in the order of their numbers.
 
 Right and left are the subject's: the right eye is on the picture's left.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
@@ -23,18 +25,18 @@ _SKIN = (
     (70, 300, 0.378, "brow above"),
     (10, 10, 0, -0.345), (151, 151, 0, -0.24), (9, 9, 0, -0.135), (168, 168, 0, -0.03), (6, 6, 0, 0.027),
     (197, 197, 0, 0.075), (195, 195, 0, 0.12), (5, 5, 0, 0.17), (4, 4, 0, 0.225), (1, 1, 0, 0.268),
-    (19, 19, 0, 0.291), (94, 94, 0, 0.304), (2, 2, 0, 0.314), (200, 200, 0, 0.645), (199, 199, 0, 0.70),
-    (175, 175, 0, 0.745), (152, 152, 0, 0.779), (122, 351, 0.04, 0.037), (48, 278, 0.127, 0.252),
-    (98, 327, 0.115, 0.292), (50, 280, 0.32, 0.22), (205, 425, 0.265, 0.277), (43, 273, 0.186, 0.504),
-    (57, 287, 0.214, 0.458), (106, 335, 0.155, 0.545), (186, 410, 0.20, 0.415), (67, 297, 0.23, -0.323),
+    (19, 19, 0, 0.291), (94, 94, 0, 0.304), (2, 2, 0, 0.314), (200, 200, 0, 0.612), (199, 199, 0, 0.664),
+    (175, 175, 0, 0.708), (152, 152, 0, 0.746), (122, 351, 0.04, 0.037), (48, 278, 0.127, 0.252),
+    (98, 327, 0.115, 0.292), (50, 280, 0.32, 0.22), (205, 425, 0.265, 0.277), (43, 273, 0.186, 0.490),
+    (57, 287, 0.214, 0.458), (106, 335, 0.155, 0.522), (186, 410, 0.20, 0.415), (67, 297, 0.23, -0.323),
     (109, 338, 0.124, -0.34),
 )  # fmt: skip
 # The outline: the angle around the head in degrees, and v.
 _OUTLINE = (
-    (103, 332, 41, -0.285), (54, 284, 52, -0.225), (21, 251, 61, -0.15), (162, 389, 72, -0.068),
-    (127, 356, 79, 0.035), (234, 454, 85, 0.133), (93, 323, 87, 0.233), (132, 361, 88, 0.338),
-    (58, 288, 87, 0.45), (172, 397, 84, 0.539), (136, 365, 79, 0.604), (150, 379, 75, 0.662),
-    (149, 378, 69, 0.706), (176, 400, 59, 0.742), (148, 377, 42, 0.768),
+    (103, 332, 41, -0.290), (54, 284, 52, -0.238), (21, 251, 61, -0.17), (162, 389, 72, -0.09),
+    (127, 356, 79, 0.013), (234, 454, 85, 0.113), (93, 323, 87, 0.213), (132, 361, 87, 0.320),
+    (58, 288, 85, 0.436), (172, 397, 83, 0.520), (136, 365, 79, 0.582), (150, 379, 75, 0.637),
+    (149, 378, 69, 0.678), (176, 400, 59, 0.712), (148, 377, 42, 0.737),
 )  # fmt: skip
 # On the slit of the mouth: |u|, and which lip it moves with (0: neither).
 _LIPS = (
@@ -58,7 +60,7 @@ NUMBERS = tuple(
 
 def _height(a: float, v: float | str) -> float:
     """Return v of a point that is given by the line it lies on."""
-    at = np.float32(a)
+    at = np.array(a, np.float32)
     if v == "upper":
         return float(upper_lip_edge(at))
     if v == "lower":
@@ -94,6 +96,7 @@ def _rows() -> dict[int, tuple[float, float, int, int]]:
     return found
 
 
+@cache
 def mesh_places() -> Places:
     """Return where all points but the irises' are, in the order of `NUMBERS`."""
     rows = _rows()
@@ -102,6 +105,6 @@ def mesh_places() -> Places:
 
 
 def iris_points(centre: Array, radius: float) -> Array:
-    """Return the ten points of both irises (10, 3): centre, then right, top, left and bottom of the picture."""
+    """Return both irises' points (10, 3): centre, then right, top, left and bottom in the picture."""
     ring = np.array([(0, 0, 0), (1, 0, 0), (0, -1, 0), (-1, 0, 0), (0, 1, 0)], np.float32)
     return np.concatenate([at + radius * ring for at in centre]).astype(np.float32)

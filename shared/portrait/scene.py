@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.portrait.arrays import Array, blur, mix, noise, smooth
+from shared.portrait.arrays import Array, Real, blur_colours, mix, noise, smooth
 from shared.portrait.looks import Scene
 
 
@@ -23,15 +23,15 @@ def paint(scene: Scene, size: int) -> Array:
     elif scene.kind == "lights":
         colour = _lights(colour, x, y, rng)
     elif scene.kind == "panels":
-        colour = _panels(colour, x, scene, rng)
+        colour = _panels(colour, x, rng)
     if scene.blur:
-        colour = np.stack([blur(colour[..., i], scene.blur * size / 256) for i in range(3)], -1)
+        colour = blur_colours(colour, scene.blur * size / 256)
     colour = colour * (1 + scene.texture * noise(rng, (size, size), (1.5, 1.5)))[..., None]
     vignette = 1 - 0.20 * np.clip(np.hypot(x, y) - 0.6, 0, 1) ** 1.5
     return np.asarray(np.clip(colour * vignette[..., None], 0, 1), np.float32)
 
 
-def _wall(x: Array, y: Array, scene: Scene) -> Array:
+def _wall(x: Real, y: Real, scene: Scene) -> Array:
     base = np.ones((*x.shape, 1), np.float32) * np.asarray(scene.colour, np.float32)
     across = np.cos(scene.angle) * x + np.sin(scene.angle) * y
     glow = np.exp(-(((x - scene.glow[0]) / 0.8) ** 2 + ((y - scene.glow[1]) / 0.8) ** 2))
@@ -40,14 +40,14 @@ def _wall(x: Array, y: Array, scene: Scene) -> Array:
 
 
 def _box(  # noqa: PLR0917
-    colour: Array, x: Array, y: Array, left: float, top: float, right: float, bottom: float, tint: Array
+    colour: Array, x: Real, y: Real, left: float, top: float, right: float, bottom: float, tint: Array
 ) -> Array:
     inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
     colour[inside] = tint
     return colour
 
 
-def _shelves(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Generator) -> Array:
+def _shelves(colour: Array, x: Real, y: Real, scene: Scene, rng: np.random.Generator) -> Array:
     wood = np.asarray(scene.second, np.float32) * 0.6
     step = rng.uniform(0.42, 0.62)
     start = rng.uniform(-1.3, -1.0)
@@ -67,7 +67,7 @@ def _shelves(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Gen
     return colour
 
 
-def _window(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Generator) -> Array:
+def _window(colour: Array, x: Real, y: Real, scene: Scene, rng: np.random.Generator) -> Array:
     left, top = rng.uniform(-1.2, 0.3), rng.uniform(-1.1, -0.7)
     wide, high = rng.uniform(0.6, 1.1), rng.uniform(0.8, 1.4)
     sky = np.asarray(rng.choice([0.95, 0.80, 0.55]) * np.array([0.88, 0.95, 1.0]), np.float32)
@@ -84,23 +84,26 @@ def _window(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Gene
     return _box(colour, x, y, left, top + 0.45 * high, left + wide, top + 0.45 * high + 0.03, frame)
 
 
-def _frames(colour: Array, x: Array, y: Array, scene: Scene, rng: np.random.Generator) -> Array:
+def _frames(colour: Array, x: Real, y: Real, scene: Scene, rng: np.random.Generator) -> Array:
     for _ in range(int(rng.integers(1, 4))):
         left, top = rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.0)
         wide, high = rng.uniform(0.25, 0.6), rng.uniform(0.25, 0.6)
-        edge, tint = np.float32(rng.uniform(0.05, 0.9)), np.asarray(rng.uniform(0.1, 0.8) * (1 + 0.35 * rng.uniform(-1, 1, 3)), np.float32)
+        edge, tint = (
+            np.float32(rng.uniform(0.05, 0.9)),
+            np.asarray(rng.uniform(0.1, 0.8) * (1 + 0.35 * rng.uniform(-1, 1, 3)), np.float32),
+        )
         colour = _box(colour, x, y, left, top, left + wide, top + high, np.full(3, edge, np.float32))
         colour = _box(colour, x, y, left + 0.03, top + 0.03, left + wide - 0.03, top + high - 0.03, tint)
     return _box(colour, x, y, -1, rng.uniform(0.3, 0.8), 1, 1, np.asarray(scene.second, np.float32) * 0.6)
 
 
-def _panels(colour: Array, x: Array, scene: Scene, rng: np.random.Generator) -> Array:
+def _panels(colour: Array, x: Real, rng: np.random.Generator) -> Array:
     pace = rng.uniform(6, 24)
     seam = np.abs(np.sin(x * pace + rng.uniform(0, 3)))
     return colour * (1 - 0.45 * smooth(seam, 0.14, 0.05))[..., None]
 
 
-def _lights(colour: Array, x: Array, y: Array, rng: np.random.Generator) -> Array:
+def _lights(colour: Array, x: Real, y: Real, rng: np.random.Generator) -> Array:
     for _ in range(int(rng.integers(5, 12))):
         at, radius = rng.uniform(-1, 1, 2) * (1, 0.9), rng.uniform(0.07, 0.18)
         tint = np.array([1.0, 0.78, 0.5]) * (1 - 0.4 * rng.random()) + rng.uniform(0, 0.3, 3)

@@ -14,10 +14,10 @@ from models.build import SHIPPED, load_head_finder
 from models.head.finder import MODEL, NetworkHeadFinder, peaks, shrunken
 from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.heads import HeadFinder
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
 
 
 @pytest.fixture(scope="module")
