@@ -47,8 +47,8 @@ class Light:
 class View:
     """The camera: the face's unit in the picture's, where its origin is, how far off the camera stands."""
 
-    scale: float = 0.96
-    offset: tuple[float, float] = (0.0, -0.13)
+    scale: float = 0.90
+    offset: tuple[float, float] = (0.0, -0.14)
     distance: float = 5.0
     noise: float = 0.004
     blur: float = 0.0
