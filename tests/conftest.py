@@ -32,3 +32,9 @@ def squeezenet() -> Path:
 def other_people() -> Path:
     """Return the folder of real clips that nothing was trained on."""
     return _needed("talking-heads/val")
+
+
+@pytest.fixture(scope="session")
+def finest_landmarks() -> Path:
+    """Return the folder of landmarks that a finer mesh found in the real clips."""
+    return _needed("landmarks/val.npz").parent
