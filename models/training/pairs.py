@@ -10,13 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from models.training.data import Clip, decode_jpeg
+from models.training.data import Clip, square
 from models.training.faces import Marks, mirrored
-from shared.config import SIZE
 from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
@@ -68,8 +66,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         return [clip.picture(a), clip.picture(b)], marks
 
     def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Marks]:
-        picture = decode_jpeg(self.stills[int(rng.integers(len(self.stills)))])
-        picture = np.asarray(ImageOps.fit(Image.fromarray(picture), (SIZE, SIZE)))
+        picture = square(self.stills[int(rng.integers(len(self.stills)))])
         return [picture, bent(picture, rng)], _unknown()
 
     def _finish(
