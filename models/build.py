@@ -10,6 +10,7 @@ import torch
 
 from models.fomm.backbone import FommBackbone
 from models.head.finder import NetworkHeadFinder
+from models.landmarks.finder import LandmarkFinder
 from models.lite.backbone import LiteBackbone
 from shared.config import BACKBONES, DEVICES
 from shared.errors import RequestError
@@ -76,6 +77,14 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
 def load_head_finder() -> HeadFinder:
     """Return the shipped head finder; RequestError where its weights are damaged. One thread owns it."""
     return NetworkHeadFinder.load(SHIPPED / "head")
+
+
+def load_landmark_finder(models: Path) -> LandmarkFinder:
+    """Return the landmark finder of the networks in the folder `models`, which are not shipped.
+
+    RequestError where they are missing or others, KeycastError without OpenVINO. One thread owns it.
+    """
+    return LandmarkFinder(models, load_head_finder())
 
 
 def use_threads(count: int) -> None:

@@ -31,7 +31,7 @@ DOORS = {
     "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animation"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
-    "openvino": ("models.lite.openvino_engine",),
+    "openvino": ("models.lite.openvino_engine", "models.openvino_runtime"),
     "onnx": ("models.export",),
     "onnxruntime": ("models.export",),
     "uvloop": ("shared.eventloop",),

@@ -38,6 +38,6 @@ class LiteNetwork(nn.Module):
         return Source(picture, small, points.flat(), heat, *self.generator.encode(picture))
 
     def render(self, source: Source, driving: Points) -> Tensor:
-        """Render `driving` points (B, ...) from a source of the same batch: (B, 3, 256, 256), about [0, 1]."""
+        """Render `driving` points from a source of the same batch: (B, 3, 256, 256), near [0, 1]."""
         frame, _ = self.generator(source, self.motion(source, driving))
         return torch.as_tensor(frame)

@@ -6,7 +6,6 @@ server CPU the fastest of 60 frames took 15 ms instead of torch's 22 in bfloat16
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,32 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from models.lite.network import GRID, LiteNetwork, Points, Source
+from models.openvino_runtime import Model, compiled, import_openvino
 from shared.errors import KeycastError
 from shared.keypoints import DIMENSIONS, Floats
 
-# OpenVINO has no types that a checker could read; these names say what is meant.
-Model = Any
+# OpenVINO has no types that a checker could read; this name says what is meant.
 Node = Any
-InferRequest = Any
 
 _SIZE = 4 * GRID
 _HALF = {"float32": "f32", "bfloat16": "bf16"}
-# No compiled model is ever let go: the stack that Python handles signals on is gone with it, and the next
-# Ctrl-C would end in a segmentation fault (seen with OpenVINO 2026.4 on Linux).
-_KEPT: list[InferRequest] = []
-
-
-def _openvino() -> Any:  # noqa: ANN401
-    """Import OpenVINO without its usage reports: the import alone would tell Google Analytics about it."""
-    # A package that cannot be imported is what OpenVINO itself provides for: it then reports nothing.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    except (ImportError, OSError) as error:
-        raise KeycastError(
-            f"OpenVINO cannot be used here ({error}); install it, or use the torch engine."
-        ) from error
-    return openvino
 
 
 class OpenVinoEngine:
@@ -53,7 +35,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, network: LiteNetwork, precision: str = "auto") -> None:
-        core = _openvino().Core()
+        core = import_openvino().Core()
         if precision == "auto":
             able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "bfloat16" if able else "float32"
@@ -121,7 +103,9 @@ class _Stage:
     """Models that run one after the other; the outputs of one are the inputs of the next, without copies."""
 
     def __init__(self, models: list[Model], precisions: list[str]) -> None:
-        self._requests = [_compiled(*pair) for pair in zip(models, precisions, strict=True)]
+        self._requests = [
+            compiled(*pair, torch.get_num_threads()) for pair in zip(models, precisions, strict=True)
+        ]
         for before, after in zip(self._requests, self._requests[1:], strict=False):
             for index in range(len(after.model_inputs)):
                 after.set_input_tensor(index, before.get_output_tensor(index))
@@ -137,7 +121,7 @@ class _Stage:
         # OpenVINO reads the arrays where they are: they must be dense, and live as long as it may.
         self._held = [np.ascontiguousarray(array) for array in arrays]
         for index, array in enumerate(self._held):
-            self._requests[0].set_input_tensor(index, _openvino().Tensor(array, shared_memory=True))
+            self._requests[0].set_input_tensor(index, import_openvino().Tensor(array, shared_memory=True))
 
     def __call__(self, rows: Floats) -> Floats:
         """Run once per row (of the last input), and return the outputs as rows of an array."""
@@ -169,7 +153,7 @@ def _inputs(source: Source) -> list[Tensor]:
 
 def _converted(module: nn.Module, examples: list[Tensor]) -> Model:
     """Trace `module` and convert it; inputs of fixed shapes, float32."""
-    openvino = _openvino()
+    openvino = import_openvino()
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings():
@@ -188,22 +172,9 @@ def _converted(module: nn.Module, examples: list[Tensor]) -> Model:
     return model
 
 
-def _compiled(model: Model, precision: str) -> InferRequest:
-    options = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": precision,
-        "NUM_STREAMS": 1,
-        # Or the two ends of a call on one machine would both insist on its first core.
-        "ENABLE_CPU_PINNING": False,
-    }
-    request: InferRequest = _openvino().Core().compile_model(model, "CPU", options).create_infer_request()
-    _KEPT.append(request)
-    return request
-
-
 def _cut_behind_warps(model: Model) -> list[Model]:
     """Split a rendering pass in two: all that leads to a warp, warps included, and what follows."""
-    openvino = _openvino()
+    openvino = import_openvino()
     warps = [node for node in model.get_ops() if node.get_type_name() == "GridSample"]
     leading = _ancestors(warps)
     outputs, parameters = [], []

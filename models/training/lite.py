@@ -87,7 +87,7 @@ class LiteObjective(nn.Module):
         return Points(*map(_mostly_held, found)), losses
 
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
-        """Return where patches are cut (B, 10, 2): about where the points are said to be, or where they are."""
+        """Return where patches are cut (B, 10, 2): near where the points are said to be, or where they are."""
         assert self.code is not None
         value = rough.value.detach().clone()
         known = torch.isfinite(landmarks).flatten(1).all(1) & (torch.rand_like(value[:, 0, 0]) < 0.5)
@@ -138,7 +138,7 @@ class LiteObjective(nn.Module):
 
 
 def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str, Tensor]:
-    """Return what keeps points useful where nothing says what they are: equivariance, on half, and distance."""
+    """Return what keeps points useful where nothing says what they are: equivariance and distance."""
     half = (len(pictures) + 1) // 2
     affine = AffineWarp(half, pictures)
     warped = detector.whole(affine.warp(pictures[:half]))
@@ -151,7 +151,7 @@ def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str
 
 
 def _mostly_held(tensor: Tensor) -> Tensor:
-    """Let a fifth of the rendering's gradient through to labelled points (B, 10, ...), all of it to others."""
+    """Let a fifth of the rendering's gradient through to labelled points (B, 10, ...), and all to others."""
     share = torch.ones(tensor.shape[1], device=tensor.device)
     share[list(LABELLED)] = _SHARE
     share = share.reshape(-1, *[1] * (tensor.dim() - 2))

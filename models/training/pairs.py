@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from models.landmarks.points import COUNT as LANDMARKS
 from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
-from models.training.data import Clip, decode_jpeg
-from shared.config import SIZE
+from models.training.data import Clip, square
 from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
@@ -113,7 +111,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
 
     def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Floats]:
         index = int(rng.integers(len(self.stills)))
-        picture = np.asarray(ImageOps.fit(Image.fromarray(decode_jpeg(self.stills[index])), (SIZE, SIZE)))
+        picture = square(self.stills[index])
         if self.still_landmarks is None:
             return [picture, *(bent(picture, rng) for _ in range(self.drivings))], self._unknown()
         # Bending moves landmarks too, by what nobody measured: the copies are only moved as a whole.
