@@ -56,12 +56,13 @@ class Lift(nn.Module):
 
 
 class UNet(nn.Module):
-    """Three scales with additive skips: strided blocks down, a plain one at each coarser scale, lifts up."""
+    """Three scales with additive skips: strided blocks down, lifts up; `blocks` of them at the finest one."""
 
-    def __init__(self, inputs: int, channels: tuple[int, ...], stride: int = 1) -> None:
+    def __init__(self, inputs: int, channels: tuple[int, ...], stride: int = 1, blocks: int = 1) -> None:
         super().__init__()
         fine, middle, coarse = channels
-        self.stem = ConvBlock(inputs, fine, stride)
+        more = (layer for _ in range(blocks - 1) for layer in ConvBlock(fine, fine))
+        self.stem = nn.Sequential(*ConvBlock(inputs, fine, stride), *more)
         self.down = nn.Sequential(ConvBlock(fine, middle, 2), ConvBlock(middle, middle))
         self.bottom = nn.Sequential(ConvBlock(middle, coarse, 2), ConvBlock(coarse, coarse))
         self.up = Lift(coarse, middle)

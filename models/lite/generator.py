@@ -26,10 +26,10 @@ class Generator(nn.Module):
         fine, detail = config.fine, config.detail
         self.encode_fine = nn.Sequential(ConvBlock(48, 48), ResidualBlock(48), nn.Conv2d(48, fine, 1))
         self.encode_coarse = nn.Sequential(ConvBlock(fine, coarse, 2), ResidualBlock(coarse))
-        self.skip = nn.Conv2d(fine + COUNT + 1, mid, 1)
-        self.down = ConvBlock(fine + COUNT + 1, coarse, 2)
+        self.enter = ConvBlock(fine + COUNT + 1, mid)
+        self.down = ConvBlock(mid, coarse, 2)
         self.hint = nn.Conv2d(config.motion[0], coarse, 1)
-        self.middle = ConvBlock(coarse, coarse)
+        self.middle = nn.Sequential(ConvBlock(coarse, coarse), ConvBlock(coarse, coarse))
         self.deep = nn.Sequential(ConvBlock(coarse, deep, 2), ConvBlock(deep, deep), ConvBlock(deep, deep))
         self.lift_coarse = Lift(deep, coarse)
         self.lift_fine = Lift(coarse, mid)
@@ -74,9 +74,10 @@ class Generator(nn.Module):
         return self._blend(body, warped), F.pixel_shuffle(warped, 2)
 
     def _body(self, fine: Tensor, coarse: Tensor, features: Tensor) -> Tensor:
+        fine = self.enter(fine)
         coarse = self.middle(self.down(fine) + coarse + self.hint(features))
         coarse = self.lift_coarse(self.deep(coarse), coarse)
-        return torch.as_tensor(self.lift_fine(coarse, self.skip(fine)))
+        return torch.as_tensor(self.lift_fine(coarse, fine))
 
     def _blend(self, body: Tensor, warped: Tensor) -> Tensor:
         """Return the frame from features at 64x64 and the warped picture's sub-pixels at 128x128."""

@@ -26,7 +26,7 @@ class DenseMotion(nn.Module):
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
         self.variance = config.variance
-        self.body = UNet(4 * (COUNT + 1), config.motion, stride=2)
+        self.body = UNet(4 * (COUNT + 1), config.motion, stride=2, blocks=2)
         self.head = nn.Conv2d(config.motion[0], 4 * (COUNT + 1 + 1 + 2), 3, padding=1)
         self._start_still()
 
