@@ -18,9 +18,10 @@ from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
 from models.fomm.serving import Precision, ServedFomm
-from models.forecast.build import load_forecaster, restore
+from models.forecast.build import load_forecaster
 from models.forecast.config import PRESETS, build_network
 from models.forecast.names import NAMES, PLAIN
+from models.forecast.networks import restore
 from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork, State
 from models.inference import prepare
