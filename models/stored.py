@@ -17,6 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 
 from shared.errors import RequestError
+from shared.keypoints import Floats
 
 Array = npt.NDArray[Any]
 
@@ -42,6 +43,48 @@ class Stored:
     config: dict[str, Any]
     arrays: dict[str, Array]
     fingerprint: str
+
+
+class Weights:
+    """The arrays of a model called `name`, each to be taken once: RequestError for what does not fit."""
+
+    def __init__(self, name: str, arrays: Mapping[str, Array]) -> None:
+        self.name = name
+        self._left = dict(arrays)
+
+    def take(self, key: str, *shape: int) -> Floats:
+        """Return the array `key`, of float32, which must be finite and of this shape."""
+        array = self._left.pop(key, None)
+        if array is None or array.shape != shape:
+            raise self._unfit(key)
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise RequestError(
+                f"the weights of {self.name} are not finite float32 numbers (at {key}): use another file"
+            )
+        return array
+
+    def take_positive(self, key: str, *shape: int) -> Floats:
+        """Return such an array, of spreads."""
+        array = self.take(key, *shape)
+        if not (array > 0).all():
+            raise RequestError(
+                f"the weights of {self.name} have a spread that is not positive (at {key}): use another file"
+            )
+        return array
+
+    def skip(self, key: str) -> None:
+        """Leave aside an array that only training needs."""
+        self._left.pop(key, None)
+
+    def check_all_taken(self) -> None:
+        """Raise RequestError where something is left over."""
+        if self._left:
+            raise self._unfit(min(self._left))
+
+    def _unfit(self, key: str) -> RequestError:
+        return RequestError(
+            f"the weights do not fit their config.json ({self.name}, first at {key}): use another file"
+        )
 
 
 class Part(NamedTuple):

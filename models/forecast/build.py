@@ -21,10 +21,10 @@ from models.forecast.config import (
 )
 from models.forecast.learned import LearnedForecaster
 from models.forecast.names import BEST, FALLBACK, NAMES
-from models.forecast.served import ServedNetwork, State, Weights
+from models.forecast.served import ServedNetwork, State
 from models.forecast.served_recurrent import ServedGru, ServedGruNf, ServedVrnn
 from models.forecast.served_windows import ServedLinear, ServedNf, ServedSimlpe, ServedVae
-from models.stored import Stored
+from models.stored import Stored, Weights
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
 

@@ -7,15 +7,14 @@ are float32, with the batch first.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from models.forecast.config import LIMIT, LOG_VARIANCE, Predict
-from models.stored import Array
-from shared.errors import RequestError
+from models.stored import Weights
 from shared.keypoints import DIMENSIONS, Floats
 
 Layer = Callable[[Floats], Floats]
@@ -28,57 +27,14 @@ class State(NamedTuple):
     last: Floats
 
 
-class Weights:
-    """The arrays of the network `name`, each to be taken once: RequestError for whatever does not fit."""
-
-    def __init__(self, name: str, arrays: Mapping[str, Array]) -> None:
-        self._name = name
-        self._left = dict(arrays)
-
-    def take(self, key: str, *shape: int) -> Floats:
-        """Return the finite float32 array `key`, which must be of this shape."""
-        array = self._left.pop(key, None)
-        if array is None or array.shape != shape:
-            raise self._unfit(key)
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise RequestError(
-                f"the weights of {self._name} are not finite float32 numbers (at {key}): use another file"
-            )
-        return array
-
-    def positive(self, key: str, *shape: int) -> Floats:
-        """Return such an array of spreads."""
-        array = self.take(key, *shape)
-        if not (array > 0).all():
-            raise RequestError(
-                f"the weights of {self._name} have a spread that is not positive (at {key}): use another file"
-            )
-        return array
-
-    def calibration(self) -> None:
-        """Take what likelihoods are measured by, which a call does not need: see `likelihood`."""
-        if not (self.take("ordinary", 3)[1:] > 0).all():
-            raise RequestError(f"the weights of {self._name} measure surprise by no spread: use another file")
-
-    def check_all_taken(self) -> None:
-        """Raise RequestError where something is left over."""
-        if self._left:
-            raise self._unfit(min(self._left))
-
-    def _unfit(self, key: str) -> RequestError:
-        return RequestError(
-            f"the weights do not fit their config.json ({self._name}, first at {key}): use another file"
-        )
-
-
 class Scaling:
     """Standardises frames: levels by mean and std, changes by `step`; see `models.forecast.scaling`."""
 
     def __init__(self, predict: Predict, weights: Weights) -> None:
         self._level = predict == "frame"
         self._mean = weights.take("scaling.mean", DIMENSIONS)
-        self._std = weights.positive("scaling.std", DIMENSIONS)
-        self.step = weights.positive("scaling.step", DIMENSIONS)
+        self._std = weights.take_positive("scaling.std", DIMENSIONS)
+        self.step = weights.take_positive("scaling.step", DIMENSIONS)
 
     def describe(self, frame: Floats, last: Floats) -> Floats:
         """Return a network's input (..., 60), in [-10, 10], for `frame` (..., 60) following `last`."""

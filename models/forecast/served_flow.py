@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from models.forecast.config import EPSILON, LOG_SCALE
-from models.forecast.served import Weights, joined, perceptron, relu
+from models.forecast.served import joined, perceptron, relu
+from models.stored import Weights
+from shared.errors import RequestError
 from shared.keypoints import DIMENSIONS, Floats
 
 Inverse = Callable[[Floats, Floats], Floats]
@@ -30,6 +32,12 @@ class ServedFlow:
         for layer in self._layers:
             base = layer(base, condition)
         return base
+
+
+def check_calibration(weights: Weights) -> None:
+    """Take what surprise is measured by (`models.forecast.likelihood`), which a forecast does without."""
+    if not (weights.take("ordinary", 3)[1:] > 0).all():
+        raise RequestError(f"the weights of {weights.name} measure surprise by no spread: use another file")
 
 
 def _coupling(weights: Weights, name: str, condition: int, inner: tuple[int, ...], parity: int) -> Inverse:

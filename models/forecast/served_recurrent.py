@@ -9,14 +9,14 @@ from models.forecast.served import (
     GruCell,
     ServedNetwork,
     State,
-    Weights,
     at,
     joined,
     linear,
     perceptron,
     relu,
 )
-from models.forecast.served_flow import ServedFlow
+from models.forecast.served_flow import ServedFlow, check_calibration
+from models.stored import Weights
 from shared.keypoints import DIMENSIONS, Floats
 
 
@@ -106,7 +106,7 @@ class ServedGruNf(ServedGruNetwork):
     def __init__(self, config: GruNfConfig, weights: Weights) -> None:
         super().__init__(config.predict, config.layers, config.hidden, weights)
         self._flow = ServedFlow(config.hidden, config.blocks, config.inner, config.depth, weights)
-        weights.calibration()
+        check_calibration(weights)
 
     def advance(self, state: State, noise: Floats | None) -> State:
         """Predict one frame, the image of zero or of `noise` (B, 60)."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from models.forecast.config import LEAST, LIMIT, LinearConfig, NfConfig, Predict, SimlpeConfig, VaeConfig
-from models.forecast.served import Layer, ServedNetwork, State, Weights, at, linear, perceptron, relu
-from models.forecast.served_flow import ServedFlow
+from models.forecast.served import Layer, ServedNetwork, State, at, linear, perceptron, relu
+from models.forecast.served_flow import ServedFlow, check_calibration
+from models.stored import Weights
 from shared.keypoints import DIMENSIONS, Floats
 
 # torch's own.
@@ -68,7 +69,7 @@ class ServedNf(ServedWindow):
     def __init__(self, config: NfConfig, weights: Weights) -> None:
         super().__init__(config.predict, config.lag, weights)
         self._flow = ServedFlow(DIMENSIONS, config.blocks, config.inner, config.depth, weights)
-        weights.calibration()
+        check_calibration(weights)
 
     def advance(self, state: State, noise: Floats | None) -> State:
         """Predict one frame, the image of zero or of `noise` (B, 60)."""
