@@ -85,7 +85,7 @@ def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
 def _load(options: ReceiverOptions) -> Models:
     picture = load_avatar(options.avatar) if options.avatar is not None else None
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    backbone.warmup()
+    backbone.warmup(detect=False)
     avatar = backbone.set_source(picture) if picture is not None else None
     name = options.forecaster
     forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.fingerprint)

@@ -161,7 +161,7 @@ async def _call(
         # What is never made cannot leave.
         picture = None if options.anonymous else reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-        backbone.warmup()
+        backbone.warmup(render=False)
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)

@@ -30,8 +30,8 @@ class Backbone(Protocol):
         """Render the source picture in `slot` at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB."""
         ...
 
-    def warmup(self) -> None:
-        """Run every path once, so that the first real frame is not slow; all source pictures stay."""
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
+        """Run what will be used once, so that the first real frame is not slow; all source pictures stay."""
         ...
 
 

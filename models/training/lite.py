@@ -87,7 +87,7 @@ class LiteObjective(nn.Module):
         return Points(*map(_mostly_held, found)), losses
 
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
-        """Return where patches are cut (B, 10, 2): near where the points are said to be, or where they are."""
+        """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
         assert self.code is not None
         value = rough.value.detach().clone()
         known = torch.isfinite(landmarks).flatten(1).all(1) & (torch.rand_like(value[:, 0, 0]) < 0.5)
