@@ -45,7 +45,7 @@ def fits(name: str, root: Path | None, backbone: Backbone) -> bool:
     if name in PLAIN:
         return True
     known = (folder / "config.json").is_file()
-    return known and stored.read_config(folder, expect=name).get("tracks_of") == backbone.fingerprint
+    return known and stored.read_config(folder, expect=name).get("tracks_of") == backbone.detector
 
 
 def chosen(names: str | None, root: Path | None, backbone: Backbone, device: str) -> list[Forecaster]:

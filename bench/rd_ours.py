@@ -35,7 +35,7 @@ class SimulatedCall:
         self.qualities: Sequence[float] = qualities if codec.tables else (0,)
         for quality in self.qualities if codec.tables else ():
             check(replace(sending, quality=int(quality)))
-        forecaster = best_forecaster(backbone.fingerprint).name
+        forecaster = best_forecaster(backbone.detector).name
         policy = str(sending.schedule) if sending.policy == "alternate" else sending.policy
         self.name = f"{backbone.name} {preset} {policy}"
         self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending} {gallery}"

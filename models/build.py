@@ -60,7 +60,7 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
     if not file.exists():
         return None
     tables = CodecTables.load(file)
-    if tables.tracks_of != backbone.fingerprint:
+    if tables.tracks_of != backbone.detector:
         raise RequestError(
             f"The codec tables {file} are of other weights ({tables.tracks_of}); make them again with "
             "python -m models.training codec, or remove them."

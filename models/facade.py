@@ -18,8 +18,9 @@ class EngineBackbone(Generic[SourceT]):
 
     name: str
 
-    def __init__(self, engine: Engine[SourceT], fingerprint: str = "") -> None:
+    def __init__(self, engine: Engine[SourceT], fingerprint: str = "", detector: str | None = None) -> None:
         self.fingerprint = fingerprint
+        self.detector = fingerprint if detector is None else detector
         self._engine = engine
         self._sources: dict[int, SourceT] = {}
 

@@ -17,6 +17,8 @@ class Backbone(Protocol):
 
     name: str
     fingerprint: str
+    detector: str
+    """The fingerprint of what finds its keypoints: forecasters and codec tables are made for that alone."""
 
     def detect(self, frames: Pictures) -> Floats:
         """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB."""

@@ -61,7 +61,7 @@ def mirrored_forecaster(name: str, device: str = "cpu") -> Forecaster:
 
 
 def best_forecaster(detector: str, device: str = "cpu") -> Forecaster:
-    """Return the shipped forecaster that is best for the keypoints of `detector`, a backbone's fingerprint.
+    """Return the shipped forecaster that is best for the keypoints of `detector`, a detector's fingerprint.
 
     Another detector's keypoints stand for other places; without a forecaster trained on them, it is damped
     velocity.

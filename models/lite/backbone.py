@@ -39,9 +39,13 @@ class LiteBackbone(EngineBackbone[Any]):
     name = "lite"
 
     def __init__(
-        self, engine: AnyEngine, fingerprint: str = "", otherwise: Callable[[], AnyEngine] | None = None
+        self,
+        engine: AnyEngine,
+        fingerprint: str = "",
+        detector: str | None = None,
+        otherwise: Callable[[], AnyEngine] | None = None,
     ) -> None:
-        super().__init__(engine, fingerprint)
+        super().__init__(engine, fingerprint, detector)
         self._otherwise = otherwise
 
     @classmethod
@@ -67,14 +71,15 @@ class LiteBackbone(EngineBackbone[Any]):
             return TorchGraphs(lite_network(network.eval(), fingerprint))
 
         chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
-        return cls(chosen, fingerprint, otherwise)
+        return cls(chosen, fingerprint, otherwise=otherwise)
 
     @classmethod
     def load(
         cls, folder: Path, device: str = "cpu", precision: Precision = "auto", engine: EngineName = "auto"
     ) -> LiteBackbone:
         """Load a checkpoint folder; RequestError, in one sentence, where it does not fit."""
-        fingerprint = stored.read(folder, expect="lite").fingerprint
+        checkpoint = stored.read(folder, expect="lite")
+        fingerprint = checkpoint.fingerprint
 
         def in_torch() -> AnyEngine:
             from models.lite.torch_engine import LiteTorchEngine, load_network
@@ -85,7 +90,8 @@ class LiteBackbone(EngineBackbone[Any]):
             return _graphs(folder, fingerprint)
 
         chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
-        return cls(chosen, fingerprint, otherwise)
+        detector = checkpoint.config.get("detector")
+        return cls(chosen, fingerprint, detector if isinstance(detector, str) else None, otherwise)
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         """Run what will be used once; torch takes over where OpenVINO turns out not to take the network."""

@@ -69,11 +69,11 @@ def train(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     tracks = load_tracks(options.tracks)
-    if tracks.tracks_of != backbone.fingerprint:
+    if tracks.tracks_of != backbone.detector:
         raise RequestError(
             f"The tracks in {options.tracks} are of another detector ({tracks.tracks_of}); make them again."
         )
-    matrix = None if options.afresh else _measured_before(options.output, backbone.fingerprint)
+    matrix = None if options.afresh else _measured_before(options.output, backbone.detector)
     if matrix is None:
         clips = [clip for _, clip in find_clips(options.clips)]
         matrix = sensitivity(backbone, clips, options.frames, options.seed)
@@ -83,11 +83,11 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measured_before(path: Path, fingerprint: str) -> Doubles | None:
+def _measured_before(path: Path, detector: str) -> Doubles | None:
     if not path.exists():
         return None
     tables = CodecTables.load(path)
-    return tables.sensitivity.astype(np.float64) if tables.tracks_of == fingerprint else None
+    return tables.sensitivity.astype(np.float64) if tables.tracks_of == detector else None
 
 
 def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: int) -> Doubles:
