@@ -88,16 +88,15 @@ class AffineMotions:
         return (across + place[:, None] * down).reshape(*rows[:2], size, size, 2)
 
     def mixed(self, shares: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x and y, each (B, size, size), of the flow that mixes them by `shares` (B, K + 1, size, size).
+        """Return x and y, each (B, size, size), of the flow that mixes them by `shares` (B, K + 1, ...).
 
         An affine map of mixed parts is the mix of the maps: the parts are mixed, not the flows.
         """
         size = shares.shape[-1]
         parts = torch.cat([self.matrix.flatten(2), self.shift], dim=-1).transpose(1, 2)
         with torch.autocast(shares.device.type, enabled=False):
-            a, b, c, d, x, y = (
-                (parts.float() @ shares.float().flatten(2)).unflatten(2, (size, size)).unbind(1)
-            )
+            mixed = parts.float() @ shares.float().flatten(2)
+        a, b, c, d, x, y = mixed.reshape(-1, 6, size, size).unbind(1)
         across = axis(size, x)
         down = across[:, None]
         return a * across + b * down + x, c * across + d * down + y
