@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone, use_threads
-from models.lite.emphasis import looked_at
+from models.lite.named import looked_at
 from models.training.layouts import find_clips
 from models.training.tracks import Tracks, load_tracks
 from models.training.video import CLIP_ERRORS, timed_pictures
@@ -95,7 +95,7 @@ def _measured_before(path: Path, detector: str) -> Doubles | None:
 def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: int) -> Doubles:
     """Return H (60, 60): the picture's mean squared error per squared error of the keypoints, by rendering.
 
-    Of the lite network's frames, eyes and mouth count more, as in its training (see `models.lite.emphasis`).
+    Of the lite network's frames, eyes and mouth count more, as in its training (see `models.lite.named`).
     Of `frames` clips, drawn at random, one frame each is rendered from the clip's first. RequestError where
     no clip can be read.
     """

@@ -1,4 +1,7 @@
-"""Where in a frame people look: eyes and mouth, as the lite network's named points say."""
+"""The lite network's points, which are parts of a face, and where in a frame people look.
+
+Right and left eye, nose, right and left corner of the mouth, lower lip, forehead, upper lip, torso, chin.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import numpy as np
 
 from shared.keypoints import COUNT, POSITIONS, Floats
 
+MIRROR = (1, 0, 2, 4, 3, 5, 6, 7, 8, 9)
+"""Which point each becomes when the picture is mirrored."""
 # As much more than the rest as in training; and how far around a part that reaches, in its own frame.
 _MORE = 8.0
 _EYES, _EYE_REACH = (0, 1), 0.13
