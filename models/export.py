@@ -25,9 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models import stored
 from models.build import SHIPPED
 from models.fomm.model import load_fomm
-from models.lite.backbone import LiteBackbone
+from models.inference import prepare
+from models.lite.torch_engine import load_network
 from models.stages import Network, fomm_network, lite_network
 from shared.command import run_command
 from shared.config import BACKBONES
@@ -57,8 +59,8 @@ def load(backbone: str, path: Path | None) -> Network:
         if path is None:
             raise RequestError("The fomm backbone has no shipped weights; name some with --checkpoint.")
         return fomm_network(load_fomm(path))
-    lite = LiteBackbone.load(path or SHIPPED / "lite", "cpu", "float32", "torch")
-    return lite_network(lite.network, lite.fingerprint)
+    folder = path or SHIPPED / "lite"
+    return lite_network(prepare(load_network(folder)), stored.read(folder).fingerprint)
 
 
 def export(network: Network, folder: Path, opset: int = 20) -> dict[str, float]:

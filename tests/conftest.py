@@ -1,5 +1,6 @@
 """What tests of several packages share."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -38,3 +39,12 @@ def other_people() -> Path:
 def finest_landmarks() -> Path:
     """Return the folder of landmarks that a finer mesh found in the real clips."""
     return _needed("landmarks/val.npz").parent
+
+
+@pytest.fixture(scope="session")
+def mesh_networks() -> Path:
+    """Return the folder of the face mesh and iris networks."""
+    # Not imported here: whoever does so first decides whether it reports home.
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("needs OpenVINO")
+    return _needed("weights/face_landmark.tflite").parent

@@ -31,7 +31,7 @@ DOORS = {
     "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animation"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
-    "openvino": ("models.lite.openvino_engine",),
+    "openvino": ("models.openvino.",),
     "onnx": ("models.export",),
     "onnxruntime": ("models.export",),
     "uvloop": ("shared.eventloop",),
@@ -148,7 +148,7 @@ def texts() -> list[Path]:
     folders = [*MAY_IMPORT, "tests", "docker", ".ci"]
     files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
     files += [file for file in ROOT.iterdir() if file.is_file() and not file.name.startswith(".")]
-    binary = {".npz", ".npy", ".safetensors", ".pyc", ".png", ".jpg", ".mp4", ".json"}
+    binary = {".bin", ".xml", ".npz", ".npy", ".safetensors", ".pyc", ".png", ".jpg", ".mp4", ".json"}
     return [file for file in files if file.suffix not in binary]
 
 

@@ -32,25 +32,35 @@ _ERRORS = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFi
 
 @dataclass(frozen=True, eq=False)
 class LandmarkFolder:
-    """A folder of landmarks, read as it is asked for; `clips` says which file has which clip."""
+    """A folder of landmarks, read as it is asked for.
+
+    `clips` says which file has which clip, `folders` of which folders of pictures there are landmarks.
+    """
 
     path: Path
     clips: Mapping[str, Path]
+    folders: tuple[str, ...]
 
     @classmethod
     def load(cls, path: Path) -> LandmarkFolder:
         """Look through the .npz files at `path`. RequestError where there are none, or one is damaged."""
+        found = cls.scan(path)
+        if not found.clips and not found.folders:
+            raise RequestError(
+                f"There are no landmarks in {path}; make them with python -m models.training landmarks."
+            )
+        return found
+
+    @classmethod
+    def scan(cls, path: Path) -> LandmarkFolder:
+        """Look through the .npz files at `path`, where there may be none. RequestError for a damaged one."""
         clips = {
             name: file
             for file in sorted(path.glob("*.npz"))
             if file.name not in (STILLS, CANONICAL)
             for name in _names(file)
         }
-        if not clips and not (path / STILLS).is_file():
-            raise RequestError(
-                f"There are no landmarks in {path}; make them with python -m models.training landmarks."
-            )
-        return cls(path, clips)
+        return cls(path, clips, tuple(_names(path / STILLS)) if (path / STILLS).exists() else ())
 
     def __contains__(self, clip: object) -> bool:
         return clip in self.clips
@@ -95,7 +105,7 @@ def save_clip(file: Path, clip: str, points: Floats) -> None:
 
 
 def save_clips(file: Path, clips: Mapping[str, Floats]) -> None:
-    """Write the landmarks of several clips, by file name, to one file; else as `save_clip`."""
+    """Write the landmarks of several clips, by their file names, to one file; else as `save_clip`."""
     _save(file, {name: _differences(encoded(points)) for name, points in clips.items()})
 
 

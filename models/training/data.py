@@ -18,12 +18,13 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from models.training.layouts import find_clips, person_of, signature
 from models.training.people import read_people
 from models.training.video import CLIP_ERRORS, open_clip
+from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -100,6 +101,11 @@ def load_stills(folder: Path) -> list[bytes]:
     if not stills:
         raise RequestError(f"There is no JPEG picture in {folder}; give a folder of portraits.")
     return stills
+
+
+def square(still: bytes) -> Pictures:
+    """Decode the middle square of a JPEG file, as training sees it: (256, 256, 3) uint8 RGB."""
+    return np.asarray(ImageOps.fit(Image.fromarray(decode_jpeg(still)), (SIZE, SIZE)))
 
 
 def _make(cache: Path) -> None:

@@ -90,7 +90,7 @@ class Recorder:
         self.rendered += list(keypoints)
         return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
     @staticmethod

@@ -48,7 +48,7 @@ class Dots:
         level = (keypoints[:, 0].clip(0, 1) * 255).round().astype(np.uint8)
         return np.broadcast_to(level[:, None, None, None], (len(level), 256, 256, 3)).copy()
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

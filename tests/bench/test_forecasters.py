@@ -36,7 +36,7 @@ def ours() -> LiteBackbone:
 def other() -> LiteBackbone:
     """Another detector: the same network, untrained."""
     torch.manual_seed(0)
-    return LiteBackbone(LiteNetwork(), fingerprint="another")
+    return LiteBackbone.of(LiteNetwork(), fingerprint="another")
 
 
 def train(root: Path, tracks_of: str) -> Path:

@@ -54,7 +54,7 @@ class Still:
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

@@ -40,7 +40,8 @@ SMALL = FommConfig(
 @pytest.fixture(scope="module")
 def lite() -> Subject:
     torch.manual_seed(0)
-    return shortened(subjects.lite_subject(LiteBackbone(LiteNetwork()), frames=12), latency_frames=3)
+    network = LiteNetwork().eval()
+    return shortened(subjects.lite_subject(LiteBackbone.of(network), network, frames=12), latency_frames=3)
 
 
 def shortened(subject: Subject, **changes: int) -> Subject:
@@ -121,7 +122,7 @@ def test_half_of_the_frames_are_detected_and_all_are_rendered() -> None:
             self.rendered += len(keypoints)
             return super().render(keypoints)
 
-    facade = Counting(LiteNetwork())
+    facade = Counting.of(LiteNetwork())
     counted = Subject("lite", "torch", "float32", facade, 0, 0, 0, True, frames=24, latency_frames=1)
     ahead, clip = subjects.forecasting("hold", "cpu", 0), demo_clip(24)
     loaded = load(counted, ahead, clip, Memory("cpu"))

@@ -14,6 +14,7 @@ from models.lite.backbone import LiteBackbone
 from models.lite.blocks import ResidualBlock
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
+from models.lite.torch_engine import LiteTorchEngine, load_network
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -39,7 +40,7 @@ def frames(count: int, seed: int = 0) -> Pictures:
 
 
 def backbone() -> LiteBackbone:
-    return LiteBackbone(network(), "beef")
+    return LiteBackbone.of(network(), "beef")
 
 
 def store(folder: Path, half: bool = False, **config: Any) -> str:
@@ -67,9 +68,9 @@ def test_folding_leaves_no_batch_norm_and_the_same_network() -> None:
 
 
 def test_one_frame_at_a_time_is_the_whole_batch() -> None:
-    net, clip = backbone(), frames(LiteBackbone.max_batch + 2)
+    net, clip = backbone(), frames(LiteTorchEngine.max_batch + 2)
     whole = net.detect(clip)
-    assert whole.shape == (LiteBackbone.max_batch + 2, 60)
+    assert whole.shape == (LiteTorchEngine.max_batch + 2, 60)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
     net.set_source(clip[0])
@@ -169,7 +170,7 @@ def test_saved_weights_load_as_the_same_network(tmp_path: Path, half: bool) -> N
     fingerprint = store(tmp_path, half)
     net = LiteBackbone.load(tmp_path)
     assert (net.name, net.fingerprint) == ("lite", fingerprint)
-    assert net.network.detector.heatmaps.weight.dtype == torch.float32
+    assert load_network(tmp_path).detector.heatmaps.weight.dtype == torch.float32
     expected = backbone().detect(frames(2))
     np.testing.assert_allclose(net.detect(frames(2)), expected, atol=2e-2 if half else 1e-6)
     chosen = load_backbone(path=tmp_path, device="cpu")
@@ -219,7 +220,7 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 
 def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
     net, clip = network(), frames(3)
-    exact, half = LiteBackbone(net), LiteBackbone(net, precision="bfloat16")
+    exact, half = LiteBackbone.of(net), LiteBackbone.of(net, precision="bfloat16")
     assert (exact.precision, half.precision) == ("float32", "bfloat16")
     for served in (exact, half):
         served.set_source(clip[0])
@@ -231,4 +232,4 @@ def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
 
 
 def test_the_precision_is_chosen_by_measurement() -> None:
-    assert LiteBackbone(network(), precision="auto").precision in ("float32", "bfloat16")
+    assert LiteBackbone.of(network(), precision="auto").precision in ("float32", "bfloat16")

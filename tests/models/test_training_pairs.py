@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models.training.faces import find_marks
 from PIL import Image
 
 from models.training.data import Clip, load_stills
-from models.training.faces import find_marks
 from models.training.pairs import Pairs, bent, moved, similarity, tint
 from shared.errors import RequestError
 from shared.keypoints import Pictures

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from models import checkpoint
-from models.build import SHIPPED, use_threads
-from models.inference import prepare
-from models.lite.backbone import Engine, LiteBackbone, Precision
+from models.build import SHIPPED, one_thread, use_threads
+from models.lite.backbone import EngineName, LiteBackbone, Precision
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
-from models.lite.openvino_engine import OpenVinoEngine
+from models.openvino.convert import TorchGraphs
+from models.openvino.engine import OpenVinoEngine
+from models.stages import lite_network
 from sender.demo import DemoSource
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO has no build for this machine"
 )
 TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
-ENGINES: list[tuple[Engine, Precision]] = [
+ENGINES: list[tuple[EngineName, Precision]] = [
     ("torch", "float32"),
     ("torch", "bfloat16"),
     ("openvino", "float32"),
@@ -38,11 +39,9 @@ ENGINES: list[tuple[Engine, Precision]] = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    use_threads(1)
-    yield
-    use_threads(before)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def network(config: LiteConfig = TINY) -> LiteNetwork:
@@ -84,8 +83,8 @@ def worst(one: Pictures, other: Pictures) -> int:
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES)
-def test_frame_by_frame_is_the_whole_batch(engine: Engine, precision: Precision) -> None:
-    net, clip = LiteBackbone(network(), precision=precision, engine=engine), frames(3)
+def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precision) -> None:
+    net, clip = LiteBackbone.of(network(), precision=precision, engine=engine), frames(3)
     assert (net.engine, net.precision) == (engine, precision)
     whole = net.detect(clip)
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
@@ -99,9 +98,9 @@ def test_frame_by_frame_is_the_whole_batch(engine: Engine, precision: Precision)
 @pytest.mark.parametrize("weights", ["random", "shipped"])
 def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -> None:
     if weights == "random":
-        plain = LiteBackbone(network(LiteConfig()))
-        fast = LiteBackbone(network(LiteConfig()), engine="openvino")
-        half = LiteBackbone(network(LiteConfig()), engine="openvino", precision="bfloat16")
+        plain = LiteBackbone.of(network(LiteConfig()))
+        fast = LiteBackbone.of(network(LiteConfig()), engine="openvino")
+        half = LiteBackbone.of(network(LiteConfig()), engine="openvino", precision="bfloat16")
     else:
         folder = SHIPPED / "lite"
         plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
@@ -121,7 +120,7 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -
 
 
 def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
-    net, (first, second) = LiteBackbone(network(), engine="openvino"), frames(2)
+    net, (first, second) = LiteBackbone.of(network(), engine="openvino"), frames(2)
     net.warmup()
     with pytest.raises(KeycastError, match="no source picture"):
         net.render(np.zeros((1, 60), np.float32))
@@ -130,14 +129,14 @@ def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
     net.warmup()
     np.testing.assert_array_equal(net.render(points), of_first)
     net.set_source(second)
-    fresh = LiteBackbone(network(), engine="openvino")
+    fresh = LiteBackbone.of(network(), engine="openvino")
     fresh.set_source(second)
     np.testing.assert_array_equal(net.render(points), fresh.render(points))
     assert worst(net.render(points), of_first) > 10
 
 
 def test_slots_do_not_mix() -> None:
-    net, alone = (LiteBackbone(network(), engine="openvino") for _ in range(2))
+    net, alone = (LiteBackbone.of(network(), engine="openvino") for _ in range(2))
     sources = frames(3)
     points = moved(net.detect(sources[:1]))
     for slot, source in enumerate(sources):
@@ -149,7 +148,7 @@ def test_slots_do_not_mix() -> None:
 
 
 def test_pictures_drawn_before_stay_as_they_were() -> None:
-    net = LiteBackbone(network(), engine="openvino")
+    net = LiteBackbone.of(network(), engine="openvino")
     points = net.set_source(frames(1)[0])[None]
     before = net.render(points)
     kept = before.copy()
@@ -158,7 +157,7 @@ def test_pictures_drawn_before_stay_as_they_were() -> None:
 
 
 def test_extreme_keypoints_still_give_a_picture() -> None:
-    net = LiteBackbone(network(), engine="openvino", precision="bfloat16")
+    net = LiteBackbone.of(network(), engine="openvino", precision="bfloat16")
     net.set_source(frames(1)[0])
     for value in (0.0, 1e4, -1e4):
         assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
@@ -174,31 +173,74 @@ def test_without_openvino_torch_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    net = LiteBackbone(network(), engine="auto")
+    net = LiteBackbone.of(network(), engine="auto")
     assert net.engine == "torch"
     assert "OpenVINO cannot be used here" in caplog.text
     assert net.detect(frames(1)).shape == (1, 60)
     with pytest.raises(KeycastError, match="install it, or use the torch engine"):
-        LiteBackbone(network(), engine="openvino")
+        LiteBackbone.of(network(), engine="openvino")
+
+
+def test_what_openvino_cannot_run_torch_goes_on_with(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unable(*_: object) -> None:
+        raise RuntimeError("Check failed\nno such operation")
+
+    monkeypatch.setattr("models.openvino.convert._converted", unable)
+    net = LiteBackbone.of(network(), engine="auto")
+    net.warmup(render=False)
+    assert net.engine == "torch"
+    assert "OpenVINO cannot run this network (no such operation)" in caplog.text
+    assert net.detect(frames(1)).shape == (1, 60)
+    with pytest.raises(KeycastError, match="use the torch engine"):
+        LiteBackbone.of(network(), engine="openvino").warmup()
+
+
+def test_only_what_is_used_is_compiled() -> None:
+    engine = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
+    net = LiteBackbone(engine)
+    assert engine.compiled == ()
+    net.warmup(render=False)
+    assert engine.compiled == ("detect",)
+    net.detect(frames(1))
+    assert engine.compiled == ("detect",)
+    other = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
+    net = LiteBackbone(other)
+    net.warmup(detect=False)
+    net.render(net.set_source(frames(1)[0])[None])
+    assert other.compiled == ("encode", "render")
+
+
+def test_arrays_in_any_order_of_memory_are_taken() -> None:
+    net, clip = LiteBackbone.of(network(), engine="openvino"), frames(2)
+    mirrored = clip[:, :, ::-1]
+    mirrored.flags.writeable = False
+    np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
+    points = net.set_source(mirrored[0])[None]
+    expected = net.render(points)
+    points = np.asfortranarray(points.astype(np.float64))
+    points.flags.writeable = False
+    np.testing.assert_array_equal(net.render(points), expected)
 
 
 def test_openvino_is_for_cpus() -> None:
     with pytest.raises(RequestError, match="CPUs only"):
-        LiteBackbone(network(), device="meta", engine="openvino")
+        LiteBackbone.of(network(), device="meta", engine="openvino")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_as_many_threads_as_torch_has(threads: int) -> None:
-    before = torch.get_num_threads()
+def test_as_many_threads_as_were_chosen(threads: int) -> None:
+    engine = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
     use_threads(threads)
     try:
-        assert OpenVinoEngine(prepare(network())).threads == threads
+        assert engine.stage("detect").threads == threads
     finally:
-        use_threads(before)
+        use_threads(1)
 
 
 def test_openvino_reports_nothing_to_anybody() -> None:
-    LiteBackbone(network(), engine="openvino")
+    LiteBackbone.of(network(), engine="openvino").warmup(render=False)
     assert "openvino" in sys.modules
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
 
@@ -208,7 +250,7 @@ def test_a_signal_after_an_engine_was_let_go_is_handled() -> None:
 import signal
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
-backbone = LiteBackbone(LiteNetwork(), engine="openvino")
+backbone = LiteBackbone.of(LiteNetwork(), engine="openvino")
 backbone.warmup()
 del backbone
 signal.signal(signal.SIGINT, lambda *_: print("handled"))

@@ -1,0 +1,90 @@
+"""Landmarks in pictures and along clips: a head, then its mesh, then the next frame from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.landmarks.crops import Box
+from models.landmarks.mesh import MeshNetworks
+from models.landmarks.points import COUNT
+from shared.heads import Head, HeadFinder
+from shared.keypoints import Floats, Pictures
+
+_SURE = 0.5
+"""From which score on the mesh is believed, as MediaPipe does."""
+_REFINEMENTS = 4
+_STAYS = 0.03
+"""A face is looked for again where its box moved by more than this share of its size, so many times."""
+# A head is a face from brow to chin: its box reaches less far up than the mesh, and is smaller.
+_HEAD_SCALE, _HEAD_RISE = 1.9, 0.1
+# Where clips of talking heads have theirs, of the picture: tried where no head is found.
+_USUAL = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A face's landmarks (175, 3) in [-1, 1] of the picture, the depth in the same unit; `box` is near it."""
+
+    points: Floats
+    box: Box
+
+
+class LandmarkFinder:
+    """Finds the kept landmarks of the largest face, with the networks in the folder `models`.
+
+    `heads` says where to begin. RequestError for a folder without the networks. Not thread-safe.
+    """
+
+    def __init__(self, models: Path, heads: HeadFinder) -> None:
+        self._networks = MeshNetworks(models)
+        self._heads = heads
+
+    def follow(self, pictures: Iterable[Pictures]) -> Floats:
+        """Return the landmarks (T, 175, 2) of consecutive pictures, NaN where there is no face.
+
+        Each face is looked for where the last one was, and anew where it is not.
+        """
+        found = [np.full((COUNT, 2), np.nan, np.float32) if one is None else one.points[:, :2]
+                 for one in self._followed(pictures)]  # fmt: skip
+        return np.stack(found) if found else np.empty((0, COUNT, 2), np.float32)
+
+    def find(self, picture: Pictures, near: Box | None = None) -> Found | None:
+        """Return the face in `picture` (H, W, 3), uint8 RGB, at best the one `near` a box; None without."""
+        if near is not None and (found := self._at(picture, near)) is not None:
+            return found
+        heads = sorted(self._heads(picture), key=lambda head: -head.size)
+        boxes = [*map(_around, heads), _usual(picture)]
+        return next((found for box in boxes if (found := self._at(picture, box)) is not None), None)
+
+    def _followed(self, pictures: Iterable[Pictures]) -> Iterator[Found | None]:
+        found = None
+        for picture in pictures:
+            found = self.find(picture, None if found is None else found.box)
+            yield found
+
+    def _at(self, picture: Pictures, box: Box) -> Found | None:
+        """Return the face near `box`, looked for again where it was found until it stays there."""
+        mesh = self._networks.mesh(picture, box)
+        for _ in range(_REFINEMENTS):
+            if mesh.seen.moved(mesh.box) < _STAYS:
+                break
+            mesh = self._networks.mesh(picture, mesh.box)
+        if mesh.score < _SURE:
+            return None
+        height, width = picture.shape[:2]
+        points = self._networks.landmarks(picture, mesh)
+        places = points * [2 / width, 2 / height, 2 / width] - [1, 1, 0]
+        return Found(places.astype(np.float32), mesh.box)
+
+
+def _around(head: Head) -> Box:
+    return Box(head.x, head.y - _HEAD_RISE * head.size, _HEAD_SCALE * head.size)
+
+
+def _usual(picture: Pictures) -> Box:
+    height, width = picture.shape[:2]
+    return Box(width / 2, height / 2, _USUAL * min(height, width))
