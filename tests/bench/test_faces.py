@@ -26,29 +26,28 @@ from bench.faces import (
     patch,
 )
 from sender.demo import DemoSource, pose_at
-from sender.portrait import Portrait, Pose
-from sender.portrait_layers import EYES, MOUTH_WIDTH, MOUTH_Y
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.portrait.points import NUMBERS
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 
-PIVOT, SCALE = np.array([0.0, 0.30]), 1.10
 MOMENTS = [*np.linspace(0.1, 5.9, 16), 1.05, 3.45]
 
 
-def portrait_face(pose: Pose) -> Face:
-    """Where the portrait's face is, for a pose without yaw and pitch."""
-    at = np.array([*EYES, (0.0, 0.05), (-MOUTH_WIDTH, MOUTH_Y), (MOUTH_WIDTH, MOUTH_Y)])
-    cos, sin = np.cos(pose.roll), np.sin(pose.roll)
-    points = (at - PIVOT) * SCALE @ np.array([[cos, sin], [-sin, cos]]) + PIVOT + pose.sway
-    return Face(60, 40, 200, 220, (points + 1) * 128)
+def portrait_face(portrait: Portrait, pose: Pose) -> Face:
+    """Where the portrait's face is, with the mouth's corners where they are when it is shut."""
+    marks = portrait.landmarks(replace(pose, mouth=0.0, smile=0.0, gaze=(0.0, 0.0)))
+    points = marks[[NUMBERS.index(number) for number in (468, 473, 1, 61, 291)]]
+    return Face(60, 40, 200, 220, (points.astype(float) + 1) * 128)
 
 
 @pytest.fixture(scope="module")
-def scene() -> list[tuple[Pose, Face]]:
+def scene(portrait: Portrait) -> list[tuple[Pose, Face]]:
     """Poses that roll, sway, talk and blink, and the face in each, found a little wrong as detectors do."""
     random = np.random.default_rng(0)
     poses = [replace(pose_at(t), yaw=0.0, pitch=0.0) for t in MOMENTS]
-    faces = [portrait_face(pose) for pose in poses]
+    faces = [portrait_face(portrait, pose) for pose in poses]
     return [
         (pose, replace(face, points=face.points + random.normal(0, 0.7, (5, 2))))
         for pose, face in zip(poses, faces, strict=True)
@@ -107,7 +106,7 @@ def test_a_head_that_moves_with_resting_lips_and_lids_follows_nothing(
 def test_half_a_movement_stands_between(
     portrait: Portrait, scene: list[tuple[Pose, Face]], driving: list[Pictures]
 ) -> None:
-    half = [portrait.draw(replace(pose, mouth=pose.mouth / 2, blink=pose.blink / 2)) for pose, _ in scene]
+    half = [portrait.draw(replace(pose, mouth=pose.mouth / 2, blink=pose.blink * 0.7)) for pose, _ in scene]
     lips, lids = following(scene, driving, half)
     assert 0.25 < lips.follow < 0.75
     assert 0.25 < lids.follow < 0.75
@@ -205,7 +204,7 @@ def test_a_missing_or_wrong_detector_is_one_sentence(tmp_path: Path) -> None:
             FaceFinder(tmp_path / name)
 
 
-def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path) -> None:
+def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path, portrait: Portrait) -> None:
     source = DemoSource(1 / 30)
     picture = source.frame(0)
     source.close()
@@ -213,5 +212,5 @@ def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path) -> Non
     finder = FaceFinder(face_detector)
     face = finder.find(picture)
     assert face is not None
-    assert face.points == pytest.approx(portrait_face(pose_at(0)).points, abs=12)
+    assert face.points == pytest.approx(portrait_face(portrait, pose_at(0)).points, abs=12)
     assert finder.find(np.zeros((256, 256, 3), np.uint8)) is None

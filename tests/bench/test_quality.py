@@ -27,9 +27,9 @@ from bench.quality_summary import missing_fomm, static_row, summarise, verdicts,
 from models.checkpoint import save
 from models.lite.network import LiteNetwork
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 
