@@ -36,7 +36,7 @@ DOORS = {
     "onnxruntime": ("models.export",),
     "uvloop": ("shared.eventloop",),
 }
-NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
+NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command", "shared.usage")
 PURE = (
     "shared.",
     "sender.framing",

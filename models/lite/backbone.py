@@ -11,7 +11,7 @@ from models import stored
 from models.engine import Engine
 from models.facade import EngineBackbone
 from models.openvino.engine import Graphs, OpenVinoEngine
-from models.openvino.files import GraphFiles
+from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
 from shared.errors import RequestError
 
@@ -137,7 +137,8 @@ def _graphs(folder: Path, fingerprint: str) -> Graphs:
     try:
         return GraphFiles(folder, fingerprint)
     except EngineError as error:
-        _log.debug("%s Making them with torch; `python -m models.openvino` keeps them.", error)
+        level = logging.DEBUG if isinstance(error, NoGraphsError) else logging.WARNING
+        _log.log(level, "%s Making them with torch; `python -m models.openvino` keeps them.", error)
     from models.lite.torch_engine import load_network
     from models.openvino.convert import TorchGraphs
     from models.stages import lite_network

@@ -1,7 +1,8 @@
-"""The lite detector: all points in the whole picture, then eyes and mouth once more in patches of it.
+"""The lite detector: all points in the whole picture, then the face, eyes and mouth once more in patches.
 
 A lid moves by a pixel or two of 256. The whole picture is therefore looked at coarsely, at 128x128, which
-says where the face is, and small patches around the eyes and the mouth finely, upright and at one size.
+says where the face is; then a patch of the face, upright and at one size, and small ones of its eyes and
+mouth.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ CANONICAL = (
 )  # fmt: skip
 RIGHT_EYE, LEFT_EYE, TORSO = 0, 1, 8
 MOUTH = (3, 4, 5, 7)
-_FACE = tuple(point for point in range(COUNT) if point != TORSO)
+FACE = tuple(point for point in range(COUNT) if point != TORSO)
 # Pixels of a patch, and how far it reaches from its middle in the units of `CANONICAL`.
+_FACE_SIZE, _FACE_REACH = 64, 0.8
 _EYE_SIZE, _EYE_REACH = 32, 0.16
 _MOUTH_SIZE, _MOUTH_REACH = 48, 0.28
 
@@ -38,18 +40,34 @@ class Detector(nn.Module):
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
         self.whole = WholePicture(config)
+        self.face = PatchPoints(config.patches, len(FACE), _FACE_SIZE, _FACE_REACH)
         self.eyes = PatchPoints(config.patches, 1, _EYE_SIZE, _EYE_REACH)
         self.mouth = PatchPoints(config.patches, len(MOUTH), _MOUTH_SIZE, _MOUTH_REACH)
+        self._start_typical()
+
+    def _start_typical(self) -> None:
+        """Start with the points of a typical face in its patch."""
+        face = torch.tensor([CANONICAL[point] for point in FACE])
+        with torch.no_grad():
+            offsets = self.face.numbers.bias.reshape(len(FACE), 6)[:, :2]
+            offsets.copy_((face - face.mean(0)) / _FACE_REACH)
 
     def forward(self, picture: Tensor) -> Points:
         """Return the points of `picture`."""
-        return self.refine(picture, self.whole(picture))
+        return self.refine(picture, self.locate(picture, self.whole(picture)))
+
+    def locate(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
+        """Find a face's points again in a patch around where `near` (B, 10, 2), by default `rough`, has them.
+
+        No gradient reaches the place of the patch; here and in `refine`.
+        """
+        value = rough.value.detach() if near is None else near
+        middle = _face(value).mean(1, keepdim=True)
+        found = self.face(picture, middle, face_frame(value)[:, None], torch.ones_like(value[:1, 0]))
+        return Points(_put(rough.value, found[0], FACE), _put(rough.jacobian, found[1], FACE))
 
     def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
-        """Find eyes and mouth again in patches around where `near` (B, 10, 2), by default `rough`, has them.
-
-        No gradient reaches the places of the patches.
-        """
+        """Find eyes and mouth again in patches around where `near`, by default `rough`, has them."""
         value = rough.value.detach() if near is None else near
         frame = face_frame(value)
         eyes = value[:, : LEFT_EYE + 1]
@@ -72,14 +90,19 @@ def _put(into: Tensor, rows: Tensor, places: tuple[int, ...]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def _face(value: Tensor) -> Tensor:
+    """Return the places that belong to the face (B, 9, 2) of all (B, 10, 2)."""
+    return torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+
+
 def face_frame(value: Tensor) -> Tensor:
     """Return the similarity (B, 2, 2) that carries a typical upright face to points (B, 10, 2), in the mean.
 
     Least squares over the face's points (Umeyama, PAMI 1991, without its correction of the scale).
     """
-    canonical = torch.tensor([CANONICAL[k] for k in _FACE]).to(value)
+    canonical = torch.tensor([CANONICAL[k] for k in FACE]).to(value)
     canonical = canonical - canonical.mean(0)
-    points = torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+    points = _face(value)
     points = points - points.mean(1, keepdim=True)
     norm = 1 / canonical.square().sum()
     along = (points * canonical).sum((1, 2)) * norm

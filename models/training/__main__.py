@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("tracks", "detect the keypoints of whole clips", extract.add_arguments, extract.extract),
         ("forecaster", "train a forecaster on tracks", forecaster.add_arguments, forecaster.train),
         ("codec", "fit the tables of the coded profile", codec.add_arguments, codec.train),
-        ("drawn", "draw people to train on", drawn.add_arguments, drawn.draw),
         ("landmarks", "find lips, lids and more in clips", landmarks.add_arguments, landmarks.find),
+        ("drawn", "draw people to train on", drawn.add_arguments, drawn.draw),
         ("head", "train the head finder of the automatic framing", head.add_arguments, head.train),
     ):
         command = commands.add_parser(name, help=what, description=what)
