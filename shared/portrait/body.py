@@ -60,7 +60,7 @@ def neck(shape: Shape, rows: int, columns: int) -> Array:
     down, angle = np.meshgrid(np.linspace(0, 1, rows), np.linspace(-np.pi, np.pi, columns), indexing="ij")
     wide = (0.330 + 0.10 * smooth(down, 0.62, 1.0) + 0.02 * smooth(down, 0.3, 0.0)) * shape.neck
     deep = 0.36 + 0.04 * smooth(down, 0.6, 1.0)
-    muscle = bump(np.abs(angle), down, 0.75 - 0.5 * 0.6, 0.62, 0.16, 0.35)
+    muscle = bump(np.abs(angle), down, 0.45, 0.62, 0.16, 0.35)
     radius = 1 + 0.035 * muscle + 0.02 * bump(angle, down, 0, 0.45, 0.18, 0.12)
     x = wide * radius * np.sin(angle)
     z = -0.60 + 0.03 * down + deep * radius * np.cos(angle)
@@ -99,46 +99,54 @@ def torso(clothes: Clothes, rows: int, columns: int) -> Array:
     return np.stack([x, y, z], -1).astype(np.float32)
 
 
+def _neckline(x: Real, clothes: Clothes) -> Real:
+    """Return how far down the clothes begin at each x."""
+    a = np.abs(x)
+    if clothes.neckline == "v":
+        return 0.93 + clothes.depth - 1.15 * clothes.depth * a / 0.40
+    if clothes.neckline == "jacket":
+        return 1.46 - 1.9 * a
+    round_ = np.sqrt(np.clip(1 - (a / 0.50) ** 2, 0, 1))
+    return 0.97 + clothes.depth * round_ - 0.3 * np.clip(a - 0.5, 0, 1)
+
+
+def _cloth(x: Real, y: Real, clothes: Clothes, rng: np.random.Generator) -> Array:
+    """Return the cloth's colour (H, W, 3)."""
+    cloth = np.ones((*TORSO_SIZE, 1), np.float32) * linear(clothes.colour)
+    down, across = np.sin(y * clothes.pace), np.sin(x * clothes.pace)
+    if clothes.pattern == "stripes":
+        cloth = mix(cloth, linear(clothes.second), smooth(down, -0.1, 0.1))
+    elif clothes.pattern == "checks":
+        lines = smooth(down, 0.4, 0.6) + smooth(across, 0.4, 0.6)
+        cloth = mix(cloth, linear(clothes.second), 0.4 * lines)
+    weave = noise(rng, TORSO_SIZE, (1, 1)) + noise(rng, TORSO_SIZE, (14, 20))
+    return np.asarray(cloth * (1 + 0.05 * weave[..., None]), np.float32)
+
+
+def _under(x: Real, y: Real, skin: Skin, clothes: Clothes) -> Array:
+    """Return the colour (H, W, 3) of what the neckline leaves free: skin, or a shirt under a jacket."""
+    all_over = np.ones((*TORSO_SIZE, 1), np.float32)
+    if clothes.neckline != "jacket":
+        return all_over * tone_colour(skin.tone)
+    shirt = all_over * linear(clothes.shirt)
+    if not clothes.tie:
+        return shirt
+    beside = np.abs(x) - 0.055 - 0.05 * np.clip(y - 1.0, 0, 1)
+    return mix(shirt, linear(clothes.second), smooth(beside, 0.012, -0.012))
+
+
 def paint_torso(skin: Skin, clothes: Clothes) -> Texture:
     """Return the texture of chest and clothes."""
     rng = np.random.default_rng(clothes.seed)
     place = torso(clothes, *TORSO_SIZE)
     x, y = place[..., 0], place[..., 1]
-    a = np.abs(x)
-    cloth = np.ones((*TORSO_SIZE, 1), np.float32) * linear(clothes.colour)
-    second = linear(clothes.second)
-    if clothes.pattern == "stripes":
-        cloth = mix(cloth, second, smooth(np.sin(y * clothes.pace), -0.1, 0.1))
-    elif clothes.pattern == "checks":
-        lines = smooth(np.sin(y * clothes.pace), 0.4, 0.6) + smooth(np.sin(x * clothes.pace), 0.4, 0.6)
-        cloth = mix(cloth, second, 0.4 * lines)
-    cloth = (
-        cloth
-        * (1 + 0.05 * noise(rng, TORSO_SIZE, (1, 1)) + 0.05 * noise(rng, TORSO_SIZE, (14, 20)))[..., None]
-    )
-    bare = tone_colour(skin.tone) * np.ones_like(cloth)
-    if clothes.neckline == "v":
-        edge = 0.93 + clothes.depth - 1.15 * clothes.depth * a / 0.40
-    elif clothes.neckline == "jacket":
-        edge = 1.46 - 1.9 * a
-    else:
-        edge = (
-            0.97 + clothes.depth * np.sqrt(np.clip(1 - (a / 0.50) ** 2, 0, 1)) - 0.3 * np.clip(a - 0.5, 0, 1)
-        )
-    inside = y - edge
-    if clothes.neckline == "jacket":
-        shirt = np.ones_like(cloth) * linear(clothes.shirt)
-        tie = np.abs(x) - 0.055 - 0.05 * np.clip(y - 1.0, 0, 1)
-        if clothes.tie:
-            shirt = mix(shirt, linear(clothes.second), smooth(tie, 0.012, -0.012))
-        bare = shirt
+    inside = y - _neckline(x, clothes)
     worn = smooth(inside, -0.006, 0.006)
     hem = 1 - 0.45 * np.exp(-((inside / 0.014) ** 2))
-    colour = mix(bare, cloth, worn) * hem[..., None]
+    colour = mix(_under(x, y, skin, clothes), _cloth(x, y, clothes, rng), worn) * hem[..., None]
     folds = 0.020 * noise(rng, TORSO_SIZE, (16, 30)) * worn + 0.012 * worn
     normal = grid_normals(place + folds[..., None] * np.array([0, 0, 1], np.float32))
-    open_ = (0.50 + 0.50 * smooth(y - 0.25 * a, 0.9, 1.20)) * (
-        1 - 0.3 * bump(x, y, 0, 1.04, 0.12, 0.06) * (1 - worn)
-    )
-    gloss = (0.4 * (1 - worn) + clothes.gloss * worn).astype(np.float32)
-    return Texture(colour.astype(np.float32), normal, open_.astype(np.float32), gloss)
+    throat = 1 - 0.3 * bump(x, y, 0, 1.04, 0.12, 0.06) * (1 - worn)
+    open_ = (0.50 + 0.50 * smooth(y - 0.25 * np.abs(x), 0.9, 1.20)) * throat
+    gloss = 0.4 * (1 - worn) + clothes.gloss * worn
+    return Texture(colour.astype(np.float32), normal, open_.astype(np.float32), np.asarray(gloss, np.float32))

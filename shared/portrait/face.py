@@ -28,9 +28,11 @@ from shared.portrait.mesh import grid_faces
 from shared.portrait.person import Shape
 from shared.portrait.pose import Pose
 
-# Where the jaw hangs: height and depth of its joints.
+# Where the jaw hangs: height and depth of its joints; how far it turns, in radians, when the mouth is open.
 _JOINT_Y, _JOINT_Z = 0.16, -0.42
 _JAW = 0.36
+# How far in front of the joints the lips are.
+LIPS_HANG = 0.48
 IRIS = 0.0395
 _LOOK = (0.040, 0.024)
 
@@ -111,13 +113,13 @@ def _shapes(shape: Shape, places: Places, rest: Array) -> dict[str, Array]:
         "jaw": moved(-0.045 * corner, jaw * hang, -0.5 * jaw * back),
         "smile": moved(
             0.050 * corner,
-            -0.036 * corner - 0.016 * cheek + lips * np.where(thick < 0, -0.012, 0.008),
+            -0.036 * corner - 0.022 * cheek + lips * np.where(thick < 0, -0.012, 0.008),
             0.010 * cheek - 0.030 * corner,
         ),
         "purse": moved(np.float32(-0.42) * a * pursed, 0.016 * thick * lips, 0.045 * lips),
         "open": moved(y=-0.055 * upper + 0.008 * lower),
         "look_down": moved(y=0.016 * upper + 0.010 * lower),
-        "squint": moved(y=-0.014 * lower - 0.008 * cheek),
+        "squint": moved(y=-0.014 * lower),
         "raise": moved(y=-0.042 * brow),
         "frown": moved(x=-0.016 * inner, y=0.022 * inner + 0.012 * brow),
     }  # fmt: skip
@@ -134,7 +136,7 @@ def strengths(pose: Pose, lids: float) -> dict[str, float]:
         "purse": max(-pose.smile, 0.0),
         "open": awake * (1 - shut),
         "look_down": down * (1 - shut),
-        "squint": 0.7 * smile + 0.35 * shut,
+        "squint": 0.7 * smile * (1 - shut),
         "raise": max(pose.brows, 0.0),
         "frown": max(-pose.brows, 0.0),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.portrait.arrays import Array
+from shared.portrait.arrays import Array, Real
 from shared.portrait.face import Face
 from shared.portrait.mesh import Indices
 from shared.portrait.person import Glasses
@@ -29,34 +29,41 @@ def _rim(glasses: Glasses, face: Face) -> tuple[Array, Array]:
     return np.asarray(rims, np.float32), np.asarray(out, np.float32)
 
 
+def _hold(rim: Array, inner: bool, share: float) -> Array:
+    """Return the place (3,) where bridge or temple holds a rim: so far down its inner or outer side."""
+    middle, top = rim[:, 0].mean(), rim[:, 1].min()
+    outer = np.sign(middle) * (rim[:, 0] - middle) > 0
+    down = np.abs(rim[:, 1] - top - share * np.ptp(rim[:, 1]))
+    return np.asarray(rim[np.argmin(down + (outer == inner))], np.float32)
+
+
+def _ribbon(line: Real, half: Real) -> Array:
+    """Return a ribbon's vertices (N, 2, 3) along `line` (N, 3), to both sides of it by `half`."""
+    return np.stack([line - half, line + half], axis=1).astype(np.float32)
+
+
 def frame(glasses: Glasses, face: Face) -> tuple[Array, Indices]:
     """Return the frame's vertices (V, 3) and triangles (F, 3)."""
     rims, out = _rim(glasses, face)
-    half = glasses.thick / 2
-    parts: list[Array] = []
-    for side, rim in zip((-1, 1), rims, strict=True):
-        sideways = np.stack([side * out[:, 0], out[:, 1], np.zeros(len(out))], -1) * half
-        parts.append(np.stack([rim - sideways, rim + sideways], 1))
-    inner = rims[
-        :, np.argmin(np.abs(rims[0, :, 1] - rims[0, :, 1].min() - 0.35 * glasses.high) + (out[:, 0] > 0))
-    ]
+    upright = np.array([0, glasses.thick / 2, 0], np.float32)
+    start, end = (_hold(rim, inner=True, share=0.18) for rim in rims)
     t = np.linspace(0, 1, 7)[:, None]
-    bridge = inner[0] * (1 - t) + inner[1] * t + np.sin(np.pi * t) * np.array([0, -0.015, 0.035])
-    upright = np.array([0, half, 0])
-    parts.append(np.stack([bridge - upright, bridge + upright], 1))
+    arch = np.sin(np.pi * t) * np.array([0, -0.015, 0.035])
+    parts = [_ribbon(start * (1 - t) + end * t + arch, upright)]
     for side, rim in zip((-1, 1), rims, strict=True):
-        outer = rim[np.argmin(np.abs(rim[:, 1] - rim[:, 1].min() - 0.4 * glasses.high) + (out[:, 0] < 0))]
-        ear = np.array([side * 0.50 * face.shape.width, outer[1] - 0.01, -0.48])
-        hinge = np.array([side * 0.492 * face.shape.width, outer[1], outer[2] - 0.06])
+        sideways = np.stack([side * out[:, 0], out[:, 1], np.zeros(len(out))], axis=-1)
+        parts.append(_ribbon(rim, sideways * glasses.thick / 2))
+        hold = _hold(rim, inner=False, share=0.2)
+        hinge = np.array([side * max(0.452 * face.shape.width, abs(hold[0]) + 0.02), hold[1], hold[2] - 0.03])
+        ear = np.array([side * 0.49 * face.shape.width, hold[1] - 0.01, -0.48])
         t = np.linspace(0, 1, 8)[:, None]
-        temple = np.concatenate([outer[None], hinge * (1 - t) + ear * t])
-        parts.append(np.stack([temple - upright, temple + upright], 1))
+        parts.append(_ribbon(np.concatenate([hold[None], hinge * (1 - t) + ear * t]), upright))
     faces, first = [], 0
     for part in parts:
         a = first + 2 * np.arange(len(part) - 1)
-        faces += [np.stack([a, a + 1, a + 3], -1), np.stack([a, a + 3, a + 2], -1)]
+        faces += [np.stack([a, a + 1, a + 3], axis=-1), np.stack([a, a + 3, a + 2], axis=-1)]
         first += 2 * len(part)
-    return np.concatenate([p.reshape(-1, 3) for p in parts]).astype(np.float32), np.concatenate(faces)
+    return np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.float32), np.concatenate(faces)
 
 
 def lenses(glasses: Glasses, face: Face) -> tuple[Array, Indices]:

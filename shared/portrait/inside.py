@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.portrait.arrays import Array, bump, linear, mix, smooth
-from shared.portrait.face import IRIS, Face, strengths
+from shared.portrait.face import IRIS, LIPS_HANG, Face, strengths
+from shared.portrait.head import EYE_HALF
 from shared.portrait.looks import Looks
 from shared.portrait.mesh import Indices, rotation
 from shared.portrait.person import Skin, Teeth
@@ -53,15 +54,11 @@ def paint_eye(x: Array, y: Array, slit: Slit, eye: Eye, skin: Skin) -> tuple[Arr
     """Return colour (3, N), normal (3, N) and openness (N,) of an eyeball at places x, y (N,)."""
     centre, radius, corner = eye.centre, eye.radius, eye.corner
     below, above = slit.distances(x, y)
-    half = 0.0905
-    middle = corner + np.sign(centre[0]) * half
-    across, down = (x - middle) / half, (y - 0.0) / half
+    middle = corner + np.sign(centre[0]) * EYE_HALF
+    across, down = (x - middle) / EYE_HALF, y / EYE_HALF
     r = np.hypot(x - centre[0], y - centre[1]) / radius
-    white = (
-        np.array([0.60, 0.57, 0.55], np.float32)
-        * np.float32(1 - 0.35 * skin.tone)
-        * np.ones((len(x), 1), np.float32)
-    )
+    bright = np.full((len(x), 1), 1 - 0.35 * skin.tone, np.float32)
+    white = bright * np.array([0.60, 0.57, 0.55], np.float32)
     white = mix(white, (0.58, 0.30, 0.26), 0.50 * np.clip(across**2, 0, 1) ** 2)
     tear = bump(x, y, corner + np.sign(centre[0]) * 0.010, centre[1] + 0.008, 0.013, 0.020)
     white = mix(white, (0.55, 0.24, 0.22), np.clip(1.2 * tear, 0, 0.9))
@@ -164,7 +161,7 @@ class Slits:
     def _mouth(self, x: Array, y: Array, mesh: Array, pose: Pose) -> Array:
         """Return what the mouth's inside is made of at places x, y (N,): (9, N)."""
         away = -rotation(pose)[2]
-        drop = strengths(pose, 1.0)["jaw"] * 0.48
+        drop = strengths(pose, 1.0)["jaw"] * LIPS_HANG
         line, lips = self._face.mouth_line, self._edges(mesh, self._face.slits[1])
         colour, open_ = paint_mouth(x, y, lips, Jaw(line, drop, -away[:2] / away[2]), self._looks.teeth)
         made = np.ones((9, len(x)), np.float32)

@@ -217,7 +217,7 @@ class Glasses:
     thick: float = 0.014
     off: float = 0.02
     colour: Colour = (0.05, 0.05, 0.06)
-    gloss: float = 1.5
+    gloss: float = 0.4
     tint: float = 0.05
     glare: float = 0.05
 
@@ -232,7 +232,7 @@ class Glasses:
             thick=float(rng.uniform(0.007, 0.011) if metal else rng.uniform(0.013, 0.030)),
             off=float(rng.uniform(0.01, 0.04)),
             colour=varied(rng, (0.45, 0.42, 0.38), 0.3) if metal else any_colour(rng, 0.03, 0.3, 0.7),
-            gloss=float(rng.uniform(0.5, 2.5)), tint=float(rng.exponential(0.05)),
+            gloss=float(rng.uniform(0.2, 1.2)), tint=float(rng.exponential(0.05)),
             glare=float(rng.exponential(0.06)),
         )  # fmt: skip
 

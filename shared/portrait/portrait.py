@@ -25,7 +25,7 @@ _SHARES = {layers.NECK: 0.35, layers.TORSO: 0.0}
 
 
 class Portrait:
-    """Draws one person in any pose. Building one takes about half a second, a pose some 40 milliseconds."""
+    """Draws one person in any pose. Building one takes about half a second, a pose some 20 milliseconds."""
 
     def __init__(self, looks: Looks | None = None) -> None:
         self.looks = looks or Looks()

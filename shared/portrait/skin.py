@@ -164,7 +164,7 @@ def _paint_brows(colour: Array, u: Array, v: Array, skin: Skin, rng: np.random.G
     return mix(colour, linear(skin.brow_colour), cover)
 
 
-def beard_mask(u: Array, v: Array) -> tuple[Array, Array]:
+def _beard_mask(u: Array, v: Array) -> tuple[Array, Array]:
     """Return where a beard and where a moustache grow, each in [0, 1]."""
     a = np.abs(u)
     line = 0.30 + 0.30 * np.clip((0.42 - a) / 0.24, 0, 1) ** 1.4
@@ -182,7 +182,7 @@ def _paint_beard(  # noqa: PLR0917 - places, and what is there
 ) -> Array:
     if not (skin.stubble or skin.beard or skin.moustache):
         return colour
-    beard, moustache = beard_mask(u, v)
+    beard, moustache = _beard_mask(u, v)
     grow = np.clip(np.maximum(beard, moustache), 0, 1)
     hair = linear(skin.beard_colour)
     free = 1 - np.clip(1.2 * lips, 0, 1)
@@ -201,20 +201,14 @@ def _creases(u: Array, v: Array, skin: Skin) -> Array:
     """Return how much light the folds of the skin and the nostrils keep, (H, W)."""
     a = np.abs(u)
     nostril = bump(a, v, 0.052, 0.300 - 0.10 * (a - 0.05), 0.026, 0.0120)
-    wing = np.exp(-(((np.hypot((a - 0.085) / 0.045, (v - 0.262) / 0.045) - 1) / 0.16) ** 2)) * smooth(
-        a, 0.09, 0.12
-    )
-    fold_u = 0.130 + 0.075 * np.clip((v - 0.27) / 0.18, 0, 1.2) ** 0.8
-    smile = np.exp(-(((a - fold_u) / 0.012) ** 2)) * smooth(v, 0.25, 0.30) * smooth(v, 0.50, 0.40)
-    bag = np.exp(-(((v - 0.062 - 0.02 * (1 - ((a - 0.19) / 0.1) ** 2)) / 0.010) ** 2)) * smooth(
-        np.abs(a - 0.19), 0.11, 0.05
-    )
-    shade = (
-        0.86 * np.clip(1.15 * nostril, 0, 1)
-        + 0.28 * wing
-        + (0.10 + 0.35 * skin.age) * smile
-        + (0.04 + 0.30 * skin.age) * bag
-    )
+    ring = np.hypot((a - 0.085) / 0.045, (v - 0.262) / 0.045) - 1
+    wing = np.exp(-((ring / 0.16) ** 2)) * smooth(a, 0.09, 0.12)
+    fold = 0.130 + 0.075 * np.clip((v - 0.27) / 0.18, 0, 1.2) ** 0.8
+    smile = np.exp(-(((a - fold) / 0.012) ** 2)) * smooth(v, 0.25, 0.30) * smooth(v, 0.50, 0.40)
+    under = v - 0.062 - 0.02 * (1 - ((a - 0.19) / 0.1) ** 2)
+    bag = np.exp(-((under / 0.010) ** 2)) * smooth(np.abs(a - 0.19), 0.11, 0.05)
+    shade = 0.86 * np.clip(1.15 * nostril, 0, 1) + 0.28 * wing
+    shade = shade + (0.10 + 0.35 * skin.age) * smile + (0.04 + 0.30 * skin.age) * bag
     shade = shade + 0.25 * bump(u, v, 0, 0.568, 0.09, 0.016)
     if skin.age > 0.35:
         lines = np.sin((v + 0.03 * np.cos(u * 9)) * 95) ** 8 * smooth(np.abs(u), 0.28, 0.12)
