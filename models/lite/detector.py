@@ -8,6 +8,7 @@ mouth.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class Detector(nn.Module):
         """
         value = rough.value.detach() if near is None else near
         middle = _face(value).mean(1, keepdim=True)
-        found = self.face(picture, middle, face_frame(value)[:, None], torch.ones_like(value[:1, 0]))
+        found = self.face(picture, middle, face_frame(value)[:, None])
         return Points(_put(rough.value, found[0], FACE), _put(rough.jacobian, found[1], FACE))
 
     def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
@@ -73,14 +74,20 @@ class Detector(nn.Module):
         eyes = value[:, : LEFT_EYE + 1]
         mouth = value[:, MOUTH[0] : MOUTH[0] + 1] + value[:, 4:5] + value[:, 5:6] + value[:, 7:8]
         mouth = mouth / len(MOUTH)
-        flip = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]).to(value)
-        each = frame[:, None] * flip[:, None, :]
-        eye = self.eyes(picture, eyes, each, flip)
-        lips = self.mouth(picture, mouth, frame[:, None], flip[:1])
-        order = (eye, lips)
-        found = [torch.cat([part[index] for part in order], dim=1) for index in (0, 1)]
+        # One network knows right eyes alone: it sees the left one in a mirror.
+        of_eyes, eye_shapes = self.eyes(picture, eyes, torch.stack([frame, _mirrored(frame)], dim=1))
+        eye_shapes = torch.cat([eye_shapes[:, :LEFT_EYE], _mirrored(eye_shapes[:, LEFT_EYE:])], dim=1)
+        of_mouth, mouth_shapes = self.mouth(picture, mouth, frame[:, None])
         places = (RIGHT_EYE, LEFT_EYE, *MOUTH)
-        return Points(_put(rough.value, found[0], places), _put(rough.jacobian, found[1], places))
+        return Points(
+            _put(rough.value, torch.cat([of_eyes, of_mouth], dim=1), places),
+            _put(rough.jacobian, torch.cat([eye_shapes, mouth_shapes], dim=1), places),
+        )
+
+
+def _mirrored(matrix: Tensor) -> Tensor:
+    """Return matrices (..., 2, 2) that first turn x around."""
+    return torch.cat([-matrix[..., :1], matrix[..., 1:]], dim=-1)
 
 
 def _put(into: Tensor, rows: Tensor, places: tuple[int, ...]) -> Tensor:
@@ -95,12 +102,18 @@ def _face(value: Tensor) -> Tensor:
     return torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
 
 
+@cache
+def _typical(device: torch.device) -> Tensor:
+    """Return where a typical face's points lie (9, 2); kept, for no CUDA graph takes numbers from Python."""
+    return torch.tensor([CANONICAL[point] for point in FACE], device=device)
+
+
 def face_frame(value: Tensor) -> Tensor:
     """Return the similarity (B, 2, 2) that carries a typical upright face to points (B, 10, 2), in the mean.
 
     Least squares over the face's points (Umeyama, PAMI 1991, without its correction of the scale).
     """
-    canonical = torch.tensor([CANONICAL[k] for k in FACE]).to(value)
+    canonical = _typical(value.device).to(value.dtype)
     canonical = canonical - canonical.mean(0)
     points = _face(value)
     points = points - points.mean(1, keepdim=True)
@@ -157,11 +170,11 @@ class PatchPoints(nn.Module):
         with torch.no_grad():
             self.numbers.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0]).repeat(count))
 
-    def forward(self, picture: Tensor, middle: Tensor, frame: Tensor, flip: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, picture: Tensor, middle: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Return value (B, P count, 2) and jacobian (B, P count, 2, 2) of P patches of each picture.
 
         A patch shows what lies within the reach, in units of `frame` (B, P, 2, 2), around `middle` (B, P, 2).
-        A frame may be mirrored; `flip` (P, 2) takes that back from the Jacobians.
+        A frame may be mirrored; so are its Jacobians then.
         """
         batch, patches = middle.shape[:2]
         size, reach = self.size, self.reach
@@ -180,5 +193,4 @@ class PatchPoints(nn.Module):
         offset, shape = found[..., :2] * reach, found[..., 2:].reshape(batch, patches, self.count, 2, 2)
         across = frame[:, :, None]
         value = across[..., 0] * offset[..., :1] + across[..., 1] * offset[..., 1:] + middle[:, :, None]
-        jacobian = product_2x2(across, shape) * flip[:, None, None, :]
-        return value.flatten(1, 2), jacobian.flatten(1, 2)
+        return value.flatten(1, 2), product_2x2(across, shape).flatten(1, 2)
