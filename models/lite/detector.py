@@ -1,8 +1,7 @@
-"""The lite detector: all points in the whole picture, then the face, eyes and mouth once more in patches.
+"""The lite detector: all points in the whole picture, then eyes and mouth once more in patches of it.
 
 A lid moves by a pixel or two of 256. The whole picture is therefore looked at coarsely, at 128x128, which
-says where the face is; then a patch of the face, upright and at one size, and small ones of its eyes and
-mouth.
+says where the face is, and small patches around its eyes and mouth finely, upright and at one size.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.blocks import ConvBlock, UNet
+from models.lite.blocks import ConvBlock, PooledUNet
 from models.lite.config import LiteConfig
 from models.lite.geometry import axis, halved, product_2x2, warp
 from models.lite.structures import Points
@@ -30,7 +29,6 @@ RIGHT_EYE, LEFT_EYE, TORSO = 0, 1, 8
 MOUTH = (3, 4, 5, 7)
 FACE = tuple(point for point in range(COUNT) if point != TORSO)
 # Pixels of a patch, and how far it reaches from its middle in the units of `CANONICAL`.
-_FACE_SIZE, _FACE_REACH = 64, 0.8
 _EYE_SIZE, _EYE_REACH = 32, 0.16
 _MOUTH_SIZE, _MOUTH_REACH = 48, 0.28
 
@@ -41,34 +39,18 @@ class Detector(nn.Module):
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
         self.whole = WholePicture(config)
-        self.face = PatchPoints(config.patches, len(FACE), _FACE_SIZE, _FACE_REACH)
         self.eyes = PatchPoints(config.patches, 1, _EYE_SIZE, _EYE_REACH)
         self.mouth = PatchPoints(config.patches, len(MOUTH), _MOUTH_SIZE, _MOUTH_REACH)
-        self._start_typical()
-
-    def _start_typical(self) -> None:
-        """Start with the points of a typical face in its patch."""
-        face = torch.tensor([CANONICAL[point] for point in FACE])
-        with torch.no_grad():
-            offsets = self.face.numbers.bias.reshape(len(FACE), 6)[:, :2]
-            offsets.copy_((face - face.mean(0)) / _FACE_REACH)
 
     def forward(self, picture: Tensor) -> Points:
         """Return the points of `picture`."""
-        return self.refine(picture, self.locate(picture, self.whole(picture)))
-
-    def locate(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
-        """Find a face's points again in a patch around where `near` (B, 10, 2), by default `rough`, has them.
-
-        No gradient reaches the place of the patch; here and in `refine`.
-        """
-        value = rough.value.detach() if near is None else near
-        middle = _face(value).mean(1, keepdim=True)
-        found = self.face(picture, middle, face_frame(value)[:, None])
-        return Points(_put(rough.value, found[0], FACE), _put(rough.jacobian, found[1], FACE))
+        return self.refine(picture, self.whole(picture))
 
     def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
-        """Find eyes and mouth again in patches around where `near`, by default `rough`, has them."""
+        """Find eyes and mouth again in patches around where `near` (B, 10, 2), by default `rough`, has them.
+
+        No gradient reaches the places of the patches.
+        """
         value = rough.value.detach() if near is None else near
         frame = face_frame(value)
         eyes = value[:, : LEFT_EYE + 1]
@@ -125,12 +107,16 @@ def face_frame(value: Tensor) -> Tensor:
 
 
 class WholePicture(nn.Module):
-    """All points from the picture at 128x128, as expectations over softmax heatmaps of 32x32."""
+    """All points from the picture at 128x128, as expectations over softmax heatmaps of 64x64.
+
+    At a quarter of the cost, with heatmaps of 32x32 and half the channels, noses and chins were off by 3.5
+    and 4.1 pixels instead of 2.3 and 2.6.
+    """
 
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
         self.temperature = config.temperature
-        self.body = UNet(48, config.detector)
+        self.body = PooledUNet(12, config.detector)
         self.heatmaps = nn.Conv2d(config.detector[0], COUNT, 3, padding=1)
         self.jacobians = nn.Conv2d(config.detector[0], 4 * COUNT, 1)
         nn.init.zeros_(self.jacobians.weight)
@@ -140,7 +126,7 @@ class WholePicture(nn.Module):
 
     def forward(self, picture: Tensor) -> Points:
         """Return the points of pictures (B, 3, 256, 256)."""
-        features = self.body(F.pixel_unshuffle(halved(picture), 4))
+        features = self.body(F.pixel_unshuffle(halved(picture), 2))
         # In float32 even while training in bfloat16: the temperature makes ten of every rounding error.
         with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
             logits = self.heatmaps(features.float())

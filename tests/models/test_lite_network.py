@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from bench.metrics import operations, parameters
 from models.lite import detector, geometry
 from models.lite.config import LiteConfig
-from models.lite.detector import CANONICAL, FACE, MOUTH, TORSO, face_frame
+from models.lite.detector import CANONICAL, MOUTH, TORSO, face_frame
 from models.lite.geometry import pixel_grid
 from models.lite.network import LiteNetwork, Points, Source, Window
 from shared.errors import RequestError
@@ -53,7 +53,7 @@ def test_the_network_is_within_its_budgets() -> None:
         source = network.encode(picture)
         detect = operations(network, lambda x: network.detector(x).flat(), picture)
         render = operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points)
-    assert 0.05e9 < detect <= 0.2e9
+    assert 0.05e9 < detect <= 0.22e9
     assert 0.5e9 < render <= 1.0e9
     assert parameters(network) <= 5_000_000
 
@@ -71,15 +71,11 @@ def test_a_fresh_detector_takes_faces_for_typical_ones() -> None:
     whole, found = fresh.whole(pictures(2)), fresh(pictures(2))
     assert whole.value.abs().max() < 1
     torch.testing.assert_close(whole.jacobian, torch.eye(2).expand(2, 10, 2, 2), atol=1e-5, rtol=0)
-    # In its patch it has the points of a typical face, as large and as tilted as the face is.
+    # In a patch it stays in the middle, as large and as tilted as the face is.
     upright = face_frame(whole.value)[:, None]
     torch.testing.assert_close(found.jacobian[:, FOUND_IN_PATCHES], upright.expand(2, 6, 2, 2))
-    typical = torch.tensor(CANONICAL)[list(FACE)]
-    offsets = (typical - typical.mean(0)) @ face_frame(whole.value).transpose(1, 2)
-    expected = whole.value[:, FACE].mean(1, keepdim=True) + offsets
-    face = fresh.locate(pictures(2), whole)
-    torch.testing.assert_close(face.value[:, FACE], expected)
-    mouth = face.value[:, MOUTH].mean(1, keepdim=True)
+    torch.testing.assert_close(found.value[:, :2], whole.value[:, :2])
+    mouth = whole.value[:, MOUTH].mean(1, keepdim=True)
     torch.testing.assert_close(found.value[:, MOUTH], mouth.expand(2, 4, 2))
 
 
@@ -303,7 +299,7 @@ def test_sizes_survive_the_way_through_json() -> None:
     ("name", "value"),
     [
         ("detector", (8, 8, 8)),
-        ("detector", [8, 8, 8, 8]),
+        ("detector", [8, 8, 8]),
         ("detector", "888"),
         ("patches", [8, 8]),
         ("patches", [8, 8, None]),
