@@ -11,16 +11,19 @@ _MAX_CHANNELS = 1024
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """Channels of each U-Net from fine to coarse. The shipped weights were trained with the defaults.
+    """Channels of each part from fine to coarse. The shipped weights were trained with the defaults.
 
-    At 256x256 they cost 0.19 GMAC a detection and 1.31 GMAC a rendered frame, with 2.4 M parameters.
-    `temperature` divides the heatmaps' logits; `variance` is that of a point's Gaussian, in a picture 2 wide.
+    `fine` channels of the source's features are warped at 64x64; `detail` is the generator's width at
+    128x128. `temperature` divides the heatmaps' logits; `variance` is that of a point's heat, in units of its
+    Jacobian.
     """
 
-    detector: tuple[int, ...] = (32, 48, 88, 128)
-    motion: tuple[int, ...] = (32, 64, 96, 128)
-    generator: tuple[int, ...] = (64, 96, 128)
-    detail: int = 24
+    detector: tuple[int, ...] = (32, 64, 96)
+    patches: tuple[int, ...] = (32, 64, 96)
+    motion: tuple[int, ...] = (48, 96, 128)
+    generator: tuple[int, ...] = (48, 96, 128)
+    fine: int = 32
+    detail: int = 16
     temperature: float = 0.1
     variance: float = 0.01
 
@@ -36,9 +39,11 @@ class LiteConfig:
                 "The lite checkpoint's network sizes are not those of this version; train it again."
             )
         return cls(
-            detector=_widths("detector", values["detector"], 4),
-            motion=_widths("motion", values["motion"], 4),
+            detector=_widths("detector", values["detector"], 3),
+            patches=_widths("patches", values["patches"], 3),
+            motion=_widths("motion", values["motion"], 3),
             generator=_widths("generator", values["generator"], 3),
+            fine=_width("fine", values["fine"]),
             detail=_width("detail", values["detail"]),
             temperature=_factor("temperature", values["temperature"]),
             variance=_factor("variance", values["variance"]),

@@ -1,10 +1,12 @@
-"""Coordinates, Gaussians, affine motions. Positions are x, y in [-1, 1]; a pixel's position is its centre.
+"""Coordinates, heat, affine motions, warps. Positions are x, y in [-1, 1]; a pixel's position is its centre.
 
-Products are written out instead of as matrix products: those would run in bfloat16 under autocast, whose
-steps of 0.004 are half a pixel.
+Products are written out, x and y apart: as matrix products they would run in bfloat16 under autocast, whose
+steps of 0.004 are half a pixel, and with an innermost axis of two no vector unit is filled.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -12,19 +14,19 @@ from torch.nn import functional as F
 
 # Below this determinant a Jacobian is treated as this small; a peer may send any number.
 _SMALLEST_DETERMINANT = 1e-3
+# Beyond this many standard deviations nothing is drawn; hostile numbers must not overflow.
+_FARTHEST = 9.0
+
+
+def axis(size: int, like: Tensor) -> Tensor:
+    """Return the pixel centres along one axis (size,), on the device and in the type of `like`."""
+    return (torch.arange(size, device=like.device, dtype=like.dtype) * 2 + 1) / size - 1
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
     """Return the pixel centres (height, width, 2) on the device and in the type of `like`."""
-    y = (torch.arange(height, device=like.device, dtype=like.dtype) * 2 + 1) / height - 1
-    x = (torch.arange(width, device=like.device, dtype=like.dtype) * 2 + 1) / width - 1
-    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
-
-
-def gaussians(value: Tensor, height: int, width: int, variance: float) -> Tensor:
-    """Return exp(-|z - p|^2 / (2 variance)) for points (B, K, 2): (B, K, height, width)."""
-    offset = pixel_grid(height, width, value) - value[:, :, None, None]
-    return torch.exp(-0.5 * offset.square().sum(-1) / variance)
+    rows, columns = torch.meshgrid(axis(height, like), axis(width, like), indexing="ij")
+    return torch.stack([columns, rows], dim=-1)
 
 
 def inverse_2x2(matrix: Tensor) -> Tensor:
@@ -42,20 +44,42 @@ def product_2x2(a: Tensor, b: Tensor) -> Tensor:
     return a[..., :1] * b[..., :1, :] + a[..., 1:] * b[..., 1:, :]
 
 
+def _applied(matrix: Tensor, value: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return x and y, each (B, K, size, size), of matrix (B, K, 2, 2) times (z - value) for all pixels z."""
+    place = axis(size, value)
+    x = (place - value[..., :1])[:, :, None, :]
+    y = (place - value[..., 1:])[:, :, :, None]
+    a, b, c, d = (matrix[..., row, column, None, None] for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)))
+    return a * x + b * y, c * x + d * y
+
+
+def drawn_heat(value: Tensor, jacobian: Tensor, size: int, variance: float) -> Tensor:
+    """Draw points (B, K, 2) with Jacobians (B, K, 2, 2) as ellipses: (B, K, size, size) in [0, 1].
+
+    exp(-|inv(J) (z - p)|^2 / (2 variance)): FOMM's Gaussian (Siarohin et al., NeurIPS 2019), in the point's
+    own frame instead of the picture's. A closing eye becomes a thin ellipse.
+    """
+    x, y = _applied(inverse_2x2(jacobian), value, size)
+    squared = (x * x + y * y) * (1 / variance)
+    return torch.exp(-0.5 * squared.clamp(max=_FARTHEST**2))
+
+
 def local_motions(
-    source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor], height: int, width: int
-) -> Tensor:
+    source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor], size: int
+) -> tuple[Tensor, Tensor]:
     """Return where each pixel of the driving frame comes from, by each point's affine motion and by none.
 
     T(z) = p_S + J_S inv(J_D) (z - p_D) (Siarohin et al., NeurIPS 2019, eq. 4), preceded by the identity for
-    the background: (B, K + 1, height, width, 2). Each side is (value (B, K, 2), jacobian (B, K, 2, 2)).
+    the background: x and y, each (B, K + 1, size, size). Each side is (value (B, K, 2), jacobian
+    (B, K, 2, 2)).
     """
-    grid = pixel_grid(height, width, driving[0])
-    offset = grid - driving[0][:, :, None, None]
-    affine = product_2x2(source[1], inverse_2x2(driving[1]))[:, :, None, None]
-    moved = affine[..., 0] * offset[..., :1] + affine[..., 1] * offset[..., 1:] + source[0][:, :, None, None]
-    background = grid.expand(len(moved), 1, height, width, 2)
-    return torch.cat([background, moved], dim=1)
+    x, y = _applied(product_2x2(source[1], inverse_2x2(driving[1])), driving[0], size)
+    place = axis(size, x)
+    whole = (len(x), 1, size, size)
+    return (
+        torch.cat([place.expand(whole), x + source[0][..., 0, None, None]], dim=1),
+        torch.cat([place[:, None].expand(whole), y + source[0][..., 1, None, None]], dim=1),
+    )
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -63,25 +87,42 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(picture.to(flow.dtype), flow, padding_mode="border", align_corners=False)
 
 
-def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Resample a flow (B, H, W, 2) to another size; beyond the outermost old centres it goes on linearly."""
-    rows, columns = flow.shape[1:3]
-    if (rows, columns) == (height, width):
-        return flow
-    wide = _continued(_continued(flow, 1), 2)
-    planes = F.interpolate(
-        wide.permute(0, 3, 1, 2),
-        size=(height * (rows + 2) // rows, width * (columns + 2) // columns),
-        mode="bilinear",
-        align_corners=False,
-    )
-    top, left = height // rows, width // columns
-    return planes[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
+@cache
+def _enlarging(size: int, factor: int) -> Tensor:
+    """Return the matrix (factor size, size) of linear interpolation, going on linearly beyond the ends."""
+    place = (torch.arange(size * factor) + 0.5) / factor - 0.5
+    first = place.floor().clamp(0, size - 2)
+    share = (place - first)[:, None]
+    index = torch.arange(size)[None] - first[:, None]
+    return (1 - share) * (index == 0) + share * (index == 1)
 
 
-def _continued(flow: Tensor, axis: int) -> Tensor:
-    """Add one linearly extrapolated row or column at either end."""
-    size = flow.shape[axis]
-    first, second = flow.narrow(axis, 0, 1), flow.narrow(axis, 1, 1)
-    last, before = flow.narrow(axis, size - 1, 1), flow.narrow(axis, size - 2, 1)
-    return torch.cat([2 * first - second, flow, 2 * last - before], dim=axis)
+def enlarged_flow(flow: Tensor, window: tuple[int, int, int], factor: int = 4) -> Tensor:
+    """Resample a window (top, left, size) of a flow (B, H, H, 2) to `factor` times its resolution.
+
+    Returns (B, factor size, factor size, 2), linearly interpolated from the whole flow; beyond the outermost
+    centres it goes on linearly. Even rows come before odd ones, and even columns before odd ones: what is
+    sampled there is unshuffled by 2 without an element moved by itself (see `unshuffled`).
+    """
+    top, left, size = window
+    parted = [
+        _parted(_enlarging(flow.shape[1], factor)[factor * at : factor * (at + size)]) for at in (top, left)
+    ]
+    down, across = (matrix.to(flow) for matrix in parted)
+    with torch.autocast(flow.device.type, enabled=False):
+        return (down @ flow.permute(0, 3, 1, 2) @ across.T).permute(0, 2, 3, 1)
+
+
+def _parted(matrix: Tensor) -> Tensor:
+    """Put even rows before odd ones."""
+    return torch.cat([matrix[0::2], matrix[1::2]])
+
+
+def unshuffled(parted: Tensor) -> Tensor:
+    """Turn a picture (B, C, 2h, 2w), even rows and columns before odd ones, into pixel_unshuffle's order.
+
+    That is (B, 4C, h, w).
+    """
+    batch, channels, height, width = parted.shape
+    split = parted.reshape(batch, channels, 2, height // 2, 2, width // 2)
+    return split.transpose(3, 4).reshape(batch, 4 * channels, height // 2, width // 2)

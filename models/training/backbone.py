@@ -24,7 +24,7 @@ from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
 from models.training.backbone_run import Run
 from models.training.data import Clip, fill_cache, load_clips, load_stills
-from models.training.faces import find_marks
+from models.training.labels import Labels
 from models.training.layouts import training_part, validation_folders
 from models.training.pairs import Pairs
 from models.training.recipes import RECIPES, FommRecipe, LiteRecipe
@@ -65,7 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", type=Path, help="state, sheets and weights go here (default: runs/MODEL)")
     add("--cache", type=Path, default=Path("runs/cache"), help="decoded frames")
-    add("--faces", type=Path, help="lite: a YuNet .onnx file, to keep keypoints on eyes and mouth")
+    add(
+        "--landmarks",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="lite: what `models.training landmarks` found in the clips and portraits; faces speak by it",
+    )
+    add("--init", type=Path, metavar="FOLDER", help="lite: begin with these weights instead of from nothing")
     add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
     add(
@@ -175,17 +182,21 @@ def _start(job: _Job) -> tuple[Run[Any], nn.Module]:
 def _batches(job: _Job, clips: list[Clip], step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield this process's batches; each resumption, at another `step`, draws other pairs."""
     options, workers = job.options, job.options.workers
+    stills = load_stills(options.stills) if options.stills else ()
+    labels = Labels.of(options.landmarks or (), clips, options.stills, len(stills))
     pairs = Pairs(
         clips,
         options.seed + step,
         job.rank,
-        stills=load_stills(options.stills) if options.stills else (),
-        marks=find_marks(clips, options.faces, options.cache) if options.faces else None,
+        drivings=job.recipe.drivings,
+        stills=stills,
+        landmarks=labels.clips,
+        still_landmarks=labels.stills,
     )
     return iter(
         DataLoader(
             pairs,
-            job.options.batch,
+            max(1, options.batch // job.recipe.drivings),
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=_leave_interrupts,
@@ -218,7 +229,7 @@ def _loop(
         for group in run.optimiser.param_groups:
             group["lr"] = options.rate * recipe.factor(done)
         losses = run.advance(objective, next(batches), recipe.window(done, windows), recipe.autocast)
-        run.pictures += options.batch * job.size
+        run.pictures += max(1, options.batch // recipe.drivings) * recipe.drivings * job.size
         if job.rank:
             continue
         now = time.monotonic()

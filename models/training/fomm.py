@@ -32,9 +32,13 @@ class FommObjective(nn.Module):
         self.bf16 = bf16
 
     def forward(
-        self, source: Tensor, driving: Tensor, _window: object = None, _marks: object = None
+        self, source: Tensor, driving: Tensor, _window: object = None, _landmarks: object = None
     ) -> dict[str, Tensor]:
-        """Return the weighted losses of pictures (B, 3, H, W) in [0, 1]; their sum is minimised."""
+        """Return the weighted losses of pictures in [0, 1]; their sum is minimised.
+
+        `source` is (B, 3, H, W), `driving` (B, 1, 3, H, W): one frame of each.
+        """
+        driving = driving.flatten(0, 1)
         of_source = self._detect(source)
         of_driving = self._detect(driving)
         rendered: Rendered = self.network.generator(source, of_source, of_driving)

@@ -1,4 +1,4 @@
-"""Losses of the lite backbone: pyramid and gradient L1, equivariance under affine warps."""
+"""Losses of the lite backbone: pyramid and gradient L1; without landmarks, equivariance and separation."""
 
 from __future__ import annotations
 
@@ -61,3 +61,14 @@ def equivariance(plain: Points, warped: Points, warp: AffineWarp) -> tuple[Tenso
     identity = torch.eye(2, device=back.jacobian.device)
     jacobian = (product_2x2(inverse_2x2(plain.jacobian), back.jacobian) - identity).abs().mean()
     return (plain.value - back.value).abs().mean(), jacobian
+
+
+def separation_loss(value: Tensor, distance: float = 0.1) -> Tensor:
+    """Return how much nearer to each other than `distance` keypoints (B, K, 2) are: 1 if all are one, else 0.
+
+    Trained without it and without landmarks, all ten ended at one place: they said no more than one does.
+    """
+    count = value.shape[1]
+    apart = (value[:, :, None] - value[:, None]).square().sum(3).add(1e-8).sqrt()
+    close = F.relu(1 - apart / distance) * (1 - torch.eye(count, device=value.device))
+    return close.sum() / (len(value) * count * (count - 1))

@@ -1,4 +1,4 @@
-"""Endless random training pairs: which two pictures, and how they are changed on the way."""
+"""Endless random training pictures: which frames go together, and how they are changed on the way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from models.landmarks.points import COUNT as LANDMARKS
+from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
 from models.training.data import Clip, square
-from models.training.faces import Marks, mirrored
 from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
@@ -22,16 +23,24 @@ Move: TypeAlias = npt.NDArray[np.floating]
 # How often a pair is zoomed into and turned as a whole, and how often one side of it once more by itself.
 _MOVED, _APART = 0.5, 0.12
 _GREY = 0.08
+# Frames of which the most different is chosen.
+_CANDIDATES = 6
+_FAR = 0.5
 
 
 class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
-    """Endless random (source, driving, marks): pictures of one clip, (3, 256, 256) uint8, and their faces.
+    """Endless random (source, driving, landmarks) of one clip each: one source, `drivings` driving frames.
+
+    Pictures are uint8, (3, 256, 256) and (drivings, 3, 256, 256). A source costs a network more than a frame
+    drawn from it; with more than one driving frame, less of the time goes into sources.
 
     People are drawn by the square root of their number of frames, so that neither one long recording nor many
-    short ones of one person dominate. `stills` are JPEG files of single portraits: a share `still_share` of
-    the pairs is one of them and a bent copy of it. `marks` has one array for each clip (see `find_marks`);
-    those of the two pictures come with them as (2, 5, 2) float32, NaN where they are not known. Pairs are
-    mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and worker.
+    short ones of one person dominate. `stills` are JPEG files of single portraits: a share `still_share` is
+    one of them and moved or bent copies of it. `landmarks` has one array (frames, 175, 2) for each clip,
+    and `still_landmarks` (stills, 175, 2) is of the stills: those of the pictures come with them as
+    (1 + drivings, 175, 2) float32, NaN where they are not known. Where they are, half of the driving frames
+    are those whose lips, lids, gaze or turn differ most from the source's, for most of what people do is
+    nothing. All are mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and worker.
     """
 
     def __init__(
@@ -40,37 +49,80 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         seed: int,
         rank: int = 0,
         *,
+        drivings: int = 1,
         stills: Sequence[bytes] = (),
         still_share: float = 0.1,
-        marks: Sequence[Marks] | None = None,
+        landmarks: Sequence[Floats] | None = None,
+        still_landmarks: Floats | None = None,
     ) -> None:
         super().__init__()
-        self.clips, self.stills, self.marks = clips, stills, marks
-        self.seed, self.rank = seed, rank
+        self.clips, self.stills = clips, stills
+        self.landmarks, self.still_landmarks = landmarks, still_landmarks
+        self.seed, self.rank, self.drivings = seed, rank, drivings
         self.still_share = still_share if stills else 0.0
         self.weights = _by_person(clips)
+        self._expressions = [_expressions(found) for found in landmarks or ()]
+        self._usable = [self._with_faces(index) for index in range(len(clips))]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, self.rank, worker.id if worker else 0])
         while True:
             still = rng.random() < self.still_share
-            pair, marks = self._still(rng) if still else self._moving(rng)
-            yield self._finish(pair, marks, rng, apart=still)
+            pair, faces = self._still(rng) if still else self._moving(rng)
+            yield self._finish(pair, faces, rng, apart=still)
 
-    def _moving(self, rng: np.random.Generator) -> tuple[list[Pictures], Marks]:
-        index = rng.choice(len(self.clips), p=self.weights)
+    def _moving(self, rng: np.random.Generator) -> tuple[list[Pictures], Floats]:
+        index = int(rng.choice(len(self.clips), p=self.weights))
         clip = self.clips[index]
-        a, b = (int(i) for i in rng.choice(len(clip.frames), 2, replace=False))
-        marks = self.marks[index][[a, b]] if self.marks is not None else _unknown()
-        return [clip.picture(a), clip.picture(b)], marks
+        frames = self._frames(index, rng)
+        faces = self._unknown() if self.landmarks is None else self.landmarks[index][frames]
+        return [clip.picture(frame) for frame in frames], faces
 
-    def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Marks]:
-        picture = square(self.stills[int(rng.integers(len(self.stills)))])
-        return [picture, bent(picture, rng)], _unknown()
+    def _with_faces(self, index: int) -> npt.NDArray[np.int64]:
+        """Return a clip's frames without those, between others, where no face was found: cuts and fades."""
+        frames = np.arange(len(self.clips[index].frames))
+        if self.landmarks is None:
+            return frames
+        known = frames[np.isfinite(self.landmarks[index]).all((1, 2))]
+        return known if len(known) > 1 else frames
+
+    def _frames(self, index: int, rng: np.random.Generator) -> list[int]:
+        """Choose a source and driving frames of a clip."""
+        frames = self._usable[index]
+        first, *others = (
+            int(i) for i in rng.choice(frames, min(1 + _CANDIDATES, len(frames)), replace=False)
+        )
+        chosen = [first]
+        for driving in range(self.drivings):
+            far = bool(self._expressions) and rng.random() < _FAR
+            other = self._furthest(index, first, others, rng) if far else others[driving % len(others)]
+            chosen.append(other)
+        return chosen
+
+    def _furthest(self, index: int, first: int, others: list[int], rng: np.random.Generator) -> int:
+        """Return which of the others differs most in one kind of expression, drawn anew each time.
+
+        By their sum, hardly a frame would be chosen for its gaze.
+        """
+        known = self._expressions[index]
+        kind = int(rng.integers(known.shape[1]))
+        return others[int(np.abs(known[others, kind] - known[first, kind]).argmax())]
+
+    def _still(self, rng: np.random.Generator) -> tuple[list[Pictures], Floats]:
+        index = int(rng.integers(len(self.stills)))
+        picture = square(self.stills[index])
+        if self.still_landmarks is None:
+            return [picture, *(bent(picture, rng) for _ in range(self.drivings))], self._unknown()
+        # Bending moves landmarks too, by what nobody measured: the copies are only moved as a whole.
+        count = 1 + self.drivings
+        return [picture] * count, np.stack([self.still_landmarks[index]] * count)
+
+    def _unknown(self) -> Floats:
+        return np.full((1 + self.drivings, LANDMARKS, 2), np.nan, np.float32)
 
     def _finish(
-        self, pair: list[Pictures], marks: Marks, rng: np.random.Generator, apart: bool
+        self, pair: list[Pictures], faces: Floats, rng: np.random.Generator, apart: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         pair = tint(pair, rng)
         common: Move = np.eye(2, 3)
@@ -78,23 +130,40 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             common = similarity(rng, 0.15, (1.0, 1.35), 0.12)
         if rng.random() < 0.5:
             common = common * [[-1], [1]]
-        moves: list[Move] = [common, common]
-        if apart or rng.random() < _APART:
-            own = similarity(rng, 0.25, (0.85, 1.2), 0.15)
-            moves[1] = np.vstack([own, [0, 0, 1]])[:2] @ np.vstack([common, [0, 0, 1]])
-        source, driving = (moved(picture, move) for picture, move in zip(pair, moves, strict=True))
-        seen = np.stack([_carried(mark, move) for mark, move in zip(marks, moves, strict=True)])
-        return _channels_first(source), _channels_first(driving), torch.from_numpy(seen)
+        moves: list[Move] = [common] * len(pair)
+        for index in range(1, len(pair)):
+            if apart or rng.random() < _APART:
+                own = similarity(rng, 0.25, (0.85, 1.2), 0.15)
+                moves[index] = np.vstack([own, [0, 0, 1]])[:2] @ np.vstack([common, [0, 0, 1]])
+        source, *driving = (moved(picture, move) for picture, move in zip(pair, moves, strict=True))
+        seen = np.stack([_carried(face, move) for face, move in zip(faces, moves, strict=True)])
+        return (
+            _channels_first(source),
+            torch.stack([_channels_first(picture) for picture in driving]),
+            torch.from_numpy(seen),
+        )
 
 
-def _unknown() -> Marks:
-    return np.full((2, 5, 2), np.nan, np.float32)
+def _expressions(landmarks: Floats) -> Floats:
+    """Return lips, lids, gaze and turn of the head (frames, 4), each in units of how much it varies."""
+    turn = _turn(landmarks)
+    values = np.column_stack([openings(landmarks), turn])
+    spread = np.nanstd(values, axis=0) if np.isfinite(values).any() else np.ones(values.shape[1])
+    return np.nan_to_num((values / np.maximum(spread, 1e-3)).astype(np.float32))
 
 
-def _carried(marks: Marks, move: Move) -> Marks:
-    """Return the marks (5, 2) of a picture that was moved."""
-    there = (marks @ move[:, :2].T + move[:, 2]).astype(np.float32)
-    return mirrored(there) if np.linalg.det(move[:, :2]) < 0 else there
+def _turn(landmarks: Floats) -> Floats:
+    """Return where the nose lies between the outer corners of the eyes (frames,): 0.5 from the front."""
+    right, left = landmarks[:, RIGHT_EYE[0]], landmarks[:, LEFT_EYE[0]]
+    line = left - right
+    along = ((landmarks[:, NOSE_TIP] - right) * line).sum(-1)
+    return np.asarray(along / np.maximum((line * line).sum(-1), 1e-6), np.float32)
+
+
+def _carried(face: Floats, move: Move) -> Floats:
+    """Return the landmarks (175, 2) of a picture that was moved."""
+    there = (face @ move[:, :2].T + move[:, 2]).astype(np.float32)
+    return there[MIRROR] if np.linalg.det(move[:, :2]) < 0 else there
 
 
 def _channels_first(picture: Pictures) -> Tensor:

@@ -22,6 +22,7 @@ from models.training.backbone_run import Network, Run
 from models.training.discriminator import SMALLEST, MultiScaleDiscriminator
 from models.training.fomm import FommObjective, convolve_in_bf16
 from models.training.fomm_losses import AdversarialLoss, PyramidDistance, load_features
+from models.training.labels import canonical_face
 from models.training.lite import LiteObjective, random_window
 from models.training.run import cosine
 from shared.errors import RequestError
@@ -32,11 +33,13 @@ _log = logging.getLogger(__name__)
 class Recipe(ABC, Generic[Network]):
     """One kind of backbone, of one size, trained as `options` say.
 
-    `batch` and `rate` hold where the options leave them out; with `autocast`, whole steps run under it.
+    `batch`, in driving frames, and `rate` hold where the options leave them out; `drivings` frames are drawn
+    from each source. With `autocast`, whole steps run under it.
     """
 
     batch: ClassVar[int]
     rate: ClassVar[float]
+    drivings: ClassVar[int] = 1
     autocast: bool
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -71,7 +74,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
     """The lite network: windows first, whole pictures at the end; a cosine rate."""
 
     batch = 12
-    rate = 5e-4
+    rate = 7e-4
+    drivings = 2
 
     def __init__(self, options: argparse.Namespace, config: LiteConfig | None = None) -> None:
         super().__init__(options)
@@ -88,11 +92,18 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def start(self, device: torch.device, _size: int) -> tuple[Run[LiteNetwork], nn.Module]:
         """Return a fresh run and its objective."""
         options = self.options
+        if not options.landmarks:
+            _log.warning(
+                "Without --landmarks nothing says where lips and lids are: heads will move, faces will not"
+            )
         network = LiteNetwork(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if options.init is not None:
+            checkpoint.load_into(network, checkpoint.load(options.init, expect="lite"))
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=options.rate, weight_decay=1e-4, betas=(0.9, 0.99)
+            network.parameters(), lr=options.rate, weight_decay=1e-4, betas=(0.9, 0.99), fused=True
         )
-        return Run.of(network, optimiser), LiteObjective(network, options.perceptual).to(device)
+        objective = LiteObjective(network, options.perceptual, canonical_face(options.landmarks or ()))
+        return Run.of(network, optimiser), objective.to(device)
 
     def factor(self, done: float) -> float:
         """Return a cosine's factor, after a short warm-up."""
@@ -131,8 +142,8 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
-        if options.faces is not None:
-            raise RequestError("--faces belongs to --model lite; leave it out.")
+        if options.landmarks or options.init is not None:
+            raise RequestError("--landmarks and --init belong to --model lite; leave them out.")
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:

@@ -1,0 +1,161 @@
+"""The lite detector: all points in the whole picture, then eyes and mouth once more in patches of it.
+
+A lid moves by a pixel or two of 256. The whole picture is therefore looked at coarsely, at 128x128, which
+says where the face is, and small patches around the eyes and the mouth finely, upright and at one size.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.lite.blocks import ConvBlock, UNet
+from models.lite.config import LiteConfig
+from models.lite.geometry import axis, product_2x2, warp
+from models.lite.structures import Points
+from shared.keypoints import COUNT
+
+# Where the points of a typical upright face lie, from the middle between its eyes, in a picture 2 wide: the
+# scale at which an upright face has identities for Jacobians. The torso (8) is no part of a face.
+CANONICAL = (
+    (-0.2111, -0.0063), (0.2111, -0.0063), (0.0, 0.2720), (-0.1678, 0.4615), (0.1678, 0.4615),
+    (0.0, 0.5231), (0.0, -0.3444), (0.0, 0.4171), (0.0, 0.0), (0.0, 0.7763),
+)  # fmt: skip
+RIGHT_EYE, LEFT_EYE, TORSO = 0, 1, 8
+MOUTH = (3, 4, 5, 7)
+_FACE = tuple(point for point in range(COUNT) if point != TORSO)
+# Pixels of a patch, and how far it reaches from its middle in the units of `CANONICAL`.
+_EYE_SIZE, _EYE_REACH = 32, 0.16
+_MOUTH_SIZE, _MOUTH_REACH = 48, 0.28
+
+
+class Detector(nn.Module):
+    """Finds K points and their Jacobians in pictures (B, 3, 256, 256)."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.whole = WholePicture(config)
+        self.eyes = PatchPoints(config.patches, 1, _EYE_SIZE, _EYE_REACH)
+        self.mouth = PatchPoints(config.patches, len(MOUTH), _MOUTH_SIZE, _MOUTH_REACH)
+
+    def forward(self, picture: Tensor) -> Points:
+        """Return the points of `picture`."""
+        return self.refine(picture, self.whole(picture))
+
+    def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
+        """Find eyes and mouth again in patches around where `near` (B, 10, 2), by default `rough`, has them.
+
+        No gradient reaches the places of the patches.
+        """
+        value = rough.value.detach() if near is None else near
+        frame = face_frame(value)
+        eyes = value[:, : LEFT_EYE + 1]
+        mouth = value[:, MOUTH[0] : MOUTH[0] + 1] + value[:, 4:5] + value[:, 5:6] + value[:, 7:8]
+        mouth = mouth / len(MOUTH)
+        flip = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]).to(value)
+        each = frame[:, None] * flip[:, None, :]
+        eye = self.eyes(picture, eyes, each, flip)
+        lips = self.mouth(picture, mouth, frame[:, None], flip[:1])
+        order = (eye, lips)
+        found = [torch.cat([part[index] for part in order], dim=1) for index in (0, 1)]
+        places = (RIGHT_EYE, LEFT_EYE, *MOUTH)
+        return Points(_put(rough.value, found[0], places), _put(rough.jacobian, found[1], places))
+
+
+def _put(into: Tensor, rows: Tensor, places: tuple[int, ...]) -> Tensor:
+    """Return `into` (B, K, ...) with `rows` at `places`."""
+    given = {place: index for index, place in enumerate(places)}
+    parts = [rows[:, given[k] : given[k] + 1] if k in given else into[:, k : k + 1] for k in range(COUNT)]
+    return torch.cat(parts, dim=1)
+
+
+def face_frame(value: Tensor) -> Tensor:
+    """Return the similarity (B, 2, 2) that carries a typical upright face to points (B, 10, 2), in the mean.
+
+    Least squares over the face's points (Umeyama, PAMI 1991, without its correction of the scale).
+    """
+    canonical = torch.tensor([CANONICAL[k] for k in _FACE]).to(value)
+    canonical = canonical - canonical.mean(0)
+    points = torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+    points = points - points.mean(1, keepdim=True)
+    norm = 1 / canonical.square().sum()
+    along = (points * canonical).sum((1, 2)) * norm
+    turned = torch.stack([-canonical[:, 1], canonical[:, 0]], dim=-1)
+    across = (points * turned).sum((1, 2)) * norm
+    return torch.stack([along, -across, across, along], dim=-1).reshape(-1, 2, 2)
+
+
+class WholePicture(nn.Module):
+    """All points from the picture at 128x128, as expectations over softmax heatmaps of 32x32."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.temperature = config.temperature
+        self.body = UNet(48, config.detector)
+        self.heatmaps = nn.Conv2d(config.detector[0], COUNT, 3, padding=1)
+        self.jacobians = nn.Conv2d(config.detector[0], 4 * COUNT, 1)
+        nn.init.zeros_(self.jacobians.weight)
+        with torch.no_grad():
+            assert self.jacobians.bias is not None
+            self.jacobians.bias.copy_(torch.eye(2).reshape(-1).repeat(COUNT))
+
+    def forward(self, picture: Tensor) -> Points:
+        """Return the points of pictures (B, 3, 256, 256)."""
+        features = self.body(F.pixel_unshuffle(F.avg_pool2d(picture, 2), 4))
+        # In float32 even while training in bfloat16: the temperature makes ten of every rounding error.
+        with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
+            logits = self.heatmaps(features.float())
+        size = logits.shape[-1]
+        weights = torch.softmax(logits.flatten(2) / self.temperature, dim=-1)
+        square = weights.reshape(-1, COUNT, size, size)
+        place = axis(size, weights)
+        value = torch.stack([(square.sum(at) * place).sum(-1) for at in (2, 3)], dim=-1)
+        maps = self.jacobians(features).float().reshape(-1, COUNT, 4, size * size)
+        jacobian = (weights[:, :, None] * maps).sum(-1).reshape(-1, COUNT, 2, 2)
+        return Points(value, jacobian)
+
+
+class PatchPoints(nn.Module):
+    """Points in an upright patch of size x size, relative to its middle and in its own frame."""
+
+    def __init__(self, channels: tuple[int, ...], count: int, size: int, reach: float) -> None:
+        super().__init__()
+        a, b, c = channels
+        self.count, self.size, self.reach = count, size, reach
+        self.body = nn.Sequential(
+            ConvBlock(12, a), ConvBlock(a, b, 2), ConvBlock(b, b), ConvBlock(b, c, 2), nn.Flatten(1)
+        )
+        self.hidden = nn.Sequential(nn.Linear(c * (size // 8) ** 2, 128), nn.ReLU(inplace=True))
+        self.numbers = nn.Linear(128, 6 * count)
+        nn.init.zeros_(self.numbers.weight)
+        with torch.no_grad():
+            self.numbers.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0]).repeat(count))
+
+    def forward(self, picture: Tensor, middle: Tensor, frame: Tensor, flip: Tensor) -> tuple[Tensor, Tensor]:
+        """Return value (B, P count, 2) and jacobian (B, P count, 2, 2) of P patches of each picture.
+
+        A patch shows what lies within the reach, in units of `frame` (B, P, 2, 2), around `middle` (B, P, 2).
+        A frame may be mirrored; `flip` (P, 2) takes that back from the Jacobians.
+        """
+        batch, patches = middle.shape[:2]
+        size, reach = self.size, self.reach
+        place = axis(size, picture) * reach
+        x, y = place[None, :, None], place[:, None, None]
+        flow = (frame[..., 0][:, :, None, None] * x + frame[..., 1][:, :, None, None] * y) + middle[
+            :, :, None, None
+        ]
+        seen = warp(picture, flow.reshape(batch, patches * size, size, 2))
+        seen = seen.reshape(batch, -1, patches, size, size).transpose(1, 2).flatten(0, 1)
+        features = self.hidden(self.body(F.pixel_unshuffle(seen, 2)))
+        # In float32 even while training in bfloat16: its steps near 1 are as large as what a lid moves.
+        with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
+            found = self.numbers(features.float())
+        found = found.reshape(batch, patches, self.count, 6)
+        offset, shape = found[..., :2] * reach, found[..., 2:].reshape(batch, patches, self.count, 2, 2)
+        across = frame[:, :, None]
+        value = across[..., 0] * offset[..., :1] + across[..., 1] * offset[..., 1:] + middle[:, :, None]
+        jacobian = product_2x2(across, shape) * flip[:, None, None, :]
+        return value.flatten(1, 2), jacobian.flatten(1, 2)
