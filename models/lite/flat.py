@@ -26,8 +26,15 @@ def _kinds() -> tuple[type, ...]:
 
 def to_tensors(source: Source) -> tuple[Tensor, ...]:
     """Return the parts of `source`; keypoints as (B, 60)."""
-    parts = [getattr(source, name) for name in source_names()]
-    return tuple(part.flat() if isinstance(part, Points) else part for part in parts)
+    return tuple(_tensor(name, getattr(source, name)) for name in source_names())
+
+
+def _tensor(name: str, part: object) -> Tensor:
+    if isinstance(part, Points):
+        return part.flat()
+    if not isinstance(part, Tensor):
+        raise TypeError(f"A source consists of tensors and keypoints; {name} is neither.")
+    return part
 
 
 def from_tensors(tensors: Sequence[Tensor]) -> Source:
