@@ -105,7 +105,7 @@ def save_clip(file: Path, clip: str, points: Floats) -> None:
 
 
 def save_clips(file: Path, clips: Mapping[str, Floats]) -> None:
-    """Write the landmarks of several clips, by file name, to one file; else as `save_clip`."""
+    """Write the landmarks of several clips, by their file names, to one file; else as `save_clip`."""
     _save(file, {name: _differences(encoded(points)) for name, points in clips.items()})
 
 

@@ -13,8 +13,8 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from models.landmarks.files import save_clips
-from models.training.data import FRAMES_PER_SECOND
+from models.landmarks.files import LandmarkFolder, save_clips
+from models.training.data import FRAMES_PER_CLIP, FRAMES_PER_SECOND
 from models.training.drawn_motion import motion
 from models.training.people import TABLE
 from shared.errors import KeycastError, RequestError
@@ -24,6 +24,7 @@ from shared.portrait.portrait import Portrait
 
 LANDMARKS = "drawn.npz"
 _QUALITY = 15
+_SAVED_EVERY = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,23 +38,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def draw(options: argparse.Namespace) -> int:
     """Draw what is not drawn yet; RequestError for numbers or a folder that cannot be used."""
-    if options.people < 1 or options.frames < 2:
-        raise RequestError("Give --people of at least 1 and --frames of at least 2.")
+    if options.people < 1 or not 2 <= options.frames <= FRAMES_PER_CLIP:
+        raise RequestError(f"Give --people of at least 1 and --frames from 2 to {FRAMES_PER_CLIP}.")
     folder: Path = options.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_table(folder, options)
     except OSError as error:
         raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
-    marks: dict[str, Floats] = {}
-    for person in tqdm(range(options.people), desc="people", unit="person"):
-        name = clip_name(options.seed, person)
-        marks[name] = _draw_person(folder / name, options.seed, person, options.frames)
-        if person % 50 == 49:
-            save_clips(folder / LANDMARKS, marks)
-    save_clips(folder / LANDMARKS, marks)
+    _draw_people(folder, options.seed, options.people, options.frames)
     print(f"{options.people} people in {folder}, their landmarks in {folder / LANDMARKS}")
     return 0
+
+
+def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
+    """Draw who is missing; what there is when it is stopped stays."""
+    file = folder / LANDMARKS
+    marks = _read(folder) if file.exists() else {}
+    try:
+        for person in tqdm(range(people), desc="people", unit="person"):
+            name = clip_name(seed, person)
+            if (folder / name).exists() and len(marks.get(name, ())) == frames:
+                continue
+            marks[name] = _draw_person(folder / name, seed, person, frames)
+            if person % _SAVED_EVERY == 0:
+                save_clips(file, marks)
+    finally:
+        save_clips(file, marks)
+
+
+def _read(folder: Path) -> dict[str, Floats]:
+    """Return the landmarks that are there, by clip."""
+    there = LandmarkFolder.load(folder)
+    return {name: there.of(name) for name in there.clips}
 
 
 def clip_name(seed: int, person: int) -> str:
@@ -72,18 +89,16 @@ def _write_table(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _draw_person(file: Path, seed: int, person: int, frames: int) -> Floats:
-    """Write one person's clip unless it is there; return the landmarks (frames, 175, 2)."""
+    """Write one person's clip; return the landmarks (frames, 175, 2)."""
     rng = np.random.default_rng([seed, person])
-    looks = Looks.random(rng)
+    portrait = Portrait(Looks.random(rng))
     poses = motion(rng, frames, FRAMES_PER_SECOND)
-    portrait = Portrait(looks)
-    if not file.exists():
-        partial = file.with_name(f".{file.name}.part")
-        try:
-            _write_clip(partial, (portrait.draw(pose) for pose in poses))
-            partial.replace(file)
-        except OSError as error:
-            raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
+    partial = file.with_name(f".{file.name}.part")
+    try:
+        _write_clip(partial, (portrait.draw(pose) for pose in poses))
+        partial.replace(file)
+    except OSError as error:
+        raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
     return np.stack([portrait.landmarks(pose) for pose in poses])
 
 
