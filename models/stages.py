@@ -13,7 +13,7 @@ from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points as FommPoints
 from models.fomm.model import Fomm
 from models.inference import prepare
-from models.lite.flat import from_tensors, repeated, source_names, to_tensors
+from models.lite.flat import SOURCE_NAMES, from_tensors, repeated, to_tensors
 from models.lite.network import LiteNetwork, Points
 from shared.config import SIZE
 
@@ -63,7 +63,7 @@ def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
         return net.render(repeated(source, keypoints.shape[0]), Points.from_flat(keypoints))
 
     functions = (_Function(network, part).eval() for part in (detect, encode, render))
-    return Network("lite", fingerprint, SIZE, source_names(), *functions)
+    return Network("lite", fingerprint, SIZE, SOURCE_NAMES, *functions)
 
 
 def fomm_network(model: Fomm) -> Network:

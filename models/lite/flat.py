@@ -4,44 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import cache
 from typing import Any, get_type_hints
 
 from torch import Tensor
 
 from models.lite.network import Points, Source
 
-
-@cache
-def source_names() -> tuple[str, ...]:
-    """Return the names of the parts of a `Source`, in the order of `to_tensors`."""
-    return tuple(field.name for field in fields(Source))
-
-
-@cache
-def _kinds() -> tuple[type, ...]:
-    kinds = get_type_hints(Source)
-    return tuple(kinds[name] for name in source_names())
+# Found out here, since exporters that follow the functions below cannot look into a class.
+SOURCE_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Source))
+_IS_POINTS: tuple[bool, ...] = tuple(get_type_hints(Source)[name] is Points for name in SOURCE_NAMES)
 
 
 def to_tensors(source: Source) -> tuple[Tensor, ...]:
-    """Return the parts of `source`; keypoints as (B, 60)."""
-    return tuple(_tensor(name, getattr(source, name)) for name in source_names())
-
-
-def _tensor(name: str, part: object) -> Tensor:
-    if isinstance(part, Points):
-        return part.flat()
-    if not isinstance(part, Tensor):
-        raise TypeError(f"A source consists of tensors and keypoints; {name} is neither.")
-    return part
+    """Return the parts of `source` in the order of `SOURCE_NAMES`; keypoints as (B, 60)."""
+    parts = [getattr(source, name) for name in SOURCE_NAMES]
+    return tuple(
+        part.flat() if is_points else part for part, is_points in zip(parts, _IS_POINTS, strict=True)
+    )
 
 
 def from_tensors(tensors: Sequence[Tensor]) -> Source:
     """Undo `to_tensors`."""
     parts: list[Any] = [
-        Points.from_flat(tensor) if kind is Points else tensor
-        for kind, tensor in zip(_kinds(), tensors, strict=True)
+        Points.from_flat(tensor) if is_points else tensor
+        for tensor, is_points in zip(tensors, _IS_POINTS, strict=True)
     ]
     return Source(*parts)
 
