@@ -44,7 +44,9 @@ def _volume(angle: Array, row: Array, hair: Hair, inside: Array) -> Array:
     side = hair.sides * (1 + 0.25 * smooth(row, 7, 10)) * smooth(row, -1, 4)
     volume = np.maximum(hair.top * top, side)
     volume = volume + 0.4 * hair.top * smooth(row, 5.5, 2.5) * smooth(np.cos(angle), 0.2, 0.9)
-    return np.asarray(0.008 + volume * smooth(inside, -0.01, 0.13), np.float32)
+    # Combed up, hair rises at once from the forehead.
+    rises = 0.13 - 0.085 * hair.lift * smooth(np.cos(angle), 0.45, 0.8)
+    return np.asarray(0.008 + volume * smooth((inside + 0.01) / rises, 0, 1), np.float32)
 
 
 def cover(angle: Array, y: Array, hair: Hair) -> Array:

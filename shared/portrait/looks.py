@@ -34,12 +34,15 @@ class Light:
         warm = rng.uniform(-1, 1)
         key = float(np.sin(around) * np.cos(up)), float(-np.sin(up)), float(np.cos(around) * np.cos(up))
         fill = rng.uniform(-1, 1)
+        strength, fill_strength, ambient = rng.uniform((0.55, 0.0, 0.25), (1.45, 0.6, 0.85))
+        measured = 0.5 * strength + 0.25 * fill_strength + 0.6 * ambient
         return Light(
             key=key, colour=(1.0, float(0.95 - 0.06 * warm), float(0.89 - 0.16 * warm)),
-            strength=float(rng.uniform(0.55, 1.45)), fill=(1.0 - 0.15 * fill, 1.0, 1.0 + 0.15 * fill),
-            fill_strength=float(rng.uniform(0.0, 0.6)), around=float(rng.uniform(0.25, 0.85)),
+            strength=float(strength), fill=(1.0 - 0.15 * fill, 1.0, 1.0 + 0.15 * fill),
+            fill_strength=float(fill_strength), around=float(ambient),
             sky=varied(rng, (0.62, 0.66, 0.72), 0.12), floor=varied(rng, (0.40, 0.36, 0.32), 0.15),
-            rim=float(rng.uniform(0, 0.8)), exposure=float(rng.uniform(0.85, 1.3)) * (1 + 0.35 * tone),
+            rim=float(rng.uniform(0, 0.8)),
+            exposure=float(rng.uniform(0.75, 1.15) / measured * (1 + 0.4 * tone)),
         )  # fmt: skip
 
 

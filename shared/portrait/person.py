@@ -155,6 +155,8 @@ class Hair:
     end: float = 0.75
     """How far down long hair reaches."""
     top: float = 0.07
+    lift: float = 0.5
+    """From lying on the forehead's edge (0) to combed up from it (1)."""
     sides: float = 0.05
     hairline: float = -0.42
     fringe: float = 0.0
@@ -190,7 +192,8 @@ class Hair:
         return Hair(
             style=style, colour=colour, tips=varied(rng, tuple(1.2 * c for c in colour), 0.12), grey=grey,
             end=float(rng.uniform(0.45, 1.25)), top=float(rng.uniform(0.03, 0.13)) * flat,
-            sides=float(rng.uniform(0.015, 0.07)) * flat, hairline=float(rng.normal(-0.42, 0.025)),
+            lift=float(rng.uniform(0, 1)), sides=float(rng.uniform(0.015, 0.07)) * flat,
+            hairline=float(rng.normal(-0.42, 0.025)),
             fringe=float(rng.uniform(0.08, 0.27)) if hangs else 0.0,
             sweep=float(rng.uniform(-0.8, 0.8)),
             parted=parted,

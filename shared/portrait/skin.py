@@ -22,8 +22,8 @@ from shared.portrait.shadow import cast
 
 SIZE = (384, 384)
 _TONES = np.array([
-    (0.945, 0.800, 0.730), (0.900, 0.730, 0.635), (0.835, 0.640, 0.520), (0.735, 0.535, 0.410),
-    (0.600, 0.415, 0.305), (0.460, 0.305, 0.220), (0.330, 0.215, 0.160), (0.235, 0.155, 0.120),
+    (0.945, 0.800, 0.730), (0.900, 0.730, 0.635), (0.835, 0.640, 0.520), (0.725, 0.545, 0.435),
+    (0.585, 0.420, 0.325), (0.445, 0.308, 0.235), (0.330, 0.215, 0.160), (0.235, 0.155, 0.120),
 ])  # fmt: skip
 
 
@@ -172,8 +172,8 @@ def beard_mask(u: Array, v: Array) -> tuple[Array, Array]:
     chin = bump(u, v, 0, 0.65, 0.20, 0.12)
     beard = np.clip(np.maximum(jaw, 1.3 * chin), 0, 1) * smooth(v, 0.40, 0.47)
     beard = np.maximum(beard, jaw * smooth(a, 0.22, 0.32))
-    moustache = smooth(v, 0.322, 0.352) * smooth(v, 0.47, 0.43) * smooth(a, 0.215, 0.165)
-    moustache = np.maximum(moustache, bump(a, v, 0.195, 0.47, 0.035, 0.07))
+    moustache = smooth(v - 0.35 * a**1.5, 0.305, 0.365) * smooth(v, 0.47, 0.43) * smooth(a, 0.215, 0.120)
+    moustache = np.maximum(moustache, 0.7 * bump(a, v, 0.195, 0.47, 0.030, 0.07))
     return beard, np.clip(moustache, 0, 1)
 
 
