@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from bench.landmarks import COLUMNS, Landmarks, Speech, with_slopes
 from bench.media import contact_sheet, side_by_side
 from bench.metrics import Distances
 from bench.processes import CallRecord, run_call
@@ -103,6 +107,20 @@ class Call:
             static.add(source, first)
         return {**distances.row(), "static_mae": static.row()["mae"]}
 
+    def speech(self, record: CallRecord, landmarks: Landmarks | None) -> dict[str, float]:
+        """Measure how lips, lids and gaze of what was shown follow the source's own, by frame number.
+
+        Of the call's first minute, every frame; the columns of `bench.landmarks`, none without landmarks.
+        """
+        if landmarks is None:
+            return {}
+        speech = Speech(landmarks.finder)
+        pairs = takewhile(lambda pair: pair[0] < AMORTISED_SECONDS * FPS, self.pairs(record))
+        for _, source, received, _ in tqdm(pairs, desc="landmarks", unit="frame", file=sys.stderr):
+            speech.add([source], [received])
+        row = with_slopes(speech.columns())
+        return {name: row[name] for name in COLUMNS}
+
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
         """Yield every frame shown beside its source."""
         for number, source, received, kind in self.pairs(record):
@@ -148,12 +166,30 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "source_bytes": ours["source_bytes"],
         "pictures_sent": ours["pictures_sent"],
         "messages_per_second": ours["packets"] / seconds if seconds else 0.0,
+        **_processes(ours, theirs),
         "savings_payload": savings(rates["payload"]),
         "savings_app": savings(rates["app"]),
         "savings_wire": savings(rates["wire_up"] + rates["wire_down"]),
         "savings_wire_60s": savings(rates["wire_up_60s"] + rates["wire_down_60s"]),
         **{name: value for name, value in theirs.items() if name.startswith("latency_")},
         **{f"stage_{name}_ms": value for name, value in stages.items()},
+    }
+
+
+def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return what each of the two processes took of the machine.
+
+    `cpu_*`: CPU seconds per second of call. `rss_*_mb`: the most resident memory. `start_sender_s`: from the
+    process's start to its first packet. `start_receiver_s`: from the process's start until it is ready, and
+    from the call until its first frame is shown, added up.
+    """
+    return {
+        "cpu_sender": ours["cpu"],
+        "cpu_receiver": theirs["cpu"],
+        "rss_sender_mb": ours["rss_peak_mb"],
+        "rss_receiver_mb": theirs["rss_peak_mb"],
+        "start_sender_s": ours["start_s"],
+        "start_receiver_s": theirs["ready_s"] + (theirs["first_frame_s"] or 0.0),
     }
 
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bench.calls import Call, add_call_arguments, call_row
+from bench.landmarks import COLUMNS, NOTE, add_landmarks_argument, open_landmarks
 from bench.media import write_file, write_mp4
 from bench.metrics import Distances
 from bench.report import Report, check_output, describe
@@ -25,6 +26,9 @@ _TIMES = (
     "latency_present_p95_ms", "stage_capture_ms", "stage_detect_ms", "stage_decide_ms", "stage_forecast_ms",
     "stage_render_ms", "longest_freeze_ms",
 )  # fmt: skip
+_PROCESSES = (
+    "cpu_sender", "cpu_receiver", "rss_sender_mb", "rss_receiver_mb", "start_sender_s", "start_receiver_s",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the path's chances")
     add("--output", type=Path, metavar="FILE.mp4", help="source beside received, forecast frames marked")
     add("--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the same")
+    add_landmarks_argument(parser)
     add("--json", type=Path, metavar="FILE", help="the report for other programs")
 
 
@@ -46,10 +51,11 @@ def run(options: argparse.Namespace) -> int:
     call = Call(options, impairment, options.seed)
     call.check()
     distances = Distances(options.perceptual)
+    landmarks = open_landmarks([options.landmarks] if options.landmarks else [])
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source} ...", flush=True)
         record = call.run(Path(folder))
-        row = {**call_row(record), **call.compare(record, distances)}
+        row = {**call_row(record), **call.compare(record, distances), **call.speech(record, landmarks)}
         if options.output is not None:
             count = write_mp4(options.output, call.beside(record))
             print(f"wrote {options.output}: {count} frames, source beside received")
@@ -66,7 +72,10 @@ def run(options: argparse.Namespace) -> int:
         note="wire: all IP bytes, counted on the way, set-up and source picture too; savings_wire: both "
         "directions; 60s: spread over a call of a minute",
     )  # fmt: skip
-    for title, columns in (("frames", _COLUMNS), ("rates", _RATES), ("times, ms", _TIMES)):
+    tables = {"frames": _COLUMNS, "rates": _RATES, "times, ms": _TIMES, "processes": _PROCESSES}
+    if landmarks is not None:
+        tables[f"lips, lids and gaze; {NOTE}"] = COLUMNS
+    for title, columns in tables.items():
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
     print()
     Report("loopback", [row], (), meta).write(options.json)

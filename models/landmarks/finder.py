@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,8 @@ class LandmarkFinder:
         self._heads = heads
 
     def follow(self, pictures: Iterable[Pictures]) -> Floats:
-        """Return the landmarks (T, 175, 2) of consecutive pictures, NaN where there is no face.
-
-        Each face is looked for where the last one was, and anew where it is not.
-        """
-        found = [np.full((COUNT, 2), np.nan, np.float32) if one is None else one.points[:, :2]
-                 for one in self._followed(pictures)]  # fmt: skip
-        return np.stack(found) if found else np.empty((0, COUNT, 2), np.float32)
+        """Return the landmarks (T, 175, 2) of consecutive pictures; see `Follower`."""
+        return Follower(self)(pictures)
 
     def find(self, picture: Pictures, near: Box | None = None) -> Found | None:
         """Return the face in `picture` (H, W, 3), uint8 RGB, at best the one `near` a box; None without."""
@@ -59,12 +54,6 @@ class LandmarkFinder:
         heads = sorted(self._heads(picture), key=lambda head: -head.size)
         boxes = [*map(_around, heads), _usual(picture)]
         return next((found for box in boxes if (found := self._at(picture, box)) is not None), None)
-
-    def _followed(self, pictures: Iterable[Pictures]) -> Iterator[Found | None]:
-        found = None
-        for picture in pictures:
-            found = self.find(picture, None if found is None else found.box)
-            yield found
 
     def _at(self, picture: Pictures, box: Box) -> Found | None:
         """Return the face near `box`, looked for again where it was found until it stays there."""
@@ -79,6 +68,24 @@ class LandmarkFinder:
         points = self._networks.landmarks(picture, mesh)
         places = points * [2 / width, 2 / height, 2 / width] - [1, 1, 0]
         return Found(places.astype(np.float32), mesh.box)
+
+
+class Follower:
+    """One face along a clip: looked for where it was last, and anew where it is not."""
+
+    def __init__(self, finder: LandmarkFinder) -> None:
+        self._finder = finder
+        self._near: Box | None = None
+
+    def __call__(self, pictures: Iterable[Pictures]) -> Floats:
+        """Return the landmarks (T, 175, 2) of the next pictures (H, W, 3), uint8 RGB; NaN without a face."""
+        found = [self._next(picture) for picture in pictures]
+        return np.stack(found) if found else np.empty((0, COUNT, 2), np.float32)
+
+    def _next(self, picture: Pictures) -> Floats:
+        found = self._finder.find(picture, self._near)
+        self._near = None if found is None else found.box
+        return np.full((COUNT, 2), np.nan, np.float32) if found is None else found.points[:, :2]
 
 
 def _around(head: Head) -> Box:

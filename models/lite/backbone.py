@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from models import stored
 from models.engine import Engine
 from models.facade import EngineBackbone
 from models.openvino.engine import Graphs, OpenVinoEngine
-from models.openvino.files import GraphFiles
+from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
 from shared.errors import RequestError
 
@@ -68,7 +69,8 @@ class LiteBackbone(EngineBackbone[Any]):
             from models.openvino.convert import TorchGraphs
             from models.stages import lite_network
 
-            return TorchGraphs(lite_network(network.eval(), fingerprint))
+            # A copy, since graphs are made later, when the network may have been trained on.
+            return TorchGraphs(lite_network(copy.deepcopy(network).eval(), fingerprint))
 
         chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
         return cls(chosen, fingerprint, otherwise=otherwise)
@@ -137,7 +139,8 @@ def _graphs(folder: Path, fingerprint: str) -> Graphs:
     try:
         return GraphFiles(folder, fingerprint)
     except EngineError as error:
-        _log.debug("%s Making them with torch; `python -m models.openvino` keeps them.", error)
+        level = logging.DEBUG if isinstance(error, NoGraphsError) else logging.WARNING
+        _log.log(level, "%s Making them with torch; `python -m models.openvino` keeps them.", error)
     from models.lite.torch_engine import load_network
     from models.openvino.convert import TorchGraphs
     from models.stages import lite_network

@@ -1,7 +1,7 @@
 """The lite detector: all points in the whole picture, then eyes and mouth once more in patches of it.
 
 A lid moves by a pixel or two of 256. The whole picture is therefore looked at coarsely, at 128x128, which
-says where the face is, and small patches around the eyes and the mouth finely, upright and at one size.
+says where the face is, and small patches around its eyes and mouth finely, upright and at one size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.blocks import ConvBlock, UNet
+from models.lite.blocks import ConvBlock, PooledUNet
 from models.lite.config import LiteConfig
-from models.lite.geometry import axis, product_2x2, warp
+from models.lite.geometry import axis, halved, product_2x2, warp
 from models.lite.structures import Points
 from shared.keypoints import COUNT
 
@@ -27,7 +27,7 @@ CANONICAL = (
 )  # fmt: skip
 RIGHT_EYE, LEFT_EYE, TORSO = 0, 1, 8
 MOUTH = (3, 4, 5, 7)
-_FACE = tuple(point for point in range(COUNT) if point != TORSO)
+FACE = tuple(point for point in range(COUNT) if point != TORSO)
 # Pixels of a patch, and how far it reaches from its middle in the units of `CANONICAL`.
 _EYE_SIZE, _EYE_REACH = 32, 0.16
 _MOUTH_SIZE, _MOUTH_REACH = 48, 0.28
@@ -79,10 +79,15 @@ def _put(into: Tensor, rows: Tensor, places: tuple[int, ...]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def _face(value: Tensor) -> Tensor:
+    """Return the places that belong to the face (B, 9, 2) of all (B, 10, 2)."""
+    return torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+
+
 @cache
 def _typical(device: torch.device) -> Tensor:
     """Return where a typical face's points lie (9, 2); kept, for no CUDA graph takes numbers from Python."""
-    return torch.tensor([CANONICAL[point] for point in _FACE], device=device)
+    return torch.tensor([CANONICAL[point] for point in FACE], device=device)
 
 
 def face_frame(value: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ def face_frame(value: Tensor) -> Tensor:
     """
     canonical = _typical(value.device).to(value.dtype)
     canonical = canonical - canonical.mean(0)
-    points = torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+    points = _face(value)
     points = points - points.mean(1, keepdim=True)
     norm = 1 / canonical.square().sum()
     along = (points * canonical).sum((1, 2)) * norm
@@ -102,12 +107,16 @@ def face_frame(value: Tensor) -> Tensor:
 
 
 class WholePicture(nn.Module):
-    """All points from the picture at 128x128, as expectations over softmax heatmaps of 32x32."""
+    """All points from the picture at 128x128, as expectations over softmax heatmaps of 64x64.
+
+    At a quarter of the cost, with heatmaps of 32x32 and half the channels, noses and chins were off by 3.5
+    and 4.1 pixels instead of 2.3 and 2.6.
+    """
 
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
         self.temperature = config.temperature
-        self.body = UNet(48, config.detector)
+        self.body = PooledUNet(12, config.detector)
         self.heatmaps = nn.Conv2d(config.detector[0], COUNT, 3, padding=1)
         self.jacobians = nn.Conv2d(config.detector[0], 4 * COUNT, 1)
         nn.init.zeros_(self.jacobians.weight)
@@ -117,7 +126,7 @@ class WholePicture(nn.Module):
 
     def forward(self, picture: Tensor) -> Points:
         """Return the points of pictures (B, 3, 256, 256)."""
-        features = self.body(F.pixel_unshuffle(F.avg_pool2d(picture, 2), 4))
+        features = self.body(F.pixel_unshuffle(halved(picture), 2))
         # In float32 even while training in bfloat16: the temperature makes ten of every rounding error.
         with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
             logits = self.heatmaps(features.float())

@@ -74,15 +74,22 @@ def _converted(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence
     # OpenVINO keeps no reference of its own to the decoder that it reads from.
     decoder = TorchScriptPythonDecoder(_traced(module, tuple(examples.values())))
     model: Model = frontend.convert(frontend.load(decoder))
-    for entry, (name, example) in zip(model.inputs, examples.items(), strict=True):
+    for entry, example in zip(model.inputs, examples.values(), strict=True):
         entry.get_node().set_partial_shape(ov.PartialShape(list(example.shape)))
         entry.get_node().set_element_type(ov.Type(example.numpy().dtype))
-        entry.get_tensor().set_names({name})
     model.validate_nodes_and_infer_types()
-    for port, name in zip(model.outputs, outputs, strict=True):
-        port.get_tensor().set_names({name})
     _fold_constants(model)
+    _name(model, [*examples], outputs)
     return model
+
+
+def _name(model: Model, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Give the inputs and outputs of `model` these names and no others, which tracing left."""
+    for node in model.get_ops():
+        for port in node.outputs():
+            port.get_tensor().set_names(set())
+    for port, name in zip([*model.inputs, *model.outputs], [*inputs, *outputs], strict=True):
+        port.get_tensor().set_names({name})
 
 
 def _traced(module: nn.Module, examples: tuple[Tensor, ...]) -> torch.jit.ScriptModule:

@@ -24,11 +24,15 @@ MAX_BYTES = 256 << 20
 _FILES = tuple(f"{stage}{suffix}" for stage in STAGES for suffix in (".xml", ".bin"))
 
 
+class NoGraphsError(EngineError):
+    """There are no graphs of these weights, which is no fault."""
+
+
 class GraphFiles:
     """Implements `models.openvino.engine.Graphs` for the checkpoint folder `folder`.
 
-    `fingerprint` is that of its weights. Raises EngineError where there are no graphs of these weights, or
-    they are not as they were written.
+    `fingerprint` is that of its weights. Raises NoGraphsError where there are no graphs of these weights,
+    EngineError where they are not as they were written.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -89,14 +93,14 @@ def write_graphs(
 
 
 def _listed(path: Path, fingerprint: str) -> dict[str, str]:
-    """Return the SHA-256 of each file, as the list at `path` has it. Raises EngineError."""
+    """Return the SHA-256 of each file, as the list at `path` has it. Raises as `GraphFiles`."""
     try:
         listed = json.loads(path.read_bytes()[: 1 << 16])
         hashes = {name: str(listed["sha256"][name]) for name in _FILES}
     except OSError as error:
-        raise EngineError(f"There are no graphs: {path} cannot be read ({error.strerror}).") from error
+        raise NoGraphsError(f"There are no graphs: {path} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EngineError(f"{path} does not list the graphs that this version reads.") from error
     if listed.get("fingerprint") != fingerprint:
-        raise EngineError(f"The graphs in {path.parent} are of other weights.")
+        raise NoGraphsError(f"The graphs in {path.parent} are of other weights.")
     return hashes

@@ -61,7 +61,8 @@ def extract(options: argparse.Namespace) -> int:
             _log.warning("Skipped %s: %s", file, error)
             broken += 1
             continue
-        save_track(target, keypoints, fps, person_of(folder, file, people[folder]), backbone.detector)
+        person = person_of(folder, file, people[folder])
+        save_track(target, keypoints, fps, person, backbone.detector, sided=backbone.name == "lite")
     made = len(clips) - done - broken
     print(f"{made} tracks made, {done} were there, {broken} broken clips skipped; all in {options.output}")
     if broken == len(clips):

@@ -23,8 +23,8 @@ from models.forecast.likelihood import ordinary, surprise
 from models.forecast.networks import load_density
 from models.lite.backbone import LiteBackbone
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.keypoints import Floats
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 

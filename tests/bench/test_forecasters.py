@@ -20,8 +20,8 @@ from models.forecast.vrnn import Vrnn, VrnnConfig
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 TINY = VrnnConfig(hidden=8, features=8, inner=8, spread="unit")

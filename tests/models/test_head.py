@@ -16,10 +16,10 @@ from models.head.layers import HeadLayers
 from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
 from models.stored import Weights
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.heads import HeadFinder
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
 
 
 @pytest.fixture(scope="module")

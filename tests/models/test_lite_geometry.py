@@ -5,11 +5,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.lite.geometry import (
+    AffineMotions,
     axis,
     drawn_heat,
     enlarged_flow,
+    halved,
     inverse_2x2,
-    local_motions,
     pixel_grid,
     product_2x2,
     unshuffled,
@@ -17,6 +18,7 @@ from models.lite.geometry import (
 )
 
 torch.set_num_threads(1)
+Side = tuple[Tensor, Tensor]
 EYE = torch.eye(2).expand(1, 3, 2, 2)
 HOSTILE = pytest.mark.parametrize(
     "rows",
@@ -42,11 +44,10 @@ def picture() -> Tensor:
     return torch.rand(1, 2, 8, 12, generator=torch.Generator().manual_seed(9))
 
 
-def motions(source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the local motions as (B, K + 1, 6, 6, 2)."""
-    x, y = local_motions(source, driving, 6)
-    assert x.shape == y.shape == (1, 4, 6, 6)
-    return torch.stack([x, y], dim=-1)
+def motions(source: Side, driving: Side) -> Tensor:
+    flows = AffineMotions(source, driving).flows(6)
+    assert flows.shape == (1, 4, 6, 6, 2)
+    return flows
 
 
 def in_order(parted: Tensor) -> Tensor:
@@ -206,3 +207,17 @@ def test_a_flow_keeps_its_precision_under_autocast() -> None:
 def test_what_is_sampled_by_parts_is_unshuffled_without_moving_elements_singly() -> None:
     parted = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(5))
     torch.testing.assert_close(unshuffled(parted), F.pixel_unshuffle(in_order(parted), 2), rtol=0, atol=0)
+
+
+def test_a_mix_of_motions_is_the_motion_of_the_mix() -> None:
+    generator = torch.Generator().manual_seed(4)
+    jacobian = EYE + 0.3 * torch.randn(1, 3, 2, 2, generator=generator)
+    affine = AffineMotions((points(1), EYE), (points(), jacobian))
+    shares = torch.softmax(torch.randn(1, 4, 6, 6, generator=generator), dim=1)
+    expected = (shares[..., None] * affine.flows(6)).sum(1)
+    torch.testing.assert_close(torch.stack(affine.mixed(shares), -1), expected, atol=1e-5, rtol=0)
+
+
+def test_a_halved_picture_has_the_means_of_its_pixels() -> None:
+    whole = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(halved(whole), F.avg_pool2d(whole, 2))

@@ -53,7 +53,7 @@ def test_the_network_is_within_its_budgets() -> None:
         source = network.encode(picture)
         detect = operations(network, lambda x: network.detector(x).flat(), picture)
         render = operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points)
-    assert 0.05e9 < detect <= 0.2e9
+    assert 0.05e9 < detect <= 0.22e9
     assert 0.5e9 < render <= 1.0e9
     assert parameters(network) <= 5_000_000
 
@@ -299,7 +299,7 @@ def test_sizes_survive_the_way_through_json() -> None:
     ("name", "value"),
     [
         ("detector", (8, 8, 8)),
-        ("detector", [8, 8, 8, 8]),
+        ("detector", [8, 8, 8]),
         ("detector", "888"),
         ("patches", [8, 8]),
         ("patches", [8, 8, None]),

@@ -15,9 +15,10 @@ from models.fomm.model import load_fomm
 from models.training import backbone
 from models.training.recipes import FommRecipe, LiteRecipe, fomm_sizes
 from models.training.video import timed_pictures
-from sender.portrait import Portrait, Pose
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(

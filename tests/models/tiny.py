@@ -12,7 +12,7 @@ from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 
 TINY = LiteConfig(
-    detector=(8, 8, 8), patches=(8, 8, 8), motion=(8, 8, 8), generator=(8, 8, 8), fine=8, detail=4
+    detector=(8, 8, 8, 8), patches=(8, 8, 8), motion=(8, 8, 8), generator=(8, 8, 8), fine=8, detail=4
 )
 
 
