@@ -14,7 +14,7 @@ from models.landmarks.files import LandmarkFolder
 from models.lite.detector import CANONICAL, TORSO
 from models.lite.structures import Points
 from models.training.face_code import LABELLED, FaceCode
-from tests.models.faces import face
+from tests.drawn_face import face
 
 torch.set_num_threads(1)
 RIGHT_EYE, LEFT_EYE, NOSE = 0, 1, 2

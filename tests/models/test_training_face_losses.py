@@ -12,7 +12,7 @@ from models.lite.detector import CANONICAL, MOUTH, face_frame
 from models.lite.geometry import pixel_grid
 from models.lite.network import Points
 from models.training.face_losses import closed_loop, emphasis, flow_loss, landmark_weights, still_loss
-from tests.models.faces import face
+from tests.drawn_face import face
 from tests.models.tiny import unsettled, untrained
 
 torch.set_num_threads(1)

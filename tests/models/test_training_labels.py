@@ -12,7 +12,7 @@ from models.training.data import Clip
 from models.training.labels import Labels, canonical_face
 from shared.errors import RequestError
 from shared.keypoints import Floats
-from tests.models.faces import face
+from tests.drawn_face import face
 
 CLIPS = [Clip("a.mp4", (b"",) * 3), Clip("b.mp4", (b"",) * 2)]
 

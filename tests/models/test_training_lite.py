@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.lite.network import GRID, LiteNetwork, Points, Window
 from models.training.lite import LiteObjective, _mostly_held, random_window
 from shared.keypoints import Floats
-from tests.models.faces import face
+from tests.drawn_face import face
 from tests.models.squeezenet import squeezenet
 from tests.models.tiny import unsettled
 

@@ -12,7 +12,7 @@ from models.training.data import Clip, load_stills
 from models.training.pairs import Pairs, bent, moved, similarity, tint
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
-from tests.models.faces import face
+from tests.drawn_face import face
 
 
 def jpeg(picture: Pictures) -> bytes:
