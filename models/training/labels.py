@@ -29,7 +29,7 @@ class Labels:
     def of(
         cls, folders: Sequence[Path], clips: Sequence[Clip], stills: Path | None, still_count: int
     ) -> Labels:
-        """Look in `folders`; clips without landmarks are counted and trained on as if without faces.
+        """Look in `folders`; what has no landmarks is told, and trained on as if it had no faces.
 
         RequestError where not a single clip has any, or a clip has other frames than its landmarks.
         """
@@ -76,4 +76,5 @@ def _of_stills(stills: Path | None, count: int, folders: Sequence[LandmarkFolder
             continue
         if len(points) == count:
             return points
+    _log.warning("There are no landmarks of the portraits in %s: their faces say nothing", stills)
     return None
