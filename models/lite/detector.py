@@ -43,8 +43,14 @@ class Detector(nn.Module):
         self.mouth = PatchPoints(config.patches, len(MOUTH), _MOUTH_SIZE, _MOUTH_REACH)
 
     def forward(self, picture: Tensor) -> Points:
-        """Return the points of `picture`."""
-        return self.refine(picture, self.whole(picture))
+        """Return the points of `picture`: of eyes and mouth, the mean of both looks.
+
+        They err apart: on people not trained on, frames rendered at the mean were nearer to the driving ones
+        than those at what either of the two saw.
+        """
+        rough = self.whole(picture)
+        fine = self.refine(picture, rough)
+        return Points((rough.value + fine.value) / 2, (rough.jacobian + fine.jacobian) / 2)
 
     def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
         """Find eyes and mouth again in patches around where `near` (B, 10, 2), by default `rough`, has them.
