@@ -31,7 +31,7 @@ from models.training.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
 from tests.drawn_face import face
-from tests.models.tiny import TINY, save_lite, unsettled
+from tests.tiny_lite import TINY, save_lite, unsettled
 
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
@@ -48,7 +48,7 @@ import argparse, logging, sys
 import torch
 from models.fomm.config import FommConfig
 from models.training import backbone
-from tests.models.tiny import TINY
+from tests.tiny_lite import TINY
 
 torch.set_num_threads(1)
 backbone.SAVE_SECONDS = 0.0

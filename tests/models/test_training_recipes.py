@@ -25,7 +25,7 @@ from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
 from tests.drawn_face import face
-from tests.models.tiny import TINY, save_lite, unsettled
+from tests.tiny_lite import TINY, save_lite, unsettled
 
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
