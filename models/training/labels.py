@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.landmarks.files import LandmarkFolder
+from models.landmarks.files import CANONICAL, LandmarkFolder
 from models.landmarks.points import COUNT
 from models.training.data import Clip
 from shared.errors import RequestError
@@ -48,8 +48,14 @@ class Labels:
 
 
 def canonical_face(folders: Sequence[Path]) -> Floats | None:
-    """Return the face (175, 3) that Jacobians are measured against, of the first folder; None without any."""
-    return LandmarkFolder.load(folders[0]).canonical() if folders else None
+    """Return the face (175, 3) that Jacobians are measured against; None without folders.
+
+    It is that of the first folder that has one: drawn people come without. RequestError where none has.
+    """
+    if not folders:
+        return None
+    having = [folder for folder in folders if (folder / CANONICAL).exists()]
+    return LandmarkFolder.load((having or folders)[0]).canonical()
 
 
 def _of_clip(clip: Clip, folders: Sequence[LandmarkFolder]) -> Floats:

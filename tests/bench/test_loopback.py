@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from models.checkpoint import save
-from models.lite.network import LiteNetwork
+from tests.tiny_lite import save_lite, untrained
 
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 
@@ -57,10 +56,8 @@ COLUMNS = [
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained weights: times and bytes do not depend on them."""
-    network = LiteNetwork()
     folder = tmp_path_factory.mktemp("weights") / "lite"
-    save(folder, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
-    return folder
+    return save_lite(folder, untrained())
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from models.fomm.plain import untrained_fomm
 from models.inference import prepare
 from models.stages import Network, fomm_network, lite_network
 from shared.errors import KeycastError
-from tests.models.tiny import unsettled
+from tests.tiny_lite import unsettled
 
 torch.set_num_threads(1)
 SMALL = FommConfig(

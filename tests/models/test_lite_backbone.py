@@ -15,7 +15,7 @@ from models.lite.blocks import ResidualBlock
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
-from tests.models.tiny import TINY, unsettled
+from tests.tiny_lite import TINY, unsettled
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,7 @@ from models.lite.detector import CANONICAL, MOUTH, TORSO, face_frame
 from models.lite.geometry import pixel_grid
 from models.lite.network import LiteNetwork, Points, Source, Window
 from shared.errors import RequestError
-from tests.models.tiny import TINY, unsettled, untrained
+from tests.tiny_lite import TINY, unsettled, untrained
 
 torch.set_num_threads(1)
 FOUND_IN_PATCHES = [0, 1, *MOUTH]

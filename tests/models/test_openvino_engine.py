@@ -20,7 +20,7 @@ from models.stages import lite_network
 from sender.demo import DemoSource
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
-from tests.models.tiny import save_lite, unsettled
+from tests.tiny_lite import save_lite, unsettled
 
 # Looked for, not imported: the import reports itself, which the engine prevents.
 pytestmark = pytest.mark.skipif(
@@ -230,7 +230,7 @@ def test_a_signal_after_an_engine_was_let_go_is_handled() -> None:
     code = """
 import signal
 from models.lite.backbone import LiteBackbone
-from tests.models.tiny import unsettled
+from tests.tiny_lite import unsettled
 backbone = LiteBackbone.of(unsettled(), engine="openvino")
 backbone.warmup()
 del backbone

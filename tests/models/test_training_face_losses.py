@@ -13,7 +13,7 @@ from models.lite.geometry import pixel_grid
 from models.lite.network import Points
 from models.training.face_losses import closed_loop, emphasis, flow_loss, landmark_weights, still_loss
 from tests.drawn_face import face
-from tests.models.tiny import unsettled, untrained
+from tests.tiny_lite import unsettled, untrained
 
 torch.set_num_threads(1)
 NOBODY = torch.full((1, mesh.COUNT, 2), torch.nan)

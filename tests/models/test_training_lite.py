@@ -14,7 +14,7 @@ from models.training.lite import LiteObjective, _mostly_held, random_window
 from shared.keypoints import Floats
 from tests.drawn_face import face
 from tests.models.squeezenet import squeezenet
-from tests.models.tiny import unsettled
+from tests.tiny_lite import unsettled
 
 torch.set_num_threads(1)
 PLAIN = ["value", "jacobian", "separation", "pixels", "warp", "features"]
