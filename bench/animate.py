@@ -20,9 +20,10 @@ from bench.media import write_file, write_mp4, write_npy
 from bench.plots import check_plots
 from bench.report import check_output
 from models.build import load_backbone, use_threads
-from models.forecast.build import Density, load_forecaster
+from models.forecast.build import load_forecaster
 from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
+from models.forecast.networks import Density
 from receiver.avatar import load_avatar
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop

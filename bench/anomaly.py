@@ -24,8 +24,8 @@ from bench.quality_report import Findings, check_folder, each, publish
 from bench.report import Value, check_output, describe
 from bench.windows import keypoints_of
 from models.build import choose_device, load_backbone, use_threads
-from models.forecast.build import Density
 from models.forecast.likelihood import Doubles, ordinary, surprise
+from models.forecast.networks import Density
 from shared.command import add_network_arguments
 from shared.config import FPS
 from shared.errors import RequestError

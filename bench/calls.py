@@ -166,12 +166,30 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "source_bytes": ours["source_bytes"],
         "pictures_sent": ours["pictures_sent"],
         "messages_per_second": ours["packets"] / seconds if seconds else 0.0,
+        **_processes(ours, theirs),
         "savings_payload": savings(rates["payload"]),
         "savings_app": savings(rates["app"]),
         "savings_wire": savings(rates["wire_up"] + rates["wire_down"]),
         "savings_wire_60s": savings(rates["wire_up_60s"] + rates["wire_down_60s"]),
         **{name: value for name, value in theirs.items() if name.startswith("latency_")},
         **{f"stage_{name}_ms": value for name, value in stages.items()},
+    }
+
+
+def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return what each of the two processes took of the machine.
+
+    `cpu_*`: CPU seconds per second of call. `rss_*_mb`: the most resident memory. `start_sender_s`: from the
+    process's start to its first packet. `start_receiver_s`: from the process's start until it is ready, and
+    from the call until its first frame is shown, added up.
+    """
+    return {
+        "cpu_sender": ours["cpu"],
+        "cpu_receiver": theirs["cpu"],
+        "rss_sender_mb": ours["rss_peak_mb"],
+        "rss_receiver_mb": theirs["rss_peak_mb"],
+        "start_sender_s": ours["start_s"],
+        "start_receiver_s": theirs["ready_s"] + (theirs["first_frame_s"] or 0.0),
     }
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from bench.metrics import mae
 from bench.quality_clips import Clip, ClipError
 from bench.windows import Horizon, Mode, Scene, keypoints_of, scene, truth
-from models.forecast.build import Density
 from models.forecast.likelihood import log_likelihood, lower_bound
+from models.forecast.networks import Density
 from models.forecast.vrnn import Vrnn
 from models.jepa import Doubles, Features
 from shared.interfaces import Backbone, Forecaster

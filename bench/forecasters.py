@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.checkpoint import load
-from models.forecast.build import WEIGHTS, Density, load_density, load_forecaster, load_network
+from models import stored
+from models.forecast.build import WEIGHTS, load_forecaster
 from models.forecast.grunf import GruNf
 from models.forecast.names import BASELINES, LEARNED, NAMES, PLAIN
+from models.forecast.networks import Density, load_density, load_network
 from models.forecast.nf import Nf
 from models.forecast.vrnn import Vrnn
 from shared.errors import RequestError
@@ -44,7 +45,7 @@ def fits(name: str, root: Path | None, backbone: Backbone) -> bool:
     if name in PLAIN:
         return True
     known = (folder / "config.json").is_file()
-    return known and load(folder, expect=name).config.get("tracks_of") == backbone.fingerprint
+    return known and stored.read_config(folder, expect=name).get("tracks_of") == backbone.detector
 
 
 def chosen(names: str | None, root: Path | None, backbone: Backbone, device: str) -> list[Forecaster]:

@@ -26,6 +26,9 @@ _TIMES = (
     "latency_present_p95_ms", "stage_capture_ms", "stage_detect_ms", "stage_decide_ms", "stage_forecast_ms",
     "stage_render_ms", "longest_freeze_ms",
 )  # fmt: skip
+_PROCESSES = (
+    "cpu_sender", "cpu_receiver", "rss_sender_mb", "rss_receiver_mb", "start_sender_s", "start_receiver_s",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
         note="wire: all IP bytes, counted on the way, set-up and source picture too; savings_wire: both "
         "directions; 60s: spread over a call of a minute",
     )  # fmt: skip
-    tables = [("frames", _COLUMNS), ("rates", _RATES), ("times, ms", _TIMES)]
+    tables = {"frames": _COLUMNS, "rates": _RATES, "times, ms": _TIMES, "processes": _PROCESSES}
     if landmarks is not None:
-        tables.append((f"lips, lids and gaze; {NOTE}", COLUMNS))
-    for title, columns in tables:
+        tables[f"lips, lids and gaze; {NOTE}"] = COLUMNS
+    for title, columns in tables.items():
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
     print()
     Report("loopback", [row], (), meta).write(options.json)

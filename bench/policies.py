@@ -21,7 +21,7 @@ from bench.quality_report import Pass, each
 from bench.rd_calls import film
 from bench.report import Row, Value
 from bench.simulate import detect_all, render_all, simulated
-from sender.presets import Sending
+from sender.presets import Sending, schedule_of
 from shared.config import Schedule
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
@@ -97,7 +97,7 @@ def _row(  # noqa: PLR0917 - what is sent, how, and who looks at it
     return {
         "preset": str(sending.preset),
         "policy": RAW if sending.preset == "paper" else sending.policy,
-        "setting": str(sending.schedule) if alternates else f"{sending.threshold:g}",
+        "setting": str(schedule_of(sending, tables)) if alternates else f"{sending.threshold:g}",
         "payload_kbps": sent.payload_kbps,
         "wire_up_kbps": sent.wire_up_kbps,
         "messages_per_second": sent.messages / sent.seconds,

@@ -10,7 +10,7 @@ from bench.simulate import detect_all, simulated
 from bench.simulated_pictures import SimulatedPictures
 from models.forecast.build import best_forecaster
 from sender.gallery import GalleryOptions
-from sender.presets import Sending, check, make_codec
+from sender.presets import Sending, check, make_codec, schedule_of
 from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
@@ -35,8 +35,8 @@ class SimulatedCall:
         self.qualities: Sequence[float] = qualities if codec.tables else (0,)
         for quality in self.qualities if codec.tables else ():
             check(replace(sending, quality=int(quality)))
-        forecaster = best_forecaster(backbone.fingerprint).name
-        policy = str(sending.schedule) if sending.policy == "alternate" else sending.policy
+        forecaster = best_forecaster(backbone.detector).name
+        policy = str(schedule_of(sending, tables)) if sending.policy == "alternate" else sending.policy
         self.name = f"{backbone.name} {preset} {policy}"
         self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending} {gallery}"
 

@@ -154,7 +154,7 @@ def simulated(
     """
     name, codec = make_codec(sending, tables)
     per_message = frames_per_message(sending, name, codec)
-    forecaster = best_forecaster(backbone.fingerprint)
+    forecaster = best_forecaster(backbone.detector)
     scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
     return Simulation(
         scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy,

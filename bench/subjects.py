@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from bench.metrics import operations, parameters
 from models.build import SHIPPED
-from models.checkpoint import load
 from models.fomm import keypoint_detector as fomm_points
 from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.plain import PlainFomm, untrained_fomm
-from models.fomm.serving import ServedFomm
-from models.forecast.build import load_forecaster, restore
+from models.fomm.serving import Precision, ServedFomm
+from models.forecast.build import load_forecaster
 from models.forecast.config import PRESETS, build_network
 from models.forecast.names import NAMES, PLAIN
+from models.forecast.networks import load_network as load_forecast_network
 from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork, State
+from models.inference import prepare
 from models.lite.backbone import LiteBackbone
-from models.lite.network import Points
+from models.lite.network import LiteNetwork, Points
+from models.lite.torch_engine import load_network
 from shared.config import SIZE
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
@@ -69,22 +72,23 @@ class Forecasting:
 def lite_subjects(path: Path | None, device: str, frames: int) -> Iterator[Subject]:
     """Describe the lite network as it runs in a call, and in torch where that is not the same."""
     folder = path or SHIPPED / "lite"
+    network = load_network(folder)
     usual = LiteBackbone.load(folder, device)
-    yield lite_subject(usual, frames)
+    yield lite_subject(usual, network, frames)
     if usual.engine != "torch":
-        yield lite_subject(LiteBackbone.load(folder, device, engine="torch"), frames)
+        yield lite_subject(LiteBackbone.load(folder, device, engine="torch"), network, frames)
 
 
-def lite_subject(backbone: LiteBackbone, frames: int) -> Subject:
-    """Describe a lite network that is loaded."""
-    network = backbone.network
-    picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device)
+def lite_subject(backbone: LiteBackbone, network: LiteNetwork, frames: int) -> Subject:
+    """Describe a lite network that is loaded; operations are counted on `network`, its form in torch."""
+    network = prepare(network)
+    picture = torch.zeros(1, 3, SIZE, SIZE)
     with torch.no_grad():
         source = network.encode(picture)
     return Subject(
         "lite", backbone.engine, backbone.precision, backbone, parameters(network),
         operations(network, lambda x: network.detector(x).flat(), picture),
-        operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points.flat()),
+        operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points),
         trained=True, frames=frames, latency_frames=LATENCY_FRAMES,
     )  # fmt: skip
 
@@ -95,13 +99,13 @@ def fomm_subjects(model: Fomm, device: str, frames: int, trained: bool = True) -
     plain = PlainFomm(model, device)
     yield Subject(
         "fomm", "plain", "float32", plain,
-        parameters(model), *_fomm_cost(plain.model, _published(plain.model)),
+        parameters(model), *_fomm_cost(model, _published(model)),
         trained, PLAIN_CPU_FRAMES if few else frames, PLAIN_CPU_FRAMES if few else LATENCY_FRAMES,
     )  # fmt: skip
     fast = FommBackbone(model, device, "auto")
     yield Subject(
         "fomm", "torch", fast.precision, fast,
-        parameters(model), *_served_cost(model, fast),
+        parameters(model), *_served_cost(model, device, fast.precision),
         trained, frames, FOMM_CPU_LATENCY_FRAMES if few else LATENCY_FRAMES,
     )  # fmt: skip
 
@@ -128,15 +132,15 @@ def _published(model: Fomm) -> Callable[[Tensor], Tensor]:
     return draw
 
 
-def _served_cost(model: Fomm, backbone: FommBackbone) -> tuple[int, int]:
+def _served_cost(model: Fomm, device: str, precision: str) -> tuple[int, int]:
     """Return the multiply-accumulates of a detection, and of a frame whose source was encoded before.
 
     The counter does not see packed weights, so it counts on a copy without. Where residual blocks run by
     Winograd's way, all of its products are counted.
     """
-    served = ServedFomm(model, backbone.device, backbone.precision)
-    picture = torch.zeros(1, 3, SIZE, SIZE, device=backbone.device)
-    source = fomm_points.Points.from_flat(torch.zeros(1, DIMENSIONS, device=backbone.device))
+    served = ServedFomm(model, device, cast(Precision, precision))
+    picture = torch.zeros(1, 3, SIZE, SIZE, device=device)
+    source = fomm_points.Points.from_flat(torch.zeros(1, DIMENSIONS, device=device))
     with torch.no_grad():
         state = served.generator.encode_source(picture, source)
 
@@ -174,15 +178,15 @@ def forecasting(name: str, device: str, seed: int) -> Forecasting:
         return Forecasting(load_forecaster(name), 0, trained=True)
     if name not in NAMES:
         raise RequestError(f"There is no forecaster {name!r}; choose from: {', '.join(NAMES)}.")
-    folder = SHIPPED / name
-    trained = (folder / "config.json").is_file()
-    if trained:
-        network = restore(name, load(folder, expect=name))
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build_network(PRESETS[name]["call"])
-    return Forecasting(NeuralForecaster(name, network, device), _forecast_macs(network, device), trained)
+    if (SHIPPED / name / "config.json").is_file():
+        # As a call runs it; its network in torch is for counting.
+        macs = _forecast_macs(load_forecast_network(name), device)
+        return Forecasting(load_forecaster(name, device=device), macs, trained=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(PRESETS[name]["call"])
+    macs = _forecast_macs(network, device)
+    return Forecasting(NeuralForecaster(name, network, device), macs, trained=False)
 
 
 def _forecast_macs(network: RecurrentNetwork, device: str) -> int:

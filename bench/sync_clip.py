@@ -10,10 +10,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from sender.portrait import Portrait, Pose
 from shared.config import FPS, SIZE
 from shared.keypoints import Pictures
 from shared.opus import RATE, Sound
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 from shared.voice import SAMPLES_PER_FRAME
 
 FIRST, EVERY = 39, 36

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from models.fomm.backbone import FommBackbone
+from models.devices import choose_device
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
 from models.lite.backbone import LiteBackbone
-from shared.config import BACKBONES, DEVICES
+from models.threads import one_thread, use_threads
+from shared.config import BACKBONES
 from shared.errors import RequestError
 from shared.heads import HeadFinder
 from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
+__all__ = [
+    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_tables", "one_thread",
+    "use_threads",
+]  # fmt: skip
+
 TABLES = "codec.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
-
-
-def choose_device(name: str) -> str:
-    """Resolve `auto` to the GPU where there is one. Raise RequestError for a GPU that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in DEVICES:
-        raise RequestError(f"There is no device {name!r}; choose from: {', '.join(DEVICES)}.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RequestError("This machine has no CUDA GPU that torch can use; choose --device cpu.")
-    return name
 
 
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
@@ -51,6 +42,9 @@ def load_backbone(name: str | None = None, path: Path | None = None, device: str
                 "The fomm backbone needs --checkpoint with a published First Order Motion Model file, "
                 "such as vox-cpk.pth.tar; without one, use --backbone lite."
             )
+        # Imported here, with torch, which the lite network does without on a CPU.
+        from models.fomm.backbone import FommBackbone
+
         return FommBackbone.load(path, where)
     raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
 
@@ -66,7 +60,7 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
     if not file.exists():
         return None
     tables = CodecTables.load(file)
-    if tables.tracks_of != backbone.fingerprint:
+    if tables.tracks_of != backbone.detector:
         raise RequestError(
             f"The codec tables {file} are of other weights ({tables.tracks_of}); make them again with "
             "python -m models.training codec, or remove them."
@@ -85,19 +79,3 @@ def load_landmark_finder(models: Path) -> LandmarkFinder:
     RequestError where they are missing or others, KeycastError without OpenVINO. One thread owns it.
     """
     return LandmarkFinder(models, load_head_finder())
-
-
-def use_threads(count: int) -> None:
-    """Let the networks that are loaded from now on use `count` CPU threads, in this process."""
-    torch.set_num_threads(count)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one CPU thread in the block, and as many as before after it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,15 +1,14 @@
-"""Checkpoints: a folder with `model.safetensors` and `config.json`, named by a fingerprint of the contents.
+"""Checkpoints for torch: a folder with `model.safetensors` and `config.json`, named by a fingerprint.
 
 Two machines hold the same weights exactly when their fingerprints are equal, however the files are laid out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.stored import (
+    CONFIG_NAME,
+    FORMAT,
+    TENSORS_NAME,
+    Part,
+    check_config,
+    digest,
+    read_config,
+    tensors_file,
+    unreadable,
+)
 from shared.errors import RequestError
 
-FORMAT = 1
-TENSORS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
-MAX_CONFIG_BYTES = 1 << 20
-MAX_TENSORS_BYTES = 2 << 30
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
@@ -39,18 +44,15 @@ class Checkpoint:
 
 
 def fingerprint(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
-    """Return the first 16 hex digits of SHA-256 over `config` and `tensors`.
+    """Return what names `tensors` and `config`: 16 hex digits, as `models.stored.digest` says."""
+    return digest(_parts(tensors), config)
 
-    Config counts as canonical JSON (sorted keys, no spaces); tensors count in the order of their names, each
-    with name, dtype, shape and its row-major bytes. Device, strides and file layout do not count.
-    """
-    digest = hashlib.sha256(_canonical(config))
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        header = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
-        digest.update(b"\0" + header.encode() + b"\0")
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+
+def _parts(tensors: Mapping[str, Tensor]) -> Iterator[Part]:
+    for name, tensor in sorted(tensors.items()):
+        dense = tensor.detach().cpu().contiguous()
+        data = dense.reshape(-1).view(torch.uint8).numpy().data
+        yield Part(name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape), data)
 
 
 def save(folder: Path | str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
@@ -62,7 +64,7 @@ def save(folder: Path | str, tensors: Mapping[str, Tensor], config: Mapping[str,
     """
     folder = Path(folder)
     complete = {**config, "format": FORMAT}
-    _check_config(complete, folder / CONFIG_NAME, None)
+    check_config(complete, folder / CONFIG_NAME, None)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(complete, indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
@@ -85,11 +87,12 @@ def load(folder: Path | str, expect: str | None = None) -> Checkpoint:
     Raises RequestError for a folder or file that is missing, too large, truncated, malformed or of another
     kind.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise RequestError(f"There is no checkpoint folder at {folder}; give one that holds {TENSORS_NAME}.")
-    config = _read_config(folder / CONFIG_NAME, expect)
-    tensors = _read_tensors(folder / TENSORS_NAME)
+    config = read_config(folder, expect)
+    path = tensors_file(folder)
+    try:
+        tensors = load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise unreadable(path, error) from error
     return Checkpoint(config, tensors, fingerprint(tensors, config))
 
 
@@ -132,55 +135,3 @@ def _converted(name: str, tensor: Tensor, wanted: Tensor, what: str) -> Tensor:
     if not bool(torch.isfinite(converted).all()):
         raise RequestError(f"{what} is unusable ({name} holds NaN or infinity); use intact weights.")
     return converted
-
-
-def _canonical(config: Mapping[str, Any]) -> bytes:
-    return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _check_config(config: object, path: Path, expect: str | None) -> dict[str, Any]:
-    if not isinstance(config, dict) or not isinstance(config.get("model"), str):
-        raise RequestError(f'{path} is not a checkpoint config: it must be an object with a "model" name.')
-    if config.get("format") != FORMAT or isinstance(config["format"], bool):
-        raise RequestError(
-            f"{path} has format {config.get('format')!r}, but this version reads format {FORMAT}."
-        )
-    if expect is not None and config["model"] != expect:
-        raise RequestError(
-            f"{path} holds a model of kind {config['model']!r}; one of kind {expect!r} is needed."
-        )
-    return config
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _read_config(path: Path, expect: str | None) -> dict[str, Any]:
-    raw = _checked_file(path, MAX_CONFIG_BYTES).read_bytes()
-    try:
-        config = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{path} is not valid JSON ({error}); use an intact checkpoint.") from error
-    return _check_config(config, path, expect)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(_checked_file(path, MAX_TENSORS_BYTES), device="cpu")
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise RequestError(
-            f"{path} is not a readable safetensors file ({error}); copy it again, it may be truncated."
-        ) from error
-
-
-def _checked_file(path: Path, limit: int) -> Path:
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except OSError as error:
-        raise RequestError(f"Cannot read {path} ({error}); check its permissions.") from error
-    if size is None:
-        raise RequestError(f"{path} is missing; a checkpoint folder holds {TENSORS_NAME} and {CONFIG_NAME}.")
-    if size > limit:
-        raise RequestError(f"{path} has {size} bytes, more than the {limit} allowed; use another checkpoint.")
-    return path

@@ -25,9 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models import stored
 from models.build import SHIPPED
 from models.fomm.model import load_fomm
-from models.lite.backbone import LiteBackbone
+from models.inference import prepare
+from models.lite.torch_engine import load_network
 from models.stages import Network, fomm_network, lite_network
 from shared.command import run_command
 from shared.config import BACKBONES
@@ -51,14 +53,25 @@ class Stage:
     batched: str | None = None
 
 
+class _Clipped(nn.Module):
+    """A stage that draws, with colours clipped as a call shows them."""
+
+    def __init__(self, render: nn.Module) -> None:
+        super().__init__()
+        self.render = render
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return torch.as_tensor(self.render(*tensors).clamp(0, 1))
+
+
 def load(backbone: str, path: Path | None) -> Network:
     """Load the weights of `backbone`. Raises RequestError where there are none, or they do not fit."""
     if backbone == "fomm":
         if path is None:
             raise RequestError("The fomm backbone has no shipped weights; name some with --checkpoint.")
         return fomm_network(load_fomm(path))
-    lite = LiteBackbone.load(path or SHIPPED / "lite", "cpu", "float32", "torch")
-    return lite_network(lite.network, lite.fingerprint)
+    folder = path or SHIPPED / "lite"
+    return lite_network(prepare(load_network(folder)), stored.read(folder).fingerprint)
 
 
 def export(network: Network, folder: Path, opset: int = 20) -> dict[str, float]:
@@ -101,7 +114,7 @@ def _stages(network: Network) -> tuple[Stage, Stage, Stage]:
         Stage("detect", network.detect, (pictures,), ("pictures",), ("keypoints",), "pictures"),
         Stage("source", network.encode, (pictures[:1],), ("image",), network.source),
         Stage(
-            "render", network.render, (*source, driving),
+            "render", _Clipped(network.render), (*source, driving),
             (*network.source, "keypoints"), ("pictures",), "keypoints",
         ),
     )  # fmt: skip

@@ -12,11 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from shared.errors import RequestError
-from shared.keypoints import DIMENSIONS, Floats, Pictures
-
-# Far outside of any picture, and small enough that no motion computed from it overflows float32.
-MAX_KEYPOINT = 1e4
+from shared.keypoints import Pictures
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -71,29 +67,6 @@ def to_bytes(tensor: Tensor) -> Tensor:
         np.fmax(np.fmin(np.rint(levels, out=levels), 255, out=levels), 0, out=levels)
         return torch.from_numpy(np.ascontiguousarray(levels.astype(np.uint8)))
     return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
-
-
-def check_pictures(pictures: Pictures, size: int) -> None:
-    """Raise RequestError unless `pictures` is (B, size, size, 3) uint8 with B >= 1."""
-    if (
-        pictures.dtype != "uint8"
-        or pictures.ndim != 4
-        or pictures.shape[1:] != (size, size, 3)
-        or not len(pictures)
-    ):
-        raise RequestError(
-            f"The network takes {size}x{size} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
-            "crop and scale them first."
-        )
-
-
-def check_keypoints(keypoints: Floats) -> None:
-    """Raise RequestError unless `keypoints` is (B, 60), B >= 1, of finite numbers within +-10,000."""
-    if keypoints.ndim != 2 or keypoints.shape[1] != DIMENSIONS or not len(keypoints):
-        raise RequestError(f"The network takes keypoints of shape (B, {DIMENSIONS}), not {keypoints.shape}.")
-    # Written so that NaN, which compares false, is refused.
-    if not bool((np.abs(keypoints) <= MAX_KEYPOINT).all()):
-        raise RequestError("The keypoints hold NaN, infinity or positions far outside of the picture.")
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,10 @@ from shared.config import SIZE
 
 @dataclass(frozen=True)
 class Network:
-    """What a backbone consists of, as functions of tensors: `source` names what `encode` returns."""
+    """What a backbone consists of, as functions of tensors.
+
+    `source` names what `encode` returns, the picture's keypoints "points" (1, 60) among it.
+    """
 
     model: str
     fingerprint: str
@@ -50,17 +53,16 @@ def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
         return points.flat()
 
     def encode(net: LiteNetwork, picture: Tensor) -> tuple[Tensor, ...]:
-        kept = net.encode(picture)
-        return (kept.picture.clone(), kept.small, kept.points.flat(), kept.gaussians, kept.fine, kept.coarse)
+        parts = net.encode(picture).tensors()
+        # An output that is the input itself is none to an exporter.
+        return tuple(part.clone() if part is picture else part for part in parts)
 
     def render(net: LiteNetwork, *tensors: Tensor) -> Tensor:
-        picture, small, points, gaussians, fine, coarse, keypoints = tensors
-        source = Source(picture, small, Points.from_flat(points), gaussians, fine, coarse)
+        source, keypoints = Source(*tensors[:-1]), tensors[-1]
         return net.render(source.expand(keypoints.shape[0]), Points.from_flat(keypoints))
 
-    names = ("picture", "small", "points", "gaussians", "fine", "coarse")
     functions = (_Function(network, part).eval() for part in (detect, encode, render))
-    return Network("lite", fingerprint, SIZE, names, *functions)
+    return Network("lite", fingerprint, SIZE, Source.names(), *functions)
 
 
 def fomm_network(model: Fomm) -> Network:

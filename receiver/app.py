@@ -85,10 +85,10 @@ def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
 def _load(options: ReceiverOptions) -> Models:
     picture = load_avatar(options.avatar) if options.avatar is not None else None
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    backbone.warmup()
+    backbone.warmup(detect=False)
     avatar = backbone.set_source(picture) if picture is not None else None
     name = options.forecaster
-    forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.fingerprint)
+    forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.detector)
     codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec()}
     tables = load_tables(backbone, options.checkpoint)
     if tables is not None:

@@ -167,6 +167,7 @@ class ReceiverCall:
             self._handle(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
+            self.summary.usage.end()
             await self._connection.drained()
             await self._connection.close()
             sound = self._hearing.track if self._hearing is not None else None
@@ -215,6 +216,8 @@ class ReceiverCall:
     def _handle(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, PeerReady):
+                if not self.summary.started:
+                    self.summary.usage.begin()
                 self.summary.started = True
                 self._liveness.linked(self._clock.now())
                 if self._session.takes_voice:

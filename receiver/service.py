@@ -37,6 +37,7 @@ from shared.transport.broadcast import Broadcast
 from shared.transport.page import Page
 from shared.transport.pairing import new_token
 from shared.transport.signaling import SignalingServer
+from shared.usage import seconds_since_start
 from shared.watch import STATUS_SECONDS, Figures, Watch
 
 _TELL_SECONDS = 0.1
@@ -83,6 +84,7 @@ class Service:
         self._doorman = Doorman(console.complain)
         self._journal = Journal(options.stats)
         self._calls = 1
+        self._ready_s = 0.0
         self._hung_up = False
 
     async def serve(self) -> int:
@@ -137,6 +139,7 @@ class Service:
         lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
         if self._page is not None:
             lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
+        self._ready_s = seconds_since_start()
         self._console.say("\n".join(lines))
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
@@ -176,7 +179,7 @@ class Service:
 
     def _record(self, call: ReceiverCall) -> None:
         forecaster = self._models.forecaster.name
-        figures = {**call.summary.to_map(), **self._sink.figures()}
+        figures = {"ready_s": self._ready_s, **call.summary.to_map(), **self._sink.figures()}
         self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
         self._calls += 1
         self._console.say("\n".join(call.summary.lines()))

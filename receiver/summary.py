@@ -15,6 +15,7 @@ from shared.interfaces import Connection, Path
 from shared.receiver_session import ReceiverSession
 from shared.sound_report import sound_figures, sound_line
 from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
+from shared.usage import Usage, peak_memory_mb
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024
@@ -60,6 +61,7 @@ class CallSummary:
         self.started = False
         self.resumed = 0
         self.traffic = Traffic()
+        self.usage = Usage()
         self.live = Live()
         self.path: Path = ""
         self._fields: dict[str, Any] = {}
@@ -75,6 +77,7 @@ class CallSummary:
 
     def shown(self, frame: Shown) -> None:
         """A frame was handed to the sink."""
+        self.usage.first()
         self._kinds[frame.kind] += 1
         self._in_time += frame.in_time
         self._span += max(1, frame.number - self._last) if self._span else 1
@@ -175,6 +178,9 @@ class CallSummary:
             "picture_late_p95_ms": self.lateness.percentiles().p95,
             "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
+            "cpu": self.usage.cpu,
+            "rss_peak_mb": peak_memory_mb(),
+            "first_frame_s": self.usage.first_frame_s,
             **self._fields,
             "shown": self._frames,
             "shown_ms": self._moments,

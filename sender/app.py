@@ -22,7 +22,7 @@ from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
 from sender.live import status
 from sender.pipeline import SenderCall
-from sender.presets import Sending, check, frames_per_message, make_codec, scheduler_maker
+from sender.presets import Sending, check, frames_per_message, make_codec, schedule_of, scheduler_maker
 from sender.rate import RateController
 from sender.reference import reference_picture
 from sender.schedule import Redundancy
@@ -31,7 +31,7 @@ from sender.sounds import open_sound
 from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
 from shared.codec import Codec
-from shared.config import CallTerms
+from shared.config import CallTerms, Schedule
 from shared.console import Console
 from shared.errors import KeycastError, RequestError
 from shared.eventloop import beside, on_interrupt
@@ -161,7 +161,7 @@ async def _call(
         # What is never made cannot leave.
         picture = None if options.anonymous else reference_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-        backbone.warmup()
+        backbone.warmup(render=False)
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
@@ -174,7 +174,8 @@ async def _call(
         compact=options.compact, voice=voice is not None, tls=tls,
     )  # fmt: skip
     link = await first_link(call_up, SystemClock())
-    session = SenderSession(_terms(sending, models.backbone, codec), codec, models.picture, voice is not None)
+    terms = _terms(sending, schedule_of(sending, tables), models.backbone, codec)
+    session = SenderSession(terms, codec, models.picture, voice is not None)
     call = SenderCall(
         connection=link,
         session=session,
@@ -228,10 +229,10 @@ def _gallery(
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
 
 
-def _terms(sending: Sending, backbone: Backbone, codec: Codec) -> CallTerms:
+def _terms(sending: Sending, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
     # Where the policy adapts, no frame is skipped by rule.
-    skip = sending.schedule.skip if sending.policy == "alternate" else 0
+    skip = schedule.skip if sending.policy == "alternate" else 0
     return CallTerms(
         backbone.name, backbone.fingerprint, codec.name, codec.tables, sending.policy,
-        sending.schedule.observe, skip,
+        schedule.observe, skip,
     )  # fmt: skip

@@ -17,7 +17,8 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=("saver", "balanced", "paper"), help=presets)
     policies = "alternate (default): by --schedule; adaptive: when the receiver's forecast has drifted"
     add("--policy", choices=("alternate", "adaptive"), default="alternate", help=policies)
-    add("--schedule", metavar="N-M", default="6-6", help="ship N frames, skip M, repeat (default 6-6)")
+    schedule = "ship N frames, skip M, repeat (default: 3-3 for balanced, else 6-6)"
+    add("--schedule", metavar="N-M", help=schedule)
     share = "frames that share a message: fewer is sooner, more is leaner"
     add("--frames-per-message", type=int, metavar="N", help=share)
     add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 4)")

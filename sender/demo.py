@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 import threading
 
-from sender.portrait import Portrait, Pose
 from shared.config import FPS
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 
 SECONDS = 10.0
 # The motion repeats without a seam after this long; the frames of one round are drawn once and kept.
 ROUND_S = 6.0
 _ROUND = int(ROUND_S * FPS)
-_BLINKS = ((1.05, 0.075), (3.05, 0.085), (3.45, 0.07), (5.55, 0.075))
-_PHRASES = ((0.35, 1.25), (1.55, 2.85), (3.7, 5.3))
+# When the lids are shut, and how long before and after that they have come half way.
+_BLINKS = ((1.0, 0.085), (2.7, 0.12), (3.1, 0.085), (5.5, 0.085))
+_PHRASES = ((0.3, 1.3), (1.6, 2.9), (3.7, 5.3))
+# Vowels that open the mouth wide.
+_WIDE = (0.6, 2.2, 4.2, 4.9)
+# Where the eyes look aside: from, to, how far right and down.
+_GLANCES = ((1.3, 1.9, -0.85, 0.0), (3.2, 3.75, 0.8, -0.2), (5.35, 5.75, 0.2, 0.7))
 
 
 class DemoSource:
     """Implements `sender.capture.VideoSource` for `seconds` of the portrait, or for ever (None).
 
-    A frame takes about 10 ms to draw, so a thread draws the whole round ahead while a call is being set up.
+    A frame takes some 20 ms to draw, so a thread draws the whole round ahead while a call is being set up.
     """
 
     live = False
@@ -64,18 +70,23 @@ def pose_at(seconds: float) -> Pose:
     """Return what the portrait does at a time; the same again after `ROUND_S`."""
     t = seconds % ROUND_S
     talking = max(_within(t, start, end) for start, end in _PHRASES)
-    syllables = 0.42 + 0.36 * _wave(t, 25, 0.3) + 0.24 * _wave(t, 17, 1.4) + 0.10 * _wave(t, 7, 0)
+    syllables = 0.34 + 0.30 * _wave(t, 25, 0.3) + 0.20 * _wave(t, 17, 1.4) + 0.08 * _wave(t, 7, 0)
+    wide = max(math.exp(-(((t - at) / 0.11) ** 2)) for at in _WIDE)
     blink = max(math.exp(-(((t - at) / width) ** 4)) for at, width in _BLINKS)
+    glances = [(_within(t, start, end, 0.07), right, down) for start, end, right, down in _GLANCES]
     return Pose(
-        yaw=0.17 * _wave(t, 1, 0.2) + 0.05 * _wave(t, 3, 1.0),
+        yaw=0.19 * _wave(t, 1, 0.2) + 0.05 * _wave(t, 3, 1.0),
         pitch=0.06 * _wave(t, 2, 0.5) + 0.03 * talking * _wave(t, 9, 2.0),
         roll=0.05 * _wave(t, 1, 1.3) + 0.02 * _wave(t, 4, 0),
-        sway=(0.040 * _wave(t, 1, 0.5), 0.014 * _wave(t, 2, 0)),
-        mouth=talking * min(max(syllables, 0.0), 1.0),
-        smile=0.35 * (1 - talking) + talking * 0.55 * _wave(t, 11, 0.9),
+        sway=(0.030 * _wave(t, 1, 0.5), 0.012 * _wave(t, 2, 0)),
+        mouth=talking * min(max(syllables, 0.95 * wide, 0.0), 1.0),
+        smile=0.35 * (1 - talking) + talking * (0.45 * _wave(t, 11, 0.9) * (1 - wide) + 0.15 * wide),
         blink=blink,
         brows=0.25 * _wave(t, 2, 2.2) + 0.5 * max(_wave(t, 1, 4.0), 0.0) * talking,
-        gaze=(-0.30 * _wave(t, 1, 0.2) + 0.15 * _wave(t, 2, 1.0), 0.12 * _wave(t, 3, 0)),
+        gaze=(
+            -0.25 * _wave(t, 1, 0.2) + sum(share * right for share, right, _ in glances),
+            0.10 * _wave(t, 3, 0) + sum(share * down for share, _, down in glances),
+        ),
     )
 
 
@@ -84,7 +95,7 @@ def _wave(t: float, turns: int, phase: float) -> float:
     return math.sin(2 * math.pi * turns * t / ROUND_S + phase)
 
 
-def _within(t: float, start: float, end: float) -> float:
-    """Return 1 between two times, 0 outside of them, with soft edges of 0.15 s."""
-    edge = min(t - start, end - t) / 0.15
+def _within(t: float, start: float, end: float, soft: float = 0.15) -> float:
+    """Return 1 between two times, 0 outside of them, with edges of `soft` seconds."""
+    edge = min(t - start, end - t) / soft
     return min(max(edge, 0.0), 1.0)

@@ -135,6 +135,7 @@ class SenderCall:
             self._line.tell(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
+            self.summary.usage.end()
             await self._line.connection.drained()
             self.summary.close(self._line.connection, self._session)
             await self._line.connection.close()
@@ -236,6 +237,7 @@ class SenderCall:
             if not self._line.connection.send_kp(packet):
                 self.summary.dropped_packets += 1
                 continue
+            self.summary.usage.first()
             last = batch.first - self._base + len(batch.frames) - 1
             self._rate.sent(last, len(packet), self._clock.now())
             self._session.sent(packet, len(batch.frames))

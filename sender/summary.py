@@ -11,6 +11,7 @@ from shared.messages import Report
 from shared.sender_session import SenderSession
 from shared.sound_report import sound_figures, sound_line
 from shared.stats import StageTimes, Traffic, kbps, savings, way_told
+from shared.usage import Usage, peak_memory_mb
 
 
 class CallSummary:
@@ -25,6 +26,7 @@ class CallSummary:
         self.base = 0
         """The frame of the video that the receiver counts as 0: not the first, where it started again."""
         self.traffic = Traffic()
+        self.usage = Usage()
         self.path: Path = ""
         self._stages = StageTimes()
         self._last: int | None = None
@@ -40,6 +42,7 @@ class CallSummary:
 
     def began(self, connection: Connection, session: SenderSession) -> None:
         """Streaming begins: what was sent until now was set-up and the source picture."""
+        self.usage.begin()
         self._setup = {
             "setup_source_bytes": session.pictures.sent_bytes,
             "setup_wire_sent": connection.wire_sent,
@@ -80,6 +83,9 @@ class CallSummary:
             "dropped_packets": self.dropped_packets,
             "held_back_packets": self.held_back_packets,
             "rate_halved": self.rate_halved,
+            "cpu": self.usage.cpu,
+            "rss_peak_mb": peak_memory_mb(),
+            "start_s": self.usage.start_s,
             "stages_ms": self._stages.mean_ms(),
             "receiver_reports": asdict(self.report),
         }

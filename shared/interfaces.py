@@ -17,6 +17,8 @@ class Backbone(Protocol):
 
     name: str
     fingerprint: str
+    detector: str
+    """The fingerprint of what finds its keypoints: forecasters and codec tables are made for that alone."""
 
     def detect(self, frames: Pictures) -> Floats:
         """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB."""
@@ -30,8 +32,8 @@ class Backbone(Protocol):
         """Render the source picture in `slot` at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB."""
         ...
 
-    def warmup(self) -> None:
-        """Run every path once, so that the first real frame is not slow; all source pictures stay."""
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
+        """Run what will be used once, so that the first real frame is not slow; all source pictures stay."""
         ...
 
 

@@ -7,6 +7,9 @@ import struct
 import warnings
 
 import numpy as np
+
+# Or Pillow, asked for a format that it has not met yet, imports all of its forty plugins.
+from PIL import AvifImagePlugin as _AvifImagePlugin  # noqa: F401
 from PIL import Image, features
 
 from shared import avif

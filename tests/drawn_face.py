@@ -7,23 +7,32 @@ import numpy as np
 from models.landmarks import points as landmarks
 from shared.keypoints import Floats
 
+_IRIS = 0.03 * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+
 
 def face(lips: float = 0.0, lids: float = 0.3, gaze: float = 0.5) -> Floats:
-    """Return landmarks (175, 2) of a symmetric face: openings as `landmarks.openings` counts them."""
-    at = np.zeros((landmarks.COUNT, 2))
+    """Return landmarks (175, 2) of a symmetric face: openings as `landmarks.openings` counts them.
+
+    Both eyes are 0.2 wide and lie at (-0.2, -0.2) and (0.2, -0.2). What is neither lid, iris nor lip lies
+    anywhere in the face, symmetrically.
+    """
+    anywhere = np.random.default_rng(0).uniform((-0.4, -0.55), (0.4, 0.55), (landmarks.COUNT, 2))
+    at = np.asarray(landmarks.mirrored(anywhere) + anywhere) / 2
     at[landmarks.rows(10, 152, 1)] = [[0, -0.6], [0, 0.6], [0, 0.1]]
-    for corners, upper, lower, middle in (
-        ((33, 133), (159, 158, 160), (145, 153, 144), -0.2),
-        ((362, 263), (386, 385, 387), (374, 380, 373), 0.2),
+    for side, eye, iris, upper, lower in (
+        (-1, landmarks.RIGHT_EYE, landmarks.RIGHT_IRIS, (159, 158, 160), (145, 153, 144)),
+        (1, landmarks.LEFT_EYE, landmarks.LEFT_IRIS, (386, 385, 387), (374, 380, 373)),
     ):
-        eye = landmarks.RIGHT_EYE if middle < 0 else landmarks.LEFT_EYE
-        iris = landmarks.RIGHT_IRIS if middle < 0 else landmarks.LEFT_IRIS
-        at[eye] = [middle, -0.2]
-        at[landmarks.rows(*corners)] = [[middle - 0.1, -0.2], [middle + 0.1, -0.2]]
-        at[landmarks.rows(*upper)] = [middle, -0.2 - 0.1 * lids]
-        at[landmarks.rows(*lower)] = [middle, -0.2 + 0.1 * lids]
-        at[iris] = [middle - 0.1 + 0.2 * gaze, -0.2]
-    at[landmarks.LIPS] = [0, 0.35]
-    at[landmarks.rows(61, 291)] = [[-0.15, 0.35], [0.15, 0.35]]
-    at[landmarks.rows(13, 14)] = [[0, 0.35 - 0.6 * lips], [0, 0.35 + 0.6 * lips]]
+        at[eye] = _ellipse(len(eye), (0.2 * side, -0.2), (0.1 * side, 0.1 * lids))
+        at[landmarks.rows(*upper), 1] = -0.2 - 0.1 * lids
+        at[landmarks.rows(*lower), 1] = -0.2 + 0.1 * lids
+        at[iris] = np.add(_IRIS, (0.2 * side + 0.2 * gaze - 0.1, -0.2))
+    for edge, width, height in ((landmarks.OUTER_LIPS, 0.15, 0.08), (landmarks.INNER_LIPS, 0.12, 0.0)):
+        at[edge] = _ellipse(len(edge), (0, 0.35), (-width, height + 0.6 * lips))
     return at.astype(np.float32)
+
+
+def _ellipse(count: int, middle: tuple[float, float], radius: tuple[float, float]) -> Floats:
+    """Return points (count, 2) around `middle`: from its side at radius x on, by way of radius y."""
+    angle = 2 * np.pi * np.arange(count)[:, None] / count
+    return np.asarray(np.hstack([np.cos(angle), np.sin(angle)]) * radius + middle)

@@ -31,12 +31,12 @@ DOORS = {
     "cv2": ("sender.camera", "receiver.screen", "models.training.", "bench.faces", "bench.animation"),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
-    "openvino": ("models.lite.openvino_engine", "models.openvino_runtime"),
+    "openvino": ("models.openvino.",),
     "onnx": ("models.export",),
     "onnxruntime": ("models.export",),
     "uvloop": ("shared.eventloop",),
 }
-NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command")
+NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command", "shared.usage")
 PURE = (
     "shared.",
     "sender.framing",
@@ -82,6 +82,23 @@ def within(name: str, places: Iterable[str]) -> bool:
     return any(f"{name}.".startswith(place) if place.endswith(".") else name == place for place in places)
 
 
+@cache
+def imports_at_once(name: str) -> frozenset[str]:
+    """The modules and packages that importing the module loads: nothing in functions, nor for types alone."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(modules()[name].read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update([node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)])
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not (for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+    return frozenset(found)
+
+
 def tops(names: Iterable[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
@@ -119,6 +136,18 @@ def test_a_heavy_dependency_has_its_door(dependency: str) -> None:
     assert [name for name in users if not within(name, DOORS[dependency])] == []
 
 
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_torch_is_not_on_the_way_of_a_call(side: str) -> None:
+    seen, waiting = set(), [f"{side}.__main__", f"{side}.app"]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            assert "torch" not in tops(imports_at_once(name)), f"{name} loads torch"
+            waiting += [found for found in imports_at_once(name) if found in modules()]
+    assert {"models.lite.backbone", "models.openvino.engine", "models.forecast.build"} <= seen
+
+
 def test_what_is_pure_touches_neither_clock_nor_network_nor_thread() -> None:
     pure = [name for name in modules() if within(name, PURE) and not within(name, NOT_PURE)]
     assert len(pure) > 15
@@ -148,7 +177,7 @@ def texts() -> list[Path]:
     folders = [*MAY_IMPORT, "tests", "docker", ".ci"]
     files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
     files += [file for file in ROOT.iterdir() if file.is_file() and not file.name.startswith(".")]
-    binary = {".npz", ".npy", ".safetensors", ".pyc", ".png", ".jpg", ".mp4", ".json"}
+    binary = {".bin", ".xml", ".npz", ".npy", ".safetensors", ".pyc", ".png", ".jpg", ".mp4", ".json"}
     return [file for file in files if file.suffix not in binary]
 
 

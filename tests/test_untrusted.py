@@ -164,7 +164,7 @@ def test_a_peers_forecaster_is_looked_up_in_a_fixed_list(name: str, monkeypatch:
 
     for method in ("open", "read_bytes", "read_text"):
         monkeypatch.setattr(Path, method, no_file)
-    monkeypatch.setattr("models.forecast.build.load", lambda path, **_: no_file(path))
+    monkeypatch.setattr("models.forecast.build.stored.read", lambda path, **_: no_file(path))
     assert name not in NAMES
     mirrored_forecaster(name)
     assert opened == []

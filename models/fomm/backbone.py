@@ -8,17 +8,41 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.facade import TorchBackbone
+from models.facade import EngineBackbone
 from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.serving import Precision, ServedFomm, fastest_precision
 from models.packing import pack
+from models.torch_engine import TorchEngine
 from shared.errors import RequestError
 from shared.keypoints import COUNT
 
 
-class FommBackbone(TorchBackbone[SourceState]):
+class FommEngine(TorchEngine[SourceState]):
+    """The network as it serves (`ServedFomm`), on one device, in one precision of the renderer."""
+
+    def __init__(self, model: Fomm, device: torch.device | str, precision: Precision) -> None:
+        super().__init__(device, precision, model.config.image_size)
+        self.model = ServedFomm(model, device, precision)
+        pack(self.model)
+
+    def _points(self, pictures: Tensor) -> Points:
+        points: Points = self.model.kp_detector(pictures)
+        return points
+
+    def _detect(self, pictures: Tensor) -> Tensor:
+        return self._points(pictures).flat()
+
+    def _encode(self, picture: Tensor) -> tuple[SourceState, Tensor]:
+        points = self._points(picture)
+        return self.model.generator.encode_source(picture, points), points.flat()
+
+    def _draw(self, source: SourceState, keypoints: Tensor) -> Tensor:
+        return self.model.generator.decode(source, Points.from_flat(keypoints)).prediction
+
+
+class FommBackbone(EngineBackbone[SourceState]):
     """The published network, ready to serve on one device.
 
     `precision` is that of the renderer's convolutions; keypoints and motion are float32 always. "auto" takes
@@ -38,10 +62,8 @@ class FommBackbone(TorchBackbone[SourceState]):
                 f"This FOMM has {model.config.num_kp} keypoints, but calls carry {COUNT}; "
                 "use another checkpoint."
             )
-        super().__init__(model.fingerprint(), device, size=model.config.image_size)
-        self.precision = fastest_precision(device) if precision == "auto" else precision
-        self.model = ServedFomm(model, device, self.precision)
-        pack(self.model)
+        chosen = fastest_precision(device) if precision == "auto" else precision
+        super().__init__(FommEngine(model, device, chosen), model.fingerprint())
 
     @classmethod
     def load(
@@ -52,17 +74,3 @@ class FommBackbone(TorchBackbone[SourceState]):
     ) -> FommBackbone:
         """Load a checkpoint file or folder (see `load_fomm`); RequestError if there is none to use."""
         return cls(load_fomm(path), device, precision)
-
-    def _points(self, pictures: Tensor) -> Points:
-        points: Points = self.model.kp_detector(pictures)
-        return points
-
-    def _detect(self, pictures: Tensor) -> Tensor:
-        return self._points(pictures).flat()
-
-    def _encode(self, picture: Tensor) -> tuple[SourceState, Tensor]:
-        points = self._points(picture)
-        return self.model.generator.encode_source(picture, points), points.flat()
-
-    def _draw(self, source: SourceState, keypoints: Tensor) -> Tensor:
-        return self.model.generator.decode(source, Points.from_flat(keypoints)).prediction

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.facade import TorchBackbone
+from models.facade import EngineBackbone
 from models.fomm.config import FommConfig
 from models.fomm.generator import Rendered
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm
+from models.torch_engine import TorchEngine
 
 
 def untrained_fomm(seed: int = 0, config: FommConfig | None = None) -> Fomm:
@@ -31,25 +32,36 @@ def untrained_fomm(seed: int = 0, config: FommConfig | None = None) -> Fomm:
         return model
 
 
-class PlainFomm(TorchBackbone[tuple[Tensor, Points]]):
+PlainSource = tuple[Tensor, Points]
+
+
+class PlainEngine(TorchEngine[PlainSource]):
     """The published forward pass: nothing folded or batched, the source encoded again for every frame."""
 
-    name = "fomm"
     max_batch = 1
     records = False
 
     def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:
-        super().__init__(model.fingerprint(), device, size=model.config.image_size)
+        super().__init__(device, size=model.config.image_size)
         self.model = model.eval().to(device)
 
     def _detect(self, pictures: Tensor) -> Tensor:
         points: Points = self.model.kp_detector(pictures)
         return points.flat()
 
-    def _encode(self, picture: Tensor) -> tuple[tuple[Tensor, Points], Tensor]:
+    def _encode(self, picture: Tensor) -> tuple[PlainSource, Tensor]:
         points: Points = self.model.kp_detector(picture)
         return (picture, points), points.flat()
 
-    def _draw(self, source: tuple[Tensor, Points], keypoints: Tensor) -> Tensor:
+    def _draw(self, source: PlainSource, keypoints: Tensor) -> Tensor:
         rendered: Rendered = self.model.generator(*source, Points.from_flat(keypoints))
         return rendered.prediction
+
+
+class PlainFomm(EngineBackbone[PlainSource]):
+    """`PlainEngine` as a backbone."""
+
+    name = "fomm"
+
+    def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:
+        super().__init__(PlainEngine(model, device), model.fingerprint())

@@ -12,12 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import EPSILON, LOG_SCALE
 from models.forecast.recurrent import perceptron
 
-# Log-scales stay in (-2, 2) in each block, so that an inverse never overflows.
-LOG_SCALE = 2.0
 MOMENTUM = 0.05
-EPSILON = 1e-4
 
 
 class Coupling(nn.Module):

@@ -5,31 +5,12 @@ Cho et al., "On the Properties of Neural Machine Translation" (SSST 2014); equat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import GruConfig, Predict
 from models.forecast.recurrent import RecurrentNetwork, State, perceptron
-from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
-
-
-@dataclass(frozen=True)
-class GruConfig:
-    """Sizes of a GRU: layers, units, and the width of the net that reads a frame off the state."""
-
-    layers: int
-    hidden: int
-    inner: int
-    predict: Predict = "delta"
-
-
-GRU_PRESETS = {
-    "call": GruConfig(layers=1, hidden=192, inner=192),
-    # The appendix gives no sizes for the GRU alone: those of the VRNN's, for a fair comparison.
-    "paper": GruConfig(layers=1, hidden=256, inner=512),
-}
 
 
 class GruNetwork(RecurrentNetwork):

@@ -6,34 +6,14 @@ Rasul et al., "Multivariate Probabilistic Time Series Forecasting via Conditione
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
+from models.forecast.config import GruNfConfig
 from models.forecast.flow import Flow
 from models.forecast.gru import GruNetwork
 from models.forecast.likelihood import unknown
 from models.forecast.recurrent import State
-from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
-
-
-@dataclass(frozen=True)
-class GruNfConfig:
-    """Sizes of a GRU-NF: GRU layers and units; RealNVP blocks, and depth and width of their nets."""
-
-    layers: int
-    hidden: int
-    blocks: int
-    depth: int
-    inner: int
-    predict: Predict = "delta"
-
-
-GRU_NF_PRESETS = {
-    "call": GruNfConfig(layers=1, hidden=128, blocks=4, depth=2, inner=96),
-    "paper": GruNfConfig(layers=3, hidden=512, blocks=12, depth=5, inner=2048),
-}
 
 
 class GruNf(GruNetwork):

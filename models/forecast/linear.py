@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import LinearConfig
 from models.forecast.recurrent import State
-from models.forecast.scaling import Predict
 from models.forecast.window import WindowNetwork
 from shared.keypoints import DIMENSIONS
 
-
-@dataclass(frozen=True)
-class LinearConfig:
-    """`order` is how many past changes (or frames) the next one is a linear function of."""
-
-    order: int
-    predict: Predict = "delta"
-
-
-LINEAR_PRESETS = {"call": LinearConfig(order=5), "paper": LinearConfig(order=5)}
+__all__ = ["Linear", "LinearConfig", "design", "fit"]
 
 
 class Linear(WindowNetwork):

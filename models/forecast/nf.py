@@ -7,35 +7,15 @@ terms of equation 24 are about the same frame and a sequence has an exact likeli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from models.forecast.config import NfConfig
 from models.forecast.flow import Flow
 from models.forecast.lagged import LaggedNetwork
 from models.forecast.likelihood import unknown
 from models.forecast.recurrent import State
-from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
-
-
-@dataclass(frozen=True)
-class NfConfig:
-    """Sizes of an NF: frames between condition and frame; RealNVP blocks, depth and width of their nets."""
-
-    lag: int
-    blocks: int
-    depth: int
-    inner: int
-    predict: Predict = "delta"
-
-
-NF_PRESETS = {
-    "call": NfConfig(lag=6, blocks=4, depth=2, inner=96),
-    # The appendix gives no sizes for the NF alone: those of the GRU-NF's flow.
-    "paper": NfConfig(lag=6, blocks=12, depth=5, inner=2048),
-}
 
 
 class Nf(LaggedNetwork):

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.forecast.scaling import Predict, Scaling
+from models.forecast.config import Predict
+from models.forecast.scaling import Scaling
 
 
 class State(NamedTuple):

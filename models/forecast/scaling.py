@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import LIMIT, PREDICTS, Predict
 from shared.keypoints import DIMENSIONS
 
-Predict = Literal["delta", "frame"]
-PREDICTS: tuple[str, ...] = get_args(Predict)
-
-# Standardised inputs beyond this are a cut or a fault; bounded inputs keep every forecast bounded.
-LIMIT = 10.0
+__all__ = ["LIMIT", "PREDICTS", "Predict", "Scaling"]
 
 
 class Scaling(nn.Module):

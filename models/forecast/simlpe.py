@@ -8,35 +8,14 @@ whole block at once: no error of one frame is fed back into the next.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import LEAST, LIMIT, SimlpeConfig
 from models.forecast.recurrent import State
-from models.forecast.scaling import LIMIT, Predict
 from models.forecast.window import WindowNetwork
 from shared.keypoints import DIMENSIONS
-
-# The square of the motion that a still window counts as, in usual changes: its noise is not blown up.
-LEAST = 0.03
-
-
-@dataclass(frozen=True)
-class SimlpeConfig:
-    """Sizes: frames seen and said at once, mixing blocks, features a frame."""
-
-    length: int
-    blocks: int
-    width: int
-    predict: Predict = "delta"
-
-
-SIMLPE_PRESETS = {
-    "call": SimlpeConfig(length=24, blocks=48, width=128),
-    # The sizes of its authors: 50 frames, 48 blocks, a feature a number; 0.14 million parameters.
-    "paper": SimlpeConfig(length=50, blocks=48, width=DIMENSIONS),
-}
 
 
 class TemporalBlock(nn.Module):

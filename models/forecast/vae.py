@@ -5,33 +5,15 @@ Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014); equations 7-1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
 
+from models.forecast.config import VaeConfig
 from models.forecast.lagged import LaggedNetwork
 from models.forecast.recurrent import State, perceptron
-from models.forecast.scaling import Predict
 from models.forecast.vrnn import Gaussian, gaussian
 from shared.keypoints import DIMENSIONS
-
-
-@dataclass(frozen=True)
-class VaeConfig:
-    """Sizes of a VAE: frames between what it sees and what it says, hidden units, latent numbers."""
-
-    lag: int
-    inner: int
-    latent: int = 15
-    predict: Predict = "delta"
-
-
-VAE_PRESETS = {
-    "call": VaeConfig(lag=6, inner=192),
-    # The appendix gives no sizes for the VAE alone: those of the VRNN's posterior and decoder.
-    "paper": VaeConfig(lag=6, inner=512),
-}
 
 
 class Vae(LaggedNetwork):

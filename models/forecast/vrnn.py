@@ -6,44 +6,16 @@ Chung et al., "A Recurrent Latent Variable Model for Sequential Data" (NeurIPS 2
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.forecast.config import LOG_VARIANCE, SPREADS, VrnnConfig
 from models.forecast.recurrent import RecurrentNetwork, State, perceptron
-from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
 
-Spread = Literal["learned", "unit"]
-SPREADS: tuple[str, ...] = get_args(Spread)
-
-# Log-variances stay in (-6, 6): a still clip must not drive a density to infinity.
-LOG_VARIANCE = 6.0
-
-
-@dataclass(frozen=True)
-class VrnnConfig:
-    """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder.
-
-    `spread` is the decoder's: "learned" as in equation 16, or "unit", where it says a mean alone, as the
-    appendix has it (B.1: a linear layer to the 60 numbers): the density's spread is then one in standardised
-    frames, and the loss the squared error of these.
-    """
-
-    hidden: int
-    features: int
-    inner: int
-    latent: int = 15
-    spread: Spread = "learned"
-    predict: Predict = "delta"
-
-
-VRNN_PRESETS = {
-    "call": VrnnConfig(hidden=128, features=96, inner=128),
-    "paper": VrnnConfig(hidden=256, features=256, inner=512, spread="unit"),
-}
+__all__ = ["SPREADS", "Gaussian", "Unrolled", "Vrnn", "VrnnConfig", "gaussian", "gaussian_kl", "gaussian_nll"]
 
 
 class Gaussian(NamedTuple):

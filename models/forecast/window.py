@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.forecast.config import Predict
 from models.forecast.recurrent import RecurrentNetwork, State
-from models.forecast.scaling import Predict
 from shared.keypoints import DIMENSIONS
 
 

@@ -6,16 +6,15 @@ import math
 from pathlib import Path
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
-from models.checkpoint import load, load_into
-from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
-from models.inference import prepare, to_tensor
+from models import stored
+from models.head.config import STRIDE, UNIT, HeadConfig
+from models.head.layers import HeadLayers
+from models.stored import Weights
 from shared.heads import Head
-from shared.keypoints import Pictures
+from shared.keypoints import Floats, Pictures
 
 MODEL = "head"
 SURE = 0.4
@@ -27,29 +26,27 @@ _MOST_LOG_SIZE = 4.0
 
 
 class NetworkHeadFinder:
-    """A `shared.heads.HeadFinder`; runs on the CPU always, since its picture is tiny. One thread owns it."""
+    """A `shared.heads.HeadFinder`; its picture is tiny, so NumPy runs it. One thread owns it."""
 
-    def __init__(self, network: HeadNetwork, fingerprint: str = "") -> None:
+    def __init__(self, layers: HeadLayers, side: int, fingerprint: str = "") -> None:
         self.fingerprint = fingerprint
-        self._side = network.config.side
-        self._network = prepare(network)
+        self._side = side
+        self._layers = layers
 
     @classmethod
     def load(cls, folder: Path) -> NetworkHeadFinder:
         """Read the weights in `folder`; RequestError where they are missing or do not fit."""
-        checkpoint = load(folder, expect=MODEL)
-        sizes = {name: value for name, value in checkpoint.config.items() if name not in ("model", "format")}
-        network = HeadNetwork(HeadConfig.from_map(sizes))
-        load_into(network, checkpoint)
-        return cls(network, checkpoint.fingerprint)
+        found = stored.read(folder, expect=MODEL)
+        sizes = {name: value for name, value in found.config.items() if name not in ("model", "format")}
+        config = HeadConfig.from_map(sizes)
+        return cls(HeadLayers(config, Weights(MODEL, found.arrays)), config.side, found.fingerprint)
 
-    @torch.inference_mode()
     def __call__(self, picture: Pictures) -> list[Head]:
         """Return the heads in `picture` (H, W, 3), uint8 RGB, in its pixels, the surest first; at most 8."""
         height, width = picture.shape[:2]
         small, scale = shrunken(picture, self._side)
-        cells = self._network(to_tensor(small[None], "cpu", torch.float32))
-        found = peaks(cells)[0]
+        cells = self._layers(np.divide(small, 255, dtype=np.float32))
+        found = peaks(cells.transpose(2, 0, 1)[None])[0]
         heads = [Head(x / scale, y / scale, size / scale, score) for x, y, size, score in found]
         return [head for head in heads if 0 <= head.x <= width and 0 <= head.y <= height]
 
@@ -75,26 +72,32 @@ def _multiple(pixels: int) -> int:
     return math.ceil(pixels / STRIDE) * STRIDE
 
 
-def peaks(cells: Tensor, sure: float = SURE) -> list[list[tuple[float, float, float, float]]]:
+def peaks(cells: npt.ArrayLike, sure: float = SURE) -> list[list[tuple[float, float, float, float]]]:
     """Return the faces of each picture of `cells` (B, 4, h, w): x, y, size in its pixels, and score.
 
     A face is a cell at least `sure` that no neighbour surpasses and that is no second peak of a surer one.
     """
-    scores = torch.sigmoid(cells[:, 0])
-    highest = F.max_pool2d(scores[:, None], 3, 1, 1)[:, 0]
-    is_peak = (scores >= sure) & (scores == highest)
-    return [_of_one(cells[index], scores[index], is_peak[index]) for index in range(len(cells))]
+    return [_of_one(one, sure) for one in np.asarray(cells, np.float32)]
 
 
-def _of_one(cells: Tensor, scores: Tensor, is_peak: Tensor) -> list[tuple[float, float, float, float]]:
-    rows, columns = torch.nonzero(is_peak, as_tuple=True)
+def _of_one(cells: Floats, sure: float) -> list[tuple[float, float, float, float]]:
+    scores = 0.5 * np.tanh(0.5 * cells[0]) + 0.5
+    rows, columns = np.nonzero((scores >= sure) & (scores == _highest(scores)))
     values = cells[:, rows, columns]
-    x = (columns + 0.5 + values[1].clamp(-2, 2)) * STRIDE
-    y = (rows + 0.5 + values[2].clamp(-2, 2)) * STRIDE
-    size = UNIT * torch.exp(values[3].clamp(-_MOST_LOG_SIZE, _MOST_LOG_SIZE))
-    found = torch.stack([x, y, size, scores[rows, columns]], 1).tolist()
+    x = (columns + 0.5 + np.clip(values[1], -2, 2)) * STRIDE
+    y = (rows + 0.5 + np.clip(values[2], -2, 2)) * STRIDE
+    size = UNIT * np.exp(np.clip(values[3], -_MOST_LOG_SIZE, _MOST_LOG_SIZE))
+    found = np.stack([x, y, size, scores[rows, columns]], 1).tolist()
     kept: list[tuple[float, float, float, float]] = []
     for one in sorted(found, key=lambda face: -face[3]):
         if all(math.hypot(one[0] - k[0], one[1] - k[1]) > _SAME_HEAD * max(one[2], k[2]) for k in kept):
             kept.append((one[0], one[1], one[2], one[3]))
     return kept[:_MOST_HEADS]
+
+
+def _highest(scores: Floats) -> Floats:
+    """Return the highest (h, w) of each cell and its up to eight neighbours."""
+    padded = np.pad(scores, 1, constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    highest: Floats = windows.max((2, 3))
+    return highest

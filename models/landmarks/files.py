@@ -101,8 +101,16 @@ def save_clip(file: Path, clip: str, points: Floats) -> None:
 
     A kill leaves either nothing at `file` or the whole of it. KeycastError where it cannot be written.
     """
-    whole = encoded(points)
-    _save(file, {clip: np.diff(whole, axis=0, prepend=np.zeros_like(whole[:1]))})
+    save_clips(file, {clip: points})
+
+
+def save_clips(file: Path, clips: Mapping[str, Floats]) -> None:
+    """Write the landmarks of several clips, by their file names, to one file; else as `save_clip`."""
+    _save(file, {name: _differences(encoded(points)) for name, points in clips.items()})
+
+
+def _differences(whole: Stored) -> Stored:
+    return np.diff(whole, axis=0, prepend=np.zeros_like(whole[:1]))
 
 
 def save_stills(folder: Path, stills: Mapping[str, Floats]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from models.landmarks.crops import Box, Cut, Doubles, cut
 from models.landmarks.points import COUNT, LEFT_IRIS, MIRROR, NUMBERS, RIGHT_IRIS, rows
-from models.openvino_runtime import InferRequest, compiled, import_openvino
+from models.openvino.runtime import InferRequest, compiled, openvino
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 
@@ -97,11 +97,11 @@ def _loaded(file: Path, size: int, outputs: tuple[int, int]) -> InferRequest:
         )
     wrong = f"{file} is not the network that MediaPipe calls {file.name}; give the folder that holds it."
     try:
-        model = import_openvino().Core().read_model(str(file))
+        model = openvino().Core().read_model(str(file))
         entries = [tuple(entry.shape) for entry in model.inputs]
         results = sorted((math.prod(result.shape) for result in model.outputs), reverse=True)
     except RuntimeError as error:
         raise RequestError(wrong) from error
     if entries != [(1, size, size, 3)] or results != list(outputs):
         raise RequestError(wrong)
-    return compiled(model, "f32", threads=1)
+    return compiled(model, "float32", count=1)

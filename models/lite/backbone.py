@@ -1,40 +1,36 @@
-"""The lite backbone behind the facade of `shared.interfaces.Backbone`."""
+"""The lite backbone: its weights, and the engine that suits this machine; torch is loaded where it serves."""
 
 from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
+from models import stored
+from models.engine import Engine
+from models.facade import EngineBackbone
+from models.openvino.engine import Graphs, OpenVinoEngine
+from models.openvino.files import GraphFiles, NoGraphsError
+from models.openvino.runtime import EngineError, openvino
+from shared.errors import RequestError
 
-from models.checkpoint import load, load_into
-from models.facade import TorchBackbone
-from models.inference import prepare
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork, Points, Source
-from models.lite.openvino_engine import OpenVinoEngine
-from shared.config import SIZE
-from shared.errors import KeycastError, RequestError
+if TYPE_CHECKING:
+    from models.lite.network import LiteNetwork
 
 Precision = Literal["float32", "bfloat16", "auto"]
-Engine = Literal["torch", "openvino", "auto"]
+EngineName = Literal["torch", "openvino", "auto"]
+# Each engine has its own form of a source.
+AnyEngine = Engine[Any]
 _log = logging.getLogger(__name__)
-_ROUNDS = 6
-# A precision that loses exactness must win clearly.
-_CLEARLY_FASTER = 0.93
 
 
-class LiteBackbone(TorchBackbone[Source]):
+class LiteBackbone(EngineBackbone[Any]):
     """The lite network, ready to serve.
 
-    `engine` runs detection and rendering; the source is encoded by torch always. "auto" is OpenVINO on a CPU,
-    and torch on a GPU and where OpenVINO does not work. Between engines of one precision no keypoint differs
-    by more than 1e-4 and no pixel by more than one level. Threads are those torch has while this is built.
+    "auto" is OpenVINO on a CPU, and torch on a GPU and where OpenVINO does not work. Between engines of one
+    precision no keypoint differs by more than 1e-4 and no pixel by more than one level.
 
     `precision` is that of the generator's convolutions; keypoints and motion are float32 always. "auto" is
     bfloat16 where the CPU computes in it; torch times both. A CPU with bfloat16 arithmetic took 20 ms a frame
@@ -45,94 +41,108 @@ class LiteBackbone(TorchBackbone[Source]):
 
     def __init__(
         self,
+        engine: AnyEngine,
+        fingerprint: str = "",
+        detector: str | None = None,
+        otherwise: Callable[[], AnyEngine] | None = None,
+    ) -> None:
+        super().__init__(engine, fingerprint, detector)
+        self._otherwise = otherwise
+
+    @classmethod
+    def of(
+        cls,
         network: LiteNetwork,
         fingerprint: str = "",
         device: str = "cpu",
         precision: Precision = "float32",
-        engine: Engine = "torch",
-    ) -> None:
-        super().__init__(fingerprint, device)
-        self.network = prepare(network, device)
-        self._compiled = self._choose_engine(precision, engine)
-        if self._compiled is None and (
-            precision == "bfloat16" or (precision == "auto" and self._is_faster_in_bfloat16())
-        ):
-            self.network.generator.to(torch.bfloat16)
+        engine: EngineName = "torch",
+    ) -> LiteBackbone:
+        """Serve a network that is in torch already."""
 
-    @property
-    def engine(self) -> str:
-        """What runs the network: "torch" or "openvino"."""
-        return "torch" if self._compiled is None else "openvino"
+        def in_torch() -> AnyEngine:
+            from models.lite.torch_engine import LiteTorchEngine
 
-    @property
-    def precision(self) -> str:
-        """The precision in use: "float32" or "bfloat16"."""
-        if self._compiled is not None:
-            return self._compiled.precision
-        return str(self.network.generator.precision).removeprefix("torch.")
+            return LiteTorchEngine(network, device, precision)
+
+        def graphs() -> Graphs:
+            from models.openvino.convert import TorchGraphs
+            from models.stages import lite_network
+
+            # A copy, since graphs are made later, when the network may have been trained on.
+            return TorchGraphs(lite_network(copy.deepcopy(network).eval(), fingerprint))
+
+        chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
+        return cls(chosen, fingerprint, otherwise=otherwise)
 
     @classmethod
     def load(
-        cls, folder: Path, device: str = "cpu", precision: Precision = "auto", engine: Engine = "auto"
+        cls, folder: Path, device: str = "cpu", precision: Precision = "auto", engine: EngineName = "auto"
     ) -> LiteBackbone:
         """Load a checkpoint folder; RequestError, in one sentence, where it does not fit."""
-        checkpoint = load(folder, expect="lite")
-        config = LiteConfig.from_map(checkpoint.config.get("network"))
-        # Without memory of its own: initialising it would be wasted, and the sizes come from a file.
-        with torch.device("meta"):
-            network = LiteNetwork(config)
-        load_into(network, checkpoint)
-        return cls(network, checkpoint.fingerprint, device, precision, engine)
+        checkpoint = stored.read(folder, expect="lite")
+        fingerprint = checkpoint.fingerprint
 
-    def _choose_engine(self, precision: Precision, engine: Engine) -> OpenVinoEngine | None:
-        """Return OpenVINO where it was asked for or is the better choice, None for torch."""
-        if engine == "openvino" and self.device.type != "cpu":
-            raise RequestError("OpenVINO runs the network on CPUs only; choose --device cpu or torch.")
-        if engine == "torch" or self.device.type != "cpu":
-            return None
+        def in_torch() -> AnyEngine:
+            from models.lite.torch_engine import LiteTorchEngine, load_network
+
+            return LiteTorchEngine(load_network(folder), device, precision)
+
+        def graphs() -> Graphs:
+            return _graphs(folder, fingerprint)
+
+        chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
+        detector = checkpoint.config.get("detector")
+        return cls(chosen, fingerprint, detector if isinstance(detector, str) else None, otherwise)
+
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
+        """Run what will be used once; torch takes over where OpenVINO turns out not to take the network."""
         try:
-            return OpenVinoEngine(self.network, precision)
-        except KeycastError as error:
-            if engine == "openvino":
+            super().warmup(detect=detect, render=render)
+        except EngineError as error:
+            if self._otherwise is None:
                 raise
-            _log.warning("%s Going on with torch, which is slower on a CPU.", error)
-            return None
+            _tell(error)
+            self._engine, self._otherwise = self._otherwise(), None
+            self._sources.clear()
+            super().warmup(detect=detect, render=render)
 
-    @torch.inference_mode()
-    def _is_faster_in_bfloat16(self) -> bool:
-        """Render with both in turn and compare the fastest rounds, which other work on the machine spares."""
-        half = copy.deepcopy(self.network)
-        half.generator.to(torch.bfloat16)
-        times: dict[LiteNetwork, list[float]] = {self.network: [], half: []}
-        picture = self._tensor(np.full((1, SIZE, SIZE, 3), 128, np.uint8))
-        for _ in range(_ROUNDS):
-            for network, taken in times.items():
-                source = network.encode(picture)
-                self._wait()
-                start = perf_counter()
-                network.render(source, source.points)
-                self._wait()
-                taken.append(perf_counter() - start)
-        return min(times[half]) < _CLEARLY_FASTER * min(times[self.network])
 
-    def _wait(self) -> None:
-        """Wait for what was given to a GPU."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+def _choose(
+    engine: EngineName,
+    device: str,
+    precision: Precision,
+    graphs: Callable[[], Graphs],
+    in_torch: Callable[[], AnyEngine],
+) -> tuple[AnyEngine, Callable[[], AnyEngine] | None]:
+    """Return the engine that was asked for or is the better one, and what to use where it fails, if any."""
+    if engine == "openvino" and device != "cpu":
+        raise RequestError("OpenVINO runs the network on CPUs only; choose --device cpu or torch.")
+    if engine == "torch" or device != "cpu":
+        return in_torch(), None
+    try:
+        openvino()  # asked for first: without it the graphs are for nothing
+        return OpenVinoEngine(graphs(), precision), in_torch if engine == "auto" else None
+    except EngineError as error:
+        if engine == "openvino":
+            raise
+        _tell(error)
+        return in_torch(), None
 
-    def _detect(self, pictures: Tensor) -> Tensor:
-        if self._compiled is not None:
-            return self._compiled.detect(pictures)
-        points: Points = self.network.detector(pictures)
-        return points.flat()
 
-    def _encode(self, picture: Tensor) -> tuple[Source, Tensor]:
-        source = self.network.encode(picture)
-        if self._compiled is not None:
-            source = source.dense()
-        return source, source.points.flat()
+def _tell(error: EngineError) -> None:
+    _log.warning("%s Going on with torch, which is slower on a CPU.", error)
 
-    def _draw(self, source: Source, keypoints: Tensor) -> Tensor:
-        if self._compiled is not None:
-            return self._compiled.draw(source, keypoints)
-        return self.network.render(source.expand(len(keypoints)), Points.from_flat(keypoints))
+
+def _graphs(folder: Path, fingerprint: str) -> Graphs:
+    """Return the graphs in `folder`; where there are none of these weights, from the network in torch."""
+    try:
+        return GraphFiles(folder, fingerprint)
+    except EngineError as error:
+        level = logging.DEBUG if isinstance(error, NoGraphsError) else logging.WARNING
+        _log.log(level, "%s Making them with torch; `python -m models.openvino` keeps them.", error)
+    from models.lite.torch_engine import load_network
+    from models.openvino.convert import TorchGraphs
+    from models.stages import lite_network
+
+    return TorchGraphs(lite_network(load_network(folder), fingerprint))

@@ -64,22 +64,42 @@ def drawn_heat(value: Tensor, jacobian: Tensor, size: int, variance: float) -> T
     return torch.exp(-0.5 * squared.clamp(max=_FARTHEST**2))
 
 
-def local_motions(
-    source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor], size: int
-) -> tuple[Tensor, Tensor]:
-    """Return where each pixel of the driving frame comes from, by each point's affine motion and by none.
+class AffineMotions:
+    """Where each pixel of the driving frame comes from, by each point's affine motion and by none.
 
     T(z) = p_S + J_S inv(J_D) (z - p_D) (Siarohin et al., NeurIPS 2019, eq. 4), preceded by the identity for
-    the background: x and y, each (B, K + 1, size, size). Each side is (value (B, K, 2), jacobian
-    (B, K, 2, 2)).
+    the background. Each side is (value (B, K, 2), jacobian (B, K, 2, 2)).
     """
-    x, y = _applied(product_2x2(source[1], inverse_2x2(driving[1])), driving[0], size)
-    place = axis(size, x)
-    whole = (len(x), 1, size, size)
-    return (
-        torch.cat([place.expand(whole), x + source[0][..., 0, None, None]], dim=1),
-        torch.cat([place[:, None].expand(whole), y + source[0][..., 1, None, None]], dim=1),
-    )
+
+    def __init__(self, source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor]) -> None:
+        matrix = product_2x2(source[1], inverse_2x2(driving[1]))
+        shift = source[0] - (matrix * driving[0][:, :, None]).sum(-1)
+        still = torch.eye(2, device=matrix.device, dtype=matrix.dtype).expand(len(matrix), 1, 2, 2)
+        self.matrix = torch.cat([still, matrix], dim=1)
+        self.shift = torch.cat([torch.zeros_like(shift[:, :1]), shift], dim=1)
+
+    def flows(self, size: int) -> Tensor:
+        """Return all of them as flows (B, K + 1, size, size, 2)."""
+        place = axis(size, self.shift)
+        rows = (*self.shift.shape[:2], 1, 2 * size)
+        # x and y of a row in one line: an innermost axis of two fills no vector unit.
+        across = (self.matrix[..., None, :, 0] * place[:, None] + self.shift[:, :, None]).reshape(rows)
+        down = self.matrix[..., None, :, 1].expand(-1, -1, size, -1).reshape(rows)
+        return (across + place[:, None] * down).reshape(*rows[:2], size, size, 2)
+
+    def mixed(self, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x and y, each (B, size, size), of the flow that mixes them by `shares` (B, K + 1, ...).
+
+        An affine map of mixed parts is the mix of the maps: the parts are mixed, not the flows.
+        """
+        size = shares.shape[-1]
+        parts = torch.cat([self.matrix.flatten(2), self.shift], dim=-1).transpose(1, 2)
+        with torch.autocast(shares.device.type, enabled=False):
+            mixed = parts.float() @ shares.float().flatten(2)
+        a, b, c, d, x, y = mixed.reshape(-1, 6, size, size).unbind(1)
+        across = axis(size, x)
+        down = across[:, None]
+        return a * across + b * down + x, c * across + d * down + y
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -88,12 +108,12 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 @cache
-def _enlarging(size: int, factor: int) -> Tensor:
+def _enlarging(size: int, factor: int, device: torch.device) -> Tensor:
     """Return the matrix (factor size, size) of linear interpolation, going on linearly beyond the ends."""
-    place = (torch.arange(size * factor) + 0.5) / factor - 0.5
+    place = (torch.arange(size * factor, device=device) + 0.5) / factor - 0.5
     first = place.floor().clamp(0, size - 2)
     share = (place - first)[:, None]
-    index = torch.arange(size)[None] - first[:, None]
+    index = torch.arange(size, device=device)[None] - first[:, None]
     return (1 - share) * (index == 0) + share * (index == 1)
 
 
@@ -105,10 +125,8 @@ def enlarged_flow(flow: Tensor, window: tuple[int, int, int], factor: int = 4) -
     sampled there is unshuffled by 2 without an element moved by itself (see `unshuffled`).
     """
     top, left, size = window
-    parted = [
-        _parted(_enlarging(flow.shape[1], factor)[factor * at : factor * (at + size)]) for at in (top, left)
-    ]
-    down, across = (matrix.to(flow) for matrix in parted)
+    whole = _enlarging(flow.shape[1], factor, flow.device).to(flow.dtype)
+    down, across = (_parted(whole[factor * at : factor * (at + size)]) for at in (top, left))
     with torch.autocast(flow.device.type, enabled=False):
         return (down @ flow.permute(0, 3, 1, 2) @ across.T).permute(0, 2, 3, 1)
 
@@ -126,3 +144,12 @@ def unshuffled(parted: Tensor) -> Tensor:
     batch, channels, height, width = parted.shape
     split = parted.reshape(batch, channels, 2, height // 2, 2, width // 2)
     return split.transpose(3, 4).reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def halved(picture: Tensor) -> Tensor:
+    """Return the means of 2x2 pixels (B, C, H / 2, W / 2), as F.avg_pool2d does.
+
+    As a warp, for which OpenVINO does not first put a whole picture of three channels in order for eight.
+    """
+    grid = pixel_grid(picture.shape[2] // 2, picture.shape[3] // 2, picture)
+    return warp(picture, grid.expand(len(picture), -1, -1, -1))

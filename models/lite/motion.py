@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from models.lite.blocks import UNet
 from models.lite.config import LiteConfig
-from models.lite.geometry import drawn_heat, local_motions, warp
+from models.lite.geometry import AffineMotions, drawn_heat, warp
 from models.lite.structures import GRID, Motion, Points, Source
 from shared.keypoints import COUNT
 
@@ -42,19 +42,20 @@ class DenseMotion(nn.Module):
     def forward(self, source: Source, driving: Points) -> Motion:
         """Return the motion from `driving` points back to the source (both of batch B)."""
         heat = drawn_heat(driving.value, driving.jacobian, GRID, self.variance)
-        motions = local_motions(Points.from_flat(source.points), driving, GRID)
-        features = self.body(self._inputs(source, heat, torch.stack(motions, dim=-1)))
+        motions = AffineMotions(Points.from_flat(source.points), driving)
+        features = self.body(self._inputs(source, heat, motions.flows(GRID)))
         out = F.pixel_shuffle(self.head(features).float(), 2)
-        mask = torch.softmax(out[:, : COUNT + 1], dim=1)
-        residual = _FINE_MOTION * out[:, COUNT + 2 :]
-        planes = [(mask * motion).sum(1) + residual[:, at] for at, motion in enumerate(motions)]
+        mixed = motions.mixed(torch.softmax(out[:, : COUNT + 1], dim=1))
+        planes = [plane + _FINE_MOTION * out[:, COUNT + 2 + at] for at, plane in enumerate(mixed)]
         return Motion(torch.stack(planes, -1), torch.sigmoid(out[:, COUNT + 1 : COUNT + 2]), heat, features)
 
     @staticmethod
-    def _inputs(source: Source, heat: Tensor, motions: Tensor) -> Tensor:
+    def _inputs(source: Source, heat: Tensor, flows: Tensor) -> Tensor:
         """Return heat against the source's, and the source moved, for each motion: (B, 4 (K + 1), 64, 64)."""
+        batch = len(heat)
         difference = heat - source.heat
         difference = torch.cat([torch.zeros_like(difference[:, :1]), difference], dim=1)
-        copies = source.small[:, None].expand(-1, COUNT + 1, -1, -1, -1).flatten(0, 1)
-        moved = warp(copies, motions.flatten(0, 1)).reshape(len(heat), COUNT + 1, 3, GRID, GRID)
-        return torch.cat([difference[:, :, None], moved], dim=2).flatten(1, 2)
+        # All motions of a source in one tall flow: no copies of the source.
+        moved = warp(source.small, flows.reshape(batch, (COUNT + 1) * GRID, GRID, 2))
+        moved = moved.reshape(batch, 3, COUNT + 1, GRID, GRID)
+        return torch.cat([difference[:, None], moved], dim=1).transpose(1, 2).flatten(1, 2)

@@ -41,9 +41,15 @@ class Source:
     fine: Tensor  # (B, C, 64, 64)
     coarse: Tensor  # (B, C, 32, 32)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of its parts, in the order of `tensors`."""
+        return tuple(field.name for field in fields(cls))
+
     def tensors(self) -> tuple[Tensor, ...]:
         """Return its tensors, in the order of its fields."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        # Written out: exporters that follow this cannot look into a class.
+        return self.picture, self.small, self.points, self.heat, self.fine, self.coarse
 
     def dense(self) -> Source:
         """Return the same in row-major memory, as other engines read it: no copy at each change of source."""

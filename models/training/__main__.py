@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from models.training import backbone, codec, extract, forecaster, head, landmarks
+from models.training import backbone, codec, drawn, extract, forecaster, head, landmarks
 from shared.command import run_command
 
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("forecaster", "train a forecaster on tracks", forecaster.add_arguments, forecaster.train),
         ("codec", "fit the tables of the coded profile", codec.add_arguments, codec.train),
         ("landmarks", "find lips, lids and more in clips", landmarks.add_arguments, landmarks.find),
+        ("drawn", "draw people to train on", drawn.add_arguments, drawn.draw),
         ("head", "train the head finder of the automatic framing", head.add_arguments, head.train),
     ):
         command = commands.add_parser(name, help=what, description=what)

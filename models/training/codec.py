@@ -22,10 +22,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone, use_threads
+from models.lite.named import looked_at
 from models.training.layouts import find_clips
 from models.training.tracks import Tracks, load_tracks
 from models.training.video import CLIP_ERRORS, timed_pictures
 from shared.command import add_network_arguments
+from shared.config import SIZE
 from shared.entropy import MASS, Family, Whole
 from shared.errors import RequestError
 from shared.interfaces import Backbone
@@ -69,11 +71,11 @@ def train(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     tracks = load_tracks(options.tracks)
-    if tracks.tracks_of != backbone.fingerprint:
+    if tracks.tracks_of != backbone.detector:
         raise RequestError(
             f"The tracks in {options.tracks} are of another detector ({tracks.tracks_of}); make them again."
         )
-    matrix = None if options.afresh else _measured_before(options.output, backbone.fingerprint)
+    matrix = None if options.afresh else _measured_before(options.output, backbone.detector)
     if matrix is None:
         clips = [clip for _, clip in find_clips(options.clips)]
         matrix = sensitivity(backbone, clips, options.frames, options.seed)
@@ -83,16 +85,17 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measured_before(path: Path, fingerprint: str) -> Doubles | None:
+def _measured_before(path: Path, detector: str) -> Doubles | None:
     if not path.exists():
         return None
     tables = CodecTables.load(path)
-    return tables.sensitivity.astype(np.float64) if tables.tracks_of == fingerprint else None
+    return tables.sensitivity.astype(np.float64) if tables.tracks_of == detector else None
 
 
 def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: int) -> Doubles:
     """Return H (60, 60): the picture's mean squared error per squared error of the keypoints, by rendering.
 
+    Of the lite network's frames, eyes and mouth count more, as in its training (see `models.lite.named`).
     Of `frames` clips, drawn at random, one frame each is rendered from the clip's first. RequestError where
     no clip can be read.
     """
@@ -109,6 +112,9 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
         moved = np.concatenate([driving + np.diag(_MOVES), driving - np.diag(_MOVES)]).astype(np.float32)
         drawn = backbone.render(moved).reshape(2, DIMENSIONS, -1).astype(np.float32) / 255
         slopes = (drawn[0] - drawn[1]) / (2 * _MOVES[:, None].astype(np.float32))
+        if backbone.name == "lite":
+            counts = np.sqrt(looked_at(driving, SIZE)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
+            slopes *= counts
         total += slopes @ slopes.T / slopes.shape[1]
         count += 1
     if not count:

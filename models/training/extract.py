@@ -52,7 +52,7 @@ def extract(options: argparse.Namespace) -> int:
     done = broken = 0
     for name, (folder, file) in tqdm(clips.items(), desc="tracks", unit="clip"):
         target = options.output / f"{name}.npz"
-        if track_maker(target) == backbone.fingerprint:
+        if track_maker(target) == backbone.detector:
             done += 1
             continue
         try:
@@ -61,7 +61,8 @@ def extract(options: argparse.Namespace) -> int:
             _log.warning("Skipped %s: %s", file, error)
             broken += 1
             continue
-        save_track(target, keypoints, fps, person_of(folder, file, people[folder]), backbone.fingerprint)
+        person = person_of(folder, file, people[folder])
+        save_track(target, keypoints, fps, person, backbone.detector, sided=backbone.name == "lite")
     made = len(clips) - done - broken
     print(f"{made} tracks made, {done} were there, {broken} broken clips skipped; all in {options.output}")
     if broken == len(clips):

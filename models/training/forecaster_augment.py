@@ -6,6 +6,7 @@ Without it every network larger than a linear autoregression learns the people o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,11 +20,13 @@ TURN = math.radians(40)
 STRETCH = 1.35
 
 
-def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
+def augment(frames: Tensor, generator: torch.Generator, mirror: Sequence[int] | None = None) -> Tensor:
     """Return windows `frames` (B, T, 60) run backwards, mirrored, turned and stretched at random.
 
     A linear map A of the picture plane takes a point p to A p and its Jacobian J to A J: the equivariance
-    that the detector is trained for (Siarohin et al., NeurIPS 2019, section 3.2).
+    that the detector is trained for (Siarohin et al., NeurIPS 2019, section 3.2). Points that are named parts
+    of a face change places when it is mirrored, as `mirror` says, and their Jacobians, which start from an
+    upright face, are mirrored on both sides.
     """
     count, length, _ = frames.shape
     backwards = torch.rand(count, generator=generator) < REVERSED
@@ -31,6 +34,11 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
     maps = _maps(count, generator)[:, None, None]
     positions = frames[..., :POSITIONS].reshape(count, length, COUNT, 2, 1)
     jacobians = frames[..., POSITIONS:].reshape(count, length, COUNT, 2, 2)
+    if mirror is not None:
+        flipped = (torch.linalg.det(maps) < 0)[..., None, None]
+        positions = torch.where(flipped, positions[:, :, list(mirror)], positions)
+        back = torch.tensor([-1.0, 1.0])
+        jacobians = torch.where(flipped, jacobians[:, :, list(mirror)] * back, jacobians)
     moved = torch.cat([(maps @ positions).flatten(2), (maps @ jacobians).flatten(2)], dim=-1)
     return moved.contiguous()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.forecast.scaling import LIMIT, Scaling
+from models.lite.named import MIRROR
 from models.training.forecaster_augment import augment
 from models.training.tracks import Tracks
 from shared.errors import RequestError
@@ -33,6 +34,7 @@ class Windows:
     def __init__(self, tracks: Tracks, future: int = ROLLOUT, augmented: bool = True) -> None:
         self._future = future
         self._augmented = augmented
+        self._mirror = MIRROR if tracks.sided else None
         clips = [clip.frames for clip in tracks.clips]
         self._frames = torch.from_numpy(np.concatenate(clips))
         # How many frames follow each one in its clip, itself included.
@@ -55,7 +57,7 @@ class Windows:
         starts = self._starts[length]
         chosen = starts[torch.randint(len(starts), (batch,), generator=generator)]
         frames = self._frames[chosen[:, None] + torch.arange(length)]
-        return (augment(frames, generator) if self._augmented else frames), split
+        return (augment(frames, generator, self._mirror) if self._augmented else frames), split
 
 
 def fit(scaling: Scaling, tracks: Tracks) -> None:

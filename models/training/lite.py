@@ -78,16 +78,17 @@ class LiteObjective(nn.Module):
         noisy = pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
         rough = detector.whole(noisy)
         if self.code is None:
-            return detector.refine(noisy, rough), _unlabelled(detector, pictures, rough)
+            return detector(noisy), _unlabelled(detector, pictures, rough)
         found = detector.refine(noisy, rough, self._near(rough, landmarks))
         losses: dict[str, Tensor] = {}
         for name, points in (("rough", rough), ("fine", found)):
             value, jacobian = self.code.losses(points, landmarks)
             losses |= {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
-        return Points(*map(_mostly_held, found)), losses
+        mean = ((a + b) / 2 for a, b in zip(rough, found, strict=True))
+        return Points(*map(_mostly_held, mean)), losses
 
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
-        """Return where patches are cut (B, 10, 2): near where the points are said to be, or where they are."""
+        """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
         assert self.code is not None
         value = rough.value.detach().clone()
         known = torch.isfinite(landmarks).flatten(1).all(1) & (torch.rand_like(value[:, 0, 0]) < 0.5)

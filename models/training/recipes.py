@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -115,13 +116,24 @@ class LiteRecipe(Recipe[LiteNetwork]):
 
     def render(self, network: LiteNetwork, source: Tensor, driving: Tensor) -> Tensor:
         """Draw `source` as `driving` moves."""
-        return network.render(network.encode(source).expand(len(driving)), network.detector(driving))
+        rendered = network.render(network.encode(source).expand(len(driving)), network.detector(driving))
+        return rendered.clamp(0, 1)
 
     def save(self, folder: Path, run: Run[LiteNetwork]) -> None:
         """Write the weights with the sizes beside them, in 16 bits where they fit."""
         half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
-        config = {"model": "lite", "network": self.config.to_map(), "pictures": run.pictures}
-        checkpoint.save(folder, half, config)
+        save_lite(folder, half, self.config, run.pictures)
+
+
+def save_lite(folder: Path, tensors: Mapping[str, Tensor], config: LiteConfig, pictures: int) -> None:
+    """Write a lite checkpoint; its config names the detector, which forecasters and codec tables are of."""
+    sizes = config.to_map()
+    finding = {name: tensor for name, tensor in tensors.items() if name.startswith("detector.")}
+    shape = {"detector": sizes["detector"], "patches": sizes["patches"], "temperature": sizes["temperature"]}
+    detector = checkpoint.fingerprint(finding, shape)
+    checkpoint.save(
+        folder, tensors, {"model": "lite", "network": sizes, "pictures": pictures, "detector": detector}
+    )
 
 
 class FommRecipe(Recipe[Fomm]):

@@ -29,11 +29,15 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Track:
-    """One clip: keypoints `frames` (T, 60) at 30 frames a second, T >= 2, of one `person`."""
+    """One clip: keypoints `frames` (T, 60) at 30 frames a second, T >= 2, of one `person`.
+
+    `sided` says that its points are named parts of a face, of which some are right and some left.
+    """
 
     name: str
     person: str
     frames: Floats
+    sided: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,19 @@ class Tracks:
     tracks_of: str
 
     @property
+    def sided(self) -> bool:
+        """Whether their points are parts of a face: mirroring then exchanges right and left."""
+        return all(clip.sided for clip in self.clips)
+
+    @property
     def frames(self) -> int:
         """Number of frames in all clips."""
         return sum(len(clip.frames) for clip in self.clips)
 
 
-def save_track(path: Path, keypoints: Floats, fps: float, person: str, tracks_of: str) -> None:
+def save_track(  # noqa: PLR0917
+    path: Path, keypoints: Floats, fps: float, person: str, tracks_of: str, sided: bool = False
+) -> None:
     """Write one clip's keypoints (T, 60) at its own `fps`; `tracks_of` is the detector's fingerprint.
 
     A kill leaves either no track at `path` or the whole one. KeycastError where it cannot be written.
@@ -63,8 +74,9 @@ def save_track(path: Path, keypoints: Floats, fps: float, person: str, tracks_of
     try:
         with partial.open("wb") as out:
             np.savez_compressed(
-                out, keypoints=keypoints.astype(np.float32), fps=fps, person=person, tracks_of=tracks_of
-            )
+                out, keypoints=keypoints.astype(np.float32), fps=fps, person=person, tracks_of=tracks_of,
+                sided=sided,
+            )  # fmt: skip
         partial.replace(path)
     except OSError as error:
         raise KeycastError(f"Cannot write {path} ({error}); free some space and repeat it.") from error
@@ -147,13 +159,14 @@ def _read(path: Path) -> tuple[Track | None, str]:
             keypoints, fps = stored["keypoints"], float(stored["fps"])
             person = str(stored["person"])
             maker = str(stored["tracks_of"]) if "tracks_of" in stored else "unknown"
+            sided = bool(stored["sided"]) if "sided" in stored else False
     except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise _BrokenError(f"it cannot be read ({error})") from error
     _check(keypoints, fps)
     if fps < SLOWEST:
         return None, maker
     frames = resample(cast(Floats, keypoints.astype(np.float32)), fps)
-    return Track(path.stem, person, frames), maker
+    return Track(path.stem, person, frames, sided), maker
 
 
 def _check(keypoints: np.ndarray, fps: float) -> None:

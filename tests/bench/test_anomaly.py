@@ -19,12 +19,12 @@ from bench.media import write_mp4
 from bench.quality_clips import Clip
 from bench.windows import keypoints_of
 from models.build import SHIPPED
-from models.forecast.build import load_density
 from models.forecast.likelihood import ordinary, surprise
+from models.forecast.networks import load_density
 from models.lite.backbone import LiteBackbone
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.keypoints import Floats
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 

@@ -35,7 +35,7 @@ class Mirror:
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
         return np.broadcast_to(self.sources[slot], (len(keypoints), 256, 256, 3))
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

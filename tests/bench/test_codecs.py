@@ -21,9 +21,9 @@ from bench.codecs import (
 )
 from bench.metrics import mae
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
 
 X264, _, VP9, _ = CODECS
 

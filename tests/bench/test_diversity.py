@@ -17,8 +17,8 @@ from bench.diversity_report import ratios, rows, tables, verdicts
 from bench.ledger import Ledger
 from bench.media import write_mp4
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 

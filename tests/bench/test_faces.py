@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,17 @@ import pytest
 
 from bench.faces import FACE_SIZE, Face, FaceFinder, face_from
 from sender.demo import DemoSource, pose_at
-from sender.portrait import Pose
-from sender.portrait_layers import EYES, MOUTH_WIDTH, MOUTH_Y
 from shared.errors import RequestError
+from shared.portrait.points import NUMBERS
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 
-PIVOT, SCALE = np.array([0.0, 0.30]), 1.10
 
-
-def portrait_face(pose: Pose) -> Face:
-    """Where the portrait's face is, for a pose without yaw and pitch."""
-    at = np.array([*EYES, (0.0, 0.05), (-MOUTH_WIDTH, MOUTH_Y), (MOUTH_WIDTH, MOUTH_Y)])
-    cos, sin = np.cos(pose.roll), np.sin(pose.roll)
-    points = (at - PIVOT) * SCALE @ np.array([[cos, sin], [-sin, cos]]) + PIVOT + pose.sway
-    return Face(60, 40, 200, 220, (points + 1) * 128)
+def portrait_face(portrait: Portrait, pose: Pose) -> Face:
+    """Where the portrait's face is, with the mouth's corners where they are when it is shut."""
+    marks = portrait.landmarks(replace(pose, mouth=0.0, smile=0.0, gaze=(0.0, 0.0)))
+    points = marks[[NUMBERS.index(number) for number in (468, 473, 1, 61, 291)]]
+    return Face(60, 40, 200, 220, (points.astype(float) + 1) * 128)
 
 
 ROW = np.array([100, 50, 60, 80, 110, 80, 150, 80, 130, 95, 115, 115, 145, 115, 0.9], np.float32)
@@ -72,7 +71,7 @@ def test_a_missing_or_wrong_detector_is_one_sentence(tmp_path: Path) -> None:
             FaceFinder(tmp_path / name)
 
 
-def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path) -> None:
+def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path, portrait: Portrait) -> None:
     source = DemoSource(1 / 30)
     picture = source.frame(0)
     source.close()
@@ -80,5 +79,5 @@ def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path) -> Non
     finder = FaceFinder(face_detector)
     face = finder.find(picture)
     assert face is not None
-    assert face.points == pytest.approx(portrait_face(pose_at(0)).points, abs=12)
+    assert face.points == pytest.approx(portrait_face(portrait, pose_at(0)).points, abs=12)
     assert finder.find(np.zeros((256, 256, 3), np.uint8)) is None

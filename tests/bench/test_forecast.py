@@ -20,9 +20,9 @@ from bench.windows import Horizon, Scene, parse_horizons, parse_modes
 from models.forecast.baselines import Damped, Hold
 from models.forecast.build import load_forecaster
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 
@@ -48,7 +48,7 @@ class Dots:
         level = (keypoints[:, 0].clip(0, 1) * 255).round().astype(np.uint8)
         return np.broadcast_to(level[:, None, None, None], (len(level), 256, 256, 3)).copy()
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

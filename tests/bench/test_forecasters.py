@@ -18,10 +18,10 @@ from models.forecast.config import build_network, describe
 from models.forecast.names import BASELINES, NAMES
 from models.forecast.vrnn import Vrnn, VrnnConfig
 from models.lite.backbone import LiteBackbone
-from models.lite.network import LiteNetwork
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
+from shared.portrait.portrait import Portrait
+from tests.tiny_lite import untrained
 
 torch.set_num_threads(1)
 TINY = VrnnConfig(hidden=8, features=8, inner=8, spread="unit")
@@ -35,8 +35,7 @@ def ours() -> LiteBackbone:
 @pytest.fixture(scope="module")
 def other() -> LiteBackbone:
     """Another detector: the same network, untrained."""
-    torch.manual_seed(0)
-    return LiteBackbone(LiteNetwork(), fingerprint="another")
+    return LiteBackbone.of(untrained(), fingerprint="another")
 
 
 def train(root: Path, tracks_of: str) -> Path:

@@ -16,8 +16,8 @@ from models.forecast.baselines import Hold
 from models.forecast.build import load_forecaster
 from models.lite.backbone import LiteBackbone
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 

@@ -18,9 +18,10 @@ from models.landmarks import points as landmarks
 from models.landmarks.files import save_clip
 from models.landmarks.finder import LandmarkFinder
 from sender.demo import DemoSource, pose_at
-from sender.portrait import Portrait, Pose
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
 from shared.transport.impair import Counts
 from tests.drawn_face import face
 

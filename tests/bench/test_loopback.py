@@ -13,8 +13,7 @@ from PIL import Image
 
 from bench import landmarks
 from bench.__main__ import main
-from models.checkpoint import save
-from models.lite.network import LiteNetwork
+from tests.tiny_lite import save_lite, untrained
 
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 
@@ -46,16 +45,20 @@ COLUMNS = [
     "stage_detect_ms",
     "stage_forecast_ms",
     "stage_render_ms",
+    "cpu_sender",
+    "cpu_receiver",
+    "rss_sender_mb",
+    "rss_receiver_mb",
+    "start_sender_s",
+    "start_receiver_s",
 ]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained weights: times and bytes do not depend on them."""
-    network = LiteNetwork()
     folder = tmp_path_factory.mktemp("weights") / "lite"
-    save(folder, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
-    return folder
+    return save_lite(folder, untrained())
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,9 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
     assert 0 < shown <= FRAMES
     assert 0 <= row["mae"] < 1
     assert row["perceptual"] is None
+    assert all(0 < row[f"cpu_{side}"] < 8 for side in ("sender", "receiver"))
+    assert all(50 < row[f"rss_{side}_mb"] < 3000 for side in ("sender", "receiver"))
+    assert all(0 < row[f"start_{side}_s"] < 120 for side in ("sender", "receiver"))
 
     with av.open(str(video)) as container:
         frames = sum(1 for _ in container.decode(video=0))

@@ -25,17 +25,16 @@ from bench.quality_measure import Tools, measure_clip
 from bench.quality_report import each
 from bench.quality_sheet import Drawing, sheets
 from bench.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
-from models.checkpoint import save
 from models.landmarks.crops import Box
 from models.landmarks.files import LandmarkFolder, save_clip
 from models.landmarks.finder import Found
-from models.lite.network import LiteNetwork
 from models.training.data import load_clips
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
+from shared.portrait.portrait import Portrait
 from tests.drawn_face import face
+from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
 
@@ -60,7 +59,7 @@ class Echo:
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return self.seen if self.perfect else np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 
@@ -107,11 +106,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = LiteNetwork()
     place = tmp_path_factory.mktemp("weights") / "lite"
-    save(place, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
-    return place
+    return save_lite(place, untrained())
 
 
 def test_people_come_from_the_table_the_folder_or_the_file(folder: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Bar:
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return np.stack([bar(self.own[0] + self.gain * (row[0] - self.own[0])) for row in keypoints])
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
     @staticmethod

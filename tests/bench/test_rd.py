@@ -27,11 +27,11 @@ from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
 from models.build import load_backbone, load_tables
 from sender.demo import pose_at
 from sender.gallery import GalleryOptions
-from sender.portrait import Portrait
 from sender.presets import Sending
 from shared.config import Schedule
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
+from shared.portrait.portrait import Portrait
 
 torch.set_num_threads(1)
 
@@ -54,7 +54,7 @@ class Still:
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
         return np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

@@ -159,7 +159,7 @@ class Backbone:
         levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

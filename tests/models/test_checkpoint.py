@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from models import checkpoint
-from models.checkpoint import CONFIG_NAME, TENSORS_NAME, fingerprint, load, load_into, save
+from models import checkpoint, stored
+from models.checkpoint import fingerprint, load, load_into, save
+from models.stored import CONFIG_NAME, TENSORS_NAME
 from shared.errors import RequestError
 
 CONFIG = {"model": "toy", "width": 3, "note": "ü"}
@@ -133,7 +134,7 @@ def test_a_config_that_is_not_text_is_refused(folder: Path) -> None:
 def test_files_over_the_limit_are_not_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, limit, 10)
+    monkeypatch.setattr(stored, limit, 10)
     with pytest.raises(RequestError, match=rf"{name} has \d+ bytes, more than the 10 allowed"):
         load(folder)
 

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.forecast.build import load_density, load_network
-from models.forecast.config import build_network
+from models.forecast.config import SPREADS, Predict, Spread, VrnnConfig, build_network
 from models.forecast.grunf import GruNf, GruNfConfig
 from models.forecast.likelihood import lower_bound
+from models.forecast.networks import load_density, load_network
 from models.forecast.nf import Nf, NfConfig
-from models.forecast.scaling import Predict
-from models.forecast.vrnn import SPREADS, Spread, Vrnn, VrnnConfig
+from models.forecast.vrnn import Vrnn
 from shared.errors import RequestError
 
 torch.set_num_threads(1)

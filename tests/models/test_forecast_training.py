@@ -8,12 +8,13 @@ import torch
 
 from bench.media import write_mp4
 from models import checkpoint
-from models.forecast.build import load_density, load_forecaster
+from models.forecast.build import load_forecaster
 from models.forecast.config import NetworkConfig
 from models.forecast.gru import GruConfig
 from models.forecast.grunf import GruNfConfig
 from models.forecast.likelihood import surprise
 from models.forecast.linear import Linear, LinearConfig, fit
+from models.forecast.networks import load_density
 from models.forecast.nf import NfConfig
 from models.forecast.simlpe import SimlpeConfig
 from models.forecast.vae import VaeConfig

@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.facade import TorchBackbone
-from models.fomm.backbone import FommBackbone
+from models.facade import EngineBackbone
+from models.fomm.backbone import FommBackbone, FommEngine
 from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
 from models.graphs import Replay, StaticPass, overwrite, recorded, tensors
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
+from models.lite.torch_engine import LiteTorchEngine
+from models.torch_engine import TorchEngine
 from shared.errors import KeycastError, RequestError
 
 SMALL = FommConfig(
@@ -96,13 +98,11 @@ def test_a_network_that_cannot_be_recorded_is_run_and_told_of(caplog: pytest.Log
 # The facade's use of them.
 
 
-class Shades(TorchBackbone[tuple[Tensor]]):
+class Shades(TorchEngine[tuple[Tensor]]):
     """Draws its source picture's colour, shifted by the first keypoint number; counts its own passes."""
 
-    name = "shades"
-
     def __init__(self) -> None:
-        super().__init__("", "cpu", size=8)
+        super().__init__("cpu", size=8)
         self.passes = 0
         self.encoded = 0
 
@@ -119,13 +119,22 @@ class Shades(TorchBackbone[tuple[Tensor]]):
         return source[0] + keypoints[:, :1, None, None]
 
 
+class ShadesBackbone(EngineBackbone[tuple[Tensor]]):
+    name = "shades"
+
+    def __init__(self, records: bool = True) -> None:
+        self.shades = Shades()
+        self.shades._may_record = records
+        super().__init__(self.shades)
+
+
 @pytest.fixture
-def shades(monkeypatch: pytest.MonkeyPatch) -> Shades:
+def shades(monkeypatch: pytest.MonkeyPatch) -> ShadesBackbone:
     """A facade that records, with a recording that a machine without a GPU can replay."""
-    monkeypatch.setattr("models.facade.recorded", lambda f, kept, varying: recorded(f, kept, varying, record))
-    backbone = Shades()
-    backbone._may_record = True
-    return backbone
+    monkeypatch.setattr(
+        "models.torch_engine.recorded", lambda f, kept, varying: recorded(f, kept, varying, record)
+    )
+    return ShadesBackbone()
 
 
 def grey(level: int, count: int = 1) -> np.ndarray:
@@ -140,7 +149,7 @@ def levels(pictures: np.ndarray) -> list[int]:
     return [int(picture[0, 0, 0]) for picture in pictures]
 
 
-def test_single_frames_and_batches_draw_the_same_source(shades: Shades) -> None:
+def test_single_frames_and_batches_draw_the_same_source(shades: ShadesBackbone) -> None:
     for level in (100, 50):
         shades.set_source(grey(level)[0])
         assert levels(shades.render(shift(1))) == [level + 1]
@@ -148,29 +157,29 @@ def test_single_frames_and_batches_draw_the_same_source(shades: Shades) -> None:
         assert levels(shades.render(shift(3, 4))) == [level + 3, level + 4]
 
 
-def test_warming_up_keeps_the_source_of_the_recording(shades: Shades) -> None:
+def test_warming_up_keeps_the_source_of_the_recording(shades: ShadesBackbone) -> None:
     shades.set_source(grey(100)[0])
     shades.warmup()
     assert levels(shades.render(shift(1))) == [101]
     assert levels(shades.render(shift(1, 2))) == [101, 102]
 
 
-def test_each_slot_keeps_its_source_and_none_is_encoded_again(shades: Shades) -> None:
+def test_each_slot_keeps_its_source_and_none_is_encoded_again(shades: ShadesBackbone) -> None:
     for slot, level in ((0, 100), (7, 50), (3, 150)):
         shades.set_source(grey(level)[0], slot)
     shades.warmup()
-    encoded = shades.encoded
+    encoded = shades.shades.encoded
     for slot, level in ((7, 50), (0, 100), (3, 150), (0, 100), (0, 100)):
         assert levels(shades.render(shift(1), slot)) == [level + 1]
         assert levels(shades.render(shift(1, 2), slot)) == [level + 1, level + 2]
-    assert shades.encoded == encoded
+    assert shades.shades.encoded == encoded
     shades.set_source(grey(200)[0], 3)
     assert levels(shades.render(shift(1), 3)) == [201]
     assert levels(shades.render(shift(1), 7)) == [51]
 
 
 @pytest.mark.parametrize("slot", [-1, 8])
-def test_there_are_eight_slots(shades: Shades, slot: int) -> None:
+def test_there_are_eight_slots(shades: ShadesBackbone, slot: int) -> None:
     with pytest.raises(RequestError, match=f"no slot {slot}"):
         shades.set_source(grey(1)[0], slot)
     shades.set_source(grey(1)[0], 0)
@@ -178,7 +187,7 @@ def test_there_are_eight_slots(shades: Shades, slot: int) -> None:
         shades.render(shift(1), slot)
 
 
-def test_detections_of_one_picture_are_not_overwritten(shades: Shades) -> None:
+def test_detections_of_one_picture_are_not_overwritten(shades: ShadesBackbone) -> None:
     first, second = (shades.detect(grey(level)) for level in (51, 102))
     both = shades.detect(np.concatenate([grey(51), grey(102)]))
     np.testing.assert_allclose(np.concatenate([first, second]), both)
@@ -187,9 +196,8 @@ def test_detections_of_one_picture_are_not_overwritten(shades: Shades) -> None:
 
 def test_what_cannot_be_recorded_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    monkeypatch.setattr("models.facade.recorded", lambda *_: tried.append(1))
-    backbone = Shades()
-    backbone._may_record = True
+    monkeypatch.setattr("models.torch_engine.recorded", lambda *_: tried.append(1))
+    backbone = ShadesBackbone()
     for level in (100, 50):
         backbone.set_source(grey(level)[0])
         assert levels(backbone.render(shift(1))) == [level + 1]
@@ -198,26 +206,28 @@ def test_what_cannot_be_recorded_is_tried_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_cpu_records_nothing() -> None:
-    backbone = Shades()
+    backbone = ShadesBackbone(records=False)
     backbone.warmup()
-    assert backbone._drawing is None
-    assert backbone._detection is None
+    assert backbone.shades._drawing is None
+    assert backbone.shades._detection is None
 
 
 @gpu
 @pytest.mark.parametrize("which", ["fomm", "lite"])
 def test_a_gpu_replays_what_it_would_compute(which: str, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
-    backbone: TorchBackbone[object] = (
-        FommBackbone(untrained_fomm(0, SMALL), "cuda", "auto")  # type: ignore[assignment]
+    backbone: FommBackbone | LiteBackbone = (
+        FommBackbone(untrained_fomm(0, SMALL), "cuda", "auto")
         if which == "fomm"
-        else LiteBackbone(LiteNetwork(), device="cuda")
+        else LiteBackbone.of(LiteNetwork(), device="cuda")
     )
+    engine = backbone._engine
+    assert isinstance(engine, FommEngine | LiteTorchEngine)
     frames = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
     for source in frames[:2]:
         backbone.set_source(source)
         keypoints = backbone.detect(frames)
-        assert backbone._drawing is not None
+        assert engine._drawing is not None
         batch = backbone.render(keypoints).astype(int)
         for row, together in zip(keypoints, batch, strict=True):
             assert np.abs(backbone.render(row[None])[0] - together).max() <= 2

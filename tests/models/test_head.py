@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint
+from models import checkpoint, stored
 from models.build import SHIPPED, load_head_finder
 from models.head.finder import MODEL, NetworkHeadFinder, peaks, shrunken
+from models.head.layers import HeadLayers
 from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
+from models.stored import Weights
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.heads import HeadFinder
 from shared.keypoints import Pictures
+from shared.portrait.portrait import Portrait
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,22 @@ def test_is_as_small_as_it_says() -> None:
 def test_one_cell_for_eight_by_eight_pixels(height: int, width: int) -> None:
     cells = HeadNetwork().eval()(torch.zeros(2, 3, height, width))
     assert cells.shape == (2, 4, height // STRIDE, width // STRIDE)
+
+
+@pytest.mark.parametrize(("height", "width"), [(72, 128), (128, 128), (8, 128), (128, 40)])
+def test_numpy_computes_what_torch_does(height: int, width: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = HeadNetwork(HeadConfig((4, 6, 8, 10), 128)).eval()
+    for key, value in network.state_dict().items():
+        if key.endswith(("running_mean", "running_var")) or ".1.weight" in key:
+            value.uniform_(0.5, 1.5)
+    checkpoint.save(tmp_path, network.state_dict(), {"model": MODEL, **network.config.to_map()})
+    layers = HeadLayers(network.config, Weights(MODEL, stored.read(tmp_path).arrays))
+    picture = torch.rand(height, width, 3)
+    with torch.no_grad():
+        expected = network(picture.permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(layers(picture.numpy()), expected, atol=1e-4)
 
 
 def test_peaks_are_read_at_their_places() -> None:
@@ -148,7 +166,7 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="train it again"):
             NetworkHeadFinder.load(tmp_path)
     config.write_text(json.dumps(good | {"channels": [16, 32, 64, 80]}))
-    with pytest.raises(RequestError, match="does not fit"):
+    with pytest.raises(RequestError, match="do not fit"):
         NetworkHeadFinder.load(tmp_path)
 
 

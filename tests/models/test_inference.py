@@ -1,21 +1,12 @@
 from collections import OrderedDict
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
 from models.fomm.config import FommConfig
 from models.fomm.model import Fomm
-from models.inference import (
-    check_keypoints,
-    check_pictures,
-    fold_batchnorm,
-    prepare,
-    to_bytes,
-    to_tensor,
-)
-from shared.errors import RequestError
+from models.inference import fold_batchnorm, prepare, to_bytes, to_tensor
 
 
 def unsettle(module: nn.Module, seed: int = 0) -> None:
@@ -103,33 +94,3 @@ def test_bytes_are_clipped_rounded_and_never_of_nan() -> None:
     assert to_bytes(tensor)[0, 0, :, 0].tolist() == [0, 0, 1, 255]
     # Warnings are errors here: a cast of NaN would be one.
     assert to_bytes(torch.full((1, 3, 1, 1), torch.nan)).shape == (1, 1, 1, 3)
-
-
-@pytest.mark.parametrize(
-    "pictures",
-    [
-        np.zeros((1, 8, 8, 3), np.float32),
-        np.zeros((8, 8, 3), np.uint8),
-        np.zeros((1, 8, 9, 3), np.uint8),
-        np.zeros((1, 8, 8, 4), np.uint8),
-        np.zeros((0, 8, 8, 3), np.uint8),
-    ],
-)
-def test_wrong_pictures_are_refused(pictures: np.ndarray) -> None:
-    with pytest.raises(RequestError, match="8x8 RGB pictures of 8 bits"):
-        check_pictures(pictures, 8)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e5, -1e30])
-def test_keypoints_no_frame_can_have_are_refused(bad: float) -> None:
-    keypoints = np.zeros((2, 60), np.float32)
-    check_keypoints(keypoints)
-    keypoints[1, 59] = bad
-    with pytest.raises(RequestError, match="NaN, infinity or positions far outside"):
-        check_keypoints(keypoints)
-
-
-@pytest.mark.parametrize("shape", [(60,), (1, 59), (0, 60), (1, 10, 6)])
-def test_keypoints_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RequestError, match=r"shape \(B, 60\)"):
-        check_keypoints(np.zeros(shape, np.float32))

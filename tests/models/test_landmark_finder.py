@@ -12,10 +12,10 @@ from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import LandmarkFinder
 from models.training.video import open_clip
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.heads import Head
 from shared.keypoints import Floats, Pictures
+from shared.portrait.portrait import Portrait
 
 
 @pytest.fixture(scope="module")

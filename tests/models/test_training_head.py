@@ -19,9 +19,9 @@ from models.training.head import loss_of, targets, tensor_of
 from models.training.head_faces import SIDE, Faces, Labeller, load_faces
 from models.training.head_scenes import SHAPES, Scene, Scenes, scrambled, shuffled, turn
 from sender.demo import pose_at
-from sender.portrait import Portrait
 from shared.errors import RequestError
 from shared.keypoints import Floats
+from shared.portrait.portrait import Portrait
 
 
 def faces_of(colour: tuple[int, int, int] = (255, 0, 0)) -> Faces:

@@ -15,7 +15,7 @@ from models.training import landmarks as command
 from models.training.__main__ import main
 from models.training.data import load_clips
 from sender.demo import pose_at
-from sender.portrait import Portrait
+from shared.portrait.portrait import Portrait
 
 
 @pytest.fixture(scope="module")

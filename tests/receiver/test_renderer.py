@@ -39,7 +39,7 @@ class Backbone:
         self.asked += list(keypoints)
         return np.full((len(keypoints), 256, 256, 3), self.sources.get(slot, 0), np.uint8)
 
-    def warmup(self) -> None:
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
 
 

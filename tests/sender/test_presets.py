@@ -13,10 +13,12 @@ from sender.presets import (
     check,
     frames_per_message,
     make_codec,
+    schedule_of,
     scheduler_maker,
 )
 from sender.schedule import Adaptive, Alternate
 from shared.codec import QUALITY
+from shared.config import Schedule
 from shared.errors import RequestError
 from shared.tables import CodecTables
 
@@ -69,6 +71,17 @@ def test_so_many_frames_share_a_message(preset: str, frames: int) -> None:
     for wrong in (-1, 0, 33):
         with pytest.raises(RequestError, match=f"not {wrong}"):
             frames_per_message(Sending(preset, frames_per_message=wrong), name, codec)
+
+
+@pytest.mark.parametrize(("preset", "blocks"), [("saver", "6-6"), ("balanced", "3-3"), ("paper", "6-6")])
+def test_half_of_all_frames_leave_in_blocks_that_fill_messages(preset: str, blocks: str) -> None:
+    assert str(schedule_of(Sending(preset), CODEC_TABLES)) == blocks
+    assert str(schedule_of(Sending(preset, schedule=Schedule(2, 1)), CODEC_TABLES)) == "2-1"
+    name, codec = make_codec(Sending(preset), CODEC_TABLES)
+    per_message = frames_per_message(Sending(preset), name, codec)
+    scheduler = scheduler_maker(Sending(preset), per_message, CODEC_TABLES, lambda _: Hold())("hold")
+    observe = int(blocks[0])
+    assert [scheduler.wants(number) for number in range(2 * observe)] == [True] * observe + [False] * observe
 
 
 def test_the_policy_makes_its_scheduler_with_the_receivers_forecaster() -> None:

@@ -1,0 +1,34 @@
+"""What a network is given: refused in one sentence where it cannot be run on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.errors import RequestError
+from shared.keypoints import DIMENSIONS, Floats, Pictures
+
+# Far outside of any picture, and small enough that no motion computed from it overflows float32.
+MAX_KEYPOINT = 1e4
+
+
+def check_pictures(pictures: Pictures, size: int) -> None:
+    """Raise RequestError unless `pictures` is (B, size, size, 3) uint8 with B >= 1."""
+    if (
+        pictures.dtype != "uint8"
+        or pictures.ndim != 4
+        or pictures.shape[1:] != (size, size, 3)
+        or not len(pictures)
+    ):
+        raise RequestError(
+            f"The network takes {size}x{size} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
+            "crop and scale them first."
+        )
+
+
+def check_keypoints(keypoints: Floats) -> None:
+    """Raise RequestError unless `keypoints` is (B, 60), B >= 1, of finite numbers within +-10,000."""
+    if keypoints.ndim != 2 or keypoints.shape[1] != DIMENSIONS or not len(keypoints):
+        raise RequestError(f"The network takes keypoints of shape (B, {DIMENSIONS}), not {keypoints.shape}.")
+    # Written so that NaN, which compares false, is refused.
+    if not bool((np.abs(keypoints) <= MAX_KEYPOINT).all()):
+        raise RequestError("The keypoints hold NaN, infinity or positions far outside of the picture.")

@@ -1,0 +1,79 @@
+"""The lite network in torch: the engine on GPUs, and what others are made from and compared with."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.checkpoint import load, load_into
+from models.inference import prepare
+from models.lite.config import LiteConfig
+from models.lite.network import LiteNetwork, Points, Source
+from models.torch_engine import TorchEngine
+from shared.config import SIZE
+
+Precision = Literal["float32", "bfloat16", "auto"]
+_ROUNDS = 6
+# A precision that loses exactness must win clearly.
+_CLEARLY_FASTER = 0.93
+
+
+def load_network(folder: Path) -> LiteNetwork:
+    """Load the network of a checkpoint folder, evaluating; RequestError where it does not fit."""
+    checkpoint = load(folder, expect="lite")
+    config = LiteConfig.from_map(checkpoint.config.get("network"))
+    # Without memory of its own: initialising it would be wasted, and the sizes come from a file.
+    with torch.device("meta"):
+        network = LiteNetwork(config)
+    load_into(network, checkpoint)
+    return network.eval().requires_grad_(False)
+
+
+class LiteTorchEngine(TorchEngine[Source]):
+    """Runs a lite network. `precision` is the generator's; "auto" takes the faster one, timed here."""
+
+    def __init__(self, network: LiteNetwork, device: str = "cpu", precision: Precision = "float32") -> None:
+        super().__init__(device)
+        self.network = prepare(network, device)
+        if precision == "bfloat16" or (precision == "auto" and self._is_faster_in_bfloat16()):
+            self.network.generator.to(torch.bfloat16)
+            self.precision = "bfloat16"
+
+    @torch.inference_mode()
+    def _is_faster_in_bfloat16(self) -> bool:
+        """Render with both in turn and compare the fastest rounds, which other work on the machine spares."""
+        half = copy.deepcopy(self.network)
+        half.generator.to(torch.bfloat16)
+        times: dict[LiteNetwork, list[float]] = {self.network: [], half: []}
+        picture = self._tensor(np.full((1, SIZE, SIZE, 3), 128, np.uint8))
+        for _ in range(_ROUNDS):
+            for network, taken in times.items():
+                source = network.encode(picture)
+                self._wait()
+                start = perf_counter()
+                network.render(source, Points.from_flat(source.points))
+                self._wait()
+                taken.append(perf_counter() - start)
+        return min(times[half]) < _CLEARLY_FASTER * min(times[self.network])
+
+    def _wait(self) -> None:
+        """Wait for what was given to a GPU."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _detect(self, pictures: Tensor) -> Tensor:
+        points: Points = self.network.detector(pictures)
+        return points.flat()
+
+    def _encode(self, picture: Tensor) -> tuple[Source, Tensor]:
+        source = self.network.encode(picture)
+        return source, source.points
+
+    def _draw(self, source: Source, keypoints: Tensor) -> Tensor:
+        return self.network.render(source.expand(len(keypoints)), Points.from_flat(keypoints))

@@ -1,0 +1,1 @@
+"""Networks in OpenVINO, the faster engine on CPUs: nothing here but `convert` needs torch."""

@@ -1,0 +1,50 @@
+"""`python -m models.openvino`: write the graphs of a lite checkpoint beside its weights; calls load them.
+
+To be run after each change of the weights or of the network's code. Without graphs of its weights a
+checkpoint is converted anew in each call, which takes torch, seconds and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.build import SHIPPED
+from models.openvino.files import FOLDER
+from shared.command import run_command
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    commands = argparse.ArgumentParser(
+        prog="python -m models.openvino",
+        description="Write a lite checkpoint's OpenVINO graphs beside its weights; calls then need no torch.",
+    )
+    add = commands.add_argument
+    weights = "a checkpoint folder; default: the shipped weights"
+    add("folder", type=Path, nargs="?", default=SHIPPED / "lite", metavar="FOLDER", help=weights)
+    add("--debug", action="store_true", help="show tracebacks")
+    return commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = parser().parse_args(arguments)
+    return run_command(lambda: _run(given.folder), given.debug)
+
+
+def _run(folder: Path) -> int:
+    from models.openvino.keep import keep_graphs
+
+    size, difference = keep_graphs(folder)
+    print(
+        f"wrote {folder / FOLDER} ({size / 1e6:.1f} MB, differs from torch by at most "
+        f"{difference.keypoints:.1e} in keypoints and {difference.levels} of 256 levels)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

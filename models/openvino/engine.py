@@ -1,0 +1,94 @@
+"""A network's three stages in OpenVINO, a picture or frame at a time, each compiled when first used."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
+from models.openvino.stage import Stage
+from shared.config import SIZE
+from shared.keypoints import DIMENSIONS, Floats, Pictures
+
+StageName = Literal["detect", "encode", "render"]
+STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
+# How the graphs call what they take and give, beside the parts of a source.
+PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
+
+# The parts of a source picture by name.
+Source = dict[str, Tensor]
+
+
+class Graphs(Protocol):
+    """Where a network's graphs come from."""
+
+    def model(self, stage: StageName) -> Model:
+        """Return the graph of one stage, anew. Raises EngineError where there is none to be had.
+
+        "detect" maps PICTURE (1, 256, 256, 3) uint8 to KEYPOINTS (1, 60); "encode" maps PICTURE to all that
+        depends on a source picture alone, its keypoints POINTS (1, 60) among it; "render" maps that and
+        KEYPOINTS (1, 60) to PICTURE.
+        """
+        ...
+
+
+class OpenVinoEngine:
+    """Implements `models.engine.Engine`.
+
+    `precision` is that of the renderer's convolutions; "auto" is bfloat16 where the CPU computes in it.
+    Keypoints, motion and warps are float32. It uses as many threads as were chosen (`models.threads`) when a
+    stage is compiled. Raises EngineError where OpenVINO is missing; each method does where it cannot take the
+    network.
+    """
+
+    name = "openvino"
+    size = SIZE
+
+    def __init__(self, graphs: Graphs, precision: str = "auto") -> None:
+        able = computes_in_bfloat16()
+        self.precision = ("bfloat16" if able else "float32") if precision == "auto" else precision
+        self._graphs = graphs
+        self._stages: dict[StageName, Stage] = {}
+        self._source: Source | None = None
+
+    @property
+    def compiled(self) -> tuple[StageName, ...]:
+        """The stages that have been used."""
+        return tuple(self._stages)
+
+    def stage(self, name: StageName) -> Stage:
+        """Return a stage, compiled."""
+        if name not in self._stages:
+            precision = self.precision if name == "render" else "float32"
+            self._stages[name] = Stage(self._graphs.model(name), precision)
+        return self._stages[name]
+
+    def detect(self, pictures: Pictures) -> Floats:
+        """Return the keypoints (B, 60) of pictures (B, 256, 256, 3), uint8 RGB."""
+        stage = self.stage("detect")
+        found = np.empty((len(pictures), DIMENSIONS), np.float32)
+        for index, picture in enumerate(pictures):
+            stage.put(PICTURE, picture)
+            stage.run_into(found[index : index + 1])
+        return found
+
+    def encode(self, picture: Pictures) -> tuple[Source, Floats]:
+        """Return what is kept of a source picture (256, 256, 3), and its keypoints (60,)."""
+        stage = self.stage("encode")
+        stage.put(PICTURE, picture)
+        source = stage.run()
+        keypoints: Floats = source[POINTS].data[0].copy()
+        return source, keypoints
+
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        """Render a source at keypoints (B, 60): pictures (B, 256, 256, 3), uint8 RGB."""
+        stage = self.stage("render")
+        if source is not self._source:
+            stage.keep(source)
+            self._source = source
+        drawn: np.ndarray[Any, np.dtype[np.uint8]] = np.empty((len(keypoints), SIZE, SIZE, 3), np.uint8)
+        for index, row in enumerate(keypoints):
+            stage.put(KEYPOINTS, row)
+            stage.run_into(drawn[index : index + 1])
+        return drawn

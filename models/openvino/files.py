@@ -1,0 +1,106 @@
+"""Graphs in files beside the weights that they are of, so that a call needs no torch to make them.
+
+A checkpoint folder's `openvino` holds NAME.xml and NAME.bin of each stage, and `graphs.json`: the weights'
+fingerprint and the files' SHA-256. A graph is more than numbers, so nothing else than what is listed there is
+ever read, and it is read only for the weights it was made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from models.openvino.engine import STAGES, StageName
+from models.openvino.runtime import EngineError, Model, failure, openvino
+from shared.errors import RequestError
+
+FOLDER = "openvino"
+LIST = "graphs.json"
+MAX_BYTES = 256 << 20
+_FILES = tuple(f"{stage}{suffix}" for stage in STAGES for suffix in (".xml", ".bin"))
+
+
+class NoGraphsError(EngineError):
+    """There are no graphs of these weights, which is no fault."""
+
+
+class GraphFiles:
+    """Implements `models.openvino.engine.Graphs` for the checkpoint folder `folder`.
+
+    `fingerprint` is that of its weights. Raises NoGraphsError where there are no graphs of these weights,
+    EngineError where they are not as they were written.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self._folder = folder / FOLDER
+        self._hashes = _listed(self._folder / LIST, fingerprint)
+        for name in _FILES:
+            self._read(name)
+
+    def model(self, stage: StageName) -> Model:
+        """Return the graph of one stage; see `Graphs.model`."""
+        graph, weights = self._read(f"{stage}.xml"), self._read(f"{stage}.bin")
+        ov = openvino()
+        try:
+            # From memory: what is parsed is what was checked.
+            return ov.Core().read_model(graph, weights)
+        except RuntimeError as error:
+            raise failure(error) from error
+
+    def _read(self, name: str) -> bytes:
+        path = self._folder / name
+        try:
+            content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+        except OSError as error:
+            raise EngineError(f"The graph {path} cannot be read ({error.strerror}).") from error
+        if hashlib.sha256(content).hexdigest() != self._hashes[name]:
+            raise EngineError(f"The graph {path} is not the one that {LIST} lists.")
+        return content
+
+
+def write_graphs(
+    folder: Path,
+    fingerprint: str,
+    models: Mapping[StageName, Model],
+    check: Callable[[GraphFiles], object],
+) -> int:
+    """Write the graphs of all stages into the checkpoint folder `folder`; return how many bytes they take.
+
+    `check` looks at them as a call will read them; what it raises is passed on, and nothing has changed then.
+    RequestError where they cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+            written, target = Path(temporary, FOLDER), folder / FOLDER
+            written.mkdir()
+            for stage, model in models.items():
+                openvino().save_model(model, written / f"{stage}.xml", compress_to_fp16=False)
+            hashes = {name: hashlib.sha256((written / name).read_bytes()).hexdigest() for name in _FILES}
+            listed = json.dumps({"fingerprint": fingerprint, "sha256": hashes}, indent=1)
+            (written / LIST).write_text(f"{listed}\n", encoding="utf-8")
+            check(GraphFiles(Path(temporary), fingerprint))
+            target.mkdir(exist_ok=True)
+            # The list last: until it is there, what it does not list is not read.
+            for name in (*_FILES, LIST):
+                os.replace(written / name, target / name)
+            return sum((target / name).stat().st_size for name in (*_FILES, LIST))
+    except OSError as error:
+        raise RequestError(f"Cannot write graphs to {folder} ({error}); choose another folder.") from error
+
+
+def _listed(path: Path, fingerprint: str) -> dict[str, str]:
+    """Return the SHA-256 of each file, as the list at `path` has it. Raises as `GraphFiles`."""
+    try:
+        listed = json.loads(path.read_bytes()[: 1 << 16])
+        hashes = {name: str(listed["sha256"][name]) for name in _FILES}
+    except OSError as error:
+        raise NoGraphsError(f"There are no graphs: {path} cannot be read ({error.strerror}).") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EngineError(f"{path} does not list the graphs that this version reads.") from error
+    if listed.get("fingerprint") != fingerprint:
+        raise NoGraphsError(f"The graphs in {path.parent} are of other weights.")
+    return hashes

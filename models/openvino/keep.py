@@ -1,0 +1,84 @@
+"""Keeps a lite checkpoint's graphs beside its weights, after comparing them with torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from models.engine import Engine, SourceT
+from models.inference import to_bytes
+from models.lite.torch_engine import LiteTorchEngine, load_network
+from models.openvino.convert import TorchGraphs, shrink
+from models.openvino.engine import STAGES, OpenVinoEngine
+from models.openvino.files import write_graphs
+from models.stages import lite_network
+from models.stored import read
+from shared.errors import KeycastError
+from shared.keypoints import Floats, Pictures
+
+# Other kernels add in another order; a network that was converted wrongly differs by far more.
+KEYPOINTS, LEVELS = 1e-3, 2
+_SHIFT = 0.03
+
+
+class Difference(NamedTuple):
+    """The largest from torch: of a keypoint's numbers, and of pixels, in levels of 256."""
+
+    keypoints: float
+    levels: int
+
+
+def keep_graphs(folder: Path) -> tuple[int, Difference]:
+    """Write the graphs of the lite weights in `folder` beside them, in place of any that are there.
+
+    Returns how many bytes they take, and how they differ from torch.
+
+    Raises RequestError for unusable weights or folders, KeycastError where OpenVINO is missing, cannot take
+    the network, or computes something else.
+    """
+    fingerprint = read(folder, expect="lite").fingerprint
+    network = load_network(folder)
+    graphs = TorchGraphs(lite_network(network, fingerprint))
+    models = {stage: graphs.model(stage) for stage in STAGES}
+    for model in models.values():
+        shrink(model)
+    compared: list[Difference] = []
+    size = write_graphs(
+        folder, fingerprint, models,
+        lambda files: compared.append(_compared(OpenVinoEngine(files, "float32"), LiteTorchEngine(network))),
+    )  # fmt: skip
+    return size, compared[0]
+
+
+def _compared(ours: OpenVinoEngine, theirs: LiteTorchEngine) -> Difference:
+    pictures = _pictures()
+    keypoints = theirs.detect(pictures)
+    moved = keypoints + np.random.default_rng(0).normal(0, _SHIFT, keypoints.shape).astype(np.float32)
+    frames, expected = (_rendered(ours, pictures[0], moved), _rendered(theirs, pictures[0], moved))
+    found = Difference(
+        float(np.abs(ours.detect(pictures) - keypoints).max()),
+        int(np.abs(frames.astype(int) - expected).max()),
+    )
+    # Written so that NaN, which compares false, is refused.
+    if not (found.keypoints <= KEYPOINTS and found.levels <= LEVELS):
+        raise KeycastError(
+            f"OpenVINO computes something else than torch: keypoints differ by {found.keypoints:.3g}, "
+            f"pixels by {found.levels} levels; nothing was written."
+        )
+    return found
+
+
+def _rendered(engine: Engine[SourceT], picture: Pictures, keypoints: Floats) -> Pictures:
+    source, _ = engine.encode(picture)
+    return engine.render(source, keypoints)
+
+
+def _pictures() -> Pictures:
+    """Return two smooth pictures (2, 256, 256, 3) of nothing."""
+    noise = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    pictures: Pictures = to_bytes(F.interpolate(noise, size=(256, 256), mode="bilinear")).numpy()
+    return pictures

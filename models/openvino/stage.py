@@ -1,0 +1,75 @@
+"""One stage of a network, compiled: arrays in and out by name, nothing copied that need not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from models.openvino.cut import cut_behind_warps
+from models.openvino.runtime import Model, Tensor, compiled, openvino
+
+Array = npt.NDArray[Any]
+
+
+class Stage:
+    """A graph's compiled form. `precision` is that of what follows the warps, where there are any.
+
+    Coordinates do not survive bfloat16, whose steps of 0.004 are half a pixel: all that leads to a warp is
+    float32. The graph then runs in two parts; the outputs of one are the inputs of the other, without copies.
+    """
+
+    def __init__(self, model: Model, precision: str) -> None:
+        # Of the graph as it was made: compiling one may give a port the names of others.
+        inputs, self.outputs = ([_name(port) for port in ports] for ports in (model.inputs, model.outputs))
+        self._inputs = {name: index for index, name in enumerate(inputs)}
+        parts = [model] if precision == "float32" else cut_behind_warps(model)
+        precisions = ["float32", precision][: len(parts)]
+        self._requests = [compiled(*pair) for pair in zip(parts, precisions, strict=True)]
+        for before, after in zip(self._requests, self._requests[1:], strict=False):
+            for index in range(len(after.model_inputs)):
+                after.set_input_tensor(index, before.get_output_tensor(index))
+        self._held: Array | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads it was compiled for."""
+        return int(self._requests[0].get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+
+    def put(self, name: str, row: Array) -> None:
+        """Copy `row` into an input of its type and shape."""
+        self._requests[0].get_input_tensor(self._inputs[name]).data[...] = row
+
+    def keep(self, tensors: Mapping[str, Tensor]) -> None:
+        """Read these inputs from where `tensors`, such as `fresh` returned, are until they are set again."""
+        for name, tensor in tensors.items():
+            self._requests[0].set_input_tensor(self._inputs[name], tensor)
+
+    def run_into(self, result: Array) -> None:
+        """Run, and have the one output written into `result`, dense and of its type and shape."""
+        self._requests[-1].set_output_tensor(0, openvino().Tensor(result, shared_memory=True))
+        # OpenVINO keeps the address until it is given another one.
+        self._held = result
+        self._run()
+
+    def run(self) -> dict[str, Tensor]:
+        """Run, and return all outputs by name, in memory of their own."""
+        request = self._requests[-1]
+        fresh = {
+            name: openvino().Tensor(port.get_element_type(), port.get_shape())
+            for name, port in zip(self.outputs, request.model_outputs, strict=True)
+        }
+        for index, tensor in enumerate(fresh.values()):
+            request.set_output_tensor(index, tensor)
+        self._run()
+        return fresh
+
+    def _run(self) -> None:
+        for request in self._requests:
+            # Shared, or each would be copied into an array that nobody looks at.
+            request.infer(share_outputs=True)
+
+
+def _name(port: Any) -> str:  # noqa: ANN401
+    return str(port.get_any_name())

@@ -1,0 +1,107 @@
+"""Networks run by torch, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.engine import SourceT
+from models.graphs import StaticPass, recorded
+from models.inference import to_bytes, to_tensor
+from models.threads import apply_to_torch
+from shared.config import SIZE
+from shared.keypoints import Floats, Pictures
+
+
+class TorchEngine(ABC, Generic[SourceT]):
+    """Implements `models.engine.Engine` for a network in torch, which a subclass runs on tensors."""
+
+    name = "torch"
+    # Bounds the memory of one pass; on a CPU larger batches are no faster.
+    max_batch: ClassVar[int] = 16
+    # Whether a GPU replays recorded passes for single frames (see `models.graphs`).
+    records: ClassVar[bool] = True
+
+    def __init__(self, device: torch.device | str, precision: str = "float32", size: int = SIZE) -> None:
+        apply_to_torch()
+        self.device = torch.device(device)
+        self.precision = precision
+        self.size = size
+        self._may_record = self.records and self.device.type == "cuda"
+        self._detection: StaticPass[tuple[()]] | None = None
+        self._drawing: StaticPass[SourceT] | None = None
+        # The source whose content the recorded pass has.
+        self._kept: SourceT | None = None
+
+    @abstractmethod
+    def _detect(self, pictures: Tensor) -> Tensor:
+        """Return the keypoints (B, 60) of pictures (B, 3, H, W) in [0, 1]."""
+
+    @abstractmethod
+    def _encode(self, picture: Tensor) -> tuple[SourceT, Tensor]:
+        """Return what is kept of a source picture (1, 3, H, W), and its keypoints (1, 60)."""
+
+    @abstractmethod
+    def _draw(self, source: SourceT, keypoints: Tensor) -> Tensor:
+        """Render keypoints (B, 60) to pictures (B, 3, H, W) in [0, 1]; what lies outside will be clipped."""
+
+    @torch.inference_mode()
+    def detect(self, pictures: Pictures) -> Floats:
+        """Return the keypoints (B, 60) of pictures (B, size, size, 3), uint8 RGB."""
+        starts = range(0, len(pictures), self.max_batch)
+        found = [self._found(self._tensor(pictures[start : start + self.max_batch])) for start in starts]
+        return _floats(torch.cat(found))
+
+    @torch.inference_mode()
+    def encode(self, picture: Pictures) -> tuple[SourceT, Floats]:
+        """Return what is kept of a source picture (size, size, 3), and its keypoints (60,)."""
+        source, keypoints = self._encode(self._tensor(picture[None]))
+        self._record(source, keypoints)
+        return source, _floats(keypoints[0])
+
+    @torch.inference_mode()
+    def render(self, source: SourceT, keypoints: Floats) -> Pictures:
+        """Render a source at keypoints (B, 60): pictures (B, size, size, 3), uint8 RGB."""
+        # A copy, because torch takes neither read-only arrays nor mirrored views.
+        rows = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
+        starts = range(0, len(rows), self.max_batch)
+        drawn = [self._drawn(source, rows[start : start + self.max_batch]).cpu().numpy() for start in starts]
+        # The memory of a recorded pass is drawn over by the next frame.
+        return np.concatenate(drawn) if len(drawn) > 1 or self._drawing is not None else drawn[0]
+
+    def _found(self, pictures: Tensor) -> Tensor:
+        """Detect, by a recorded pass where there is one for a single picture."""
+        if self._may_record and len(pictures) == 1 and self._detection is None:
+            self._detection = recorded(lambda _, picture: self._detect(picture), (), pictures)
+            self._may_record = self._detection is not None
+        if self._detection is not None and len(pictures) == 1:
+            return self._detection(pictures)
+        return self._detect(pictures)
+
+    def _record(self, source: SourceT, keypoints: Tensor) -> None:
+        """Record drawing where that has not been done: `source`, at keypoints (1, 60) that it can have."""
+        if self._may_record and self._drawing is None:
+            self._drawing = recorded(lambda kept, row: to_bytes(self._draw(kept, row)), source, keypoints)
+            self._may_record = self._drawing is not None
+            self._kept = source
+
+    def _drawn(self, source: SourceT, rows: Tensor) -> Tensor:
+        """Draw as bytes (B, H, W, 3), by the recorded pass where there is one for a single frame."""
+        if self._drawing is None or len(rows) > 1:
+            return to_bytes(self._draw(source, rows))
+        if self._kept is not source:
+            self._drawing.keep(source)
+            self._kept = source
+        return self._drawing(rows)
+
+    def _tensor(self, pictures: Pictures) -> Tensor:
+        return to_tensor(pictures, self.device, torch.float32)
+
+
+def _floats(tensor: Tensor) -> Floats:
+    array: Floats = tensor.float().cpu().numpy()
+    return array

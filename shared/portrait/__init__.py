@@ -1,0 +1,1 @@
+"""The portraits that the project draws itself."""

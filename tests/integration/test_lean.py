@@ -1,0 +1,123 @@
+"""What a call of the shipped weights loads on a CPU: neither side more than it uses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from bench.processes import free_port
+from models.devices import has_gpu_driver
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
+    pytest.mark.skipif(has_gpu_driver(), reason="where there is a GPU's driver, torch is asked about it"),
+]
+# Runs a command as its own process does, and then says what is loaded, and which stages were compiled.
+RUN = """
+import json, sys
+from {side}.__main__ import main
+from models.openvino.engine import OpenVinoEngine
+engines, init = [], OpenVinoEngine.__init__
+def made(self, *arguments):
+    engines.append(self)
+    init(self, *arguments)
+OpenVinoEngine.__init__ = made
+code = main(sys.argv[1:])
+loaded = sorted(set(name.split(".")[0] for name in sys.modules))
+print(json.dumps([code, loaded, [engine.compiled for engine in engines]]))
+"""
+UNUSED = {
+    "torch",
+    "cv2",
+    "scipy",
+    "matplotlib",
+    "skimage",
+    "onnx",
+    "onnxruntime",
+    "transformers",
+    "sounddevice",
+}
+MOST_MB = 300.0
+
+
+def start(side: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUN.format(side=side), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_call_loads_no_torch_and_compiles_what_it_uses(tmp_path: Path) -> None:
+    address, token = f"127.0.0.1:{free_port()}", "a-long-enough-token"
+    receiver = start(
+        "receiver", "--listen", address, "--token", token, "--once", "--view", "none",
+        "--output", str(tmp_path / "seen.npy"), "--stats", str(tmp_path / "receiver.json"),
+    )  # fmt: skip
+    sender = None
+    try:
+        assert receiver.stdout is not None
+        while not receiver.stdout.readline().startswith("listening"):
+            assert receiver.poll() is None, receiver.communicate()[1]
+        sender = start(
+            "sender", "--source", "demo", "--crop", "centre", "--policy", "adaptive", "--connect",
+            f"http://{address}", "--token", token, "--stats", str(tmp_path / "sender.json"),
+        )  # fmt: skip
+        outputs = {"sender": sender.communicate(timeout=300), "receiver": receiver.communicate(timeout=60)}
+    finally:
+        for process in (sender, receiver):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.communicate()
+    stages = {"sender": ["detect"], "receiver": ["encode", "render"]}
+    for side, (said, complaints) in outputs.items():
+        code, modules, compiled = json.loads(said.splitlines()[-1])
+        assert code == 0, complaints
+        assert UNUSED & set(modules) == set()
+        assert compiled == [stages[side]]
+        summary = json.loads((tmp_path / f"{side}.json").read_text().splitlines()[-1])
+        assert 50 < summary["rss_peak_mb"] < MOST_MB
+        assert 0 < summary["cpu"] < 8
+    assert json.loads((tmp_path / "sender.json").read_text().splitlines()[-1])["start_s"] > 0
+    receiving = json.loads((tmp_path / "receiver.json").read_text().splitlines()[-1])
+    assert receiving["ready_s"] > 0
+    assert receiving["first_frame_s"] > 0
+
+
+def test_automatic_framing_needs_no_torch_either() -> None:
+    code = """
+import sys, numpy as np
+from models.build import SHIPPED, load_head_finder
+load_head_finder()(np.zeros((72, 128, 3), np.uint8))
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_a_device_is_chosen_without_torch(name: str) -> None:
+    code = (
+        f"import sys; from models.build import choose_device as c; print(c({name!r}), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "cpu False\n", done.stderr
+
+
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_a_gpu_that_is_not_there_is_one_sentence(side: str) -> None:
+    arguments = (
+        ["--source", "demo"]
+        if side == "sender"
+        else ["--view", "none", "--listen", f"127.0.0.1:{free_port()}"]
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", side, *arguments, "--device", "cuda"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: This machine has no CUDA GPU that torch can use; choose --device cpu."
+    ]

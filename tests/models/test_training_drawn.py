@@ -1,0 +1,105 @@
+"""Drawn clips are read like any others, frame for frame with their landmarks, and drawn once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.build import load_landmark_finder
+from models.landmarks.files import LandmarkFolder
+from models.landmarks.points import NUMBERS, eye_distance
+from models.training import drawn
+from models.training.__main__ import main
+from models.training.data import load_clips
+from models.training.drawn_motion import motion
+from shared.keypoints import Floats
+from shared.portrait import points
+from shared.portrait.looks import Looks
+from shared.portrait.portrait import Portrait
+from shared.portrait.pose import Pose
+
+
+def draw(folder: Path, people: int, *more: str) -> int:
+    return main(["drawn", "--people", str(people), "--frames", "3", "--output", str(folder), *more])
+
+
+def test_the_points_are_the_kept_ones() -> None:
+    assert tuple(NUMBERS) == points.NUMBERS
+
+
+def test_clips_and_landmarks_belong_together_and_are_drawn_once(tmp_path: Path) -> None:
+    folder = tmp_path / "drawn"
+    assert draw(folder, 1) == 0
+    first = folder / "drawn-0-00000.mp4"
+    written = first.stat().st_mtime_ns
+    assert draw(folder, 2) == 0
+    assert first.stat().st_mtime_ns == written
+    clips, marks = load_clips([folder], tmp_path / "cache"), LandmarkFolder.load(folder)
+    assert [clip.person for clip in clips] == ["drawn-0-00000", "drawn-0-00001"]
+    for clip in clips:
+        assert len(clip.frames) == 3
+        found = marks.of(clip.name)
+        assert found.shape == (3, 175, 2)
+        assert np.isfinite(found).all()
+    a, b = (marks.of(clip.name) for clip in clips)
+    assert np.abs(a - b).max() > 0.05
+    pictures = [clip.picture(0).astype(int) for clip in clips]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 10
+
+
+def test_what_is_drawn_when_it_is_stopped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(file: Path, seed: int, person: int, frames: int) -> Floats:
+        if person == 2:
+            raise KeyboardInterrupt
+        return _draw_person(file, seed, person, frames)
+
+    _draw_person = drawn._draw_person
+    monkeypatch.setattr(drawn, "_draw_person", stopped)
+    assert draw(tmp_path, 3) == 130
+    assert set(LandmarkFolder.load(tmp_path).clips) == {"drawn-0-00000.mp4", "drawn-0-00001.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("people", "more", "says"),
+    [(0, [], "--people"), (1, ["--frames", "1"], "--frames"), (1, ["--frames", "500"], "--frames")],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    tmp_path: Path, people: int, more: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert draw(tmp_path, people, *more) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert draw(tmp_path / "file", 1) == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_a_face_mesh_finds_drawn_faces_where_they_are(mesh_networks: Path) -> None:
+    finder, rng = load_landmark_finder(mesh_networks), np.random.default_rng(3)
+    for pose in (Pose(), Pose(mouth=0.8, yaw=0.2), Pose(blink=1, yaw=-0.2)):
+        person = Portrait(Looks.random(rng))
+        found = finder.find(person.draw(pose))
+        assert found is not None
+        truth = person.landmarks(pose)
+        off = np.linalg.norm(found.points[:, :2] - truth, axis=1)
+        assert off.mean() < 0.07 * eye_distance(truth[None])[0]
+
+
+def test_people_open_their_mouths_shut_their_eyes_and_look_aside() -> None:
+    poses = [pose for seed in range(20) for pose in motion(np.random.default_rng(seed), 40, 8.0)]
+
+    def share(true: list[bool]) -> float:
+        return sum(true) / len(poses)
+
+    assert 0.1 < share([pose.mouth > 0.4 for pose in poses]) < 0.6
+    assert 0.08 < share([pose.blink > 0.9 for pose in poses]) < 0.4
+    assert 0.08 < share([0.2 < pose.blink < 0.8 for pose in poses]) < 0.4
+    assert share([abs(pose.gaze[0]) > 0.5 for pose in poses]) > 0.2
+    assert share([abs(pose.yaw) > 0.3 for pose in poses]) > 0.1
+    assert share([pose.blink == 0 and abs(pose.gaze[0]) < 0.3 for pose in poses]) > 0.15
