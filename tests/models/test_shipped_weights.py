@@ -46,7 +46,7 @@ def test_a_moving_face_is_followed(backbone: LiteBackbone, clip: Pictures, track
 
 
 def test_the_forecasters_belong_to_the_detector(backbone: LiteBackbone) -> None:
-    assert best_forecaster(backbone.fingerprint).name == "vrnn"
+    assert best_forecaster(backbone.detector).name == "vrnn"
     assert best_forecaster("another").name == "damped"
     assert load_backbone(device="cpu").fingerprint == backbone.fingerprint
 
