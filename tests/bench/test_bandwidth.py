@@ -91,7 +91,7 @@ def test_policies_are_compared_over_clips(clip: Path) -> None:
     assert rates == sorted(rates, reverse=True)
     drifts = max(policies.DRIFTS), min(policies.DRIFTS)
     loose, tight = (by["saver", "adaptive", f"{drift:g}"] for drift in drifts)
-    assert loose["wire_up_kbps"] < 0.6 * tight["wire_up_kbps"]
+    assert loose["wire_up_kbps"] < 0.7 * tight["wire_up_kbps"]
     assert loose["mae"] > tight["mae"]
     assert any("of raw float32 at 6-6" in line for line in policies.lines(rows))
     assert policies.chart(rows)[:4] == b"\x89PNG"

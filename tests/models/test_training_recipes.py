@@ -123,8 +123,8 @@ def test_the_lite_network_is_drawn_with_colours_that_there_are() -> None:
     network = unsettled()
     assert network.generator.detail[1].bias is not None  # type: ignore[union-attr]
     with torch.inference_mode():
-        network.generator.detail[1].bias[:6] = 3.0  # type: ignore[index, union-attr]
-        network.generator.detail[1].bias[6:12] = -3.0  # type: ignore[index, union-attr]
+        network.generator.detail[1].bias[:6] = 30.0  # type: ignore[index, union-attr]
+        network.generator.detail[1].bias[6:12] = -30.0  # type: ignore[index, union-attr]
         pictures = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(0))
         drawn = LiteRecipe(options(), TINY).render(network, pictures[:1], pictures[1:])
     assert drawn.shape == (2, 3, 256, 256)
