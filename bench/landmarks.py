@@ -1,9 +1,9 @@
 """What landmarks say of a rendering: how far lips, lids and gaze follow, and how far points are off.
 
 Driving and rendered frames are seen by the same finder, so what it does not see rightly it sees alike in
-both: faces rendered exactly have slopes and correlations of 1 and no error. That needs no calibration:
-mapping openings by each clip's quantiles to those of finer landmarks brought lips nearer to what the finer
-mesh itself measures of two networks' renderings, and lids and gaze further from it.
+both: faces rendered exactly have slopes and correlations of 1 and no error. Openings are not calibrated:
+mapped by each clip's quantiles to those of finer landmarks, they came no nearer to what the finer mesh itself
+measures of two networks' renderings.
 """
 
 from __future__ import annotations
