@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ _STAYS = 0.03
 """A face is looked for again where its box moved by more than this share of its size, so many times."""
 # A head is a face from brow to chin: its box reaches less far up than the mesh, and is smaller.
 _HEAD_SCALE, _HEAD_RISE = 1.9, 0.1
+# What boxes measure, in heads, on real faces: 1.5 to 1.7, and a little below.
+_SMALLEST, _LARGEST, _NEAR = 1.15, 2.3, 0.45
 # Where clips of talking heads have theirs, of the picture: tried where no head is found.
 _USUAL = 0.75
 
@@ -49,9 +52,15 @@ class LandmarkFinder:
 
     def find(self, picture: Pictures, near: Box | None = None) -> Found | None:
         """Return the face in `picture` (H, W, 3), uint8 RGB, at best the one `near` a box; None without."""
-        if near is not None and (found := self._at(picture, near)) is not None:
-            return found
-        heads = sorted(self._heads(picture), key=lambda head: -head.size)
+        heads = self._heads(picture)
+        if near is not None:
+            found = self._at(picture, near)
+            # The mesh is as sure of a small face that it sees in the lower half of a large one.
+            if found is not None and (not heads or any(_fits(found.box, head) for head in heads)):
+                return found
+            heads = sorted(heads, key=lambda head: math.hypot(head.x - near.x, head.y - near.y))
+        else:
+            heads = sorted(heads, key=lambda head: -head.size)
         boxes = [*map(_around, heads), _usual(picture)]
         return next((found for box in boxes if (found := self._at(picture, box)) is not None), None)
 
@@ -90,6 +99,12 @@ class Follower:
 
 def _around(head: Head) -> Box:
     return Box(head.x, head.y - _HEAD_RISE * head.size, _HEAD_SCALE * head.size)
+
+
+def _fits(box: Box, head: Head) -> bool:
+    """Say whether a face in `box` may be that of `head`: about as large, and about there."""
+    apart = math.hypot(head.x - box.x, head.y - box.y)
+    return _SMALLEST < box.side / head.size < _LARGEST and apart < _NEAR * head.size
 
 
 def _usual(picture: Pictures) -> Box:

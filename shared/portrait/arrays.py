@@ -10,6 +10,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 # What is computed from Python's numbers may be wider.
 Real = npt.NDArray[np.floating[Any]]
+_TILE = 192
 Colour = tuple[float, float, float]
 
 
@@ -49,11 +50,13 @@ def blur_colours(picture: Array, sigma: float) -> Array:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], size: tuple[float, float]) -> Array:
-    """Return smooth noise (H, W) of unit spread that wraps around; `size` is its grain in rows, columns."""
-    rows, columns = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+    """Return smooth noise (H, W) of unit spread; `size` is its grain in rows, columns. It repeats itself."""
+    high, wide = min(shape[0], _TILE), min(shape[1], _TILE)
+    rows, columns = np.fft.fftfreq(high), np.fft.rfftfreq(wide)
     kept = np.exp(-2 * (np.pi * size[0] * rows[:, None]) ** 2 - 2 * (np.pi * size[1] * columns) ** 2)
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * kept, s=shape)
-    return np.asarray(field / (field.std() + 1e-9), np.float32)
+    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((high, wide))) * kept, s=(high, wide))
+    tile = (field / (field.std() + 1e-9)).astype(np.float32)
+    return np.tile(tile, (-(-shape[0] // high), -(-shape[1] // wide)))[: shape[0], : shape[1]]
 
 
 def linear(colour: Colour) -> Array:

@@ -69,7 +69,7 @@ def _bare(looks: Looks, face: Face) -> Flags:
         return np.ones(len(face.faces), bool)
     angle, row = face.places.angle, face.places.row
     inside = hair.cover(angle, average(angle, row)[1], looks.hair)
-    shown: Flags = (inside[face.faces].min(1) < 0.06) | (row[face.faces].max(1) > hair.SHELL)
+    shown: Flags = (inside[face.faces].min(1) < 0.16) | (row[face.faces].max(1) > hair.SHELL)
     return shown
 
 

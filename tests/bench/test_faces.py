@@ -17,6 +17,11 @@ from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
 
 
+@pytest.fixture(scope="module")
+def portrait() -> Portrait:
+    return Portrait()
+
+
 def portrait_face(portrait: Portrait, pose: Pose) -> Face:
     """Where the portrait's face is, with the mouth's corners where they are when it is shut."""
     marks = portrait.landmarks(replace(pose, mouth=0.0, smile=0.0, gaze=(0.0, 0.0)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +14,7 @@ from bench.forecasters import chosen, density, fits, folder_of
 from bench.media import write_mp4
 from models.build import SHIPPED
 from models.checkpoint import save
+from models.forecast.build import load_forecaster
 from models.forecast.config import build_network, describe
 from models.forecast.names import BASELINES, NAMES
 from models.forecast.vrnn import Vrnn, VrnnConfig
@@ -65,12 +66,16 @@ def test_ones_of_another_detector_are_left_out_or_refused(other: LiteBackbone, t
 
 
 def test_weights_of_ones_own_take_the_place_of_the_shipped(ours: LiteBackbone, tmp_path: Path) -> None:
-    root = train(tmp_path, ours.fingerprint)
+    root = train(tmp_path, ours.detector)
     assert folder_of("vrnn", root) == root / "vrnn" / "weights"
     assert folder_of("gru", root) == folder_of("gru", None)
     assert fits("vrnn", root, ours)
     (vrnn,) = (one for one in chosen("vrnn", root, ours, "cpu") if one.name == "vrnn")
-    assert asdict(TINY)["hidden"] == vrnn._network.cell.hidden_size  # type: ignore[attr-defined]
+    shipped = load_forecaster("vrnn")
+    past = np.random.default_rng(0).normal(0, 0.1, (6, 60)).astype(np.float32)
+    for forecaster in (vrnn, shipped):
+        forecaster.observe(past)
+    assert not np.allclose(vrnn.forecast(2), shipped.forecast(2), atol=1e-3)
     with pytest.raises(RequestError, match="no folder"):
         folder_of("vrnn", tmp_path / "none")
 

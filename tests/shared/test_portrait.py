@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.keypoints import Pictures
-from shared.portrait.looks import Looks
+from shared.portrait.looks import Looks, Scene
 from shared.portrait.person import Glasses, Hair
 from shared.portrait.points import NUMBERS
 from shared.portrait.portrait import Portrait, landmarks
@@ -126,3 +126,18 @@ def test_hair_of_every_style_leaves_the_face_free(style: str, bare: Pictures) ->
     for number in (468, 473, 1, 13, 199, 50, 280):
         x, y = marks[NUMBERS.index(number)]
         assert brightness(picture, x, y) == pytest.approx(brightness(bare, x, y), abs=6)
+
+
+@pytest.mark.parametrize("style", ["short", "long", "curly"])
+def test_nothing_is_seen_through_a_head(style: str) -> None:
+    hair = Hair(style=style, curl=0.9 if style == "curly" else 0.3, top=0.12, lift=1.0, seed=5)
+    green = Scene(kind="plain", colour=(0.0, 0.9, 0.0), second=(0.0, 0.9, 0.0))
+    person, pose = Portrait(Looks(hair=hair, scene=green)), Pose(yaw=0.3, pitch=-0.1)
+    marks = (person.landmarks(pose) + 1) * 128
+    (left, _), (right, _), (_, top), (_, chin) = (marks[NUMBERS.index(n)] for n in (234, 454, 10, 152))
+    y, x = np.mgrid[0:256, 0:256]
+    across, down = (x - (left + right) / 2) / (right - left), (y - (top + chin) / 2) / (chin - top)
+    inside = np.hypot(across / 0.40, (down + 0.1) / 0.60) < 1
+    red, green_, blue = np.moveaxis(person.draw(pose).astype(int), -1, 0)
+    assert inside.sum() > 5000
+    assert not (inside & (green_ > np.maximum(red, blue) + 40)).any()
