@@ -26,6 +26,7 @@ from bench import gallery
 from bench import policies as policies_table
 from bench.bandwidth_chart import chart
 from bench.calls import Call, add_call_arguments, call_row
+from bench.landmarks import COLUMNS, NOTE, Landmarks, add_landmarks_argument, open_landmarks
 from bench.metrics import Distances, PerceptualDistance
 from bench.plots import check_plots
 from bench.published import rows as published_rows
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each clip, from its start (default 6)",
     )
     add("--people", type=int, default=0, metavar="N", help="a clip of N of their people (0: all clips)")
+    add_landmarks_argument(parser)
     add("--json", type=Path, metavar="FILE", help="all rows for other programs")
     add("--report", type=Path, metavar="FOLDER", help="tables and a picture for people")
 
@@ -87,12 +89,16 @@ def run(options: argparse.Namespace) -> int:
         check_folder(options.report)
         check_plots()
     Call(options).check()
-    rows, stopped = _measured(options, [(preset, policy) for preset in presets for policy in policies])
+    landmarks = open_landmarks([options.landmarks] if options.landmarks else [])
+    asked = [(preset, policy) for preset in presets for policy in policies]
+    rows, stopped = _measured(options, asked, landmarks)
     counted: list[Row] = [*rows, *published_rows()]
     every = list(counted)
     tables: list[Table] = [
         ("Rates, kbps", counted, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
     ]  # fmt: skip
+    if landmarks is not None:
+        tables.append((f"Lips, lids and gaze; {NOTE}", rows, ("preset", "policy", *COLUMNS)))
     lines = _lines(rows)
     pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(counted)}
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
@@ -100,9 +106,10 @@ def run(options: argparse.Namespace) -> int:
     if codec_tables is not None:
         lines.append(_codec_line(codec_tables))
     if options.clips and not stopped:
-        compared, stopped = _policies(options, backbone, codec_tables)
+        compared, stopped = _policies(options, backbone, codec_tables, landmarks)
         every += compared
-        tables.append(("Policies over clips, simulated", compared, policies_table.COLUMNS))
+        columns = policies_table.COLUMNS + (COLUMNS if landmarks else ())
+        tables.append(("Policies over clips, simulated", compared, columns))
         lines += policies_table.lines(compared)
         pictures["policies.png"] = lambda: policies_table.chart(compared)
     if options.clips and not stopped:
@@ -132,12 +139,15 @@ def _codec_line(tables: CodecTables) -> str:
 
 
 def _policies(
-    options: argparse.Namespace, backbone: Backbone, tables: CodecTables | None
+    options: argparse.Namespace,
+    backbone: Backbone,
+    tables: CodecTables | None,
+    landmarks: Landmarks | None,
 ) -> tuple[list[Row], bool]:
     if tables is None:
         raise RequestError("The policies are compared with codec tables, and the backbone has none.")
     clips = one_of_each(find_clips(options.clips)[0], options.people)
-    done = policies_table.measure(backbone, tables, clips, options.clip_seconds)
+    done = policies_table.measure(backbone, tables, clips, options.clip_seconds, landmarks)
     return policies_table.summarise(done.results), done.stopped
 
 
@@ -160,12 +170,14 @@ def _named(text: str, known: Sequence[str], what: str) -> list[str]:
     return names
 
 
-def _measured(options: argparse.Namespace, asked: Sequence[tuple[str, str]]) -> tuple[list[Row], bool]:
+def _measured(
+    options: argparse.Namespace, asked: Sequence[tuple[str, str]], landmarks: Landmarks | None
+) -> tuple[list[Row], bool]:
     """Return a row for each call; stopped early, those that there are, and True."""
     rows: list[Row] = []
     try:
         for preset, policy in tqdm(asked, desc="calls", unit="call", file=sys.stderr):
-            rows.append(_row(options, preset, policy))
+            rows.append(_row(options, preset, policy, landmarks))
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -173,7 +185,7 @@ def _measured(options: argparse.Namespace, asked: Sequence[tuple[str, str]]) -> 
     return rows, False
 
 
-def _row(options: argparse.Namespace, preset: str, policy: str) -> Row:
+def _row(options: argparse.Namespace, preset: str, policy: str, landmarks: Landmarks | None) -> Row:
     given = argparse.Namespace(**{**vars(options), "preset": preset, "policy": policy})
     if preset == "paper":
         given.quality, given.redundancy = None, 0
@@ -181,7 +193,8 @@ def _row(options: argparse.Namespace, preset: str, policy: str) -> Row:
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         record = call.run(Path(folder))
         distances = Distances(options.perceptual)
-        row: dict[str, Value] = {"source": "measured", **call_row(record), **call.compare(record, distances)}
+        compared = {**call.compare(record, distances), **call.speech(record, landmarks)}
+        row: dict[str, Value] = {"source": "measured", **call_row(record), **compared}
     # What the network itself takes is no fault of the sending.
     row["added_delay_ms"] = row["latency_arrival_p95_ms"]
     row["wire_both_steady_kbps"] = _sum(row, "wire_up_steady_kbps", "wire_down_steady_kbps")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from bench.landmarks import COLUMNS, Landmarks, Speech, with_slopes
 from bench.media import contact_sheet, side_by_side
 from bench.metrics import Distances
 from bench.processes import CallRecord, run_call
@@ -102,6 +106,20 @@ class Call:
             distances.add(source, received)
             static.add(source, first)
         return {**distances.row(), "static_mae": static.row()["mae"]}
+
+    def speech(self, record: CallRecord, landmarks: Landmarks | None) -> dict[str, float]:
+        """Measure how lips, lids and gaze of what was shown follow the source's own, by frame number.
+
+        Of the call's first minute, every frame; the columns of `bench.landmarks`, none without landmarks.
+        """
+        if landmarks is None:
+            return {}
+        speech = Speech(landmarks.finder)
+        pairs = takewhile(lambda pair: pair[0] < AMORTISED_SECONDS * FPS, self.pairs(record))
+        for _, source, received, _ in tqdm(pairs, desc="landmarks", unit="frame", file=sys.stderr):
+            speech.add([source], [received])
+        row = with_slopes(speech.columns())
+        return {name: row[name] for name in COLUMNS}
 
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
         """Yield every frame shown beside its source."""

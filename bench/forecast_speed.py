@@ -19,10 +19,10 @@ COLUMNS = ("model", "step_ms", "draw_s", "nats")
 
 
 def speeds(forecasters: Sequence[Forecaster]) -> list[dict[str, Value]]:
-    """Return a row a forecaster: medians of several runs, on one CPU core where no GPU is used.
+    """Return a row a forecaster: medians of several runs.
 
-    step_ms: a forecast of 24 frames after 6, one call at a time, divided by 24. draw_s: 100 futures of 24
-    frames.
+    step_ms: a forecast of 24 frames after 6, one call at a time, divided by 24; without a GPU on one CPU
+    core. draw_s: 100 futures of 24 frames; for these NumPy's BLAS takes what cores it likes.
     """
     with one_thread():
         return [_speed(forecaster) for forecaster in forecasters]

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bench.calls import Call, add_call_arguments, call_row
+from bench.landmarks import COLUMNS, NOTE, add_landmarks_argument, open_landmarks
 from bench.media import write_file, write_mp4
 from bench.metrics import Distances
 from bench.report import Report, check_output, describe
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the path's chances")
     add("--output", type=Path, metavar="FILE.mp4", help="source beside received, forecast frames marked")
     add("--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the same")
+    add_landmarks_argument(parser)
     add("--json", type=Path, metavar="FILE", help="the report for other programs")
 
 
@@ -49,10 +51,11 @@ def run(options: argparse.Namespace) -> int:
     call = Call(options, impairment, options.seed)
     call.check()
     distances = Distances(options.perceptual)
+    landmarks = open_landmarks([options.landmarks] if options.landmarks else [])
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source} ...", flush=True)
         record = call.run(Path(folder))
-        row = {**call_row(record), **call.compare(record, distances)}
+        row = {**call_row(record), **call.compare(record, distances), **call.speech(record, landmarks)}
         if options.output is not None:
             count = write_mp4(options.output, call.beside(record))
             print(f"wrote {options.output}: {count} frames, source beside received")
@@ -70,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         "directions; 60s: spread over a call of a minute",
     )  # fmt: skip
     tables = {"frames": _COLUMNS, "rates": _RATES, "times, ms": _TIMES, "processes": _PROCESSES}
+    if landmarks is not None:
+        tables[f"lips, lids and gaze; {NOTE}"] = COLUMNS
     for title, columns in tables.items():
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
     print()

@@ -13,12 +13,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.landmarks import Landmarks, Speech, pool, with_slopes
 from bench.metrics import mae
 from bench.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.quality_clips import Clip
 from bench.quality_report import Pass, each
 from bench.rd_calls import film
-from bench.report import Row
+from bench.report import Row, Value
 from bench.simulate import detect_all, render_all, simulated
 from sender.presets import Sending, schedule_of
 from shared.config import Schedule
@@ -30,6 +31,8 @@ COLUMNS = (
     "policy", "setting", "payload_kbps", "wire_up_kbps", "mae", "mae_std", "flicker", "messages_per_second",
 )  # fmt: skip
 RAW = "raw float32"
+_EVERY = 7
+"""Of so many frames one is looked at for landmarks: no schedule's cycle goes into it."""
 SCHEDULES = ("6-0", "6-3", "6-6", "6-12", "6-24")
 DRIFTS = (0.02, 0.03, 0.04, 0.06, 0.1)
 
@@ -51,25 +54,45 @@ def settings() -> list[Sending]:
     ]
 
 
-def measure(backbone: Backbone, tables: CodecTables, clips: Sequence[Clip], seconds: float) -> Pass[Measured]:
-    """Simulate every setting over the first `seconds` of each clip."""
-    return each(clips, "policies", "clip", lambda clip: _measure(backbone, tables, clip, seconds))
+def measure(
+    backbone: Backbone,
+    tables: CodecTables,
+    clips: Sequence[Clip],
+    seconds: float,
+    landmarks: Landmarks | None = None,
+) -> Pass[Measured]:
+    """Simulate every setting over the first `seconds` of each clip; lips and lids with `landmarks`."""
+    return each(clips, "policies", "clip", lambda clip: _measure(backbone, tables, clip, seconds, landmarks))
 
 
-def _measure(backbone: Backbone, tables: CodecTables, clip: Clip, seconds: float) -> Measured:
+def _measure(
+    backbone: Backbone, tables: CodecTables, clip: Clip, seconds: float, landmarks: Landmarks | None
+) -> Measured:
     footage = film(clip, seconds)
     truth = [footage.frames[index] for index in footage.shown]
     keypoints = detect_all(backbone, footage.frames)[list(footage.shown)]
     backbone.set_source(footage.frames[0])
-    return Measured(clip, [_row(backbone, tables, truth, keypoints, sending) for sending in settings()])
+    rows = []
+    for sending in settings():
+        speech = None if landmarks is None else Speech(landmarks.finder)
+        rows.append(_row(backbone, tables, truth, keypoints, sending, speech))
+    return Measured(clip, rows)
 
 
-def _row(
-    backbone: Backbone, tables: CodecTables, truth: Sequence[Pictures], keypoints: Floats, sending: Sending
+def _row(  # noqa: PLR0917 - what is sent, how, and who looks at it
+    backbone: Backbone,
+    tables: CodecTables,
+    truth: Sequence[Pictures],
+    keypoints: Floats,
+    sending: Sending,
+    speech: Speech | None,
 ) -> Row:
     call = simulated(backbone, tables, sending)
     shown, sent = list(call.run(keypoints)), call.sent
     drawn = render_all(backbone, np.stack([points for _, points, _ in shown]))
+    if speech is not None:
+        numbers = range(0, len(drawn), _EVERY)
+        speech.add([truth[shown[n][0]] for n in numbers], [drawn[n] for n in numbers])
     alternates = sending.policy == "alternate"
     return {
         "preset": str(sending.preset),
@@ -80,6 +103,7 @@ def _row(
         "messages_per_second": sent.messages / sent.seconds,
         "mae": float(np.mean([mae(truth[shown[n][0]], picture) for n, picture in enumerate(drawn)])),
         "flicker": float(np.mean([mae(a, b) for a, b in pairwise(drawn)])),
+        **({} if speech is None else speech.columns()),
     }
 
 
@@ -95,8 +119,11 @@ def summarise(measured: Sequence[Measured]) -> list[Row]:
             for name, value in like.items()
             if isinstance(value, float)
         }
-        row = {name: float(np.mean(values)) for name, values in means.items()}
-        rows.append({**like, **row, "mae_std": float(np.std(means["mae"])), "source": "simulated"})
+        row: dict[str, Value] = {name: float(np.mean(values)) for name, values in means.items()}
+        row |= pool([one.rows[index] for one in measured])
+        rows.append(
+            with_slopes({**like, **row, "mae_std": float(np.std(means["mae"])), "source": "simulated"})
+        )
     return rows
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import rd
 from bench.faces import FaceFinder
+from bench.landmarks import FRAMES, NOTE, open_landmarks
 from bench.metrics import PerceptualDistance, check_ssim
 from bench.quality_clips import Clip, check_clip, find_clips
 from bench.quality_measure import Measured, Tools, measure_clip
@@ -23,6 +24,7 @@ from bench.quality_report import Findings, Pass, Table, check_folder, each, publ
 from bench.quality_sheet import Drawing, sheets
 from bench.quality_summary import (
     FACE,
+    SPEECH,
     WHOLE,
     Summary,
     missing_fomm,
@@ -51,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--perceptual", type=Path, metavar="FILE", help="SqueezeNet v1.1 convolutions, for perceptual columns"
     )
     add("--faces", type=Path, metavar="FILE", help="YuNet's ONNX file, for the figures of the face alone")
-    add(
-        "--frames", type=int, default=12, metavar="N", help="of each clip, evenly spread (default 12; 0: all)"
-    )
+    add("--landmarks", nargs="+", type=Path, default=[], metavar="FOLDER",
+        help="of MediaPipe's face_landmark.tflite and iris_landmark.tflite: how lips, lids and gaze follow; "
+        "and, if you like, of finer landmarks of the clips, whose frames are then measured")  # fmt: skip
+    add("--frames", type=int, metavar="N",
+        help="of each clip, evenly spread (default 12, with landmarks 60; 0: all)")  # fmt: skip
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add(
         "--transfer",
@@ -76,13 +80,15 @@ def run(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     perceptual = None if options.perceptual is None else PerceptualDistance(options.perceptual, device)
     finder = None if options.faces is None else FaceFinder(options.faces)
-    tools = Tools(perceptual, finder, options.frames)
+    landmarks = open_landmarks(options.landmarks)
+    default = 12 if landmarks is None else FRAMES
+    tools = Tools(perceptual, finder, default if options.frames is None else options.frames, landmarks)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     meta = describe(
         "quality", device, backbone=backbone.name, fingerprint=backbone.fingerprint,
-        frames_per_clip=options.frames, clips_missing=missing,
+        frames_per_clip=tools.frames, clips_missing=missing,
         perceptual="mean over five depths of SqueezeNet v1.1" if perceptual else None,
-        face_box="128x128" if finder else None,
+        face_box="128x128" if finder else None, landmarks=NOTE if landmarks else None,
     )  # fmt: skip
     if options.transfer:
         return publish(_transferred(backbone, clips, tools, meta), options.json, options.report)
@@ -110,7 +116,10 @@ def _reconstructed(
     printed: list[Row] = [*overall, *summary.worst()]
     tables: list[Table] = [("whole picture; below the anchors the worst three people", printed, WHOLE)]
     if tools.finder is not None:
-        tables.append(("face box of the driving frame, 128x128; how far lips and lids follow", printed, FACE))
+        tables.append(("face box of the driving frame, 128x128", printed, FACE))
+    if tools.landmarks is not None:
+        who = "how lips, lids and gaze follow; below, the people whose lips and eyes are furthest off"
+        tables.append((who, [summary.overall, static_row(summary.overall), *summary.least_alike()], SPEECH))
     drawing = Drawing(backbone, done.results, summary, tools)
     return Findings(
         "quality", [*rows, *overall], tables, _lines(done, summary, tools), {**meta, **_counts(done)},
@@ -136,8 +145,8 @@ def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: 
     average = {**summarise(rows).overall, "clip": ""}
     box = "faces" if tools.finder else "whole pictures, background and all: give --faces for faces alone"
     lines = [
-        "no truth exists here; motion_* is what the network's own detector sees, face_motion_*, lips_* and "
-        "lids_* what the face detector sees; motion_error: 0 is exact, a still picture has about 1",
+        "no truth exists here; motion_* is what the network's own detector sees, face_motion_* what the face "
+        "detector sees; motion_error: 0 is exact, a still picture has about 1",
         f"identity_kept: share of frames nearer to the source's person than to the driver's, by {box}"
         if tools.perceptual
         else "identity was not measured: give --perceptual",
@@ -157,8 +166,23 @@ def _lines(done: Pass[Measured], summary: Summary, tools: Tools) -> list[str]:
     else:
         without = summary.overall["frames_without_face"]
         lines.append(f"{frames}; in {without} no face was found, and they are left out of the face figures")
+    if tools.landmarks is None:
+        lines.append("lips, lids and gaze were not measured: give --landmarks")
+    else:
+        lines += _of_landmarks(summary)
     if tools.perceptual is None:
         lines.append("the perceptual distance was not measured: give --perceptual")
+    return lines
+
+
+def _of_landmarks(summary: Summary) -> list[str]:
+    overall = summary.overall
+    lines = [
+        f"{NOTE}; averaged over people. In {overall['frames_without_landmarks']} frames no face was found"
+    ]
+    if "finder_error" in overall:
+        of = ", ".join(f"{overall[f'finder_error{part}']:.4f}" for part in ("", "_lips", "_eyes"))
+        lines.append(f"the finder's own distance from the finer landmarks, all, lips, eyes: {of}")
     return lines
 
 
@@ -172,7 +196,7 @@ def _counts(done: Pass[Any]) -> dict[str, Value]:
 
 def _check(options: argparse.Namespace) -> None:
     check_ssim()  # what is missing is told before the work, not after it
-    if options.frames < 0:
+    if options.frames is not None and options.frames < 0:
         raise RequestError(
             f"{options.frames} frames cannot be measured; give --frames 1 or more, or 0 for all."
         )

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 
+from models.landmarks.kept import kept_frames
 from sender.capture import open_source
+from shared.config import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -141,6 +144,28 @@ def moments(clip: Clip, count: int) -> list[int]:
     if total < 2:
         raise ClipError(f"{clip} has fewer than two frames.")
     return spread(1, total - 1, count or total)
+
+
+def kept_moments(clip: Clip, count: int, kept: int) -> tuple[list[int], list[int]]:
+    """Return the numbers of `count` frames among the `kept` ones that training keeps, and their places there.
+
+    Spread evenly after the first one; all of them where `count` is 0. Raises ClipError where the clip keeps
+    another number of frames: what is known of them is then of another clip.
+    """
+    total, rate = sum(1 for _ in frames(clip)), _rate(clip)
+    # What is faster than a call is shown at 30 a second.
+    pace = min(1.0, FPS / rate)
+    numbers = [round(number * pace) for number in kept_frames(round(total / pace), rate)]
+    if len(numbers) != kept or kept < 2:
+        raise ClipError(f"{clip} keeps {len(numbers)} frames, but there are landmarks of {kept}.")
+    places = spread(1, kept - 1, count or kept)
+    return [numbers[place] for place in places], places
+
+
+def _rate(clip: Clip) -> float:
+    """Return the clip's frames a second, 25 where it does not say."""
+    with av.open(str(clip.file.absolute()), options={"protocol_whitelist": "file"}) as container:
+        return float(container.streams.video[0].average_rate or 25)
 
 
 def check_clip(clip: Clip) -> Clip:

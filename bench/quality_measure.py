@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
-from bench.faces import Face, FaceFinder, Following, lids_opening, lips_opening
+from bench.faces import FaceFinder
+from bench.landmarks import Landmarks, Speech
 from bench.metrics import Figures, PerceptualDistance, compare
-from bench.quality_clips import Clip, chosen, moments
+from bench.quality_clips import Clip, chosen, kept_moments, moments
 from bench.report import Value
 from shared.interfaces import Backbone
-from shared.keypoints import Pictures
+from shared.keypoints import Floats, Pictures
 
 BATCH = 12
 
@@ -25,6 +26,7 @@ class Tools:
     perceptual: PerceptualDistance | None
     finder: FaceFinder | None
     frames: int
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class Measured:
-    """A clip's row, and its moments: the largest error, the most movement, the widest change of the lips."""
+    """A clip's row, and its moments: the largest error, the most movement, and those of its landmarks."""
 
     row: dict[str, Value]
     worst: Moment
     moved: Moment
-    spoke: Moment | None
+    spoke: dict[str, Moment]
 
 
 @dataclass
@@ -53,9 +55,7 @@ class _Series:
     numbers: list[int] = field(default_factory=list)
     whole: list[dict[str, Figures]] = field(default_factory=list)
     faces: list[dict[str, Figures]] = field(default_factory=list)
-    spoken: list[int] = field(default_factory=list)
-    lips: list[tuple[float, float]] = field(default_factory=list)
-    lids: list[tuple[float, float]] = field(default_factory=list)
+    speech: Speech | None = None
 
 
 def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
@@ -63,11 +63,13 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
 
     Memory does not grow with the clip's length. Raises ClipError where the clip cannot be measured.
     """
-    numbers = moments(clip, tools.frames)
+    numbers, truth = _moments(clip, tools)
     pictures = chosen(clip, [0, *numbers])
     source = next(pictures)
     backbone.set_source(source)
     series = _Series()
+    if tools.landmarks is not None:
+        series.speech = Speech(tools.landmarks.finder, source, truth)
     for batch in batches(pictures):
         driving = np.stack(batch)
         rendered = backbone.render(backbone.detect(driving))
@@ -75,8 +77,20 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
         series.numbers += numbers[start : start + len(batch)]
         series.whole.append(compare(driving, {"": rendered, "static_": source[None]}, tools.perceptual))
         if tools.finder is not None:
-            _measure_faces(series, start, source, driving, rendered, tools)
+            _measure_faces(series, source, driving, rendered, tools)
+        if series.speech is not None:
+            series.speech.add(batch, rendered)
     return _conclude(backbone.name, clip, series, tools.finder is not None)
+
+
+def _moments(clip: Clip, tools: Tools) -> tuple[list[int], Floats | None]:
+    """Return the frames to measure: of those with finer landmarks where there are, and these."""
+    truth = tools.landmarks.truth if tools.landmarks is not None else None
+    if truth is None or clip.file.name not in truth:
+        return moments(clip, tools.frames), None
+    points = truth.of(clip.file.name)
+    numbers, kept = kept_moments(clip, tools.frames, len(points))
+    return numbers, points[kept]
 
 
 def batches(pictures: Iterator[Pictures]) -> Iterator[list[Pictures]]:
@@ -85,8 +99,8 @@ def batches(pictures: Iterator[Pictures]) -> Iterator[list[Pictures]]:
         yield batch
 
 
-def _measure_faces(  # noqa: PLR0917 - three pictures and where they go
-    series: _Series, start: int, source: Pictures, driving: Pictures, rendered: Pictures, tools: Tools
+def _measure_faces(
+    series: _Series, source: Pictures, driving: Pictures, rendered: Pictures, tools: Tools
 ) -> None:
     """Measure the face of each driving frame, in the same box of all three pictures."""
     assert tools.finder is not None
@@ -99,10 +113,6 @@ def _measure_faces(  # noqa: PLR0917 - three pictures and where they go
     )
     compared = compare(truth, {"": ours, "static_": still}, tools.perceptual)
     series.faces.append({f"face_{name}": values for name, values in compared.items()})
-    for index, face in found:
-        series.spoken.append(series.numbers[start + index])
-        series.lips.append(_both(lips_opening, driving[index], rendered[index], face))
-        series.lids.append(_both(lids_opening, driving[index], rendered[index], face))
 
 
 def _conclude(method: str, clip: Clip, series: _Series, with_faces: bool) -> Measured:
@@ -112,35 +122,20 @@ def _conclude(method: str, clip: Clip, series: _Series, with_faces: bool) -> Mea
         **_means(series.whole),
     }  # fmt: skip
     if with_faces:
-        row |= {"face_frames": len(series.lips), "frames_without_face": count - len(series.lips)}
-        row |= _means(series.faces) | _following("lips", series.lips) | _following("lids", series.lids)
+        faces = sum(len(part["face_mae"]) for part in series.faces)
+        row |= {"face_frames": faces, "frames_without_face": count - faces, **_means(series.faces)}
     errors, motion = (np.concatenate([part[name] for part in series.whole]) for name in ("mae", "static_mae"))
-    spoke = None
-    if series.lips:
-        wanted = np.array(series.lips)[:, 0]
-        # Against the middle, not the first frame, whose mouth may stand open.
-        spoke = _peak(clip, series.spoken, np.abs(wanted - np.median(wanted)))
+    spoke = {}
+    if series.speech is not None:
+        row |= series.speech.columns()
+        peaks = series.speech.moments().items()
+        spoke = {name: Moment(clip, series.numbers[index], score) for name, (index, score) in peaks}
     return Measured(row, _peak(clip, series.numbers, errors), _peak(clip, series.numbers, motion), spoke)
-
-
-def _both(
-    opening: Callable[[Pictures, Face], float], driving: Pictures, rendered: Pictures, face: Face
-) -> tuple[float, float]:
-    return opening(driving, face), opening(rendered, face)
 
 
 def _means(parts: Sequence[dict[str, Figures]]) -> dict[str, float]:
     names = parts[0] if parts else ()
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in names}
-
-
-def _following(part: str, openings: Sequence[tuple[float, float]]) -> dict[str, float]:
-    found = Following.of(openings)
-    return {
-        f"{part}_variance": found.variance,
-        f"{part}_rendered_variance": found.rendered_variance,
-        f"{part}_covariance": found.covariance,
-    }
 
 
 def _peak(clip: Clip, numbers: Sequence[int], scores: Figures) -> Moment:

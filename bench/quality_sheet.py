@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.faces import FaceFinder, Points
 from bench.media import contact_sheet
 from bench.quality_clips import chosen, spread
 from bench.quality_measure import Measured, Moment, Tools
 from bench.quality_summary import Summary
+from models.landmarks.finder import LandmarkFinder
+from models.landmarks.points import EYES, LIPS, Rows
 from shared.config import SIZE
 from shared.interfaces import Backbone
-from shared.keypoints import Pictures
+from shared.keypoints import Floats, Pictures
 
 _ERROR_SCALE = 4
-# Pixels of the frame that are cut out around eyes and mouth, and how much larger they are drawn.
-_DETAIL, _ENLARGED = 96, 3
+# Pixels of the frame that are cut out around eyes and mouth.
+_DETAIL = 96
 # A picture with more people than this would be too large to look at.
-_MOST_PEOPLE, _MOST_FACES = 40, 8
+_MOST_PEOPLE = 40
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Drawing:
 
 
 def sheets(drawing: Drawing) -> dict[str, bytes]:
-    """Return the report's PNGs by file name: worst.png, people.png and, with a face detector, faces.png."""
+    """Return the report's PNGs by file name: worst.png, people.png and, with landmarks, speech.png."""
     shares = {str(row["person"]): row["mae_share"] for row in drawing.summary.people}
     worst = [str(row["person"]) for row in drawing.summary.worst()]
     moments = {name: _peak([m.worst for m in _of(drawing, name)]) for name in worst}
@@ -43,11 +44,8 @@ def sheets(drawing: Drawing) -> dict[str, bytes]:
         "worst.png": worst_sheet(drawing.backbone, [(f"{n} {shares[n]:.2f}", m) for n, m in moments.items()]),
         "people.png": people_sheet(drawing.backbone, list(moved.items())),
     }
-    if drawing.tools.finder is not None:
-        spoken = {name: [m.spoke for m in _of(drawing, name) if m.spoke] for name in shares}
-        peaks = {name: _peak(there) for name, there in spoken.items() if there}
-        chosen_faces = [(name, peaks[name]) for name in _some(list(peaks), _MOST_FACES)]
-        found["faces.png"] = faces_sheet(drawing.backbone, chosen_faces, drawing.tools.finder)
+    if drawing.tools.landmarks is not None:
+        found["speech.png"] = speech_sheet(drawing, drawing.tools.landmarks.finder)
     return found
 
 
@@ -80,24 +78,29 @@ def people_sheet(backbone: Backbone, moments: Sequence[tuple[str, Moment]]) -> b
     return contact_sheet(rows, ("source", "driving", "rendered"))
 
 
-def faces_sheet(backbone: Backbone, moments: Sequence[tuple[str, Moment]], finder: FaceFinder) -> bytes:
-    """Return a PNG of eyes and mouth, three times as large as in the frame, a labelled row for each moment.
+def speech_sheet(drawing: Drawing, finder: LandmarkFinder) -> bytes:
+    """Return a PNG of the three people whose lips and eyes are furthest off, two labelled rows for each.
 
-    The driving frame and the rendering are cut at the same place; moments without a face are left out.
+    They are the moments of the widest mouth and of the most closed lids: the whole picture, and mouth or eyes
+    almost three times as large, of driving frame and rendering cut at the same place.
     """
     rows = []
-    for label, moment in moments:
-        source, driving, rendered = _shown(backbone, moment)
-        before, now = finder.find(source), finder.find(driving)
-        if before is None or now is None:
-            continue
-        pictures = ((source, before), (driving, now), (rendered, now))
-        details = [_detail(picture, face.eyes) for picture, face in pictures]
-        rows.append((label, details + [_detail(picture, face.mouth) for picture, face in pictures]))
-    captions = tuple(
-        f"{part}, {name}" for part in ("eyes", "mouth") for name in ("source", "driving", "rendered")
-    )
-    return contact_sheet(rows, captions, _DETAIL * _ENLARGED)
+    for person in drawing.summary.least_alike():
+        name = str(person["person"])
+        for what, part in (("widest mouth", LIPS), ("closed lids", EYES)):
+            peaks = [m.spoke[what] for m in _of(drawing, name) if what in m.spoke]
+            if peaks:
+                rows.append((f"{name}, {what}", _spoken(drawing.backbone, _peak(peaks), finder, part)))
+    captions = ("source", "driving", "rendered")
+    return contact_sheet(rows, (*captions, *(f"{caption}, near" for caption in captions)), SIZE)
+
+
+def _spoken(backbone: Backbone, moment: Moment, finder: LandmarkFinder, part: Rows) -> list[Pictures]:
+    """Return source, driving frame and rendering, then what of them is around the landmarks `part`."""
+    source, driving, rendered = _shown(backbone, moment)
+    places = [np.nan_to_num((finder.follow([p])[0, part].mean(0) + 1) * SIZE / 2) for p in (source, driving)]
+    pairs = ((source, places[0]), (driving, places[1]), (rendered, places[1]))
+    return [source, driving, rendered, *(_detail(picture, place) for picture, place in pairs)]
 
 
 def _shown(backbone: Backbone, moment: Moment) -> tuple[Pictures, Pictures, Pictures]:
@@ -107,7 +110,7 @@ def _shown(backbone: Backbone, moment: Moment) -> tuple[Pictures, Pictures, Pict
     return source, driving, backbone.render(backbone.detect(driving[None]))[0]
 
 
-def _detail(picture: Pictures, centre: Points) -> Pictures:
+def _detail(picture: Pictures, centre: Floats) -> Pictures:
     """Cut the square around `centre` (x, y) out of `picture`, moved inside where it would reach out."""
     left, top = (int(min(max(round(at - _DETAIL / 2), 0), SIZE - _DETAIL)) for at in centre)
     return picture[top : top + _DETAIL, left : left + _DETAIL]

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.faces import Following
+from bench import landmarks
 from bench.report import Row, Value
 
 WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_ssim", "static_perceptual",
          "mae_share", "perceptual_share")  # fmt: skip
 FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_static_mae",
-        "face_static_perceptual", "face_mae_share", "face_perceptual_share", "lips_follow",
-        "lips_correlation", "lids_follow", "lids_correlation")  # fmt: skip
+        "face_static_perceptual", "face_mae_share", "face_perceptual_share")  # fmt: skip
+SPEECH = ("method", "person", *landmarks.COLUMNS, landmarks.STATIC[0])
 ALL = "all"
 MAE_TARGET, PERCEPTUAL_TARGET = 0.60, 0.55
 _SHARES = ("mae", "perceptual", "face_mae", "face_perceptual")
-_PARTS = ("lips", "lids")
 _MEASURES = ("mae", "ssim", "perceptual")
-_COUNTED = ("frames", "face_frames", "frames_without_face")
+_COUNTED = ("frames", "face_frames", "frames_without_face", "frames_without_landmarks")
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,11 @@ class Summary:
         known = [row for row in self.people if not math.isnan(_number(row, "mae_share"))]
         return sorted(known, key=lambda row: -_number(row, "mae_share"))[:count]
 
+    def least_alike(self, count: int = 3) -> list[dict[str, Value]]:
+        """Return the rows of the people whose lips and eyes are furthest off, by landmarks."""
+        known = [row for row in self.people if not math.isnan(_speech_error(row))]
+        return sorted(known, key=lambda row: -_speech_error(row))[:count]
+
     def worse_than_still(self, share: str) -> list[str]:
         """Return the names of the people whose `share` is above 1."""
         return [str(row["person"]) for row in self.people if _number(row, share) > 1]
@@ -45,8 +49,8 @@ def summarise(rows: Sequence[Row]) -> Summary:
     """Average the clips of each person, then the people, each of whom counts the same.
 
     A share is that person's figure over the still picture's; the average of the people's shares stands in
-    the overall row. There, how far lips and lids follow is taken over the people's mean variances: who moves
-    more counts more, as a mouth that rests has nothing to follow.
+    the overall row. How far lips, lids and gaze follow is taken over all frames, each clip's mean taken off:
+    who moves more counts more, as a mouth that rests has nothing to follow.
     """
     names = list(dict.fromkeys(str(row["person"]) for row in rows))
     people = []
@@ -59,19 +63,12 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 
 def with_shares(row: Row) -> dict[str, Value]:
-    """Return `row` with its shares of the still picture's figures, and how far lips and lids follow."""
-    more: dict[str, Value] = dict(row)
+    """Return `row` with its shares of the still picture's figures, and how far lips, lids and gaze follow."""
+    more: dict[str, Value] = dict(landmarks.with_slopes(row))
     for name in _SHARES:
         still = _number(row, _static(name))
         if _static(name) in row:
             more[f"{name}_share"] = _number(row, name) / still if still > 0 else math.nan
-    for part in _PARTS:
-        if f"{part}_variance" in row:
-            numbers = (
-                _number(row, f"{part}_{kind}") for kind in ("variance", "rendered_variance", "covariance")
-            )
-            found = Following(*numbers)
-            more |= {f"{part}_follow": found.follow, f"{part}_correlation": found.correlation}
     return more
 
 
@@ -85,8 +82,10 @@ def static_row(overall: Row) -> dict[str, Value]:
         for name in ("mae", "perceptual"):
             if math.isfinite(_number(row, f"{face}{name}")):
                 row[f"{face}{name}_share"] = 1.0
+    for static in (name for name in landmarks.STATIC if name in overall):
+        row[static] = row[static.removeprefix("static_")] = overall[static]
     # A still picture does not move: no slope, and no correlation to speak of.
-    return row | {f"{part}_follow": 0.0 for part in _PARTS if f"{part}_follow" in overall}
+    return row | {f"{part}_slope": 0.0 for part in landmarks.PARTS if f"{part}_slope" in overall}
 
 
 def missing_fomm() -> dict[str, Value]:
@@ -140,7 +139,11 @@ def _average(rows: Sequence[Row]) -> dict[str, Value]:
     for name in names:
         numbers = [_number(row, name) for row in rows]
         found[name] = int(np.nansum(numbers)) if name in _COUNTED else _mean(numbers)
-    return found
+    return found | landmarks.pool(rows)
+
+
+def _speech_error(row: Row) -> float:
+    return _number(row, "landmark_error_lips") + _number(row, "landmark_error_eyes")
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.faces import Face, Following, lids_opening, lips_opening
+from bench.faces import Face
+from bench.following import Following
+from bench.landmarks import Speech, with_slopes
 from bench.media import contact_sheet
 from bench.metrics import Figures
 from bench.quality_clips import Clip, chosen, moments
@@ -18,8 +20,8 @@ from shared.keypoints import POSITIONS, Floats, Pictures, relative
 
 PAIRS = 10
 COLUMNS = ("method", "person", "frames", "motion_correlation", "motion_error", "face_motion_correlation",
-           "lips_correlation", "lids_correlation", "identity_kept", "distance_to_source",
-           "distance_to_driver", "face_found")  # fmt: skip
+           "lips_slope", "lips_correlation", "lids_slope", "lids_correlation", "identity_kept",
+           "distance_to_source", "distance_to_driver", "face_found")  # fmt: skip
 _SHOWN = 4
 
 
@@ -56,8 +58,6 @@ class _Seen:
     found: list[Floats] = field(default_factory=list)
     distances: list[Figures] = field(default_factory=list)
     faces: list[tuple[Face | None, Face | None]] = field(default_factory=list)
-    lips: list[tuple[float, float]] = field(default_factory=list)
-    lids: list[tuple[float, float]] = field(default_factory=list)
 
 
 def choose_pairs(clips: Sequence[Clip], count: int = PAIRS) -> list[Pair]:
@@ -85,10 +85,11 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     those asked for, over all points and frames. motion_error: mean length of the difference of both, over the
     mean length asked for; a still picture has about 1. face_motion_correlation: of the displacements of the
     face detector's five points since the first frame, driving and rendered, each in units of its face: a
-    second opinion. lips_correlation, lids_correlation: see `bench.faces.Following`. identity_kept: share of
-    frames whose face is nearer to the source's than to the driver's of the same moment, in SqueezeNet
-    perceptual distance; the two mean distances stand beside it. Without a face detector it is the whole
-    picture, background and all. face_found: share of the rendered frames in which the detector finds a face.
+    second opinion. lips_*, lids_*, gaze_*: openings by landmarks, each face's in its own measure; see
+    `bench.landmarks`. identity_kept: share of frames whose face is nearer to the source's than to the
+    driver's of the same moment, in SqueezeNet perceptual distance; the two mean distances stand beside it.
+    Without a face detector it is the whole picture, background and all. face_found: share of the rendered
+    frames in which the detector finds a face.
     Raises ClipError where a clip cannot be used.
     """
     source = next(chosen(pair.source, [0]))
@@ -98,6 +99,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     initial, own = backbone.detect(first[None])[0], backbone.set_source(source)
     shown = set(np.linspace(0, len(numbers) - 1, _SHOWN).round().astype(int).tolist())
     face = None if tools.finder is None else tools.finder.find(source)
+    speech = None if tools.landmarks is None else Speech(tools.landmarks.finder)
     seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
@@ -108,12 +110,17 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
         seen.asked += list(asked - own)
         seen.found += list(backbone.detect(rendered) - own)
         _see(seen, source, face, driving, rendered, tools)
+        if speech is not None:
+            speech.add(batch, rendered)
     row: dict[str, Value] = {
         "method": "transfer", "person": pair.name, "clip": pair.driver.name, "kbps": None,
         "frames": len(seen.asked), **_motion(np.stack(seen.asked), np.stack(seen.found)), **_identity(seen),
     }  # fmt: skip
     if tools.finder is not None:
         row |= _face_figures(seen, tools.finder.find(first), face)
+    if speech is not None:
+        # Where landmarks are is another question: they belong to two people.
+        row |= {n: v for n, v in with_slopes(speech.columns()).items() if not n.startswith("landmark_error")}
     return Transferred(row, drawn, driven)
 
 
@@ -139,8 +146,6 @@ def _see(  # noqa: PLR0917 - the source and its face, two batches, and where the
             seen.faces.append((wanted, got))
             if own and wanted and got:
                 compared.append((got.cut(drawn), own.cut(source), wanted.cut(truth)))
-                seen.lips.append((lips_opening(truth, wanted), lips_opening(drawn, got)))
-                seen.lids.append((lids_opening(truth, wanted), lids_opening(drawn, got)))
     if tools.perceptual is not None and compared:
         drawn, mine, theirs = (np.stack(part) for part in zip(*compared, strict=True))
         seen.distances.append(np.stack(tools.perceptual.between(drawn, mine, theirs), axis=1))
@@ -179,12 +184,10 @@ def _face_figures(seen: _Seen, first: Face | None, source: Face | None) -> dict[
         motion = _correlation(wanted, got)
     return {
         "face_motion_correlation": motion,
-        "lips_correlation": Following.of(seen.lips).correlation,
-        "lids_correlation": Following.of(seen.lids).correlation,
         "face_found": float(np.mean([got is not None for _, got in seen.faces])),
     }
 
 
 def _correlation(a: Figures, b: Figures) -> float:
     """Return Pearson's correlation of all numbers of two arrays; NaN where either is constant."""
-    return Following.of(np.stack([a.ravel(), b.ravel()], axis=1)).correlation
+    return Following.of(a.ravel(), b.ravel()).correlation

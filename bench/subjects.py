@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bench.metrics import operations, parameters
 from models.build import SHIPPED
-from models.checkpoint import load
 from models.fomm import keypoint_detector as fomm_points
 from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
@@ -21,7 +20,7 @@ from models.fomm.serving import Precision, ServedFomm
 from models.forecast.build import load_forecaster
 from models.forecast.config import PRESETS, build_network
 from models.forecast.names import NAMES, PLAIN
-from models.forecast.networks import restore
+from models.forecast.networks import load_network as load_forecast_network
 from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork, State
 from models.inference import prepare
@@ -179,15 +178,15 @@ def forecasting(name: str, device: str, seed: int) -> Forecasting:
         return Forecasting(load_forecaster(name), 0, trained=True)
     if name not in NAMES:
         raise RequestError(f"There is no forecaster {name!r}; choose from: {', '.join(NAMES)}.")
-    folder = SHIPPED / name
-    trained = (folder / "config.json").is_file()
-    if trained:
-        network = restore(name, load(folder, expect=name))
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build_network(PRESETS[name]["call"])
-    return Forecasting(NeuralForecaster(name, network, device), _forecast_macs(network, device), trained)
+    if (SHIPPED / name / "config.json").is_file():
+        # As a call runs it; its network in torch is for counting.
+        macs = _forecast_macs(load_forecast_network(name), device)
+        return Forecasting(load_forecaster(name, device=device), macs, trained=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(PRESETS[name]["call"])
+    macs = _forecast_macs(network, device)
+    return Forecasting(NeuralForecaster(name, network, device), macs, trained=False)
 
 
 def _forecast_macs(network: RecurrentNetwork, device: str) -> int:

@@ -53,6 +53,17 @@ class Stage:
     batched: str | None = None
 
 
+class _Clipped(nn.Module):
+    """A stage that draws, with colours clipped as a call shows them."""
+
+    def __init__(self, render: nn.Module) -> None:
+        super().__init__()
+        self.render = render
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return torch.as_tensor(self.render(*tensors).clamp(0, 1))
+
+
 def load(backbone: str, path: Path | None) -> Network:
     """Load the weights of `backbone`. Raises RequestError where there are none, or they do not fit."""
     if backbone == "fomm":
@@ -103,7 +114,7 @@ def _stages(network: Network) -> tuple[Stage, Stage, Stage]:
         Stage("detect", network.detect, (pictures,), ("pictures",), ("keypoints",), "pictures"),
         Stage("source", network.encode, (pictures[:1],), ("image",), network.source),
         Stage(
-            "render", network.render, (*source, driving),
+            "render", _Clipped(network.render), (*source, driving),
             (*network.source, "keypoints"), ("pictures",), "keypoints",
         ),
     )  # fmt: skip

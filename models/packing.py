@@ -78,7 +78,13 @@ def can_pack() -> bool:
 
 def _is_plain(conv: nn.Conv2d) -> bool:
     simple = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    return simple and conv.weight.device.type == "cpu"
+    return simple and conv.weight.device.type == "cpu" and _packs(conv.weight.dtype)
+
+
+@cache
+def _packs(dtype: torch.dtype) -> bool:
+    """Return whether weights of this type can be put in order: of bfloat16 not where it is only imitated."""
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _operators() -> Any:  # noqa: ANN401

@@ -47,7 +47,7 @@ class TorchEngine(ABC, Generic[SourceT]):
 
     @abstractmethod
     def _draw(self, source: SourceT, keypoints: Tensor) -> Tensor:
-        """Render keypoints (B, 60) to pictures (B, 3, H, W) in [0, 1]."""
+        """Render keypoints (B, 60) to pictures (B, 3, H, W) in [0, 1]; what lies outside will be clipped."""
 
     @torch.inference_mode()
     def detect(self, pictures: Pictures) -> Floats:

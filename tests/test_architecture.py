@@ -82,13 +82,30 @@ def within(name: str, places: Iterable[str]) -> bool:
     return any(f"{name}.".startswith(place) if place.endswith(".") else name == place for place in places)
 
 
+@cache
+def imports_at_once(name: str) -> frozenset[str]:
+    """The modules and packages that importing the module loads: nothing in functions, nor for types alone."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(modules()[name].read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update([node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)])
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not (for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+    return frozenset(found)
+
+
 def tops(names: Iterable[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
 def test_there_is_something_to_check() -> None:
     assert len(modules()) > 50
-    assert "shared.keypoints" in imports("models.lite.network")
+    assert "shared.keypoints" in imports("models.lite.structures")
 
 
 @pytest.mark.parametrize("package", list(MAY_IMPORT))
@@ -117,6 +134,18 @@ def test_a_heavy_dependency_has_its_door(dependency: str) -> None:
     users = [name for name in modules() if dependency in tops(imports(name))]
     assert users
     assert [name for name in users if not within(name, DOORS[dependency])] == []
+
+
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_torch_is_not_on_the_way_of_a_call(side: str) -> None:
+    seen, waiting = set(), [f"{side}.__main__", f"{side}.app"]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            assert "torch" not in tops(imports_at_once(name)), f"{name} loads torch"
+            waiting += [found for found in imports_at_once(name) if found in modules()]
+    assert {"models.lite.backbone", "models.openvino.engine", "models.forecast.build"} <= seen
 
 
 def test_what_is_pure_touches_neither_clock_nor_network_nor_thread() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _STAYS = 0.03
 """A face is looked for again where its box moved by more than this share of its size, so many times."""
 # A head is a face from brow to chin: its box reaches less far up than the mesh, and is smaller.
 _HEAD_SCALE, _HEAD_RISE = 1.9, 0.1
+# What boxes measure, in heads, on real faces: 1.5 to 1.7, and a little below.
+_SMALLEST, _LARGEST, _NEAR = 1.15, 2.3, 0.45
 # Where clips of talking heads have theirs, of the picture: tried where no head is found.
 _USUAL = 0.75
 
@@ -44,27 +47,22 @@ class LandmarkFinder:
         self._heads = heads
 
     def follow(self, pictures: Iterable[Pictures]) -> Floats:
-        """Return the landmarks (T, 175, 2) of consecutive pictures, NaN where there is no face.
-
-        Each face is looked for where the last one was, and anew where it is not.
-        """
-        found = [np.full((COUNT, 2), np.nan, np.float32) if one is None else one.points[:, :2]
-                 for one in self._followed(pictures)]  # fmt: skip
-        return np.stack(found) if found else np.empty((0, COUNT, 2), np.float32)
+        """Return the landmarks (T, 175, 2) of consecutive pictures; see `Follower`."""
+        return Follower(self)(pictures)
 
     def find(self, picture: Pictures, near: Box | None = None) -> Found | None:
         """Return the face in `picture` (H, W, 3), uint8 RGB, at best the one `near` a box; None without."""
-        if near is not None and (found := self._at(picture, near)) is not None:
-            return found
-        heads = sorted(self._heads(picture), key=lambda head: -head.size)
+        heads = self._heads(picture)
+        if near is not None:
+            found = self._at(picture, near)
+            # The mesh is as sure of a small face that it sees in the lower half of a large one.
+            if found is not None and (not heads or any(_fits(found.box, head) for head in heads)):
+                return found
+            heads = sorted(heads, key=lambda head: math.hypot(head.x - near.x, head.y - near.y))
+        else:
+            heads = sorted(heads, key=lambda head: -head.size)
         boxes = [*map(_around, heads), _usual(picture)]
         return next((found for box in boxes if (found := self._at(picture, box)) is not None), None)
-
-    def _followed(self, pictures: Iterable[Pictures]) -> Iterator[Found | None]:
-        found = None
-        for picture in pictures:
-            found = self.find(picture, None if found is None else found.box)
-            yield found
 
     def _at(self, picture: Pictures, box: Box) -> Found | None:
         """Return the face near `box`, looked for again where it was found until it stays there."""
@@ -81,8 +79,32 @@ class LandmarkFinder:
         return Found(places.astype(np.float32), mesh.box)
 
 
+class Follower:
+    """One face along a clip: looked for where it was last, and anew where it is not."""
+
+    def __init__(self, finder: LandmarkFinder) -> None:
+        self._finder = finder
+        self._near: Box | None = None
+
+    def __call__(self, pictures: Iterable[Pictures]) -> Floats:
+        """Return the landmarks (T, 175, 2) of the next pictures (H, W, 3), uint8 RGB; NaN without a face."""
+        found = [self._next(picture) for picture in pictures]
+        return np.stack(found) if found else np.empty((0, COUNT, 2), np.float32)
+
+    def _next(self, picture: Pictures) -> Floats:
+        found = self._finder.find(picture, self._near)
+        self._near = None if found is None else found.box
+        return np.full((COUNT, 2), np.nan, np.float32) if found is None else found.points[:, :2]
+
+
 def _around(head: Head) -> Box:
     return Box(head.x, head.y - _HEAD_RISE * head.size, _HEAD_SCALE * head.size)
+
+
+def _fits(box: Box, head: Head) -> bool:
+    """Say whether a face in `box` may be that of `head`: about as large, and about there."""
+    apart = math.hypot(head.x - box.x, head.y - box.y)
+    return _SMALLEST < box.side / head.size < _LARGEST and apart < _NEAR * head.size
 
 
 def _usual(picture: Pictures) -> Box:

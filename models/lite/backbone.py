@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,8 @@ class LiteBackbone(EngineBackbone[Any]):
             from models.openvino.convert import TorchGraphs
             from models.stages import lite_network
 
-            return TorchGraphs(lite_network(network.eval(), fingerprint))
+            # A copy, since graphs are made later, when the network may have been trained on.
+            return TorchGraphs(lite_network(copy.deepcopy(network).eval(), fingerprint))
 
         chosen, otherwise = _choose(engine, device, precision, graphs, in_torch)
         return cls(chosen, fingerprint, otherwise=otherwise)

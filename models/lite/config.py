@@ -18,7 +18,7 @@ class LiteConfig:
     Jacobian.
     """
 
-    detector: tuple[int, ...] = (32, 64, 96)
+    detector: tuple[int, ...] = (32, 48, 88, 128)
     patches: tuple[int, ...] = (32, 64, 96)
     motion: tuple[int, ...] = (48, 96, 128)
     generator: tuple[int, ...] = (48, 96, 128)
@@ -39,7 +39,7 @@ class LiteConfig:
                 "The lite checkpoint's network sizes are not those of this version; train it again."
             )
         return cls(
-            detector=_widths("detector", values["detector"], 3),
+            detector=_widths("detector", values["detector"], 4),
             patches=_widths("patches", values["patches"], 3),
             motion=_widths("motion", values["motion"], 3),
             generator=_widths("generator", values["generator"], 3),

@@ -14,10 +14,11 @@ from shared.keypoints import COUNT
 
 
 class Generator(nn.Module):
-    """Renders frame = alpha (warped source picture) + its own pixels, at 128x128 in four sub-pixels.
+    """Renders frame = alpha (warped + correction) + (1 - alpha) pixels, at 128x128 in four sub-pixels.
 
-    The own pixels are no blend's other half: where alpha is 1 they still learn. The driving points are drawn
-    into its input beside the warped features, for no warp opens a closed mouth.
+    The nearer alpha is to 1, the less the pixels learn: trained without the correction, alpha ended at 0.89
+    on average, frames hardly better than the warp. The driving points are drawn into its input beside the
+    warped features, for no warp opens a closed mouth.
     """
 
     def __init__(self, config: LiteConfig) -> None:
@@ -34,7 +35,7 @@ class Generator(nn.Module):
         self.lift_coarse = Lift(deep, coarse)
         self.lift_fine = Lift(coarse, mid)
         self.expand = nn.Conv2d(mid, 4 * detail, 1)
-        self.detail = nn.Sequential(ConvBlock(detail + 12, detail), nn.Conv2d(detail, 16, 3, padding=1))
+        self.detail = nn.Sequential(ConvBlock(detail + 12, detail), nn.Conv2d(detail, 28, 3, padding=1))
         self._start_warped()
 
     def _start_warped(self) -> None:
@@ -44,8 +45,9 @@ class Generator(nn.Module):
         assert last.bias is not None
         with torch.no_grad():
             last.weight.copy_(0.3 * last.weight[::4].repeat_interleave(4, 0))
+            last.weight[16:] = 0.0
             last.bias.zero_()
-            last.bias[12:] = 2.0
+            last.bias[12:16] = 1.0
             self.expand.weight.copy_(self.expand.weight[::4].repeat_interleave(4, 0))
 
     @property
@@ -84,6 +86,6 @@ class Generator(nn.Module):
         seen = torch.cat([F.pixel_shuffle(self.expand(body), 2), warped.to(self.precision)], dim=1)
         out = self.detail(seen).float()
         batch, _, height, width = out.shape
-        own, alpha = out[:, :12], torch.sigmoid(out[:, None, 12:])
-        kept = warped.reshape(batch, 3, 4, height, width) * alpha
-        return F.pixel_shuffle(kept.reshape(own.shape) + own, 2)
+        pixels, alpha, correction = out[:, :12] + 0.5, torch.sigmoid(out[:, None, 12:16]), out[:, 16:]
+        more = (warped + correction - pixels).reshape(batch, 3, 4, height, width) * alpha
+        return F.pixel_shuffle(pixels + more.reshape(pixels.shape), 2)

@@ -108,12 +108,12 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 @cache
-def _enlarging(size: int, factor: int) -> Tensor:
+def _enlarging(size: int, factor: int, device: torch.device) -> Tensor:
     """Return the matrix (factor size, size) of linear interpolation, going on linearly beyond the ends."""
-    place = (torch.arange(size * factor) + 0.5) / factor - 0.5
+    place = (torch.arange(size * factor, device=device) + 0.5) / factor - 0.5
     first = place.floor().clamp(0, size - 2)
     share = (place - first)[:, None]
-    index = torch.arange(size)[None] - first[:, None]
+    index = torch.arange(size, device=device)[None] - first[:, None]
     return (1 - share) * (index == 0) + share * (index == 1)
 
 
@@ -125,10 +125,8 @@ def enlarged_flow(flow: Tensor, window: tuple[int, int, int], factor: int = 4) -
     sampled there is unshuffled by 2 without an element moved by itself (see `unshuffled`).
     """
     top, left, size = window
-    parted = [
-        _parted(_enlarging(flow.shape[1], factor)[factor * at : factor * (at + size)]) for at in (top, left)
-    ]
-    down, across = (matrix.to(flow) for matrix in parted)
+    whole = _enlarging(flow.shape[1], factor, flow.device).to(flow.dtype)
+    down, across = (_parted(whole[factor * at : factor * (at + size)]) for at in (top, left))
     with torch.autocast(flow.device.type, enabled=False):
         return (down @ flow.permute(0, 3, 1, 2) @ across.T).permute(0, 2, 3, 1)
 

@@ -48,7 +48,8 @@ class Source:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return its tensors, in the order of its fields."""
-        return tuple(getattr(self, name) for name in self.names())
+        # Written out: exporters that follow this cannot look into a class.
+        return self.picture, self.small, self.points, self.heat, self.fine, self.coarse
 
     def dense(self) -> Source:
         """Return the same in row-major memory, as other engines read it: no copy at each change of source."""

@@ -8,13 +8,13 @@ from models.openvino.runtime import Model, Node, openvino
 def cut_behind_warps(model: Model) -> list[Model]:
     """Split a rendering pass: all that leads to a warp, warps included, and what follows.
 
-    Changes `model`. A graph without warps stays whole.
+    All inputs are the first part's. Changes `model`. A graph without warps stays whole.
     """
     ov = openvino()
     warps = [node for node in model.get_ops() if node.get_type_name() == "GridSample"]
     if not warps:
         return [model]
-    leading = _ancestors(warps)
+    leading = _ancestors([*warps, *model.get_parameters()])
     outputs, parameters = [], []
     for node in model.get_ordered_ops():
         if node.get_name() not in leading or node.get_type_name() == "Constant":

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--adversarial", action="store_true", help="fomm: add the published adversary")
     add("--use-kp", action="store_true", help="fomm: the adversary sees the keypoints, as in vox-adv")
     add("--batch", type=positive_int, help="pictures a step and process (default: 12 for lite, 20 for fomm)")
-    add("--rate", type=positive_float, help="highest learning rate (default: 5e-4 for lite, 2e-4 for fomm)")
+    add("--rate", type=positive_float, help="highest learning rate (default: 7e-4 for lite, 2e-4 for fomm)")
     add("--every", type=positive_float, default=5.0, help="minutes between validations")
     add("--workers", type=int, default=0, help="loader processes")
     add("--bf16", action="store_true", help="run the network in bfloat16 where that is safe")

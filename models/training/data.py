@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from models.landmarks.kept import FRAMES_PER_CLIP, first_stride
 from models.training.layouts import find_clips, person_of, signature
 from models.training.people import read_people
 from models.training.video import CLIP_ERRORS, open_clip
@@ -28,8 +29,6 @@ from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
-FRAMES_PER_SECOND = 8.0
-FRAMES_PER_CLIP = 120
 _JPEG_QUALITY = 92
 _log = logging.getLogger(__name__)
 
@@ -189,9 +188,9 @@ def _write_cache(stored: Path, frames: Sequence[bytes]) -> None:
 
 
 def _decode(file: Path) -> tuple[bytes, ...]:
-    """Return about eight frames a second, at most 120 in all, spread over the clip."""
+    """Return the frames that `models.landmarks.kept` names: eight a second, at most 120 in all."""
     with open_clip(file) as (rate, frames):
-        stride = max(1, round(rate / FRAMES_PER_SECOND))
+        stride = first_stride(rate)
         kept: list[bytes] = []
         for index, (_, picture) in enumerate(frames):
             if index % stride == 0:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.landmarks.files import LandmarkFolder, save_clips
-from models.training.data import FRAMES_PER_CLIP, FRAMES_PER_SECOND
+from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
 from models.training.drawn_motion import motion
 from models.training.people import TABLE
 from shared.errors import KeycastError, RequestError

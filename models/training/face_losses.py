@@ -89,8 +89,8 @@ def still_loss(flow: Tensor, source: Tensor, driving: Tensor, landmarks: Tensor)
 def closed_loop(detector: Detector, frame: Tensor, driving: Points) -> Tensor:
     """Return how far eyes and mouth of `frame` (B, 3, 256, 256) are from the driving points, as detected.
 
-    Only the patches are looked at, where the driving points are. `detector` is left alone: what moves is the
-    frame.
+    Only the patches are looked at, where the driving points are. These have no gradient from it, nor has a
+    `detector` at rest: what moves is the frame.
     """
     points = Points(driving.value.detach(), driving.jacobian.detach())
     found = detector.refine(frame, points)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.landmarks.files import LandmarkFolder
+from models.landmarks.files import CANONICAL, LandmarkFolder
 from models.landmarks.points import COUNT
 from models.training.data import Clip
 from shared.errors import RequestError
@@ -29,7 +29,7 @@ class Labels:
     def of(
         cls, folders: Sequence[Path], clips: Sequence[Clip], stills: Path | None, still_count: int
     ) -> Labels:
-        """Look in `folders`; clips without landmarks are counted and trained on as if without faces.
+        """Look in `folders`; what has no landmarks is told, and trained on as if it had no faces.
 
         RequestError where not a single clip has any, or a clip has other frames than its landmarks.
         """
@@ -48,8 +48,14 @@ class Labels:
 
 
 def canonical_face(folders: Sequence[Path]) -> Floats | None:
-    """Return the face (175, 3) that Jacobians are measured against, of the first folder; None without any."""
-    return LandmarkFolder.load(folders[0]).canonical() if folders else None
+    """Return the face (175, 3) that Jacobians are measured against; None without folders.
+
+    It is that of the first folder that has one: drawn people come without. RequestError where none has.
+    """
+    if not folders:
+        return None
+    having = [folder for folder in folders if (folder / CANONICAL).exists()]
+    return LandmarkFolder.load((having or folders)[0]).canonical()
 
 
 def _of_clip(clip: Clip, folders: Sequence[LandmarkFolder]) -> Floats:
@@ -76,4 +82,5 @@ def _of_stills(stills: Path | None, count: int, folders: Sequence[LandmarkFolder
             continue
         if len(points) == count:
             return points
+    _log.warning("There are no landmarks of the portraits in %s: their faces say nothing", stills)
     return None

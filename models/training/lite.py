@@ -23,7 +23,7 @@ _EMPHASIS = 8.0
 # Sensor noise that detection is trained with, up to this standard deviation, in levels of [0, 1].
 _NOISE = 0.03
 # How far from where they should be patches are cut, in half pictures.
-_JITTER = 0.02
+_JITTER = 0.012
 # The share of the rendering's gradient that moves points which have labels.
 _SHARE = 0.2
 _JUDGE_EVERY = 200
@@ -78,18 +78,16 @@ class LiteObjective(nn.Module):
         noisy = pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
         rough = detector.whole(noisy)
         if self.code is None:
-            return detector.refine(noisy, detector.locate(noisy, rough)), _unlabelled(
-                detector, pictures, rough
-            )
-        face = detector.locate(noisy, rough, self._near(rough, landmarks, _JITTER))
-        found = detector.refine(noisy, face, self._near(face, landmarks, _JITTER / 2))
+            return detector(noisy), _unlabelled(detector, pictures, rough)
+        found = detector.refine(noisy, rough, self._near(rough, landmarks))
         losses: dict[str, Tensor] = {}
-        for name, points in (("rough", rough), ("face", face), ("fine", found)):
+        for name, points in (("rough", rough), ("fine", found)):
             value, jacobian = self.code.losses(points, landmarks)
             losses |= {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
-        return Points(*map(_mostly_held, found)), losses
+        mean = ((a + b) / 2 for a, b in zip(rough, found, strict=True))
+        return Points(*map(_mostly_held, mean)), losses
 
-    def _near(self, rough: Points, landmarks: Tensor, jitter: float) -> Tensor:
+    def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
         """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
         assert self.code is not None
         value = rough.value.detach().clone()
@@ -97,7 +95,7 @@ class LiteObjective(nn.Module):
         wanted = self.code.points(torch.nan_to_num(landmarks)).value
         labelled = list(LABELLED)
         value[:, labelled] = torch.where(known[:, None, None], wanted, value[:, labelled])
-        return value + jitter * torch.randn_like(value)
+        return value + _JITTER * torch.randn_like(value)
 
     def draw(
         self, source: Tensor, driving: Tensor, window: Window | None, landmarks: Tensor, found: Points

@@ -116,7 +116,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
 
     def render(self, network: LiteNetwork, source: Tensor, driving: Tensor) -> Tensor:
         """Draw `source` as `driving` moves."""
-        return network.render(network.encode(source).expand(len(driving)), network.detector(driving))
+        rendered = network.render(network.encode(source).expand(len(driving)), network.detector(driving))
+        return rendered.clamp(0, 1)
 
     def save(self, folder: Path, run: Run[LiteNetwork]) -> None:
         """Write the weights with the sizes beside them, in 16 bits where they fit."""

@@ -1,1 +1,1 @@
-"""The shipped weights, one folder a model: `model.safetensors` and `config.json`."""
+"""The shipped weights, one folder a model: `model.safetensors`, `config.json`, and what is made of them."""

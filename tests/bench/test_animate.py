@@ -18,13 +18,12 @@ from PIL import Image
 from bench.animate import driving_frames, main, source_picture
 from bench.animation import Job, adapted_scale, animate
 from bench.media import write_mp4
-from models.checkpoint import save
 from models.forecast.baselines import Hold
-from models.lite.network import LiteNetwork
 from sender.demo import DemoSource
 from shared.config import Schedule
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
+from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
 
@@ -33,9 +32,7 @@ torch.set_num_threads(1)
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a network, a 14-frame clip and a picture of another size."""
     folder = tmp_path_factory.mktemp("animate")
-    torch.manual_seed(0)
-    network = LiteNetwork()
-    save(folder / "lite", network.state_dict(), {"model": "lite", "network": network.config.to_map()})
+    save_lite(folder / "lite", untrained())
     source = DemoSource(14 / 30)
     write_mp4(folder / "clip.mp4", driving_frames(source))
     source.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,14 +14,15 @@ from bench.forecasters import chosen, density, fits, folder_of
 from bench.media import write_mp4
 from models.build import SHIPPED
 from models.checkpoint import save
+from models.forecast.build import load_forecaster
 from models.forecast.config import build_network, describe
 from models.forecast.names import BASELINES, NAMES
 from models.forecast.vrnn import Vrnn, VrnnConfig
 from models.lite.backbone import LiteBackbone
-from models.lite.network import LiteNetwork
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.portrait.portrait import Portrait
+from tests.tiny_lite import untrained
 
 torch.set_num_threads(1)
 TINY = VrnnConfig(hidden=8, features=8, inner=8, spread="unit")
@@ -35,8 +36,7 @@ def ours() -> LiteBackbone:
 @pytest.fixture(scope="module")
 def other() -> LiteBackbone:
     """Another detector: the same network, untrained."""
-    torch.manual_seed(0)
-    return LiteBackbone.of(LiteNetwork(), fingerprint="another")
+    return LiteBackbone.of(untrained(), fingerprint="another")
 
 
 def train(root: Path, tracks_of: str) -> Path:
@@ -66,12 +66,16 @@ def test_ones_of_another_detector_are_left_out_or_refused(other: LiteBackbone, t
 
 
 def test_weights_of_ones_own_take_the_place_of_the_shipped(ours: LiteBackbone, tmp_path: Path) -> None:
-    root = train(tmp_path, ours.fingerprint)
+    root = train(tmp_path, ours.detector)
     assert folder_of("vrnn", root) == root / "vrnn" / "weights"
     assert folder_of("gru", root) == folder_of("gru", None)
     assert fits("vrnn", root, ours)
     (vrnn,) = (one for one in chosen("vrnn", root, ours, "cpu") if one.name == "vrnn")
-    assert asdict(TINY)["hidden"] == vrnn._network.cell.hidden_size  # type: ignore[attr-defined]
+    shipped = load_forecaster("vrnn")
+    past = np.random.default_rng(0).normal(0, 0.1, (6, 60)).astype(np.float32)
+    for forecaster in (vrnn, shipped):
+        forecaster.observe(past)
+    assert not np.allclose(vrnn.forecast(2), shipped.forecast(2), atol=1e-3)
     with pytest.raises(RequestError, match="no folder"):
         folder_of("vrnn", tmp_path / "none")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import landmarks
 from bench.__main__ import main
-from models.checkpoint import save
-from models.lite.network import LiteNetwork
+from tests.tiny_lite import save_lite, untrained
 
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 
@@ -57,10 +57,8 @@ COLUMNS = [
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained weights: times and bytes do not depend on them."""
-    network = LiteNetwork()
     folder = tmp_path_factory.mktemp("weights") / "lite"
-    save(folder, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
-    return folder
+    return save_lite(folder, untrained())
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +116,14 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
         assert picture.format == "PNG"
 
 
+def test_what_a_call_does_to_a_mouth_is_measured(weights: Path, mesh_networks: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    arguments = ["loopback", "--seconds", "2", "--checkpoint", str(weights), "--forecaster", "hold"]
+    assert main([*arguments, "--landmarks", str(mesh_networks), "--json", str(report), "--debug"]) == 0
+    (row,) = json.loads(report.read_text())["rows"]
+    assert [name for name in landmarks.COLUMNS if name not in row] == []
+
+
 def test_a_side_that_fails_says_why(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,5 +131,7 @@ def test_a_side_that_fails_says_why(
     assert "none.mp4" in capsys.readouterr().err
     assert main(["loopback", "--impair", "los=20", "--checkpoint", str(weights)]) == 2
     assert "no impairment 'los'" in capsys.readouterr().err
+    assert main(["loopback", "--landmarks", str(tmp_path), "--checkpoint", str(weights)]) == 2
+    assert "no face_landmark.tflite in" in capsys.readouterr().err
     assert main(["loopback", "--checkpoint", str(tmp_path / "nowhere"), "--forecaster", "hold"]) == 1
     assert "There is no checkpoint folder" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +17,24 @@ from PIL import Image
 
 from bench.__main__ import main
 from bench.faces import FACE_SIZE, Face
+from bench.landmarks import COLUMNS, Landmarks
 from bench.media import write_mp4
 from bench.metrics import mae
-from bench.quality_clips import Clip, ClipError, chosen, find_clips, frames, moments, spread
+from bench.quality_clips import Clip, ClipError, chosen, find_clips, frames, kept_moments, moments, spread
 from bench.quality_measure import Tools, measure_clip
 from bench.quality_report import each
 from bench.quality_sheet import Drawing, sheets
 from bench.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
-from models.checkpoint import save
-from models.lite.network import LiteNetwork
+from models.landmarks.crops import Box
+from models.landmarks.files import LandmarkFolder, save_clip
+from models.landmarks.finder import Found
+from models.training.data import load_clips
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
+from tests.drawn_face import face
+from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
 
@@ -56,6 +61,19 @@ class Echo:
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
+
+
+class ByBrightness:
+    """Finds a face whose lips and lids are as far open as the picture is bright."""
+
+    def find(self, picture: Pictures, near: Box | None = None) -> Found | None:  # noqa: ARG002
+        bright = float(picture.mean()) / 255
+        return Found(np.pad(face(lips=0.2 * bright, lids=bright), ((0, 0), (0, 1))), Box(0, 0, 1))
+
+    def follow(self, pictures: Iterable[Pictures]) -> Floats:
+        return np.stack(
+            [face(lips=0.2 * float(p.mean()) / 255, lids=float(p.mean()) / 255) for p in pictures]
+        )
 
 
 class OneFace:
@@ -88,11 +106,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = LiteNetwork()
     place = tmp_path_factory.mktemp("weights") / "lite"
-    save(place, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
-    return place
+    return save_lite(place, untrained())
 
 
 def test_people_come_from_the_table_the_folder_or_the_file(folder: Path, tmp_path: Path) -> None:
@@ -172,10 +187,57 @@ def test_faces_are_measured_in_their_box_and_missing_ones_counted(folder: Path) 
     assert (row["face_frames"], row["frames_without_face"]) == (3, 3)
     assert row["face_mae"] == pytest.approx(np.mean([mae(part, small[0]) for part in small[1:]]))
     assert row["face_mae_share"] == 1
-    assert measured.spoke is not None
-    perfect = measure_clip(Echo(perfect=True), clip, Tools(None, OneFace(), 6)).row  # type: ignore[arg-type]
-    assert with_shares(perfect)["lips_follow"] == pytest.approx(1)
-    assert with_shares(perfect)["lids_follow"] == pytest.approx(1)
+
+
+def test_how_lips_and_lids_follow_is_measured_by_landmarks(folder: Path, tmp_path: Path) -> None:
+    clip = Clip(folder / "a1.mp4", "ann")
+    finer = np.stack([face(lips=0.01 * n) for n in range(3)])
+    save_clip(tmp_path / "finer.npz", "a1.mp4", finer)
+    seen = Landmarks(ByBrightness(), LandmarkFolder.load(tmp_path))  # type: ignore[arg-type]
+    measured = measure_clip(Echo(perfect=True), clip, Tools(None, None, 0, seen))
+    row = with_shares(measured.row)
+    # Of 10 frames at 30 a second every fourth is kept, and the first is the source.
+    assert (row["frames"], row["landmark_frames"], row["frames_without_landmarks"]) == (2, 2, 0)
+    assert row["lips_slope"] == row["lips_correlation"] == pytest.approx(1)
+    assert row["landmark_error"] == 0
+    assert row["static_landmark_error"] > 0
+    assert row["finder_error"] > 0
+    assert set(measured.spoke) == {"widest mouth", "closed lids"}
+    still = with_shares(measure_clip(Echo(perfect=False), clip, Tools(None, None, 0, seen)).row)
+    assert still["lips_slope"] == 0
+    assert still["landmark_error"] == still["static_landmark_error"] == row["static_landmark_error"]
+
+
+def test_landmarks_of_another_clip_are_refused(folder: Path, tmp_path: Path) -> None:
+    save_clip(tmp_path / "finer.npz", "a1.mp4", np.stack([face()] * 9))
+    seen = Landmarks(ByBrightness(), LandmarkFolder.load(tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(ClipError, match="keeps 3 frames, but there are landmarks of 9"):
+        measure_clip(Echo(perfect=True), Clip(folder / "a1.mp4", "ann"), Tools(None, None, 0, seen))
+    # Those that there are no finer landmarks of are measured as without any.
+    other = measure_clip(Echo(perfect=True), Clip(folder / "a2.mp4", "ann"), Tools(None, None, 0, seen)).row
+    assert (other["landmark_frames"], "finder_error" in other) == (9, False)
+
+
+@pytest.mark.parametrize(("fps", "numbers"), [(8, list(range(1, 30))), (25, list(range(3, 30, 3)))])
+def test_kept_frames_are_those_that_training_keeps(tmp_path: Path, fps: int, numbers: list[int]) -> None:
+    write_mp4(tmp_path / "c.mp4", [np.full((64, 64, 3), 5 * n, np.uint8) for n in range(30)], fps=fps)
+    (kept,) = load_clips([tmp_path], tmp_path / "cache")
+    clip = Clip(tmp_path / "c.mp4", "x")
+    assert kept_moments(clip, 0, len(kept.frames)) == (numbers, list(range(1, len(numbers) + 1)))
+    found, places = kept_moments(clip, 4, len(kept.frames))
+    assert len(found) == 4
+    for place, picture in zip(places, chosen(clip, found), strict=True):
+        assert kept.picture(place).mean() == pytest.approx(picture.mean(), abs=2)
+
+
+def test_kept_frames_of_a_fast_clip_are_found_by_time(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "c.mp4", [np.full((64, 64, 3), 4 * n, np.uint8) for n in range(60)], fps=60)
+    (kept,) = load_clips([tmp_path], tmp_path / "cache")
+    clip = Clip(tmp_path / "c.mp4", "x")
+    found, places = kept_moments(clip, 0, len(kept.frames))
+    assert found == [4, 8, 12, 16, 20, 24, 28]
+    for place, picture in zip(places, chosen(clip, found), strict=True):
+        assert kept.picture(place).mean() == pytest.approx(picture.mean(), abs=2)
 
 
 def clip_row(person: str, ours: float, still: float, **more: float) -> dict[str, object]:
@@ -218,13 +280,21 @@ def test_a_clip_that_stands_still_has_no_share() -> None:
     assert [row["person"] for row in summary.worst()] == ["bob"]
 
 
-def test_who_moves_the_lips_more_counts_more() -> None:
-    def lips(person: str, variance: float, covariance: float) -> dict[str, object]:
-        return clip_row(person, 0.1, 0.2, lips_variance=variance, lips_rendered_variance=1.0,
-                        lips_covariance=covariance)  # fmt: skip
+def test_openings_are_pooled_over_all_frames() -> None:
+    def lips(person: str, frames: int, variance: float, covariance: float) -> dict[str, object]:
+        rest = {f"{part}_{kind}": 0.0 for part in ("lips", "lids", "gaze")
+                for kind in ("variance", "rendered_variance", "covariance")}  # fmt: skip
+        return clip_row(person, 0.1, 0.2, **{
+            **rest, "landmark_frames": frames, "lips_variance": variance, "lips_rendered_variance": 1.0,
+            "lips_covariance": covariance, "landmark_error_lips": covariance, "landmark_error_eyes": 0.0,
+        })  # fmt: skip
 
-    overall = summarise([lips("ann", 3.0, 3.0), lips("bob", 1.0, 0.0)]).overall
-    assert overall["lips_follow"] == pytest.approx(0.75)
+    summary = summarise([lips("ann", 10, 3.0, 3.0), lips("bob", 30, 1.0, 0.0), lips("bob", 10, 1.0, 0.0)])
+    # 30 of 30 + 30 + 10.
+    assert summary.overall["lips_slope"] == pytest.approx(30 / 70)
+    assert summary.overall["landmark_frames"] == 50
+    assert summary.people[1]["landmark_frames"] == 40
+    assert [row["person"] for row in summary.least_alike()] == ["ann", "bob"]
 
 
 def test_the_anchors_are_the_still_picture_and_a_network_that_nobody_trained() -> None:
@@ -263,30 +333,32 @@ def test_ctrl_c_keeps_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_sheets_show_the_moments(folder: Path) -> None:
-    tools = Tools(None, OneFace(), 4)  # type: ignore[arg-type]
+    tools = Tools(None, None, 4, Landmarks(ByBrightness()))  # type: ignore[arg-type]
     clips = [Clip(folder / "a1.mp4", "ann"), Clip(folder / "b1.mp4", "bob")]
     network = Echo(perfect=True)
     measured = [measure_clip(network, clip, tools) for clip in clips]
     summary = summarise([with_shares(one.row) for one in measured])
-    tools.finder.asked = 0  # type: ignore[union-attr]
-    drawn = sheets(Drawing(network, measured, summary, replace(tools, finder=Always())))  # type: ignore[arg-type]
-    assert set(drawn) == {"worst.png", "people.png", "faces.png"}
-    worst = np.asarray(Image.open(io.BytesIO(drawn["worst.png"])))
-    gap, size = 8, 256
-    left = worst.shape[1] - 4 * (size + gap)
-    tiles = [worst[28 : 28 + size, left + n * (size + gap) :][:, :size] for n in range(4)]
+    drawn = sheets(Drawing(network, measured, summary, tools))
+    assert set(drawn) == {"worst.png", "people.png", "speech.png"}
+    worst, speech = (np.asarray(Image.open(io.BytesIO(drawn[name]))) for name in ("worst.png", "speech.png"))
+    tiles = tiles_of(worst, 4)
     assert mae(tiles[0], next(frames(clips[0]))) == 0
     assert (tiles[1] == tiles[2]).all()  # a perfect rendering ...
     assert tiles[3].max() == 0  # ... has no error
-    assert Image.open(io.BytesIO(drawn["faces.png"])).height == 28 + 2 * (3 * 96 + gap)
+    # Two people, widest mouth and closed lids; whole pictures and details.
+    assert speech.shape[0] == 28 + 4 * (256 + 8)
+    tiles = tiles_of(speech, 6)
+    assert (tiles[1] == tiles[2]).all()
+    assert (tiles[4] == tiles[5]).all()
+    assert not (tiles[1] == tiles[4]).all()
+    assert tiles[1].mean() == max(picture.mean() for picture in chosen(clips[0], moments(clips[0], 4)))
 
 
-class Always(OneFace):
-    """Finds a face in every picture."""
-
-    def find(self, picture: Pictures) -> Face | None:
-        self.asked = 0
-        return super().find(picture)
+def tiles_of(sheet: Pictures, count: int) -> list[Pictures]:
+    """Return the pictures in the first row of a sheet of that many columns."""
+    gap, size = 8, 256
+    left = sheet.shape[1] - count * (size + gap)
+    return [sheet[28 : 28 + size, left + n * (size + gap) :][:, :size] for n in range(count)]
 
 
 def run(*arguments: str) -> int:
@@ -327,7 +399,7 @@ def test_the_command_with_every_network(
     given = ["--clips", str(folder), "--checkpoint", str(weights), "--frames", "2", "--json", str(out)]
     assert run(*given, "--perceptual", str(squeezenet), "--faces", str(face_detector)) == 0
     rows = json.loads(out.read_text())["rows"]
-    for name in ("perceptual_share", "face_perceptual_share", "face_mae_share", "lips_follow", "lids_follow"):
+    for name in ("perceptual_share", "face_perceptual_share", "face_mae_share"):
         assert isinstance(rows[0][name], float)
         assert isinstance(rows[3][name], float)
     assert rows[4]["face_perceptual_share"] == 1
@@ -335,6 +407,28 @@ def test_the_command_with_every_network(
     row = json.loads(out.read_text())["rows"][0]
     assert (row["method"], row["person"]) == ("transfer", "ann<-bob")
     assert 0 <= row["identity_kept"] <= 1
+
+
+def test_the_command_with_landmarks(
+    folder: Path, weights: Path, tmp_path: Path, mesh_networks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "finer").mkdir()
+    for name in ("a1", "a2", "b1"):
+        save_clip(tmp_path / "finer" / f"{name}.npz", f"{name}.mp4", np.stack([face()] * 3))
+    given = ["--clips", str(folder), "--checkpoint", str(weights), "--report", str(tmp_path / "out")]
+    assert run(*given, "--landmarks", str(mesh_networks), str(tmp_path / "finer")) == 0
+    said = capsys.readouterr().out
+    assert "slope and correlation: openings" in said
+    assert "the finder's own distance" in said
+    assert (tmp_path / "out" / "speech.png").exists()
+    found = json.loads((tmp_path / "out" / "quality.json").read_text())
+    assert found["meta"]["frames_per_clip"] == 60
+    overall, still = (next(r for r in found["rows"] if r["method"] == m and r["person"] == "all")
+                      for m in ("lite", "static"))  # fmt: skip
+    assert overall["landmark_frames"] + overall["frames_without_landmarks"] == 3 * 2
+    assert set(COLUMNS) <= set(overall)
+    assert still["landmark_error"] == overall["static_landmark_error"] > 0
+    assert still["lips_slope"] == 0
 
 
 @pytest.fixture
@@ -350,6 +444,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (["--clips", "missing"], "no folder missing"),
     (["--perceptual", "missing"], "perceptual network missing"),
     (["--faces", "missing"], "no face detector missing"),
+    (["--landmarks", "missing"], "no face_landmark.tflite in missing"),
     (["--json", "missing/x.json"], "no folder missing"),
     (["--report", "/dev/null/x"], "Cannot make the folder"),
     (["--fomm", "missing"], "missing"),

@@ -42,7 +42,7 @@ class Still:
     """Keypoints that never move, and the source picture whatever they are."""
 
     name = "still"
-    fingerprint = "f"
+    fingerprint = detector = "f"
 
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)

@@ -32,7 +32,7 @@ def test_forecast_frames_have_a_frame_and_others_none() -> None:
 
 def test_a_strip_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "strip.png"
-    assert main(["strip", "--at", "0", "--moments", "2", "--step", "6", "--output", str(output)]) == 0
+    assert main(["strip", "--at", "0", "--moments", "2", "--step", "3", "--output", str(output)]) == 0
     assert f"wrote {output}" in capsys.readouterr().out
     pixels = np.asarray(Image.open(output).convert("RGB")).astype(int)
     left, side = 2 * SIDE + 5 * GAP, SIDE + GAP
@@ -41,7 +41,7 @@ def test_a_strip_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         for index in (0, 1)
     )
     driving = pixels[HEADER : HEADER + SIDE, left : left + SIDE]
-    # The first received frame shows nearly the source itself; the seventh is a forecast.
+    # The first received frame shows nearly the source itself; the fourth is a forecast.
     assert np.abs(first - driving).mean() < 12
     assert second[1, 1, 0] > second[1, 1, 2] + 100
     assert not np.array_equal(first, second)

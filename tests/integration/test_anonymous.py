@@ -11,9 +11,6 @@ import pytest
 import torch
 
 from models.build import load_backbone
-from models.checkpoint import save
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from sender import app
 from sender.app import SenderOptions
 from sender.gallery import GalleryOptions
@@ -29,6 +26,7 @@ from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from shared.transport.loopback import LoopbackConnection, pair
+from tests.tiny_lite import save_lite, untrained
 
 SECONDS = 2.0
 FACELESS = {"Hello", "Start", "Still", "Bye"}
@@ -45,13 +43,8 @@ class Network:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    folder = tmp_path_factory.mktemp("weights")
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network = LiteNetwork(
-        LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
-    )
-    save(folder, network.state_dict(), {"model": "lite", "network": network.config.to_map()})
+    folder = save_lite(tmp_path_factory.mktemp("weights"), untrained())
     backbone = load_backbone("lite", folder, "cpu")
     return Network(folder, backbone, CallTerms(backbone.name, backbone.fingerprint))
 

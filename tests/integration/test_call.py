@@ -27,15 +27,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from models.checkpoint import save
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from receiver.__main__ import main as receiver_main
 from sender.__main__ import main as sender_main
 from shared.errors import RequestError
 from shared.journal import last_summary
 from shared.transport.calling import connect
 from shared.transport.tls import client_context
+from tests.tiny_lite import save_lite, untrained
 
 START_SECONDS = 90.0
 END_SECONDS = 45.0
@@ -160,11 +158,7 @@ class Place:
 
 
 def tiny_weights(folder: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    config = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
-    network = LiteNetwork(config)
-    save(folder, network.state_dict(), {"model": "lite", "network": config.to_map()})
-    return folder
+    return save_lite(folder, untrained(seed))
 
 
 def clip(path: Path, frames: int = FRAMES) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from models.landmarks import points as landmarks
 from models.landmarks.canonical import canonical, frontal
 from models.landmarks.files import LandmarkFolder
-from tests.models.faces import face
+from tests.drawn_face import face
 
 
 def test_the_middle_of_many_faces_is_level_and_symmetric() -> None:

@@ -10,6 +10,7 @@ from models.build import load_landmark_finder
 from models.landmarks import points as landmarks
 from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import LandmarkFinder
+from models.landmarks.kept import kept_frames
 from models.training.video import open_clip
 from sender.demo import pose_at
 from shared.errors import RequestError
@@ -100,6 +101,18 @@ def test_the_larger_of_two_faces_is_taken(mesh_networks: Path, other_people: Pat
     found = LandmarkFinder(mesh_networks, lambda _: [small]).find(both)
     assert found is not None
     assert found.points[landmarks.NOSE_TIP, 0] < -0.5
+
+
+def test_a_small_face_seen_within_a_large_one_is_not_believed(
+    finder: LandmarkFinder, other_people: Path, finest_landmarks: Path
+) -> None:
+    # Her head falls forward fast; the mesh then sees a face in its lower half, and is as sure as ever.
+    name = "cvt-r10EfWKkoZo-29-0_x042.mp4"
+    with open_clip(other_people / name) as (rate, frames):
+        every = [picture for _, picture in frames]
+    numbers = list(kept_frames(len(every), rate))[86::2]
+    found = finder.follow(every[number]() for number in numbers)
+    assert error(found, LandmarkFolder.load(finest_landmarks).of(name)[86::2]) < 0.05
 
 
 def test_missing_and_wrong_networks_are_told(tmp_path: Path, mesh_networks: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from models.landmarks import points as landmarks
 from models.landmarks.files import LandmarkFolder
-from tests.models.faces import face
+from tests.drawn_face import face
 
 PARTS = ("EYES", "LIPS", "UPPER_LIP", "LOWER_LIP", "RIGHT_CORNER", "LEFT_CORNER", "NOSE", "BROW", "JAW")
 

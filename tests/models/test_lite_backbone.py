@@ -5,34 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models import checkpoint
 from models.build import choose_device, load_backbone
 from models.inference import fold_batchnorm
 from models.lite.backbone import LiteBackbone
 from models.lite.blocks import ResidualBlock
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
+from tests.tiny_lite import TINY, unsettled
 
 torch.set_num_threads(1)
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
-
-
-def network(seed: int = 0) -> LiteNetwork:
-    """A network whose every weight and statistic matters."""
-    torch.manual_seed(seed)
-    result = LiteNetwork(TINY).eval()
-    for module in result.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
-                assert isinstance(tensor, Tensor)
-                tensor.uniform_(0.5, 1.5)
-    result.detector.jacobians.weight.data.normal_(std=0.02)
-    return result
 
 
 def frames(count: int, seed: int = 0) -> Pictures:
@@ -40,22 +25,23 @@ def frames(count: int, seed: int = 0) -> Pictures:
 
 
 def backbone() -> LiteBackbone:
-    return LiteBackbone.of(network(), "beef")
+    return LiteBackbone.of(unsettled(), "beef")
 
 
 def store(folder: Path, half: bool = False, **config: Any) -> str:
     weights = {
-        name: t.half() if half and t.is_floating_point() else t for name, t in network().state_dict().items()
+        name: t.half() if half and t.is_floating_point() else t
+        for name, t in unsettled().state_dict().items()
     }
     return checkpoint.save(folder, weights, {"model": "lite", "network": TINY.to_map(), **config})
 
 
 def test_folding_leaves_no_batch_norm_and_the_same_network() -> None:
-    plain = network()
+    plain = unsettled()
     folded = fold_batchnorm(plain)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     blocks = [module for module in folded.modules() if isinstance(module, ResidualBlock)]
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     assert all(isinstance(block.norm, nn.Identity) for block in blocks)
     picture = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -170,11 +156,20 @@ def test_saved_weights_load_as_the_same_network(tmp_path: Path, half: bool) -> N
     fingerprint = store(tmp_path, half)
     net = LiteBackbone.load(tmp_path)
     assert (net.name, net.fingerprint) == ("lite", fingerprint)
-    assert load_network(tmp_path).detector.heatmaps.weight.dtype == torch.float32
+    assert load_network(tmp_path).detector.whole.heatmaps.weight.dtype == torch.float32
     expected = backbone().detect(frames(2))
     np.testing.assert_allclose(net.detect(frames(2)), expected, atol=2e-2 if half else 1e-6)
     chosen = load_backbone(path=tmp_path, device="cpu")
     assert chosen.fingerprint == fingerprint
+
+
+def test_keypoints_are_the_detectors_which_weights_may_name(tmp_path: Path) -> None:
+    assert backbone().detector == "beef"
+    for name, given, expected in (("named", "cafe", "cafe"), ("not", None, None), ("number", 7, None)):
+        fingerprint = store(tmp_path / name, **({} if given is None else {"detector": given}))
+        net = LiteBackbone.load(tmp_path / name, engine="torch")
+        assert net.fingerprint == fingerprint
+        assert net.detector == (expected or fingerprint)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -183,12 +178,17 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     store(tmp_path / "sizes", network={**TINY.to_map(), "detail": 1024})
     with pytest.raises(RequestError, match="does not fit this network"):
         load_backbone("lite", tmp_path / "sizes", "cpu")
-    store(tmp_path / "hostile", network={**TINY.to_map(), "motion": [10**9] * 4})
+    store(tmp_path / "hostile", network={**TINY.to_map(), "motion": [10**9] * 3})
     with pytest.raises(RequestError, match="channel count under 'motion'"):
         load_backbone("lite", tmp_path / "hostile", "cpu")
     store(tmp_path / "kind", model="vrnn")
     with pytest.raises(RequestError, match="kind 'lite' is needed"):
         load_backbone("lite", tmp_path / "kind", "cpu")
+    former = {**TINY.to_map(), "detector": [8] * 4, "motion": [8] * 4}
+    del former["patches"], former["fine"]
+    store(tmp_path / "former", network=former)
+    with pytest.raises(RequestError, match="not those of this version; train it again"):
+        load_backbone("lite", tmp_path / "former", "cpu")
     store(tmp_path / "without")
     config = json.loads((tmp_path / "without" / "config.json").read_text())
     del config["network"]
@@ -219,7 +219,7 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 
 
 def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
-    net, clip = network(), frames(3)
+    net, clip = unsettled(), frames(3)
     exact, half = LiteBackbone.of(net), LiteBackbone.of(net, precision="bfloat16")
     assert (exact.precision, half.precision) == ("float32", "bfloat16")
     for served in (exact, half):
@@ -232,4 +232,4 @@ def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
 
 
 def test_the_precision_is_chosen_by_measurement() -> None:
-    assert LiteBackbone.of(network(), precision="auto").precision in ("float32", "bfloat16")
+    assert LiteBackbone.of(unsettled(), precision="auto").precision in ("float32", "bfloat16")

@@ -10,26 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
-from models import checkpoint
 from models.build import SHIPPED, one_thread, use_threads
 from models.lite.backbone import EngineName, LiteBackbone, Precision
 from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.openvino.convert import TorchGraphs
 from models.openvino.engine import OpenVinoEngine
 from models.stages import lite_network
 from sender.demo import DemoSource
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
+from tests.tiny_lite import save_lite, unsettled
 
 # Looked for, not imported: the import reports itself, which the engine prevents.
 pytestmark = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO has no build for this machine"
 )
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
 ENGINES: list[tuple[EngineName, Precision]] = [
     ("torch", "float32"),
     ("torch", "bfloat16"),
@@ -42,21 +38,6 @@ ENGINES: list[tuple[EngineName, Precision]] = [
 def _one_thread() -> Iterator[None]:
     with one_thread():
         yield
-
-
-def network(config: LiteConfig = TINY) -> LiteNetwork:
-    """A network whose every weight and statistic matters."""
-    torch.manual_seed(0)
-    result = LiteNetwork(config).eval()
-    for module in result.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
-                assert isinstance(tensor, Tensor)
-                tensor.uniform_(0.5, 1.5)
-        # What starts at zero would take no part.
-        elif isinstance(module, nn.Conv2d) and not module.weight.data.any():
-            module.weight.data.normal_(std=0.02)
-    return result
 
 
 def moved(keypoints: Floats, seed: int = 1) -> Floats:
@@ -84,7 +65,7 @@ def worst(one: Pictures, other: Pictures) -> int:
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES)
 def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precision) -> None:
-    net, clip = LiteBackbone.of(network(), precision=precision, engine=engine), frames(3)
+    net, clip = LiteBackbone.of(unsettled(), precision=precision, engine=engine), frames(3)
     assert (net.engine, net.precision) == (engine, precision)
     whole = net.detect(clip)
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
@@ -98,9 +79,9 @@ def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precis
 @pytest.mark.parametrize("weights", ["random", "shipped"])
 def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -> None:
     if weights == "random":
-        plain = LiteBackbone.of(network(LiteConfig()))
-        fast = LiteBackbone.of(network(LiteConfig()), engine="openvino")
-        half = LiteBackbone.of(network(LiteConfig()), engine="openvino", precision="bfloat16")
+        plain = LiteBackbone.of(unsettled(config=LiteConfig()))
+        fast = LiteBackbone.of(unsettled(config=LiteConfig()), engine="openvino")
+        half = LiteBackbone.of(unsettled(config=LiteConfig()), engine="openvino", precision="bfloat16")
     else:
         folder = SHIPPED / "lite"
         plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
@@ -120,7 +101,7 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -
 
 
 def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
-    net, (first, second) = LiteBackbone.of(network(), engine="openvino"), frames(2)
+    net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
     net.warmup()
     with pytest.raises(KeycastError, match="no source picture"):
         net.render(np.zeros((1, 60), np.float32))
@@ -129,14 +110,14 @@ def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
     net.warmup()
     np.testing.assert_array_equal(net.render(points), of_first)
     net.set_source(second)
-    fresh = LiteBackbone.of(network(), engine="openvino")
+    fresh = LiteBackbone.of(unsettled(), engine="openvino")
     fresh.set_source(second)
     np.testing.assert_array_equal(net.render(points), fresh.render(points))
     assert worst(net.render(points), of_first) > 10
 
 
 def test_slots_do_not_mix() -> None:
-    net, alone = (LiteBackbone.of(network(), engine="openvino") for _ in range(2))
+    net, alone = (LiteBackbone.of(unsettled(), engine="openvino") for _ in range(2))
     sources = frames(3)
     points = moved(net.detect(sources[:1]))
     for slot, source in enumerate(sources):
@@ -148,7 +129,7 @@ def test_slots_do_not_mix() -> None:
 
 
 def test_pictures_drawn_before_stay_as_they_were() -> None:
-    net = LiteBackbone.of(network(), engine="openvino")
+    net = LiteBackbone.of(unsettled(), engine="openvino")
     points = net.set_source(frames(1)[0])[None]
     before = net.render(points)
     kept = before.copy()
@@ -157,14 +138,14 @@ def test_pictures_drawn_before_stay_as_they_were() -> None:
 
 
 def test_extreme_keypoints_still_give_a_picture() -> None:
-    net = LiteBackbone.of(network(), engine="openvino", precision="bfloat16")
+    net = LiteBackbone.of(unsettled(), engine="openvino", precision="bfloat16")
     net.set_source(frames(1)[0])
     for value in (0.0, 1e4, -1e4):
         assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
 
 
 def test_openvino_is_the_choice_on_a_cpu(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, network().state_dict(), {"model": "lite", "network": TINY.to_map()})
+    save_lite(tmp_path, unsettled())
     assert LiteBackbone.load(tmp_path, "cpu").engine == "openvino"
     assert LiteBackbone.load(tmp_path, "cpu", engine="torch").engine == "torch"
 
@@ -173,12 +154,12 @@ def test_without_openvino_torch_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    net = LiteBackbone.of(network(), engine="auto")
+    net = LiteBackbone.of(unsettled(), engine="auto")
     assert net.engine == "torch"
     assert "OpenVINO cannot be used here" in caplog.text
     assert net.detect(frames(1)).shape == (1, 60)
     with pytest.raises(KeycastError, match="install it, or use the torch engine"):
-        LiteBackbone.of(network(), engine="openvino")
+        LiteBackbone.of(unsettled(), engine="openvino")
 
 
 def test_what_openvino_cannot_run_torch_goes_on_with(
@@ -188,24 +169,24 @@ def test_what_openvino_cannot_run_torch_goes_on_with(
         raise RuntimeError("Check failed\nno such operation")
 
     monkeypatch.setattr("models.openvino.convert._converted", unable)
-    net = LiteBackbone.of(network(), engine="auto")
+    net = LiteBackbone.of(unsettled(), engine="auto")
     net.warmup(render=False)
     assert net.engine == "torch"
     assert "OpenVINO cannot run this network (no such operation)" in caplog.text
     assert net.detect(frames(1)).shape == (1, 60)
     with pytest.raises(KeycastError, match="use the torch engine"):
-        LiteBackbone.of(network(), engine="openvino").warmup()
+        LiteBackbone.of(unsettled(), engine="openvino").warmup()
 
 
 def test_only_what_is_used_is_compiled() -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
     net = LiteBackbone(engine)
     assert engine.compiled == ()
     net.warmup(render=False)
     assert engine.compiled == ("detect",)
     net.detect(frames(1))
     assert engine.compiled == ("detect",)
-    other = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
+    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
     net = LiteBackbone(other)
     net.warmup(detect=False)
     net.render(net.set_source(frames(1)[0])[None])
@@ -213,7 +194,7 @@ def test_only_what_is_used_is_compiled() -> None:
 
 
 def test_arrays_in_any_order_of_memory_are_taken() -> None:
-    net, clip = LiteBackbone.of(network(), engine="openvino"), frames(2)
+    net, clip = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
     mirrored = clip[:, :, ::-1]
     mirrored.flags.writeable = False
     np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
@@ -226,12 +207,12 @@ def test_arrays_in_any_order_of_memory_are_taken() -> None:
 
 def test_openvino_is_for_cpus() -> None:
     with pytest.raises(RequestError, match="CPUs only"):
-        LiteBackbone.of(network(), device="meta", engine="openvino")
+        LiteBackbone.of(unsettled(), device="meta", engine="openvino")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_as_were_chosen(threads: int) -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(network(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
     use_threads(threads)
     try:
         assert engine.stage("detect").threads == threads
@@ -240,7 +221,7 @@ def test_as_many_threads_as_were_chosen(threads: int) -> None:
 
 
 def test_openvino_reports_nothing_to_anybody() -> None:
-    LiteBackbone.of(network(), engine="openvino").warmup(render=False)
+    LiteBackbone.of(unsettled(), engine="openvino").warmup(render=False)
     assert "openvino" in sys.modules
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
 
@@ -249,14 +230,15 @@ def test_a_signal_after_an_engine_was_let_go_is_handled() -> None:
     code = """
 import signal
 from models.lite.backbone import LiteBackbone
-from models.lite.network import LiteNetwork
-backbone = LiteBackbone.of(LiteNetwork(), engine="openvino")
+from tests.tiny_lite import unsettled
+backbone = LiteBackbone.of(unsettled(), engine="openvino")
 backbone.warmup()
 del backbone
 signal.signal(signal.SIGINT, lambda *_: print("handled"))
 signal.raise_signal(signal.SIGINT)
 """
+    root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=root
     )
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -12,24 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from models import checkpoint, stored
 from models.build import SHIPPED, one_thread
 from models.lite.backbone import LiteBackbone
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.openvino.__main__ import main
 from models.openvino.convert import shrink
 from models.openvino.files import FOLDER, LIST, GraphFiles
 from models.openvino.runtime import EngineError, compiled, openvino
 from shared.keypoints import Pictures
+from tests.tiny_lite import TINY, unsettled
 
 pytestmark = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO has no build for this machine"
 )
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,13 +35,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def save(folder: Path, seed: int = 0) -> str:
-    torch.manual_seed(seed)
-    network = LiteNetwork(TINY)
-    for module in network.modules():
-        # What starts at zero would take no part.
-        if isinstance(module, nn.Conv2d) and not module.weight.data.any():
-            module.weight.data.normal_(std=0.02)
-    return checkpoint.save(folder, network.half().state_dict(), {"model": "lite", "network": TINY.to_map()})
+    weights = unsettled(seed).half().state_dict()
+    return checkpoint.save(folder, weights, {"model": "lite", "network": TINY.to_map()})
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -19,8 +20,8 @@ from PIL import Image
 
 from models.checkpoint import load
 from models.fomm.config import FommConfig
+from models.landmarks.files import save_canonical, save_clip
 from models.lite.backbone import LiteBackbone
-from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork
 from models.lite.torch_engine import load_network
 from models.training import backbone
@@ -29,9 +30,10 @@ from models.training.backbone_run import Run, follow
 from models.training.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
+from tests.drawn_face import face
+from tests.tiny_lite import TINY, save_lite, unsettled
 
 torch.set_num_threads(1)
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
 TINY_FOMM = FommConfig(
     image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
     generator_expansion=8, generator_down_blocks=1, generator_bottleneck_blocks=2,
@@ -45,8 +47,8 @@ CHILD = """
 import argparse, logging, sys
 import torch
 from models.fomm.config import FommConfig
-from models.lite.config import LiteConfig
 from models.training import backbone
+from tests.tiny_lite import TINY
 
 torch.set_num_threads(1)
 backbone.SAVE_SECONDS = 0.0
@@ -54,7 +56,7 @@ parser = argparse.ArgumentParser()
 backbone.add_arguments(parser)
 options = parser.parse_args()
 sizes = {
-    "lite": LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4),
+    "lite": TINY,
     "fomm": FommConfig(
         image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
         generator_expansion=8, generator_down_blocks=1, generator_bottleneck_blocks=2,
@@ -88,6 +90,20 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def landmarks(clips: Path, tmp_path: Path) -> Path:  # noqa: ARG001
+    """A folder with the landmarks of the clip, as if the disc were a face that speaks and blinks."""
+    folder = tmp_path / "landmarks"
+    folder.mkdir()
+    faces = [
+        np.add(0.6 * face(lips=0.01 * (n % 4), lids=0.1 * (n % 4)), (0.4 * math.sin(2 * math.pi * n / 16), 0))
+        for n in range(16)
+    ]
+    save_clip(folder / "swing.npz", "swing.mp4", np.stack(faces).astype(np.float32))
+    save_canonical(folder, np.pad(0.6 * face(), ((0, 0), (0, 1))))
+    return folder
+
+
 def arguments(clips: Path, output: Path, *more: str) -> list[str]:
     folders = f"--clips {clips} --validate {clips} --output {output} --cache {clips / 'cache'}"
     return [*folders.split(), "--device", "cpu", "--batch", "2", *more]
@@ -110,7 +126,7 @@ def test_a_short_run_learns_and_leaves_all_that_it_promises(
     assert backbone.train(options(clips, tmp_path, "--pictures", "160", "--rate", "5e-3"), TINY) == 0
     out = capsys.readouterr().out
     assert "1 clips to train on" in out
-    assert re.search(r"40/160 pictures, [\d.]+/s, pixels [\d.]+ warp", out)
+    assert re.search(r"40/160 pictures, [\d.]+/s, value [\d.]+ jacobian [\d.]+ separation [\d.]+ pixels", out)
     before, after = validations(tmp_path)
     assert (before["pictures"], after["pictures"]) == (2, 160)
     assert after["mae"] < 0.8 * before["mae"]
@@ -120,6 +136,50 @@ def test_a_short_run_learns_and_leaves_all_that_it_promises(
     net = LiteBackbone.load(tmp_path / "weights", engine="torch")
     net.warmup()
     assert load_network(tmp_path / "weights").config == TINY
+
+
+def test_landmarks_say_what_is_learned(
+    clips: Path,
+    landmarks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = ["--landmarks", str(landmarks), "--whole-after", "0.5"]
+    assert backbone.train(options(clips, tmp_path, *line, "--pictures", "40"), TINY) == 0
+    assert re.search(
+        r"40/40 pictures, [\d.]+/s, rough_value [\d.]+ rough_shape [\d.]+ fine_value [\d.]+",
+        capsys.readouterr().out,
+    )
+    assert "faces will not" not in caplog.text
+    # The same command goes on; with other landmarks than of these frames, none does.
+    assert backbone.train(options(clips, tmp_path, *line, "--pictures", "44"), TINY) == 0
+    assert steps_saved(tmp_path) == 22
+    save_clip(landmarks / "swing.npz", "swing.mp4", np.stack([face()] * 3))
+    with pytest.raises(RequestError, match=r"swing\.mp4 has 16 frames to train on, but landmarks of 3"):
+        backbone.train(options(clips, tmp_path, *line, "--pictures", "48"), TINY)
+
+
+def test_without_landmarks_a_run_says_what_is_lost(
+    clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert backbone.train(options(clips, tmp_path, "--pictures", "2"), TINY) == 0
+    assert "heads will move, faces will not" in caplog.text
+
+
+def test_a_run_begins_with_given_weights_and_goes_on_with_its_own(clips: Path, tmp_path: Path) -> None:
+    given = save_lite(tmp_path / "given", unsettled(3))
+    line = ["--init", str(given), "--rate", "1e-9"]
+    assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "2"), TINY) == 0
+    begun = load(tmp_path / "run" / "weights").tensors
+    for name, parameter in unsettled(3).named_parameters():
+        torch.testing.assert_close(begun[name].float(), parameter.detach(), atol=1e-3, rtol=1e-3)
+    # Now the run has weights of its own: what it began with does not matter any more.
+    save_lite(given, unsettled(4))
+    assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
+    gone_on = load(tmp_path / "run" / "weights").tensors
+    name = "generator.expand.weight"
+    torch.testing.assert_close(gone_on[name], begun[name], atol=1e-3, rtol=1e-3)
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(
@@ -240,7 +300,7 @@ def test_a_damaged_or_foreign_state_is_one_sentence(
         backbone.train(options(clips, tmp_path), TINY)
     save_state(tmp_path / "state.pt", fresh().state())
     with pytest.raises(RequestError, match="other network sizes"):
-        backbone.train(options(clips, tmp_path), LiteConfig((8, 8, 8, 8), (8, 8, 8, 8), (8, 8, 16), 4))
+        backbone.train(options(clips, tmp_path), replace(TINY, generator=(8, 8, 16)))
 
 
 def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
@@ -266,7 +326,14 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["--adversarial", "--sizes vox-256", "--model fomm --use-kp", "--model fomm --whole-after 0.5"],
+    [
+        "--adversarial",
+        "--sizes vox-256",
+        "--model fomm --use-kp",
+        "--model fomm --whole-after 0.5",
+        "--model fomm --landmarks folder",
+        "--model fomm --init folder",
+    ],
 )
 def test_options_of_another_model_are_refused(
     wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -291,19 +358,47 @@ def fresh() -> Run[LiteNetwork]:
     return Run.of(network, torch.optim.AdamW(network.parameters(), lr=1e-3))
 
 
-def black(count: int) -> torch.Tensor:
-    return torch.zeros(count, 3, 256, 256, dtype=torch.uint8)
+def batch(count: int, drivings: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Black sources, driving frames nearly so, and faces that are not known."""
+    sources = torch.zeros(count, 3, 256, 256, dtype=torch.uint8)
+    driving = torch.full((count, drivings, 3, 256, 256), 9, dtype=torch.uint8)
+    return sources, driving, torch.full((count, 1 + drivings, 175, 2), torch.nan)
+
+
+@pytest.mark.parametrize("size", [256, 64])
+def test_an_objective_is_given_sources_with_all_their_driving_frames(size: int) -> None:
+    run = fresh()
+    run.size = size
+    pictures, driving, faces = batch(2, drivings=3)
+    pictures[1] = 255
+    driving[1, 2] = 51
+    faces[0] = 0.25
+    given: list[torch.Tensor] = []
+
+    def objective(*inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        given.extend(inputs)
+        return {"none": next(run.network.parameters()).sum() * 0, "two": torch.tensor(2.0)}
+
+    losses = run.advance(objective, (pictures, driving, faces), None, bf16=False)
+    assert {name: float(loss) for name, loss in losses.items()} == {"none": 0, "two": 2}
+    source, frames, window, landmarks = given
+    assert source.shape == (2, 3, size, size)
+    assert frames.shape == (2, 3, 3, size, size)
+    assert window is None
+    torch.testing.assert_close(landmarks, faces, equal_nan=True)
+    assert source.mean((1, 2, 3)).tolist() == [0, 1]
+    torch.testing.assert_close(frames[1].mean((1, 2, 3)), torch.tensor([9 / 255, 9 / 255, 0.2]))
+    assert run.network.training
+    assert run.step == 1
 
 
 def test_a_resumed_run_is_the_run() -> None:
     run, other = fresh(), fresh()
-    black = torch.zeros(2, 3, 256, 256, dtype=torch.uint8)
-    batch = black, torch.full_like(black, 9), torch.full((2, 2, 5, 2), torch.nan)
 
     def objective(source: torch.Tensor, driving: torch.Tensor, *_more: object) -> dict[str, torch.Tensor]:
         return {"noise": (run.network.detector(source).flat() * torch.rand(60)).sum() * driving.mean()}
 
-    run.advance(objective, batch, None, bf16=False)
+    run.advance(objective, batch(2), None, bf16=False)
     run.pictures = 2
     state = run.state()
     expected = torch.rand(3)
@@ -319,18 +414,16 @@ def test_a_resumed_run_is_the_run() -> None:
 def test_a_step_without_a_finite_gradient_changes_nothing_and_many_end_the_run() -> None:
     run = fresh()
     before = {name: tensor.clone() for name, tensor in run.network.named_parameters()}
-    black = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
-    batch = black, black, torch.full((1, 2, 5, 2), torch.nan)
 
     def objective(*_inputs: object) -> dict[str, torch.Tensor]:
         return {"bad": next(run.network.parameters()).sum() * float("nan")}
 
     for _ in range(19):
-        run.advance(objective, batch, None, bf16=False)
+        run.advance(objective, batch(1), None, bf16=False)
     for name, tensor in run.network.named_parameters():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     with pytest.raises(KeycastError, match="diverged"):
-        run.advance(objective, batch, None, bf16=False)
+        run.advance(objective, batch(1), None, bf16=False)
 
 
 def test_the_average_follows_slowly() -> None:

@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint
 from models.build import TABLES, load_backbone, load_tables
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.training.__main__ import main
 from models.training.codec import fit, make_lattice
 from models.training.tracks import Track, Tracks, save_track
 from shared.codec import Block, CodedCodec
 from shared.errors import RequestError
 from shared.tables import CodecTables
+from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
 GENERATOR = np.random.default_rng(0)
 # Three numbers matter a hundred times more than the others, and all move together.
 SENSITIVITY = np.diag(np.where(np.arange(60) < 3, 1.0, 0.01))
@@ -75,10 +72,7 @@ def test_fitted_tables_beat_those_of_other_tracks() -> None:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    checkpoint.save(folder, LiteNetwork(TINY).state_dict(), {"model": "lite", "network": TINY.to_map()})
-    return folder
+    return save_lite(tmp_path_factory.mktemp("weights"), untrained())
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from models import checkpoint
 from models.build import load_backbone
-from models.lite.config import LiteConfig
-from models.lite.network import LiteNetwork
 from models.training.__main__ import main
 from models.training.extract import even_pace, track
 from models.training.tracks import load_tracks, save_track
 from models.training.video import timed_pictures
 from shared.keypoints import Floats
+from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
-TINY = LiteConfig(detector=(8, 8, 8, 8), motion=(8, 8, 8, 8), generator=(8, 8, 8), detail=4)
 
 
 def write_clip(path: Path, count: int, fps: int = 24) -> None:
@@ -35,10 +32,7 @@ def write_clip(path: Path, count: int, fps: int = 24) -> None:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    checkpoint.save(folder, LiteNetwork(TINY).state_dict(), {"model": "lite", "network": TINY.to_map()})
-    return folder
+    return save_lite(tmp_path_factory.mktemp("weights"), untrained())
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_the_objective_reaches_every_weight() -> None:
     nn.init.normal_(network.kp_detector.jacobian.weight, std=0.1)
     distance = PyramidDistance(64, Vgg19(vgg_weights()))
     objective = FommObjective(network, distance, AdversarialLoss(critic), bf16=False)
-    losses = objective(pictures(2), pictures(2, seed=1))
+    losses = objective(pictures(2), pictures(2, seed=1)[:, None])
     assert list(losses) == ["features", "gan", "matching", "critic", "value", "jacobian"]
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
@@ -223,6 +223,6 @@ def test_convolutions_in_bfloat16_leave_coordinates_alone() -> None:
     assert half.value.dtype == torch.float32
     torch.testing.assert_close(half.value, plain.value, atol=2e-3, rtol=0)
     objective = FommObjective(network.train(), PyramidDistance(64, Vgg19(vgg_weights())), None, bf16=True)
-    losses = objective(pictures(2), pictures(2, seed=1))
+    losses = objective(pictures(2), pictures(2, seed=1)[:, None])
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.parameters())

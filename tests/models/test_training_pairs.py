@@ -1,16 +1,18 @@
 import io
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
-from models.training.faces import find_marks
+import torch
 from PIL import Image
 
+from models.landmarks import points as mesh
 from models.training.data import Clip, load_stills
 from models.training.pairs import Pairs, bent, moved, similarity, tint
 from shared.errors import RequestError
-from shared.keypoints import Pictures
+from shared.keypoints import Floats, Pictures
+from tests.drawn_face import face
 
 
 def jpeg(picture: Pictures) -> bytes:
@@ -37,17 +39,45 @@ def centre(picture: Pictures) -> tuple[float, float]:
 
 
 def draw(pairs: Pairs, count: int) -> list[tuple[Pictures, Pictures]]:
-    return [(a.numpy(), b.numpy()) for a, b, _ in islice(pairs, count)]
+    """Return sources and their first driving frames, both (3, 256, 256)."""
+    return [(a.numpy(), b.numpy()[0]) for a, b, _ in islice(pairs, count)]
+
+
+def upright(picture: Pictures) -> Pictures:
+    return np.moveaxis(picture, 0, 2)
+
+
+@pytest.mark.parametrize("drivings", [1, 3])
+def test_a_source_comes_with_its_driving_frames_and_their_landmarks(drivings: int) -> None:
+    clips = [grey(10, 60, 110), grey(160, 210)]
+    # Of two frames one is the source, and all driving frames are the other.
+    for source, driving, landmarks in islice(Pairs(clips, seed=0, drivings=drivings), 8):
+        assert source.shape == (3, 256, 256)
+        assert driving.shape == (drivings, 3, 256, 256)
+        assert source.dtype == driving.dtype == torch.uint8
+        assert landmarks.shape == (1 + drivings, 175, 2)
+        assert landmarks.dtype == torch.float32
+        assert torch.isnan(landmarks).all()
+
+
+def test_driving_frames_are_others_of_the_clip() -> None:
+    for source, driving, _ in islice(Pairs([grey(20, 80, 140, 200)], seed=0, drivings=3), 6):
+        levels = [float(picture.float().mean()) for picture in (source, *driving)]
+        assert min(abs(one - other) for one, other in combinations(levels, 2)) > 20
 
 
 def test_pairs_depend_on_seed_and_rank_alone() -> None:
     clips = [grey(10, 60, 110), grey(160, 210)]
-    first = draw(Pairs(clips, seed=3), 4)
-    assert first[0][0].shape == first[0][1].shape == (3, 256, 256)
-    assert first[0][0].dtype == np.uint8
-    np.testing.assert_array_equal(first, draw(Pairs(clips, seed=3), 4))
-    assert not np.array_equal(first, draw(Pairs(clips, seed=4), 4))
-    assert not np.array_equal(first, draw(Pairs(clips, seed=3, rank=1), 4))
+    labels = [walk(3), walk(2)]
+
+    def stream(seed: int, rank: int = 0) -> list[Floats]:
+        pairs = Pairs(clips, seed, rank, drivings=2, landmarks=labels)
+        return [tensor.float().numpy().ravel() for item in islice(pairs, 4) for tensor in item]
+
+    first = np.concatenate(stream(3))
+    np.testing.assert_array_equal(first, np.concatenate(stream(3)))
+    assert not np.array_equal(first, np.concatenate(stream(4)))
+    assert not np.array_equal(first, np.concatenate(stream(3, rank=1)))
 
 
 def test_a_pair_is_two_frames_of_one_clip_tinted_alike() -> None:
@@ -112,24 +142,80 @@ def test_now_and_then_a_pair_loses_its_colour() -> None:
     assert 2 < sum(s < 60 for s in spread) < 50
 
 
-MARKS = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.2], [0.15, 0.2]], np.float32)
+def walk(count: int) -> Floats:
+    """Return landmarks (count, 175, 2) of a face that speaks, blinks and looks around."""
+    return np.stack([face(0.03 * n, 0.3 - 0.05 * n, 0.4 + 0.05 * n) for n in range(count)])
 
 
-def test_marks_go_with_their_pictures_and_left_stays_left() -> None:
-    clip = Clip("disc", (jpeg(disc(-0.2, -0.2)),) * 2)
-    flipped = []
-    for source, driving, marks in islice(Pairs([clip], seed=1, marks=[np.stack([MARKS, MARKS])]), 24):
-        assert marks.shape == (2, 5, 2)
-        for picture, mark in zip((source, driving), marks, strict=True):
-            # A mirrored picture shows the disc on what is then the other eye.
-            place = centre(np.moveaxis(picture.numpy(), 0, 2))
-            eye = min((0, 1), key=lambda i: np.hypot(*(mark[i].numpy() - place)))
-            assert place == pytest.approx(tuple(mark[eye].numpy()), abs=0.03)
-            flipped.append(eye)
-            assert mark[0, 0] < mark[1, 0]
-    assert {*flipped} == {0, 1}
-    (_, _, unknown) = next(iter(Pairs([clip], seed=1)))
-    assert np.isnan(unknown.numpy()).all()
+def test_landmarks_go_with_their_pictures_and_left_stays_left() -> None:
+    # A disc on the right eye, wide and near the border: what moves the picture moves the face.
+    wide = np.add(2 * face(gaze=0.5), (0, -0.1)).astype(np.float32)
+    right = tuple(wide[mesh.RIGHT_PUPIL])
+    clip = Clip("disc", (jpeg(disc(*right)),) * 3)
+    shown = []
+    for source, driving, landmarks in islice(
+        Pairs([clip], seed=1, drivings=2, landmarks=[np.stack([wide] * 3)]), 16
+    ):
+        for picture, found in zip((source, *driving), landmarks.numpy(), strict=True):
+            # A mirrored picture shows the disc on what is then the left eye.
+            place = np.array(centre(upright(picture.numpy())))
+            eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
+            assert eyes[0, 0] < eyes[1, 0]
+            eye = int(np.hypot(*(eyes - place).T).argmin())
+            np.testing.assert_allclose(eyes[eye], place, atol=0.03)
+            shown.append(eye)
+            # The rest of the face is where it is in a face: no other point was exchanged, or moved alone.
+            np.testing.assert_allclose(mesh.openings(found), mesh.openings(face()), atol=1e-5)
+    assert {*shown} == {0, 1}
+
+
+def test_frames_without_a_face_between_others_are_not_drawn() -> None:
+    labels = walk(6)
+    labels[[1, 3, 4]] = np.nan
+    for _, _, landmarks in islice(Pairs([grey(*[60] * 6)], seed=0, drivings=2, landmarks=[labels]), 20):
+        assert torch.isfinite(landmarks).all()
+    # Of a clip with hardly a face, all frames are as good as any.
+    labels[0] = labels[2] = np.nan
+    drawn = [known for _, _, known in islice(Pairs([grey(*[60] * 6)], seed=0, landmarks=[labels]), 20)]
+    assert any(torch.isnan(known).all() for known in drawn)
+
+
+def share_of_seventh(landmarks: Floats | None) -> float:
+    """Return how often frame 7 of a clip of 30 is the driving one."""
+    pairs = Pairs([grey(*[60] * 30)], 0, landmarks=None if landmarks is None else [landmarks])
+    rng = np.random.default_rng(0)
+    return float(np.mean([pairs._frames(0, rng)[1] == 7 for _ in range(4000)]))
+
+
+@pytest.mark.parametrize("what", ["lips", "lids", "gaze", "turn"])
+def test_a_frame_that_differs_from_the_others_in_one_thing_is_preferred(what: str) -> None:
+    # Noise, for no two frames are quite alike.
+    clip = (np.stack([face()] * 30) + np.random.default_rng(0).normal(0, 1e-4, (30, 175, 2))).astype(
+        np.float32
+    )
+    clip[7] = {"lips": face(lips=0.2), "lids": face(lids=0.0), "gaze": face(gaze=0.9), "turn": face()}[what]
+    if what == "turn":
+        clip[7, mesh.NOSE_TIP, 0] += 0.1
+    # Where nothing is known each of the others is as likely; else it is whenever its kind is asked for.
+    assert share_of_seventh(None) == pytest.approx(1 / 30, abs=0.01)
+    expected = (29 / 30) * (0.5 * 0.25 * 6 / 29 + 0.875 / 29)
+    assert share_of_seventh(clip) == pytest.approx(expected, abs=0.012)
+
+
+def test_portraits_with_landmarks_are_moved_not_bent() -> None:
+    still = jpeg(disc(-0.2, -0.2))
+    pairs = Pairs(
+        [grey(60, 60)], 0, drivings=2, stills=[still], still_share=1.0, landmarks=[walk(2)],
+        still_landmarks=face()[None],
+    )  # fmt: skip
+    apart = 0
+    for source, driving, landmarks in islice(pairs, 8):
+        for picture, found in zip((source, *driving), landmarks.numpy(), strict=True):
+            place = np.array(centre(upright(picture.numpy())))
+            eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
+            assert np.hypot(*(eyes - place).T).min() < 0.03
+        apart += not np.allclose(landmarks[0], landmarks[1])
+    assert apart == 8
 
 
 def test_broken_stills_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -139,36 +225,3 @@ def test_broken_stills_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixt
     (tmp_path / "b.jpg").write_bytes(jpeg(disc(0, 0))[:300])
     assert len(load_stills(tmp_path)) == 1
     assert "b.jpg" in caplog.text
-
-
-def test_marks_of_pictures_without_faces_are_nan_and_kept(tmp_path: Path, face_detector: Path) -> None:
-    clips = [grey(60, 70)]
-    (first,) = find_marks(clips, face_detector, tmp_path)
-    assert first.shape == (2, 5, 2)
-    assert np.isnan(first).all()
-    (entry,) = tmp_path.iterdir()
-    np.save(entry, np.zeros((2, 5, 2), np.float32))
-    assert not find_marks(clips, face_detector, tmp_path)[0].any()
-    entry.write_bytes(b"junk")
-    assert np.isnan(find_marks(clips, face_detector, tmp_path)[0]).all()
-
-
-def test_the_demo_portrait_has_a_face_where_it_is_drawn(tmp_path: Path, face_detector: Path) -> None:
-    from sender.demo import DemoSource
-
-    source = DemoSource(1.0)
-    picture = source.frame(0)
-    source.close()
-    assert picture is not None
-    (marks,) = find_marks([Clip("demo", (jpeg(picture),) * 2)], face_detector, tmp_path)
-    right_eye, left_eye, nose, *mouth = marks[0]
-    assert right_eye[0] < nose[0] < left_eye[0]
-    assert max(right_eye[1], left_eye[1]) < nose[1] < min(mouth[0][1], mouth[1][1])
-
-
-def test_another_file_is_no_detector(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.onnx"
-    junk.write_bytes(b"junk")
-    for file in (junk, tmp_path / "none.onnx"):
-        with pytest.raises(RequestError, match="face detector"):
-            find_marks([grey(1, 2)], file, tmp_path)

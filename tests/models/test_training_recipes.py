@@ -1,24 +1,31 @@
 import argparse
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from models.build import load_backbone
+from models.checkpoint import load
 from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.model import load_fomm
+from models.landmarks.files import save_canonical, save_clip
 from models.training import backbone
+from models.training.lite import LiteObjective
 from models.training.recipes import FommRecipe, LiteRecipe, fomm_sizes
+from models.training.recipes import save_lite as save_lite_weights
 from models.training.video import timed_pictures
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
+from tests.drawn_face import face
+from tests.tiny_lite import TINY, save_lite, unsettled
 
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
@@ -82,7 +89,7 @@ def test_what_options_leave_out_is_as_published() -> None:
     lite = options()
     recipe = backbone._recipe(lite, None)
     assert isinstance(recipe, LiteRecipe)
-    assert (lite.batch, lite.rate, recipe.length(7)) == (12, 5e-4, 60_000)
+    assert (lite.batch, lite.rate, recipe.length(7)) == (12, 7e-4, 60_000)
     assert lite.output == Path("runs/lite")
     fomm = options("--model", "fomm")
     recipe = backbone._recipe(fomm, None)
@@ -98,6 +105,84 @@ def test_what_options_leave_out_is_as_published() -> None:
     run, _ = adversarial.start(torch.device("cpu"), 1)
     (group,) = run.optimiser.param_groups
     assert (group["betas"], group["weight_decay"]) == ((0.5, 0.999), 0)
+
+
+def test_the_lite_network_trains_on_windows_first() -> None:
+    recipe = LiteRecipe(options("--rate", "1e-3", "--pictures", "240000"), TINY)
+    generator = torch.Generator().manual_seed(0)
+    assert recipe.window(0.84, generator) is not None
+    assert recipe.window(0.85, generator) is None
+    assert LiteRecipe(options("--whole-after", "0.2"), TINY).window(0.2, generator) is None
+    # A short warm-up, of 2 % at most, then a cosine.
+    assert recipe.factor(0.005) < 0.51
+    assert recipe.factor(0.01) == pytest.approx(1)
+    assert recipe.factor(1.0) == pytest.approx(0.02)
+
+
+def test_the_lite_network_is_drawn_with_colours_that_there_are() -> None:
+    network = unsettled()
+    assert network.generator.detail[1].bias is not None  # type: ignore[union-attr]
+    with torch.inference_mode():
+        network.generator.detail[1].bias[:6] = 30.0  # type: ignore[index, union-attr]
+        network.generator.detail[1].bias[6:12] = -30.0  # type: ignore[index, union-attr]
+        pictures = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+        drawn = LiteRecipe(options(), TINY).render(network, pictures[:1], pictures[1:])
+    assert drawn.shape == (2, 3, 256, 256)
+    assert drawn.unique().tolist() == [0, 1]
+
+
+def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = save_lite(tmp_path / "given", unsettled(3))
+    save_clip(tmp_path / "a.npz", "a.mp4", face()[None])
+    save_canonical(tmp_path, np.pad(face(), ((0, 0), (0, 1))))
+    line = ("--rate", "1e-3", "--init", str(given), "--landmarks", str(tmp_path))
+    run, objective = LiteRecipe(options(*line), TINY).start(torch.device("cpu"), 1)
+    assert isinstance(objective, LiteObjective)
+    assert objective.code is not None
+    assert objective.network is run.network
+    wanted = unsettled(3).state_dict()
+    for mine in (run.network.state_dict(), run.average.state_dict()):
+        assert all(torch.equal(mine[name], tensor) for name, tensor in wanted.items())
+    for name, tensor in objective.judge.state_dict().items():
+        assert torch.equal(tensor, wanted[f"detector.{name}"])
+    assert not caplog.text
+    _, plain = LiteRecipe(options("--rate", "1e-3"), TINY).start(torch.device("cpu"), 1)
+    assert isinstance(plain, LiteObjective)
+    assert plain.code is None
+    assert "Without --landmarks" in caplog.text
+    # The adversary's weights would be the optimiser's too; here there is the network alone.
+    moved = {id(p) for group in run.optimiser.param_groups for p in group["params"]}
+    assert moved == {id(p) for p in run.network.parameters()}
+
+
+def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
+    wide = unsettled(config=replace(TINY, detail=8))
+    for folder, reason in (
+        (save_lite(tmp_path / "wide", wide), "does not fit"),
+        (tmp_path / "none", "no checkpoint"),
+    ):
+        recipe = LiteRecipe(options("--rate", "1e-3", "--init", str(folder)), TINY)
+        with pytest.raises(RequestError, match=reason) as caught:
+            recipe.start(torch.device("cpu"), 1)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_names_its_detector_whatever_draws(tmp_path: Path) -> None:
+    def saved(name: str, **changed: Tensor) -> tuple[str, str]:
+        tensors = unsettled().state_dict() | {key.replace("__", "."): new for key, new in changed.items()}
+        save_lite_weights(tmp_path / name, tensors, TINY, 7)
+        made = load(tmp_path / name, expect="lite")
+        assert made.config["pictures"] == 7
+        return made.fingerprint, made.config["detector"]
+
+    plain, detector = saved("plain")
+    assert len(detector) == 16
+    drawing = unsettled().generator.expand.weight.detach() + 1
+    other, same = saved("drawing", generator__expand__weight=drawing)
+    assert other != plain
+    assert same == detector
+    finding = unsettled().detector.whole.heatmaps.weight.detach() + 1
+    assert saved("finding", detector__whole__heatmaps__weight=finding)[1] != detector
 
 
 def test_sizes_come_by_name_or_file(tmp_path: Path) -> None:
