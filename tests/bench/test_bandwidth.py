@@ -42,7 +42,7 @@ def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_p
     # A machine under load may ship fewer frames, never more.
     assert 0.4 * 28.8 < paper["payload_kbps"] <= 28.8 + 1e-6
     assert 0 < saver["payload_kbps"] < 2.5
-    assert 1 < saver["messages_per_second"] < 5
+    assert 1 < saver["messages_per_second"] < 8
     for row in (saver, paper):
         assert (
             row["payload_kbps"] < row["wire_up_steady_kbps"] < row["wire_up_60s_kbps"] < row["wire_up_kbps"]
