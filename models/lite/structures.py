@@ -51,10 +51,6 @@ class Source:
         # Written out: exporters that follow this cannot look into a class.
         return self.picture, self.small, self.points, self.heat, self.fine, self.coarse
 
-    def dense(self) -> Source:
-        """Return the same in row-major memory, as other engines read it: no copy at each change of source."""
-        return Source(*(tensor.contiguous() for tensor in self.tensors()))
-
     def repeat(self, times: int) -> Source:
         """Repeat each source (B) so many times in a row: (B times)."""
         return Source(*(tensor.repeat_interleave(times, 0) for tensor in self.tensors()))
