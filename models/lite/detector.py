@@ -49,8 +49,7 @@ class Detector(nn.Module):
         than those at what either of the two saw.
         """
         rough = self.whole(picture)
-        fine = self.refine(picture, rough)
-        return Points((rough.value + fine.value) / 2, (rough.jacobian + fine.jacobian) / 2)
+        return between(rough, self.refine(picture, rough))
 
     def refine(self, picture: Tensor, rough: Points, near: Tensor | None = None) -> Points:
         """Find eyes and mouth again in patches around where `near` (B, 10, 2), by default `rough`, has them.
@@ -71,6 +70,11 @@ class Detector(nn.Module):
             _put(rough.value, torch.cat([of_eyes, of_mouth], dim=1), places),
             _put(rough.jacobian, torch.cat([eye_shapes, mouth_shapes], dim=1), places),
         )
+
+
+def between(rough: Points, fine: Points) -> Points:
+    """Return the mean of two looks at the same picture."""
+    return Points((rough.value + fine.value) / 2, (rough.jacobian + fine.jacobian) / 2)
 
 
 def _mirrored(matrix: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.detector import Detector
+from models.lite.detector import Detector, between
 from models.lite.geometry import warp
 from models.lite.network import GRID, LiteNetwork, Points, Window
 from models.perceptual import Perceptual
@@ -77,15 +77,15 @@ class LiteObjective(nn.Module):
         detector = self.network.detector
         noisy = pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
         rough = detector.whole(noisy)
+        fine = detector.refine(noisy, rough, None if self.code is None else self._near(rough, landmarks))
+        found = between(rough, fine)
         if self.code is None:
-            return detector(noisy), _unlabelled(detector, pictures, rough)
-        found = detector.refine(noisy, rough, self._near(rough, landmarks))
+            return found, _unlabelled(detector, pictures, rough)
         losses: dict[str, Tensor] = {}
-        for name, points in (("rough", rough), ("fine", found)):
+        for name, points in (("rough", rough), ("fine", fine)):
             value, jacobian = self.code.losses(points, landmarks)
             losses |= {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
-        mean = ((a + b) / 2 for a, b in zip(rough, found, strict=True))
-        return Points(*map(_mostly_held, mean)), losses
+        return Points(*map(_mostly_held, found)), losses
 
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
         """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""

@@ -167,6 +167,17 @@ def test_the_loop_looks_with_a_detector_at_rest() -> None:
     assert not any(parameter.requires_grad for parameter in learned.judge.parameters())
 
 
+def test_without_landmarks_a_picture_is_looked_at_once_and_once_warped() -> None:
+    learned = objective(None)
+    found, _ = learned.detect(pictures(2), torch.full((2, 175, 2), torch.nan))
+    assert found.value.shape == (2, 10, 2)
+    counts = {
+        part: {int(m.num_batches_tracked) for m in module.modules() if isinstance(m, nn.BatchNorm2d)}  # type: ignore[arg-type]
+        for part, module in learned.network.detector.named_children()
+    }
+    assert counts == {"whole": {2}, "eyes": {1}, "mouth": {1}}
+
+
 def test_the_detector_at_rest_catches_up_now_and_then() -> None:
     learned = objective(CANONICAL)
     learned._judge()
