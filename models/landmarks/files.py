@@ -3,7 +3,7 @@
 Any .npz file but two holds clips: one int16 array (frames, 175, 2) under each clip's file name, x and y times
 4096, as differences from frame to frame that wrap around; -32768 is no face. `faces.npz` holds pictures: one
 array (pictures, 175, 2) of the same numbers, without differences, under each folder's name, in the order of
-the file names. `canonical.npz` holds the face that parts are measured against.
+the file names. `canonical.npz` holds the face that parts are measured against; `drawn.npz` is of the drawn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Stored = npt.NDArray[np.int16]
 STEPS = 4096
 """Steps from the middle of a picture to its edge."""
 NO_FACE = -32768
-STILLS, CANONICAL = "faces.npz", "canonical.npz"
+STILLS, CANONICAL, DRAWN = "faces.npz", "canonical.npz", "drawn.npz"
 _ERRORS = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
 
 

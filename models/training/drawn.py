@@ -13,18 +13,21 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from models.landmarks.files import LandmarkFolder, save_clips
+from models.landmarks.canonical import canonical
+from models.landmarks.files import DRAWN, LandmarkFolder, save_canonical, save_clips
 from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
 from models.training.drawn_motion import motion
 from models.training.people import TABLE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
 from shared.portrait.looks import Looks
-from shared.portrait.portrait import Portrait
+from shared.portrait.portrait import Portrait, landmarks_with_depth
+from shared.portrait.pose import Pose
 
-LANDMARKS = "drawn.npz"
 _QUALITY = 15
 _SAVED_EVERY = 20
+# The canonical face is the middle of so many people, who look straight ahead with their mouths shut.
+_FACES = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--people", type=int, default=300, help="how many (default: %(default)s)")
     add("--frames", type=int, default=24, help="frames of each, eight a second (default: %(default)s)")
-    add("--output", type=Path, required=True, help="a folder for clips, clips.csv and drawn.npz")
+    add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
     add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
 
 
@@ -47,13 +50,14 @@ def draw(options: argparse.Namespace) -> int:
     except OSError as error:
         raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
     _draw_people(folder, options.seed, options.people, options.frames)
-    print(f"{options.people} people in {folder}, their landmarks in {folder / LANDMARKS}")
+    save_canonical(folder, _canonical(options.seed))
+    print(f"{options.people} people in {folder}, their landmarks in {folder / DRAWN}")
     return 0
 
 
 def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
     """Draw who is missing; what there is when it is stopped stays."""
-    file = folder / LANDMARKS
+    file = folder / DRAWN
     marks = _read(folder) if file.exists() else {}
     try:
         for person in tqdm(range(people), desc="people", unit="person"):
@@ -65,6 +69,17 @@ def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
                 save_clips(file, marks)
     finally:
         save_clips(file, marks)
+
+
+def _canonical(seed: int) -> Floats:
+    """Return the face (175, 3) that parts of drawn faces are measured against, where no other is given."""
+    people = [Looks.random(np.random.default_rng([seed, person])) for person in range(_FACES)]
+    return canonical([_towards_viewer(landmarks_with_depth(looks, Pose())) for looks in people])
+
+
+def _towards_viewer(points: Floats) -> Floats:
+    """Return points (175, 3) with depth as face meshes have it: what is nearer has the smaller number."""
+    return np.asarray(points * [1, 1, -1], np.float32)
 
 
 def _read(folder: Path) -> dict[str, Floats]:

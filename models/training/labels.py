@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.landmarks.files import CANONICAL, LandmarkFolder
+from models.landmarks.files import CANONICAL, DRAWN, LandmarkFolder
 from models.landmarks.points import COUNT
 from models.training.data import Clip
 from shared.errors import RequestError
@@ -50,11 +50,13 @@ class Labels:
 def canonical_face(folders: Sequence[Path]) -> Floats | None:
     """Return the face (175, 3) that Jacobians are measured against; None without folders.
 
-    It is that of the first folder that has one: drawn people come without. RequestError where none has.
+    It is that of the first folder that has one, and of drawn people only where no real face is given.
+    RequestError where none has.
     """
     if not folders:
         return None
     having = [folder for folder in folders if (folder / CANONICAL).exists()]
+    having.sort(key=lambda folder: (folder / DRAWN).exists())
     return LandmarkFolder.load((having or folders)[0]).canonical()
 
 

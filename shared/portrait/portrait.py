@@ -131,9 +131,18 @@ def landmarks(looks: Looks, pose: Pose) -> Array:
 
 def landmarks_of(face: Face, looks: Looks, pose: Pose) -> Array:
     """Return what `landmarks` does, of somebody whose `face` is there already."""
+    return _deep_landmarks(face, looks, pose)[:, :2]
+
+
+def landmarks_with_depth(looks: Looks, pose: Pose) -> Array:
+    """Return what `landmarks` does, and how near each point is: (175, 3), in units of half a picture."""
+    return _deep_landmarks(Face(looks.shape, points.mesh_places()), looks, pose)
+
+
+def _deep_landmarks(face: Face, looks: Looks, pose: Pose) -> Array:
     _, marks, irises = face.pose(pose)
     rings = points.iris_points(irises, IRIS * looks.shape.eye_size)
-    return _project(looks, turned(np.concatenate([marks, rings]), pose), pose)[:, :2]
+    return _project(looks, turned(np.concatenate([marks, rings]), pose), pose)
 
 
 def _project(looks: Looks, place: Array, pose: Pose) -> Array:

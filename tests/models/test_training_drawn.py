@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from models.build import load_landmark_finder
-from models.landmarks.files import LandmarkFolder
-from models.landmarks.points import NUMBERS, eye_distance
+from models.landmarks.files import LandmarkFolder, save_canonical, save_clip
+from models.landmarks.points import NOSE_TIP, NUMBERS, RIGHT_EYE, eye_distance, openings
 from models.training import drawn
 from models.training.__main__ import main
 from models.training.data import load_clips
 from models.training.drawn_motion import motion
+from models.training.labels import canonical_face
 from shared.keypoints import Floats
 from shared.portrait import points
 from shared.portrait.looks import Looks
@@ -47,6 +48,24 @@ def test_clips_and_landmarks_belong_together_and_are_drawn_once(tmp_path: Path) 
     assert np.abs(a - b).max() > 0.05
     pictures = [clip.picture(0).astype(int) for clip in clips]
     assert np.abs(pictures[0] - pictures[1]).mean() > 10
+
+
+def test_drawn_people_have_a_canonical_face_that_real_ones_go_before(tmp_path: Path) -> None:
+    folder, real = tmp_path / "drawn", tmp_path / "real"
+    assert draw(folder, 1) == 0
+    drawn_face = canonical_face([folder])
+    assert drawn_face is not None
+    lips, lids, gaze = openings(drawn_face[:, :2])
+    assert 0 <= lips < 0.05
+    assert 0.2 < lids < 0.5
+    assert gaze == pytest.approx(0.5, abs=1e-3)
+    assert drawn_face[NOSE_TIP, 2] < drawn_face[RIGHT_EYE, 2].min()
+    real.mkdir()
+    save_canonical(real, drawn_face * 2)
+    save_clip(real / "a.npz", "a.mp4", np.zeros((1, 175, 2), np.float32))
+    found = canonical_face([folder, real])
+    assert found is not None
+    np.testing.assert_array_equal(found, drawn_face * 2)
 
 
 def test_what_is_drawn_when_it_is_stopped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
