@@ -72,7 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="lite: what `models.training landmarks` found in the clips and portraits; faces speak by it",
     )
-    add("--init", type=Path, metavar="FOLDER", help="lite: begin with these weights instead of from nothing")
+    add(
+        "--init",
+        type=Path,
+        metavar="FOLDER",
+        help="lite: begin with these weights; batch norms rest",
+    )
+    add(
+        "--keep-detector",
+        action="store_true",
+        help="lite: with --init, train the rendering alone; forecasters and codec tables stay valid",
+    )
     add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
     add(

@@ -31,6 +31,7 @@ class Run(Generic[Network]):
 
     `critic` is the adversary's network, where there is one; `optimiser` moves its weights too. Gradients
     longer than `max_norm` are shortened to it; pictures are brought to `size` pixels each way.
+    Where `rested`, batch norms keep the statistics that they came with: those of a few pictures shift them.
     """
 
     network: Network
@@ -39,6 +40,7 @@ class Run(Generic[Network]):
     critic: nn.Module | None = None
     max_norm: float = 5.0
     size: int = SIZE
+    rested: bool = False
     pictures: int = 0
     step: int = 0
     _skipped: int = field(default=0, repr=False)
@@ -91,6 +93,8 @@ class Run(Generic[Network]):
         """
         device = next(self.network.parameters()).device
         self.network.train()
+        if self.rested:
+            _rest(self.network)
         source, driving = self._scaled(batch[0].to(device)), batch[1].to(device)
         driving = self._scaled(driving.flatten(0, 1)).reshape(*driving.shape[:3], self.size, self.size)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -118,6 +122,13 @@ class Run(Generic[Network]):
             raise KeycastError(
                 f"The training diverged after {self.pictures} pictures; repeat it with a lower --rate."
             )
+
+
+def _rest(network: nn.Module) -> None:
+    """Let batch norms use the statistics that they have, and leave them as they are."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def fitted(pictures: Tensor, size: int) -> Tensor:

@@ -27,6 +27,8 @@ _JITTER = 0.012
 # The share of the rendering's gradient that moves points which have labels.
 _SHARE = 0.2
 _JUDGE_EVERY = 200
+# How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
+_TOLD = 0.5
 
 
 def random_window(generator: torch.Generator) -> Window:
@@ -49,11 +51,23 @@ class LiteObjective(nn.Module):
 
     `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
     points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
+
+    With `keep_detector` only the rendering is learned, half of the time from the points that the landmarks
+    stand for: they are steadier than found ones, and teach what each number means.
     """
 
-    def __init__(self, network: LiteNetwork, perceptual: Path | None, canonical: Floats | None) -> None:
+    def __init__(
+        self,
+        network: LiteNetwork,
+        perceptual: Path | None,
+        canonical: Floats | None,
+        *,
+        keep_detector: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.keep_detector = keep_detector
+        network.detector.requires_grad_(not keep_detector)
         self.perceptual = Perceptual(perceptual) if perceptual else None
         self.code = None if canonical is None else FaceCode(canonical)
         self.judge = copy.deepcopy(network.detector).requires_grad_(False)
@@ -68,9 +82,25 @@ class LiteObjective(nn.Module):
         and driving, NaN where they are not known. The sum of the losses is minimised.
         """
         frames = driving.flatten(0, 1)
+        pictures = torch.cat([source, frames])
         faces = torch.cat([landmarks[:, 0], landmarks[:, 1:].flatten(0, 1)])
-        found, losses = self.detect(torch.cat([source, frames]), faces)
+        if self.keep_detector:
+            told = _known(landmarks) & (torch.rand(len(source), device=source.device) < _TOLD)
+            told = torch.cat([told, told.repeat_interleave(driving.shape[1])])
+            return self.draw(source, frames, window, landmarks, self._kept(pictures, faces, told))
+        found, losses = self.detect(pictures, faces)
         return losses | self.draw(source, frames, window, landmarks, found)
+
+    @torch.no_grad()
+    def _kept(self, pictures: Tensor, landmarks: Tensor, told: Tensor) -> Points:
+        """Return the points of pictures (B, 3, 256, 256) by the kept detector or, where `told`, landmarks."""
+        found: Points = self.network.detector.eval()(pictures)
+        if self.code is None:
+            return found
+        wanted = self.code.points(torch.nan_to_num(landmarks))
+        return Points(
+            _replaced(found.value, wanted.value, told), _replaced(found.jacobian, wanted.jacobian, told)
+        )
 
     def detect(self, pictures: Tensor, landmarks: Tensor) -> tuple[Points, dict[str, Tensor]]:
         """Return the points of pictures (B, 3, 256, 256), and their losses against landmarks (B, 175, 2)."""
@@ -90,11 +120,9 @@ class LiteObjective(nn.Module):
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
         """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
         assert self.code is not None
-        value = rough.value.detach().clone()
-        known = torch.isfinite(landmarks).flatten(1).all(1) & (torch.rand_like(value[:, 0, 0]) < 0.5)
-        wanted = self.code.points(torch.nan_to_num(landmarks)).value
-        labelled = list(LABELLED)
-        value[:, labelled] = torch.where(known[:, None, None], wanted, value[:, labelled])
+        value = rough.value.detach()
+        told = _known(landmarks) & (torch.rand_like(value[:, 0, 0]) < 0.5)
+        value = _replaced(value, self.code.points(torch.nan_to_num(landmarks)).value, told)
         return value + _JITTER * torch.randn_like(value)
 
     def draw(
@@ -136,6 +164,18 @@ class LiteObjective(nn.Module):
             self.judge.load_state_dict(self.network.detector.state_dict())
         self._calls += 1
         return self.judge.eval()
+
+
+def _known(landmarks: Tensor) -> Tensor:
+    """Return where all landmarks (B, ...) are known (B,)."""
+    return torch.isfinite(landmarks).flatten(1).all(1)
+
+
+def _replaced(found: Tensor, wanted: Tensor, told: Tensor) -> Tensor:
+    """Return numbers of points (B, 10, ...), where `told` with those of labelled points in `wanted`."""
+    changed = found.clone()
+    changed[:, list(LABELLED)] = wanted
+    return torch.where(told.reshape(-1, *[1] * (found.dim() - 1)), changed, found)
 
 
 def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str, Tensor]:

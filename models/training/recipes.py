@@ -82,6 +82,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
         super().__init__(options)
         if options.adversarial or options.use_kp or options.sizes:
             raise RequestError("--adversarial, --use-kp and --sizes belong to --model fomm; leave them out.")
+        if options.keep_detector and options.init is None:
+            raise RequestError("--keep-detector keeps that of --init; give both or neither.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
@@ -100,11 +102,19 @@ class LiteRecipe(Recipe[LiteNetwork]):
         network = LiteNetwork(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.init is not None:
             checkpoint.load_into(network, checkpoint.load(options.init, expect="lite"))
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=options.rate, weight_decay=1e-4, betas=(0.9, 0.99), fused=True
+        objective = LiteObjective(
+            network,
+            options.perceptual,
+            canonical_face(options.landmarks or ()),
+            keep_detector=options.keep_detector,
         )
-        objective = LiteObjective(network, options.perceptual, canonical_face(options.landmarks or ()))
-        return Run.of(network, optimiser), objective.to(device)
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        run = Run.of(
+            network,
+            torch.optim.AdamW(learning, lr=options.rate, weight_decay=1e-4, betas=(0.9, 0.99), fused=True),
+        )
+        run.rested = options.init is not None
+        return run, objective.to(device)
 
     def factor(self, done: float) -> float:
         """Return a cosine's factor, after a short warm-up."""
@@ -154,8 +164,10 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
-        if options.landmarks or options.init is not None:
-            raise RequestError("--landmarks and --init belong to --model lite; leave them out.")
+        if options.landmarks or options.init is not None or options.keep_detector:
+            raise RequestError(
+                "--landmarks, --init and --keep-detector belong to --model lite; leave them out."
+            )
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:

@@ -182,6 +182,23 @@ def test_a_run_begins_with_given_weights_and_goes_on_with_its_own(clips: Path, t
     torch.testing.assert_close(gone_on[name], begun[name], atol=1e-3, rtol=1e-3)
 
 
+def test_a_kept_detector_stays_as_it_is_while_the_rendering_learns(
+    clips: Path, landmarks: Path, tmp_path: Path
+) -> None:
+    given = save_lite(tmp_path / "given", unsettled(3))
+    line = ["--init", str(given), "--rate", "1e-2", "--keep-detector", "--landmarks", str(landmarks)]
+    assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
+    begun, trained = load(given), load(tmp_path / "run" / "weights")
+    moved = {
+        name
+        for name, tensor in trained.tensors.items()
+        if not tensor.equal(begun.tensors[name].to(tensor.dtype))
+    }
+    assert {name.split(".")[0] for name in moved} == {"motion", "generator"}
+    # Statistics of so few pictures are not the pictures' own.
+    assert not [name for name in moved if "running" in name or "num_batches" in name]
+
+
 def test_ctrl_c_saves_and_the_same_command_goes_on(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,13 +350,14 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
         "--model fomm --whole-after 0.5",
         "--model fomm --landmarks folder",
         "--model fomm --init folder",
+        "--model fomm --keep-detector",
     ],
 )
 def test_options_of_another_model_are_refused(
     wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backbone", *arguments(clips, tmp_path, *wrong.split())]) == 2
-    assert wrong.split()[-1 if wrong.endswith(("kp", "al")) else -2] in capsys.readouterr().err
+    assert wrong.split()[-1 if wrong.endswith(("kp", "al", "detector")) else -2] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["--pictures 0", "--batch 0", "--rate nan", "--every 0", "--device tpu"])

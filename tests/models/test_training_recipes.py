@@ -155,6 +155,11 @@ def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest
     assert moved == {id(p) for p in run.network.parameters()}
 
 
+def test_only_a_detector_that_there_is_can_be_kept() -> None:
+    with pytest.raises(RequestError, match="--keep-detector keeps that of --init; give both or neither"):
+        LiteRecipe(options("--keep-detector"), TINY)
+
+
 def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
     wide = unsettled(config=replace(TINY, detail=8))
     for folder, reason in (
