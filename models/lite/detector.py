@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.blocks import ConvBlock, PooledUNet
+from models.lite.blocks import ConvBlock, PooledUNet, convolved
 from models.lite.config import LiteConfig
 from models.lite.geometry import axis, halved, product_2x2, warp
 from models.lite.structures import Points
@@ -137,17 +137,26 @@ class WholePicture(nn.Module):
     def forward(self, picture: Tensor) -> Points:
         """Return the points of pictures (B, 3, 256, 256)."""
         features = self.body(F.pixel_unshuffle(halved(picture), 2))
+        assert self.heatmaps.bias is not None
         # In float32 even while training in bfloat16: the temperature makes ten of every rounding error.
         with torch.autocast(features.device.type, enabled=False) if self.training else nullcontext():
-            logits = self.heatmaps(features.float())
+            heat = convolved(features.float(), self.heatmaps.weight, self.heatmaps.bias)
+            return self._expected(heat[:, :COUNT], features.float())
+
+    def _expected(self, logits: Tensor, features: Tensor) -> Points:
+        """Return the points of heatmaps (B, K, S, S), from features (B, C, S, S)."""
         size = logits.shape[-1]
         weights = torch.softmax(logits.flatten(2) / self.temperature, dim=-1)
         square = weights.reshape(-1, COUNT, size, size)
         place = axis(size, weights)
         value = torch.stack([(square.sum(at) * place).sum(-1) for at in (2, 3)], dim=-1)
-        maps = self.jacobians(features).float().reshape(-1, COUNT, 4, size * size)
-        jacobian = (weights[:, :, None] * maps).sum(-1).reshape(-1, COUNT, 2, 2)
-        return Points(value, jacobian)
+        # Layer and expectation, both linear, change places: ten pixels are left of 4096.
+        pooled = torch.matmul(weights, features.flatten(2).transpose(1, 2))
+        each = self.jacobians.weight.reshape(COUNT, 4, -1).float()
+        jacobian = torch.matmul(each, pooled[..., None])[..., 0]
+        assert self.jacobians.bias is not None
+        jacobian = jacobian + self.jacobians.bias.float().reshape(COUNT, 4)
+        return Points(value, jacobian.reshape(-1, COUNT, 2, 2))
 
 
 class PatchPoints(nn.Module):
