@@ -13,6 +13,7 @@ from bench.landmarks import Landmarks, Speech
 from bench.metrics import Figures, PerceptualDistance, compare
 from bench.quality_clips import Clip, chosen, kept_moments, moments
 from bench.report import Value
+from bench.steadiness import jitter
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
 
@@ -80,7 +81,10 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
             _measure_faces(series, source, driving, rendered, tools)
         if series.speech is not None:
             series.speech.add(batch, rendered)
-    return _conclude(backbone.name, clip, series, tools.finder is not None)
+    measured = _conclude(backbone.name, clip, series, tools.finder is not None)
+    if tools.landmarks is not None:
+        measured.row["jitter"] = jitter(backbone, source, tools.landmarks.finder)
+    return measured
 
 
 def _moments(clip: Clip, tools: Tools) -> tuple[list[int], Floats | None]:
