@@ -83,7 +83,7 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
             series.speech.add(batch, rendered)
     measured = _conclude(backbone.name, clip, series, tools.finder is not None)
     if tools.landmarks is not None:
-        measured.row["jitter"] = jitter(backbone, source, tools.landmarks.finder)
+        measured.row["jitter_px"] = jitter(backbone, source, tools.landmarks.finder)
     return measured
 
 

@@ -15,7 +15,7 @@ WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_
          "mae_share", "perceptual_share")  # fmt: skip
 FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_static_mae",
         "face_static_perceptual", "face_mae_share", "face_perceptual_share")  # fmt: skip
-SPEECH = ("method", "person", *landmarks.COLUMNS, landmarks.STATIC[0], "jitter")
+SPEECH = ("method", "person", *landmarks.COLUMNS, landmarks.STATIC[0], "jitter_px")
 ALL = "all"
 MAE_TARGET, PERCEPTUAL_TARGET = 0.60, 0.55
 _SHARES = ("mae", "perceptual", "face_mae", "face_perceptual")
