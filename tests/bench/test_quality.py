@@ -207,7 +207,7 @@ def test_how_lips_and_lids_follow_is_measured_by_landmarks(folder: Path, tmp_pat
     assert still["lips_slope"] == 0
     assert still["landmark_error"] == still["static_landmark_error"] == row["static_landmark_error"]
     # The one draws what it is shown, noise and all, the other always the same.
-    assert still["jitter_px"] < 1e-4 < row["jitter"]
+    assert still["jitter_px"] < 1e-4 < row["jitter_px"]
 
 
 def test_landmarks_of_another_clip_are_refused(folder: Path, tmp_path: Path) -> None:
