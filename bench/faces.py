@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shared.errors import RequestError
+from models.clips.faces import FaceDetector
 from shared.keypoints import Pictures
 
 Points = npt.NDArray[np.float64]
 FACE_SIZE = 128
 """Faces are compared at this many pixels a side, however large they are in the picture."""
 _PADDING = 0.1
-_CONFIDENCE = 0.7
 # Pixels: what is smaller than these holds nothing that could be compared.
 _SMALLEST_BOX, _SMALLEST_EYE_DISTANCE = 16, 8.0
 
@@ -51,29 +50,12 @@ class FaceFinder:
     """Finds faces with the YuNet weights, an ONNX file, at `path`. Raises RequestError for another file."""
 
     def __init__(self, path: Path) -> None:
-        import cv2
-
-        if not path.is_file():
-            raise RequestError(f"There is no face detector {path}; give the ONNX file of YuNet.")
-        # What it says about its own backends is of no use to whoever measures faces.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        try:
-            self._network: Any = cv2.FaceDetectorYN.create(
-                str(path), "", (FACE_SIZE, FACE_SIZE), score_threshold=_CONFIDENCE
-            )
-            # Only a pass tells YuNet from another network: any ONNX file is taken.
-            self._network.detect(np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
-        except cv2.error as error:
-            raise RequestError(f"{path} is not a YuNet face detector; give its ONNX file.") from error
+        self._detector = FaceDetector(path)
 
     def find(self, picture: Pictures) -> Face | None:
         """Return the largest face in `picture` (H, W, 3), uint8 RGB, or None where there is none."""
-        height, width = picture.shape[:2]
-        self._network.setInputSize((width, height))
-        _, rows = self._network.detect(np.ascontiguousarray(picture[..., ::-1]))
-        if rows is None or not len(rows):
-            return None
-        return face_from(max(rows, key=lambda row: float(row[2] * row[3])), width, height)
+        rows = self._detector.rows(picture)
+        return face_from(rows[0], *picture.shape[1::-1]) if len(rows) else None
 
 
 def face_from(row: npt.NDArray[np.floating[Any]], width: int, height: int) -> Face | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from models.clips import layouts
+from models.clips.people import TABLE, missing_files, person_of, read_people
 from models.landmarks.kept import kept_frames
 from sender.capture import open_source
 from shared.config import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
-SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".gif")
 _LONGEST_NAME = 40
 log = logging.getLogger(__name__)
 
@@ -46,26 +46,19 @@ class Clip:
 def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
     """Return every video below `folders`, in a stable order, and how many listed ones are missing.
 
-    Who is in it says `clips.csv` in its folder of `folders` (columns file, person; a file by its place below
-    that folder); without a line there its place does (see `_person`). Raises RequestError where there is no
-    clip, or the table cannot be read.
+    Who is in it is told as in training: see `models.clips.people`. Folders of frames are left out: a call
+    takes none. Raises RequestError where there is no video, or a table cannot be read.
     """
-    clips, missing = [], 0
-    for folder in folders:
-        if not folder.is_dir():
-            raise RequestError(f"There is no folder {folder}; give folders that hold video clips.")
-        people = _people(folder)
-        for name in [name for name in people if not (folder / name).is_file()]:
-            log.warning("Skipped %s: it is listed in clips.csv but not there.", folder / name)
+    people = {folder: read_people(folder) for folder in folders if folder.is_dir()}
+    found = [(folder, file) for folder, file in layouts.find_clips(folders) if file.is_file()]
+    if not found:
+        raise RequestError(f"No video below {', '.join(map(str, folders))}; give folders with video files.")
+    missing = 0
+    for folder, listed in people.items():
+        for name in missing_files(folder, listed):
+            log.warning("Skipped %s: it is listed in %s but not there.", folder / name, TABLE)
             missing += 1
-        files = sorted(
-            file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
-        clips += [Clip(file, plain(_person(file, folder, people))) for file in files]
-    if not clips:
-        names = ", ".join(map(str, folders))
-        raise RequestError(f"No video below {names}; give folders with {' '.join(SUFFIXES)} files.")
-    return clips, missing
+    return [Clip(file, plain(person_of(folder, file, people[folder]))) for folder, file in found], missing
 
 
 def one_of_each(clips: Sequence[Clip], people: int) -> list[Clip]:
@@ -78,32 +71,6 @@ def plain(name: str) -> str:
     """Return `name` as one short printable line, as tables and pictures need it."""
     line = "".join(letter if letter.isprintable() else " " for letter in name).strip()
     return line[:_LONGEST_NAME] or "unnamed"
-
-
-def _people(folder: Path) -> dict[str, str]:
-    table = folder / "clips.csv"
-    if not table.exists():
-        return {}
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            lines = [(row["file"], row["person"]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise RequestError(
-            f"{table} is not a table with the columns file and person ({error}); mend it."
-        ) from error
-    return {name: person for name, person in lines if name and person}
-
-
-def _person(file: Path, folder: Path, people: dict[str, str]) -> str:
-    """Tell who is in `file`: as the table says, or as VoxCeleb's names (id10280#video#...) and folders do."""
-    place = file.relative_to(folder)
-    if listed := people.get(place.as_posix()):
-        return listed
-    first, mark, _ = file.name.partition("#")
-    if mark and first:
-        return first
-    above = [part for part in place.parts[:-1] if part not in {"train", "test"}]
-    return above[0] if above else file.stem
 
 
 def frames(clip: Clip) -> Iterator[Pictures]:

@@ -20,12 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from models.build import choose_device
+from models.clips.layouts import training_part, validation_folders
 from models.fomm.config import FommConfig
 from models.lite.config import LiteConfig
 from models.training.backbone_run import Run
 from models.training.data import Clip, fill_cache, load_clips, load_stills
 from models.training.labels import Labels
-from models.training.layouts import training_part, validation_folders
 from models.training.pairs import Pairs
 from models.training.recipes import RECIPES, FommRecipe, LiteRecipe
 from models.training.run import (

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone, use_threads
+from models.clips.layouts import find_clips
+from models.clips.video import CLIP_ERRORS, timed_pictures
 from models.lite.named import looked_at
-from models.training.layouts import find_clips
 from models.training.tracks import Tracks, load_tracks
-from models.training.video import CLIP_ERRORS, timed_pictures
 from shared.command import add_network_arguments
 from shared.config import SIZE
 from shared.entropy import MASS, Family, Whole

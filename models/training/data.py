@@ -21,10 +21,10 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from models.clips.layouts import find_clips, signature
+from models.clips.people import person_of, read_people
+from models.clips.video import CLIP_ERRORS, open_clip
 from models.landmarks.kept import FRAMES_PER_CLIP, first_stride
-from models.training.layouts import find_clips, person_of, signature
-from models.training.people import read_people
-from models.training.video import CLIP_ERRORS, open_clip
 from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures

@@ -13,11 +13,11 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from models.clips.people import TABLE
 from models.landmarks.canonical import canonical
 from models.landmarks.files import DRAWN, LandmarkFolder, save_canonical, save_clips
 from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
 from models.training.drawn_motion import motion
-from models.training.people import TABLE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
 from shared.portrait.looks import Looks

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from models.build import load_backbone
-from models.training.layouts import clip_name, find_clips, person_of
-from models.training.people import read_people
+from models.clips.layouts import clip_name, find_clips
+from models.clips.people import person_of, read_people
+from models.clips.video import CLIP_ERRORS, timed_pictures
 from models.training.tracks import FASTEST, save_track, track_maker
-from models.training.video import CLIP_ERRORS, timed_pictures
 from shared.command import add_network_arguments
 from shared.errors import RequestError
 from shared.interfaces import Backbone

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from models.clips.faces import FaceDetector
+from models.clips.layouts import find_clips
+from models.clips.video import CLIP_ERRORS, open_clip
 from models.training.data import decode_jpeg
-from models.training.layouts import find_clips
-from models.training.video import CLIP_ERRORS, open_clip
 from shared.config import SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
@@ -25,7 +26,6 @@ from shared.keypoints import Floats, Pictures
 SIDE = 128
 """Pixels that labelled pictures are kept at: a face in them is as large as one close to a camera."""
 PER_CLIP = 8
-_SURE = 0.7
 _log = logging.getLogger(__name__)
 
 Boxes: TypeAlias = npt.NDArray[np.float32]
@@ -49,27 +49,14 @@ class Labeller:
     """YuNet, from the file the user gives; RequestError where it cannot be used."""
 
     def __init__(self, detector: Path) -> None:
-        try:
-            self._network = cv2.FaceDetectorYN.create(str(detector), "", (SIZE, SIZE), _SURE)
-            # OpenCV takes any network, and only finds out when it looks at a picture.
-            self._network.detect(np.zeros((SIZE, SIZE, 3), np.uint8))
-            self.key = hashlib.sha256(detector.read_bytes()).hexdigest()
-        except (OSError, cv2.error) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise RequestError(
-                f"Could not use the face detector {detector}: {reason}; give a YuNet .onnx file."
-            ) from error
+        self._detector = FaceDetector(detector)
+        self.key = hashlib.sha256(detector.read_bytes()).hexdigest()
 
     def boxes(self, picture: Pictures) -> Boxes:
         """Return centre x, y, width, height (F, 4), in pixels, of the faces in `picture`, largest first."""
-        height, width = picture.shape[:2]
-        self._network.setInputSize((width, height))
-        _, faces = self._network.detect(np.ascontiguousarray(picture[..., ::-1]))
-        if faces is None:
-            return np.zeros((0, 4), np.float32)
-        boxes = np.asarray(faces[:, :4], np.float32)
+        boxes = self._detector.rows(picture)[:, :4]
         boxes[:, :2] += boxes[:, 2:] / 2
-        return boxes[np.argsort(-boxes[:, 2] * boxes[:, 3])]
+        return boxes
 
 
 def load_faces(clips: Sequence[Path], stills: Path | None, labeller: Labeller, cache: Path) -> Faces:

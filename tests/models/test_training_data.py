@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from models.clips.layouts import find_clips
+from models.clips.video import square, timed_pictures
 from models.training.data import FRAMES_PER_CLIP, fill_cache, load_clips
-from models.training.layouts import find_clips
-from models.training.video import square, timed_pictures
 from shared.errors import KeycastError, RequestError
 
 

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from models.build import load_backbone
+from models.clips.video import timed_pictures
 from models.training.__main__ import main
 from models.training.extract import even_pace, track
 from models.training.tracks import load_tracks, save_track
-from models.training.video import timed_pictures
 from shared.keypoints import Floats
 from tests.tiny_lite import save_lite, untrained
 

@@ -175,9 +175,9 @@ def test_the_command_trains_stops_and_goes_on(
 def test_what_is_no_face_detector_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "wrong.onnx"
     file.write_bytes(b"nothing")
-    with pytest.raises(RequestError, match="give a YuNet"):
+    with pytest.raises(RequestError, match="not a YuNet face detector"):
         Labeller(file)
-    with pytest.raises(RequestError, match="give a YuNet"):
+    with pytest.raises(RequestError, match="There is no face detector"):
         Labeller(tmp_path / "missing.onnx")
 
 

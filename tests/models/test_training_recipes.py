@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.build import load_backbone
 from models.checkpoint import load
+from models.clips.video import timed_pictures
 from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.model import load_fomm
 from models.landmarks.files import save_canonical, save_clip
@@ -19,7 +20,6 @@ from models.training import backbone
 from models.training.lite import LiteObjective
 from models.training.recipes import FommRecipe, LiteRecipe, fomm_sizes
 from models.training.recipes import save_lite as save_lite_weights
-from models.training.video import timed_pictures
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.training.data import load_clips
-from models.training.layouts import (
+from bench.quality_clips import find_clips as clips_to_measure
+from models.clips.layouts import (
     clip_name,
     find_clips,
-    person_of,
     signature,
     training_part,
     validation_folders,
     validation_part,
 )
-from models.training.video import FOLDER_FPS, timed_pictures
+from models.clips.people import person_of
+from models.clips.video import FOLDER_FPS, timed_pictures
+from models.training.data import load_clips
 from shared.errors import RequestError
 
 
@@ -198,11 +199,28 @@ def test_a_changed_frame_is_seen(tmp_path: Path) -> None:
     assert len({before, changed, signature(clip)}) == 3
 
 
+def test_a_folder_shows_the_same_people_to_training_and_to_measurements(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    (folder / "id7").mkdir(parents=True)
+    for name in ("a.mp4", "id7/b.mp4", "id9#v#1.mp4", "c2.mp4", "c10.mp4"):
+        mp4(folder / name)
+    (folder / "clips.csv").write_text("file,person\na.mp4,ann\nid7/b.mp4,ben\nc2.mp4,cy\n")
+    trained = {clip.name: clip.person for clip in load_clips([folder], tmp_path / "cache")}
+    measured, missing = clips_to_measure([folder])
+    assert not missing
+    assert {clip.name: clip.person for clip in measured} == trained
+    assert trained == {"a.mp4": "ann", "b.mp4": "ben", "id9#v#1.mp4": "id9", "c2.mp4": "cy", "c10.mp4": "c10"}
+    assert [clip.name for clip in measured] == [*trained]
+
+
 def test_who_is_in_a_clip_is_told_by_table_name_or_folder(tmp_path: Path) -> None:
     def person(place: str, **people: str) -> str:
         return person_of(tmp_path, tmp_path / place, {f"{name}.mp4": who for name, who in people.items()})
 
     assert person("a.mp4", a="ann") == "ann"
+    # A place says more than a name, which may be there twice.
+    assert person_of(tmp_path, tmp_path / "b/a.mp4", {"a.mp4": "ann", "b/a.mp4": "ben"}) == "ben"
+    assert person_of(tmp_path, tmp_path / "c/a.mp4", {"a.mp4": "ann", "b/a.mp4": "ben"}) == "ann"
     assert person("id10280#NXjT#001.mp4") == "id10280"
     assert person("id7/video/00001.mp4") == "id7"
     assert person("train/id7/00001.mp4") == "id7"

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image, ImageSequence
 
-from models.training.layouts import frame_files
+from models.clips.layouts import frame_files
 from shared.config import SIZE
 from shared.keypoints import Pictures
 from shared.picture import to_rgb

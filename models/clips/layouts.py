@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.errors import RequestError
@@ -111,25 +111,11 @@ def _is_split(folder: Path) -> bool:
 def clip_name(folder: Path, clip: Path) -> str:
     """Name `clip` after its place below `folder`, without the ending of a video."""
     parts = [*clip.relative_to(folder).parts] or [clip.resolve().name]
-    return "-".join([*parts[:-1], _stem(parts[-1])])
+    return "-".join([*parts[:-1], stem(parts[-1])])
 
 
-def person_of(folder: Path, clip: Path, people: Mapping[str, str]) -> str:
-    """Tell who is in `clip` of `folder`: as the table `people` says by file name, or as its place does.
-
-    VoxCeleb's names begin with the person (id10280#video#...), and so do the paths of data sets with a
-    folder for each person. Where nothing is known, each clip counts as a person of its own.
-    """
-    if clip.name in people:
-        return people[clip.name]
-    first, mark, _ = clip.name.partition("#")
-    if mark and first:
-        return first
-    above = [part for part in clip.relative_to(folder).parts[:-1] if part not in {TRAIN, TEST}]
-    return above[0] if above else _stem(clip.resolve().name)
-
-
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """Return a clip's name without the ending of a video."""
     return Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name
 
 

@@ -1,0 +1,1 @@
+"""Clips of people: where they are, who is in them, their frames, their faces."""

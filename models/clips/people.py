@@ -1,0 +1,53 @@
+"""Who is in which clip: as a table says where a folder has one, else as names and folders do."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from models.clips.layouts import TEST, TRAIN, stem
+from shared.errors import RequestError
+
+TABLE = "clips.csv"
+
+
+def read_people(folder: Path) -> dict[str, str]:
+    """Return person by file from the folder's clips.csv (columns file, person); empty where there is none.
+
+    A file is named by its place below the folder, or by its name alone. RequestError for a table that cannot
+    be read.
+    """
+    table = folder / TABLE
+    if not table.exists():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            lines = [(row["file"], row["person"]) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise RequestError(
+            f"{table} is not a table with the columns file and person ({error}); mend it."
+        ) from error
+    return {file: person for file, person in lines if file and person}
+
+
+def person_of(folder: Path, clip: Path, people: Mapping[str, str]) -> str:
+    """Tell who is in `clip` of `folder`: as `people` says, by its place or its name, else as its place does.
+
+    VoxCeleb's names begin with the person (id10280#video#...), and so do the paths of data sets with a
+    folder for each person. Where nothing is known, each clip counts as a person of its own.
+    """
+    place = clip.relative_to(folder)
+    if listed := people.get(place.as_posix()) or people.get(clip.name):
+        return listed
+    first, mark, _ = clip.name.partition("#")
+    if mark and first:
+        return first
+    above = [part for part in place.parts[:-1] if part not in {TRAIN, TEST}]
+    return above[0] if above else stem(clip.resolve().name)
+
+
+def missing_files(folder: Path, people: Mapping[str, str]) -> list[str]:
+    """Return which lines of the table `people` name a file that is nowhere below `folder`."""
+    names = {file.name for file in folder.rglob("*")}
+    return [name for name in people if not (folder / name).exists() and name not in names]
