@@ -49,10 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(work, given.debug)
 
 
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would take the token along."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Have a redirect be an answer like any other: an error."""
+
+
 def _state(url: str, token: str, tls: ssl.SSLContext | None) -> str:
     request = urllib.request.Request(f"{url}/stats", headers={"Authorization": f"Bearer {token}"})
     # Not by a proxy of the environment's: the receiver is on this machine.
-    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)]
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _Staying()]
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
             state = json.loads(answer.read(_MOST_BYTES))["state"]

@@ -1,6 +1,7 @@
 """The transport over real aiortc connections on this machine."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -281,6 +282,7 @@ async def serve(handler: Callable[[web.Request], object]) -> tuple[web.AppRunner
         (301, {"Location": "/session/1"}, b""),
         (201, SDP, b"v=0"),
         (201, SDP | {"Location": "http://elsewhere.example/session/1"}, b"v=0"),
+        (201, SDP | {"Location": "/session/../whip"}, b"v=0"),
         (201, SDP | {"Location": "/session/1"}, b"nonsense"),
         (201, SDP | {"Location": "/session/1"}, b"\xff\xfe"),
         (201, SDP | {"Location": "/session/1"}, bytes(65 * 1024)),
@@ -314,6 +316,49 @@ async def test_a_set_up_that_never_opens_is_tried_twice_and_cleaned_up() -> None
     with pytest.raises(KeycastError, match="no connection opened within 0 seconds, twice"):
         await connect(url, TOKEN, timeout=0.2)
     assert seen == ["POST /whip", "DELETE /session/1"] * 2
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_receiver_sends_its_sender_nowhere_else(status: int) -> None:
+    """Whoever answers may mean harm, and the sender may stand in a network that he cannot reach."""
+    heard = []
+
+    async def inside(request: web.Request) -> web.Response:
+        heard.append(f"{request.method} {request.path} {request.headers.get('Authorization')}")
+        return web.Response()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            return web.Response(status=status, headers={"Location": f"{within}/shut-down"})
+        silent = Link()
+        sdp = await silent.answer(await request.text())
+        await silent.close()
+        return web.Response(status=201, text=sdp, headers=SDP | {"Location": "/session/1"})
+
+    hidden, within = await serve(inside)
+    runner, url = await serve(answer)
+    with pytest.raises(KeycastError, match="no connection opened"):
+        await connect(url, TOKEN, timeout=0.2)
+    assert heard == []
+    await runner.cleanup()
+    await hidden.cleanup()
+
+
+async def test_an_answer_is_not_unpacked() -> None:
+    """A compressed one may unpack to anything."""
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        link = Link()
+        sdp = await link.answer(await request.text())
+        await link.close()
+        headers = SDP | {"Location": "/session/1", "Content-Encoding": "gzip"}
+        return web.Response(status=201, body=gzip.compress(sdp.encode()), headers=headers)
+
+    runner, url = await serve(answer)
+    with pytest.raises(RequestError, match="not a keycast receiver"):
+        await connect(url, TOKEN, timeout=0.2)
     await runner.cleanup()
 
 
