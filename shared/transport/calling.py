@@ -32,12 +32,17 @@ _OTHER_SCHEME = (
 _REFUSALS: dict[int, type[KeycastError]] = {
     401: WrongTokenError,
     409: BusyError,
+    421: RequestError,
     429: KeycastError,
     503: KeycastError,
 }
 _SENTENCES = {
     401: "The receiver at {url} refuses the token; give the one it shows with --token.",
     409: "The receiver at {url} already has a call; wait until it has ended.",
+    421: (
+        "The receiver at {url} does not answer to that name; call it by its address, by a name of its "
+        "certificate, or by the name that it was given with --listen."
+    ),
     429: "The receiver at {url} has seen too many wrong tokens; wait a minute and try again.",
     503: "The receiver at {url} calls over a relay only, and has none now; see what it says.",
 }

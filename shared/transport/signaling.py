@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Self
 
@@ -21,6 +21,7 @@ from shared.transport import pairing
 from shared.transport.datachannel import Link
 from shared.transport.gate import Gate
 from shared.transport.keeper import Keeper
+from shared.transport.origin import Hosts, add_headers, only_for
 from shared.transport.page import Page
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
@@ -38,9 +39,10 @@ class SignalingServer:
 
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
     token is also published for senders of the same user on this machine (see `pairing`); where that fails,
-    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only; with `voice`
-    its links carry sound. `say` hears, a line each and not too often, who was shut out. `page` is served
-    at `/`.
+    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
+    `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
+    With `voice` its links carry sound. `say` hears, a line each and not too often, who was shut out. `page`
+    is served at `/`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class SignalingServer:
         voice: bool = False,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
+        names: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
         page: Page | None = None,
     ) -> None:
@@ -78,7 +81,7 @@ class SignalingServer:
         self._say = say
         self._gate: Gate | None = None
         self._runner = web.AppRunner(
-            self._application(page),
+            self._application(page, Hosts(host, names)),
             access_log=None,
             logger=_to_notes(self._note),
             shutdown_timeout=_STOP_SECONDS,
@@ -125,14 +128,14 @@ class SignalingServer:
         if self._admission is not None:
             await self._admission
 
-    def _application(self, page: Page | None) -> web.Application:
-        application = web.Application(client_max_size=MAX_SDP_BYTES)
-        application.on_response_prepare.append(_without_versions)
+    def _application(self, page: Page | None, hosts: Hosts) -> web.Application:
+        application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[only_for(hosts)])
+        application.on_response_prepare.append(add_headers)
         application.router.add_post("/whip", self._whip)
         application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         if page is not None:
-            page.serve(application, self._keeper, self.host, secure=self._tls is not None)
+            page.serve(application, self._keeper, secure=self._tls is not None)
         return application
 
     def _trust(self, request: web.Request) -> None:
@@ -224,10 +227,6 @@ def _to_notes(note: Callable[[str], None]) -> logging.Logger:
     logger = logging.Logger("keycast.signaling")
     logger.addHandler(_Notes(note))
     return logger
-
-
-async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "keycast"
 
 
 async def _body(request: web.Request) -> str:

@@ -76,9 +76,9 @@ async def trickle(stranger: Stranger, piece: bytes) -> None:
             await asyncio.sleep(0.05)
 
 
-HEAD = f"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+HEAD = f"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 STRANGE_HEAD = (
-    b"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 60000\r\n\r\n"
+    b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer guess\r\nContent-Length: 60000\r\n\r\n"
 )
 
 
@@ -135,7 +135,7 @@ async def test_all_places_taken_by_the_token_refuse_the_next(
     served: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "CONNECTIONS", 2)
-    known = b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer correct-horse\r\n\r\n"
+    known = b"GET /stats HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer correct-horse\r\n\r\n"
     inside = [await served.raw(known) for _ in range(2)]
     for one in inside:
         assert b"200" in await one.reader.readline()
@@ -148,7 +148,7 @@ async def test_all_places_taken_by_the_token_refuse_the_next(
 
 
 async def test_much_from_a_stranger_is_not_taken_in(served: Server) -> None:
-    stranger = await served.raw(b"POST /whip HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    stranger = await served.raw(b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999\r\n\r\n")
     with contextlib.suppress(ConnectionError):
         for _ in range(100):
             stranger.write(bytes(8192))

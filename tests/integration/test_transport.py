@@ -171,6 +171,38 @@ async def test_a_wrong_token_is_refused_and_after_five_the_right_one_too(receive
         await connect(receiver.server.url, TOKEN)
 
 
+async def test_a_receiver_for_the_network_answers_to_its_own_names_and_its_certificates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    own = socket.gethostname().partition(".")[0]
+    known = [
+        "192.0.2.7",
+        "[2001:db8::1]",
+        "localhost",
+        own.upper(),
+        f"{own}.local",
+        "a.example.org",
+        "b.test",
+    ]
+    strange = ["elsewhere.example", "example.org", "a.b.example.org", f"{own}.elsewhere.example"]
+    names = ("*.example.org", "b.test")
+    async with (
+        SignalingServer("0.0.0.0", 0, TOKEN, lambda _: None, names=names) as server,
+        aiohttp.ClientSession(headers=AUTH) as http,
+    ):
+        for host, status in [*((name, 200) for name in known), *((name, 421) for name in strange)]:
+            answer = await http.get(f"http://127.0.0.1:{server.port}/stats", headers={"Host": f"{host}:8470"})
+            assert answer.status == status, host
+
+
+async def test_a_sender_that_uses_another_name_is_told_which_to_use(receiver: Receiver) -> None:
+    # Systems take it for this machine.
+    with pytest.raises(RequestError, match="does not answer to that name"):
+        await connect(f"http://0.0.0.0:{receiver.server.port}", TOKEN)
+    await receiver.call()
+
+
 async def test_without_a_receiver_there_is_a_sentence(receiver: Receiver) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
