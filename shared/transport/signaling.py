@@ -71,7 +71,7 @@ class SignalingServer:
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
-        self._keeper = Keeper(token, self._clock, self._trust, self._note)
+        self._keeper = Keeper(token, self._clock, self._trust, self._note, viewers=page is not None)
         self._answering = False
         self._link: Link | None = None
         self._session = ""

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from shared.guesses import OF_ALL, OF_ONE
 from shared.transport import gate
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
@@ -187,6 +188,29 @@ async def test_a_header_does_not_say_where_a_wrong_token_came_from(served: Serve
             statuses.append((await http.get(f"{served.server.url}/stats", headers=named)).status)
     assert statuses == [401] * 5 + [429] * 2
     assert served.said == ["127.0.0.1 gave wrong tokens again and again; it has to wait a minute"]
+
+
+async def test_many_addresses_of_one_machine_do_not_make_many_guesses(served: Server) -> None:
+    """Every user of a machine has all of 127.0.0.0/8, as every IPv6 site has 65,536 networks or more."""
+    async with aiohttp.ClientSession(headers=AUTH) as known:
+        assert (await known.get(f"{served.server.url}/stats")).status == 200
+        statuses = [
+            status for last in range(2, 32) for status in await guesses(served, f"127.0.7.{last}", OF_ONE)
+        ]
+        assert statuses[:OF_ALL] == [401] * OF_ALL
+        assert statuses[OF_ALL:] == [429] * (30 * OF_ONE - OF_ALL)
+        # That is no matter of those who have been here before.
+        assert (await known.get(f"{served.server.url}/stats")).status == 200
+
+
+async def guesses(served: Server, address: str, count: int) -> list[int]:
+    """Guess from `address`; return the answers' statuses."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        return [
+            (await http.get(f"{served.server.url}/stats", headers={"Authorization": f"Bearer {n}"})).status
+            for n in range(count)
+        ]
 
 
 def wrong(n: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest_asyncio
 from receiver.web import page_files
 from shared.transport import gate, page, viewer
 from shared.transport.broadcast import Broadcast
+from shared.transport.keeper import pass_of
 from shared.transport.page import MAX_VIEWERS, Page
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, server_context
@@ -122,6 +124,15 @@ async def test_the_token_opens_the_call_to_a_cookie_that_scripts_and_strangers_c
             assert json.loads(await socket.receive_str(timeout=5)) == FIGURES_SENT
         # Who watches may not call for all that, nor see what tools see.
         assert (await http.get("/stats")).status == 401
+
+
+async def test_the_token_cannot_be_found_from_the_cookie_by_trying(served: Served) -> None:
+    async with served.browser() as http:
+        (cookie,) = http.cookie_jar
+    began = time.process_time()
+    assert cookie.value == pass_of(TOKEN)
+    # A plain hash takes a hundred-thousandth of that, and a graphics card tries them by the billion.
+    assert time.process_time() - began > 0.02
 
 
 async def test_wrong_tokens_and_wrong_cookies_are_counted_together(served: Served) -> None:
