@@ -37,13 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
 
     def work() -> int:
-        from shared.transport.pairing import call_url, local_token
+        from shared.transport.pairing import call_url
+        from shared.transport.published import find
         from shared.transport.tls import client_context
 
         url = call_url(given.connect)
-        token = from_environment(TOKEN) or local_token(url)
+        token = from_environment(TOKEN)
+        if token is None:
+            token, url = find(url) or ("", url)
         tls = client_context(given.tls_ca) if url.startswith("https:") else None
-        print(_state(url, token or "", tls))
+        print(_state(url, token, tls))
         return 0
 
     return run_command(work, given.debug)

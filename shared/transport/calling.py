@@ -13,7 +13,8 @@ import aiohttp
 
 from shared.errors import BusyError, KeycastError, PeerError, RequestError, WrongTokenError
 from shared.transport.datachannel import OPEN_SECONDS, Link
-from shared.transport.pairing import call_url, check_token, local_token
+from shared.transport.pairing import call_url, check_token
+from shared.transport.published import find
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
@@ -63,16 +64,14 @@ async def connect(
 
     An https receiver's certificate is checked with `tls`; None: with the system's trust store.
 
-    Without `token`, one that a receiver on this machine has published is used. `compact` and `voice` are the
-    link's. A set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where
-    there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy, or nothing opens.
+    Without `token`, that of a receiver which serves on this machine is used (see `published`). `compact` and
+    `voice` are the link's. A set-up that does not open within `timeout` seconds is tried once more. Raise
+    RequestError where there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy,
+    or nothing opens.
     """
     url = call_url(url)
-    token = token or local_token(url)
-    if token is None:
-        raise RequestError(
-            f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
-        )
+    if not token:
+        token, url = _published(url)
     async with _Http(url, check_token(token), tls) as http:
         for _ in range(_ATTEMPTS):
             link = await _attempt(http, lambda: Link(ice, compact=compact, voice=voice), timeout)
@@ -82,6 +81,15 @@ async def connect(
         f"The receiver at {url} answers, but no connection opened within {timeout:.0f} seconds, twice; "
         "a firewall may block UDP between the two machines; a TURN server helps (--ice-server)."
     )
+
+
+def _published(url: str) -> tuple[str, str]:
+    found = find(url)
+    if found is None:
+        raise RequestError(
+            f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
+        )
+    return found
 
 
 class _Http:

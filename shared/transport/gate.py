@@ -72,6 +72,11 @@ class Gate:
         self._listening = [loop.create_task(self._listen(one)) for one in self._sockets]
         return port
 
+    @property
+    def addresses(self) -> list[str]:
+        """The numeric addresses it listens at."""
+        return [str(one.getsockname()[0]) for one in self._sockets]
+
     async def close(self) -> None:
         """Take no more connections. Those that are there stay; `factory`'s owner closes them."""
         for task in self._listening:

@@ -23,6 +23,7 @@ from shared.transport.gate import Gate
 from shared.transport.keeper import Keeper
 from shared.transport.origin import Hosts, add_headers, only_for
 from shared.transport.page import Page
+from shared.transport.published import Published
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
@@ -38,7 +39,7 @@ class SignalingServer:
     """Listens for one call at a time; `on_link` gets every link that has opened, and owns it from there.
 
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
-    token is also published for senders of the same user on this machine (see `pairing`); where that fails,
+    token is also published for senders of the same user on this machine (see `published`); where that fails,
     `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
     `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
     With `voice` its links carry sound. `say` hears, a line each and not too often, who was shut out. `page`
@@ -66,6 +67,7 @@ class SignalingServer:
         self.host, self.port = host, port
         self._token = pairing.check_token(token)
         self.unpublished = ""
+        self._published: Published | None = None
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
@@ -110,7 +112,7 @@ class SignalingServer:
                 "address of this machine; choose another with --listen HOST:PORT."
             ) from error
         try:
-            pairing.publish(self.port, self._token)
+            self._published = Published.publish(self.port, self._token, self._gate.addresses)
         except RequestError as error:
             # Another user can spoil a shared folder; that must not keep this receiver from working.
             self.unpublished = str(error)
@@ -118,8 +120,9 @@ class SignalingServer:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop listening and close a link that is still open."""
-        if not self.unpublished:
-            pairing.withdraw(self.port)
+        if self._published is not None:
+            # Before the port is anybody's.
+            self._published.withdraw()
         if self._gate is not None:
             await self._gate.close()
         await self._runner.cleanup()

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.transport import compat, pairing
+from shared.transport import compat, published
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
@@ -219,7 +219,7 @@ async def test_a_taken_port_gives_a_sentence_and_spoils_nothing(receiver: Receiv
     with pytest.raises(RequestError, match="it is taken"):
         async with taken:
             pass
-    assert pairing.local_token(receiver.server.url) == TOKEN
+    assert published.find(receiver.server.url) == (TOKEN, receiver.server.url)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70_000)])
