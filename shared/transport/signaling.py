@@ -148,7 +148,9 @@ class SignalingServer:
     def _note(self, line: str) -> None:
         """Say what was shut out, but not as often as strangers would like."""
         if self._say is not None and self._says.allows(self._clock.now()):
-            self._say(line)
+            # Where it cannot be said, as to a terminal that is gone, the door must still open and close.
+            with contextlib.suppress(OSError, ValueError):
+                self._say(line)
 
     async def _whip(self, request: web.Request) -> web.Response:
         self._keeper.check_header(request)
@@ -202,7 +204,8 @@ class SignalingServer:
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._keeper.check_header(request)
-        if self._link is None or not hmac.compare_digest(request.match_info["id"], self._session):
+        named = request.match_info["id"].encode(errors="replace")
+        if self._link is None or not hmac.compare_digest(named, self._session.encode()):
             raise web.HTTPNotFound(text="There is no such session.")
         await self._link.close()
         return web.Response(text="Ended.")

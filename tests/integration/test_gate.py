@@ -12,10 +12,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from receiver.web import page_files
 from shared.guesses import OF_ALL, OF_ONE
 from shared.transport import gate
+from shared.transport.broadcast import Broadcast
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
+from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
 
 TOKEN = "correct-horse"
@@ -67,6 +70,15 @@ async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
     said: list[str] = []
     async with SignalingServer("127.0.0.1", 0, TOKEN, links.put_nowait, say=said.append) as server:
         yield Server(server, links, said)
+
+
+@pytest_asyncio.fixture
+async def with_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Server]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    said: list[str] = []
+    page = Page(page_files(), Broadcast(), dict)
+    async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=said.append, page=page) as server:
+        yield Server(server, asyncio.Queue(), said)
 
 
 async def trickle(stranger: Stranger, piece: bytes) -> None:
@@ -170,6 +182,68 @@ async def test_long_heads_and_nonsense_are_refused_without_a_traceback(
     await stranger.close()
     assert capfd.readouterr().err == ""
     assert len(served.said) <= 1
+
+
+ODD_HEADS = [
+    b"DELETE /session/%C3%A4 HTTP/1.1\r\n",
+    b"DELETE /session/%FF%00 HTTP/1.1\r\n",
+    b"DELETE /session/%ED%A0%80 HTTP/1.1\r\n",
+    b"DELETE /session/\xc3\xa4 HTTP/1.1\r\n",
+    b"GET /%2e%2e/%00 HTTP/1.1\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp; charset=\xff\r\nContent-Length: 1\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp\r\nContent-Encoding: nonsense\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp\r\nExpect: nonsense\r\n",
+    b"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /session HTTP/1.1\r\nCookie: \xff=\xfe; keycast-0=\xe4; ;;=\r\n",
+    b"GET /live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: nonsense\r\n",
+    b"GET /stats HTTP/1.1\r\nOrigin: http://[::\r\n",
+    b"GET /stats HTTP/1.1\r\nOrigin: \xff\r\n",
+    b"GET /stats HTTP/1.1\r\nIf-Modified-Since: \xff\r\nRange: bytes=-\r\n",
+]
+
+
+@pytest.mark.parametrize("head", ODD_HEADS)
+@pytest.mark.parametrize("token", [TOKEN.encode(), b"", b"\xe4\xff"])
+async def test_no_request_makes_the_receiver_fail(
+    with_page: Server, capfd: pytest.CaptureFixture[str], head: bytes, token: bytes
+) -> None:
+    rest = b"Host: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer " + token + b"\r\n\r\n"
+    stranger = await with_page.raw(head + rest)
+    for name, body in ((b"Content-Length", b"0"), (b"Transfer-Encoding", b"0\r\n\r\n")):
+        if name in head:
+            stranger.write(body)
+    (status, *_) = (await stranger.rest()).split(b" ", 2)[1:]
+    assert 200 <= int(status) < 500
+    await stranger.close()
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_closed_terminal_closes_no_door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is said of strangers may fail to be said, as to a pipe that nobody reads any more."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
+    monkeypatch.setattr("shared.transport.signaling._SAY_PER_SECOND", 1000.0)
+    failed: list[str] = []
+
+    def say(line: str) -> None:
+        failed.append(line)
+        raise BrokenPipeError(line)
+
+    async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=say) as server:
+        served = Server(server, asyncio.Queue())
+        crowd = [await served.raw(b"POST") for _ in range(gate.CONNECTIONS_OF_ONE + 2)]
+        # Too many, too long, too much: each is cut off, whether or not it can be said.
+        assert await asyncio.gather(*(one.rest() for one in crowd)) == [b""] * len(crowd)
+        much = await served.raw(b"GET /stats HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
+        await much.rest()
+        async with aiohttp.ClientSession() as http:
+            for n in range(6):
+                assert (await http.get(f"{server.url}/stats", headers=wrong(n))).status in (401, 429)
+        assert {line.split()[1] for line in failed} >= {"or", "kept", "gave"}
+        again = await served.raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"404" in await again.reader.readline()
+        for one in (*crowd, much, again):
+            await one.close()
 
 
 async def test_a_compressed_body_is_not_unpacked(served: Server) -> None:

@@ -12,6 +12,7 @@ import aioice.ice
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from yarl import URL
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
@@ -292,7 +293,9 @@ async def test_stats_and_sessions_are_behind_the_token(receiver: Receiver) -> No
         await offering.accept(await response.text())
         await offering.opened()
         assert (await http.delete(session)).status == 401
-        assert (await http.delete(f"{url}/session/other", headers=AUTH)).status == 404
+        for other in ("other", "%C3%A4", "%ED%A0%80", "%FF"):
+            named = URL(f"{url}/session/{other}", encoded=True)
+            assert (await http.delete(named, headers=AUTH)).status == 404
         assert (await http.delete(session, headers=AUTH)).status == 200
         assert await received(offering) is None
 
