@@ -15,9 +15,13 @@ from shared.limits import network_of
 
 SECONDS = 60.0
 OF_ONE = 5
-_WIDER = {4: ((24, 60), (16, 240)), 6: ((56, 20), (48, 60), (32, 240))}
-OF_ALL, OF_ALL_SECONDS = 100, 10.0
-"""Soon over, so that nobody has to wait for long once it is quiet again."""
+OF_ALL, OF_PROVIDER = 100, 40
+MANY_SECONDS = 10.0
+"""For groups of strangers to each other: soon over, so that nobody waits for long for what others do."""
+_WIDER = {
+    4: ((24, 30, SECONDS), (16, OF_PROVIDER, MANY_SECONDS)),
+    6: ((56, 15, SECONDS), (48, 30, SECONDS), (32, OF_PROVIDER, MANY_SECONDS)),
+}
 MOST_KNOWN = 256
 _LOCAL = tuple(
     map(
@@ -97,10 +101,11 @@ def _groups_of(address: str) -> tuple[Group, ...]:
     except ValueError:
         return (Group(own),)
     if network.is_loopback:
-        return Group(own), Group("this machine", OF_ALL, OF_ALL_SECONDS)
+        return Group(own), Group("this machine", OF_ALL, MANY_SECONDS)
     if any(network.version == one.version and network.subnet_of(one) for one in _LOCAL):  # type: ignore[arg-type]
-        return Group(own), Group("the local network", OF_ALL, OF_ALL_SECONDS)
+        return Group(own), Group("the local network", OF_ALL, MANY_SECONDS)
     wider = (
-        Group(str(network.supernet(new_prefix=length)), most) for length, most in _WIDER[network.version]
+        Group(str(network.supernet(new_prefix=length)), most, seconds)
+        for length, most, seconds in _WIDER[network.version]
     )
-    return Group(own), *wider, Group("the internet", OF_ALL, OF_ALL_SECONDS)
+    return Group(own), *wider, Group("the internet", OF_ALL, MANY_SECONDS)

@@ -20,7 +20,7 @@ from sender import app as sender_app
 from shared.transport.broadcast import Broadcast
 from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
-from tests.integration.chromium import Tab, chromium, new_tab
+from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
 from tests.integration.test_call import tiny_weights
 
 TOKEN = "correct-horse"
@@ -172,6 +172,28 @@ async def test_a_token_with_signs_is_taken_as_printed_and_as_typed(browser: str)
             async with new_tab(browser) as tab:
                 await tab.open(f"{receiver.server.url}/#{fragment}")
                 await tab.until(IS_LIVE)
+
+
+async def test_a_site_whose_name_is_pointed_here_can_do_nothing(browser: str) -> None:
+    """DNS rebinding: to the browser its pages and this receiver are one origin."""
+    ask = (
+        "fetch('{path}', {{ method: '{method}', headers: {{ Authorization: 'Bearer guess' }} }})"
+        ".then((answer) => answer.status)"
+    )
+    async with receiving() as receiver, new_tab(browser) as tab:
+        await tab.open(f"http://{REBOUND}:{receiver.server.port}/")
+        for _ in range(6):
+            for method, path in (
+                ("GET", "/session"),
+                ("GET", "/stats"),
+                ("POST", "/whip"),
+                ("POST", "/login"),
+            ):
+                assert await tab.see(ask.format(method=method, path=path)) == 421
+        # Nor has it used up anybody's attempts.
+        await tab.open(f"{receiver.server.url}/#{TOKEN}")
+        await tab.until(IS_LIVE)
+        assert receiver.said == []
 
 
 async def enter(tab: Tab, word: str) -> None:
