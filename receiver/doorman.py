@@ -82,7 +82,7 @@ class Doorman:
         """Say whether the link has found its place."""
         hello = _hello(said)
         if self.call is not None:
-            if hello is not None and self.call.matches(hello):
+            if hello is not None and self.call.matches(hello, link):
                 self.call.resume(link)
                 return True
             if self.call.phase is Phase.LIVELY:

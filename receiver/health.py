@@ -37,22 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
 
     def work() -> int:
-        from shared.transport.pairing import call_url, local_token
+        from shared.transport.pairing import call_url
+        from shared.transport.published import find
         from shared.transport.tls import client_context
 
         url = call_url(given.connect)
-        token = from_environment(TOKEN) or local_token(url)
+        token = from_environment(TOKEN)
+        if token is None:
+            token, url = find(url) or ("", url)
         tls = client_context(given.tls_ca) if url.startswith("https:") else None
-        print(_state(url, token or "", tls))
+        print(_state(url, token, tls))
         return 0
 
     return run_command(work, given.debug)
 
 
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would take the token along."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Have a redirect be an answer like any other: an error."""
+
+
 def _state(url: str, token: str, tls: ssl.SSLContext | None) -> str:
     request = urllib.request.Request(f"{url}/stats", headers={"Authorization": f"Bearer {token}"})
     # Not by a proxy of the environment's: the receiver is on this machine.
-    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)]
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _Staying()]
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
             state = json.loads(answer.read(_MOST_BYTES))["state"]

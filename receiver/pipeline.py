@@ -115,16 +115,16 @@ class ReceiverCall:
         self.summary.count(self._connection, self._session, now)
         return self.summary.live.snapshot(now)
 
-    def matches(self, hello: Hello) -> bool:
-        """Say whether `hello` came from this call's sender, over a connection for `resume`."""
-        return self._ended is None and self._session.matches(hello)
+    def matches(self, hello: Hello, connection: Connection) -> bool:
+        """Say whether `hello` came from this call's sender, over a `connection` for `resume`."""
+        return self._ended is None and self._session.matches(hello, connection.binding)
 
     def resume(self, connection: Connection) -> None:
         """Go on over `connection`, whose hello `matches`, in place of the one before."""
         before, self._connection = self._connection, connection
         self.summary.traffic.left(before)
         self.summary.path = connection.path
-        self._session.rejoin()
+        self._session.rejoin(connection.binding)
         self._reception = Reception()
         self._liveness.linked(self._clock.now())
         self.summary.resumed = self._liveness.links - 1

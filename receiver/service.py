@@ -37,6 +37,7 @@ from shared.transport.broadcast import Broadcast
 from shared.transport.page import Page
 from shared.transport.pairing import new_token
 from shared.transport.signaling import SignalingServer
+from shared.transport.tls import describe
 from shared.usage import seconds_since_start
 from shared.watch import STATUS_SECONDS, Figures, Watch
 
@@ -90,7 +91,7 @@ class Service:
     async def serve(self) -> int:
         """Take calls until Ctrl-C; with `once`, until one was set up and has ended."""
         on_interrupt(self._hang_up)
-        token = self._options.token or new_token()
+        token, certificate = self._options.token or new_token(), self._options.tls_cert
         server = SignalingServer(
             self._options.host,
             self._options.port,
@@ -102,6 +103,7 @@ class Service:
             compact=self._options.compact,
             voice=self._options.audio,
             tls=self._tls,
+            names=() if certificate is None else describe(certificate).names,
             say=self._console.note,
             page=self._page,
         )

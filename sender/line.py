@@ -193,7 +193,7 @@ class Line:
     def _take(self, connection: Connection) -> None:
         self._traffic.left(self.connection)
         self.connection = connection
-        self._session.restart()
+        self._session.restart(connection.binding)
         self._liveness.tries(self._clock.now())
         self.tell([])
 

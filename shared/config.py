@@ -30,7 +30,7 @@ MAX_PICTURES = 8
 MAX_REASON = 200
 MAX_NAME = 64
 SECRET_BYTES = 16
-"""Of the secret by which a sender takes up a call again: 128 random bits."""
+"""Of the secret by which a sender takes up a call again, 128 random bits, and of a proof of it."""
 MAX_BLOCK = 300
 
 

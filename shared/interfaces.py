@@ -86,6 +86,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def binding(self) -> bytes:
+        """What both ends of it know alike and no other connection has: the keys of both. Once it is open."""
+        ...
+
+    @property
     def path(self) -> Path:
         """How it runs, or ran: "direct", over a "relay", or "" where that is not known."""
         ...

@@ -1,4 +1,4 @@
-"""How fast a peer may talk, and how often an address may be wrong."""
+"""How fast a peer may talk, and whom an address belongs to."""
 
 from __future__ import annotations
 
@@ -30,29 +30,6 @@ class RateLimit:
     def seconds_over(self, now: float) -> float:
         """Say for how long messages have been coming faster than `rate`, without a rest."""
         return 0.0 if self._over_since is None else now - self._over_since
-
-
-class FailureLimit:
-    """Wrong tokens by address: after `allowed` within `window` seconds an address has to wait."""
-
-    def __init__(self, allowed: int = 5, window: float = 60.0, addresses: int = 1024) -> None:
-        self._allowed, self._window, self._addresses = allowed, window, addresses
-        self._failures: dict[str, list[float]] = {}
-
-    def blocked(self, address: str, now: float) -> bool:
-        """Say whether `address` has failed too often by `now` (seconds)."""
-        return len(self._recent(address, now)) >= self._allowed
-
-    def failed(self, address: str, now: float) -> None:
-        """Note one failure; of too many addresses, the one that failed longest ago is forgotten."""
-        recent = self._recent(address, now)
-        self._failures.pop(address, None)
-        self._failures[address] = [*recent, now][-self._allowed :]
-        if len(self._failures) > self._addresses:
-            del self._failures[next(iter(self._failures))]
-
-    def _recent(self, address: str, now: float) -> list[float]:
-        return [then for then in self._failures.get(address, ()) if now - then < self._window]
 
 
 def network_of(address: str) -> str:

@@ -42,8 +42,9 @@ class Hello:
     `forecaster` names what the receiver fills in missing frames with; a sender that decides by what the
     receiver would forecast runs the same. The sender's own hello leaves it empty.
 
-    `secret` (16 bytes, or none) is the receiver's name for the call. A sender that comes back says it; a
-    receiver that still holds that call answers with the same one, and the call goes on.
+    `secret` (16 bytes, or none): in the receiver's answer to a new call, what its sender may take that call
+    up by. A sender that comes back has a proof of it there instead (see `resumption`); a receiver that still
+    holds the call answers with its own proof, and the call goes on.
 
     `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
     name it at all.

@@ -15,6 +15,7 @@ from shared.events import Agreed, Event, FramesArrived, PeerReady, SourcePicture
 from shared.feed import PictureAssembler
 from shared.limits import RateLimit
 from shared.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
+from shared.resumption import proof
 from shared.session import Session
 from shared.voice import BLOCK_SECONDS
 from shared.voice_intake import VoiceIntake
@@ -74,22 +75,23 @@ class ReceiverSession(Session):
         """Bytes of source pictures that have come."""
         return self._pictures.received_bytes
 
-    def matches(self, hello: Hello) -> bool:
-        """Say whether `hello`, from a new connection, comes from this very call's sender."""
-        known = bool(self._secret) and hmac.compare_digest(self._secret, hello.secret)
+    def matches(self, hello: Hello, binding: bytes) -> bool:
+        """Say whether `hello`, over a new connection of `binding`, comes from this very call's sender."""
+        wanted = proof(self._secret, "sender", binding)
+        known = bool(self._secret) and hmac.compare_digest(wanted, hello.secret)
         same = hello.terms == self._agreed and (hello.voice and self._wants_voice) == self.takes_voice
         return known and self.state is State.STREAMING and same
 
-    def rejoin(self) -> None:
-        """Go on over a new connection, whose hello `matches`: queues the answer to it."""
+    def rejoin(self, binding: bytes) -> None:
+        """Go on over a new connection of `binding`, whose hello `matches`: queues the answer to it."""
         self._outgoing.clear()
         self._pictures.restart()
         self._awaits_start = True
         self.voice.restart()
-        self._queue(self._hello())
+        self._queue(self._hello(proof(self._secret, "receiver", binding)))
 
-    def _hello(self) -> Hello:
-        return Hello(self.terms, self._avatar, self._forecaster, self._secret, self.takes_voice)
+    def _hello(self, secret: bytes) -> Hello:
+        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice)
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -184,7 +186,7 @@ class ReceiverSession(Session):
             return self._refuse(difference)
         self._agreed = message.terms
         self.takes_voice = self._wants_voice and message.voice
-        self._queue(self._hello())
+        self._queue(self._hello(self._secret))
         if self._avatar:
             self.state = State.STREAMING
             return [Agreed(message.terms, self._forecaster), PeerReady()]

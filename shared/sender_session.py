@@ -11,6 +11,7 @@ from shared.events import Agreed, Event, PeerReady, PeerReport, State
 from shared.feed import PictureFeed
 from shared.keypoints import Floats
 from shared.messages import Hello, Message, Ready, Report, Start, Still, Want
+from shared.resumption import proof
 from shared.session import Session
 from shared.voice import VoicePacket
 from shared.wire import HEADER_BYTES, KeypointPacket
@@ -33,6 +34,7 @@ class SenderSession(Session):
         self.pictures = PictureFeed()
         self._takes_pictures = False
         self._secret = self._offered = b""
+        self._proof = b""  # by which a receiver would show that it still holds the call
         self._offers_voice, self._takes_voice = voice, False
         self._voice_count = 0
         self.voice_packets = 0
@@ -48,15 +50,23 @@ class SenderSession(Session):
         self._queue(Hello(self.terms, voice=self._offers_voice))
         self.state = State.HELLO
 
-    def restart(self) -> None:
-        """Queue the hello for a new connection; what was left to say over the one before is forgotten."""
+    def restart(self, binding: bytes) -> None:
+        """Queue the hello for a new connection; what was left to say over the one before is forgotten.
+
+        `binding` is that connection's (see `interfaces.Connection`): whoever answers there may be anybody,
+        and learns from the hello nothing by which to take up the call.
+        """
         if self.state is State.ENDED:
             raise ValueError("the call has ended")
         self._outgoing.clear()
         self._set_up_by = None
         # Each connection has keys of its own, and counts from 0 under them.
         self._voice_count = 0
-        self._queue(Hello(self.terms, secret=self._secret, voice=self._offers_voice))
+        mine = b""
+        if self._secret:
+            mine = proof(self._secret, "sender", binding)
+            self._proof = proof(self._secret, "receiver", binding)
+        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice))
         self.state = State.HELLO
 
     def still(self) -> None:
@@ -149,7 +159,7 @@ class SenderSession(Session):
             raise PeerError("The receiver takes sound that was not offered.")
         self._takes_voice = message.voice
         agreed = Agreed(self.terms, message.forecaster)
-        if self._secret and hmac.compare_digest(self._secret, message.secret):
+        if self._proof and hmac.compare_digest(self._proof, message.secret):
             self.pictures.restart()
             self.state = State.STREAMING
             return [agreed, PeerReady(resumed=True)]

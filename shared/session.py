@@ -16,9 +16,9 @@
     still                  ->   (the sender has nothing else to say)
     bye                    <->  bye
 
-A sender that has lost the connection says hello over a new one, with the secret of the receiver's hello. A
-receiver that still holds the call says hello with the same secret, and streaming goes on as if nothing had
-been; any other answers as to a new call: it gets the pictures again.
+A sender that has lost the connection says hello over a new one, with a proof that it knows the secret of the
+receiver's hello (see `shared.resumption`). A receiver that still holds the call says hello with a proof too,
+and streaming goes on as if nothing had been; any other answers as to a new call: it gets the pictures again.
 
 A broken ctl message ends the call; a broken keypoint or sound packet is counted and dropped, as a lost one
 would be.

@@ -138,6 +138,15 @@ function offerFullScreen() {
     document.fullscreenElement ? document.exitFullscreen() : at("screen").requestFullscreen();
 }
 
+/** Returns a fragment as it was meant: as printed, with %XX, or as somebody typed the token. */
+function decoded(fragment) {
+  try {
+    return decodeURIComponent(fragment);
+  } catch {
+    return fragment;
+  }
+}
+
 async function main() {
   offerFullScreen();
   say("command", "sender --source demo");
@@ -150,7 +159,7 @@ async function main() {
   if (given) {
     // Fragments are sent to nobody; this one is not kept in the history either.
     history.replaceState(null, "", location.pathname);
-    await signIn(decodeURIComponent(given));
+    await signIn(decoded(given));
   }
   await watch(hears);
 }

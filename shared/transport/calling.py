@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Self
 
 import aiohttp
 
 from shared.errors import BusyError, KeycastError, PeerError, RequestError, WrongTokenError
 from shared.transport.datachannel import OPEN_SECONDS, Link
-from shared.transport.pairing import call_url, check_token, local_token
+from shared.transport.pairing import call_url, check_token
+from shared.transport.published import find
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
 _ATTEMPTS = 2
 _HTTP_SECONDS = 10.0
+_SESSION = re.compile(r"/session/[A-Za-z0-9_-]{1,64}")
 _NOT_KEYCAST = "What listens at {url} is not a keycast receiver; check the address."
 _UNTRUSTED = (
     "The receiver at {url} shows a certificate that is not trusted here ({why}); "
@@ -28,15 +33,21 @@ _OTHER_SCHEME = (
 _REFUSALS: dict[int, type[KeycastError]] = {
     401: WrongTokenError,
     409: BusyError,
+    421: RequestError,
     429: KeycastError,
     503: KeycastError,
 }
 _SENTENCES = {
     401: "The receiver at {url} refuses the token; give the one it shows with --token.",
     409: "The receiver at {url} already has a call; wait until it has ended.",
+    421: (
+        "The receiver at {url} does not answer to that name; call it by its address, by a name of its "
+        "certificate, or by the name that it was given with --listen."
+    ),
     429: "The receiver at {url} has seen too many wrong tokens; wait a minute and try again.",
     503: "The receiver at {url} calls over a relay only, and has none now; see what it says.",
 }
+_Response = aiohttp.ClientResponse
 
 
 async def connect(
@@ -53,22 +64,17 @@ async def connect(
 
     An https receiver's certificate is checked with `tls`; None: with the system's trust store.
 
-    Without `token`, one that a receiver on this machine has published is used. `compact` and `voice` are the
-    link's. A set-up that does not open within `timeout` seconds is tried once more. Raise RequestError where
-    there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy, or nothing opens.
+    Without `token`, that of a receiver which serves on this machine is used (see `published`). `compact` and
+    `voice` are the link's. A set-up that does not open within `timeout` seconds is tried once more. Raise
+    RequestError where there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy,
+    or nothing opens.
     """
     url = call_url(url)
-    token = token or local_token(url)
-    if token is None:
-        raise RequestError(
-            f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
-        )
-    limit = aiohttp.ClientTimeout(total=_HTTP_SECONDS)
-    headers = {"Authorization": f"Bearer {check_token(token)}", "User-Agent": "keycast"}
-    connector = aiohttp.TCPConnector(ssl=tls or True)
-    async with aiohttp.ClientSession(timeout=limit, headers=headers, connector=connector) as http:
+    if not token:
+        token, url = _published(url)
+    async with _Http(url, check_token(token), tls) as http:
         for _ in range(_ATTEMPTS):
-            link = await _attempt(http, url, lambda: Link(ice, compact=compact, voice=voice), timeout)
+            link = await _attempt(http, lambda: Link(ice, compact=compact, voice=voice), timeout)
             if link is not None:
                 return link
     raise KeycastError(
@@ -77,19 +83,61 @@ async def connect(
     )
 
 
-async def _attempt(
-    http: aiohttp.ClientSession, url: str, new_link: Callable[[], Link], seconds: float
-) -> Link | None:
+def _published(url: str) -> tuple[str, str]:
+    found = find(url)
+    if found is None:
+        raise RequestError(
+            f"No receiver is known at {url}; start one first, or give the token that it shows with --token."
+        )
+    return found
+
+
+class _Http:
+    """Asks one receiver and no other: follows no redirect, uses no proxy, keeps no cookie, unpacks nothing.
+
+    Whoever answers may mean harm: it chooses neither whom this machine talks to, nor how much it reads.
+    """
+
+    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None) -> None:
+        self.url = url
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=_HTTP_SECONDS),
+            headers={
+                "Authorization": f"Bearer {token}",
+                "User-Agent": "keycast",
+                "Accept-Encoding": "identity",
+            },
+            connector=aiohttp.TCPConnector(ssl=tls or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    def post(self, path: str, data: str, content_type: str) -> AbstractAsyncContextManager[_Response]:
+        headers = {"Content-Type": content_type}
+        return self._session.post(self.url + path, data=data, headers=headers, allow_redirects=False)
+
+    def delete(self, path: str) -> AbstractAsyncContextManager[_Response]:
+        return self._session.delete(self.url + path, allow_redirects=False)
+
+
+async def _attempt(http: _Http, new_link: Callable[[], Link], seconds: float) -> Link | None:
     """Try one set-up; None where all went well but the link did not open."""
     link = new_link()
     try:
-        answer, session = await _exchange(http, url, await link.offer())
-        await _accept(link, url, answer)
+        answer, session = await _exchange(http, await link.offer())
+        await _accept(link, http.url, answer)
         try:
             await link.opened(seconds)
         except KeycastError:
             # The receiver would hold its half open for seconds more, and call itself busy.
-            await _forget(http, url + session)
+            await _forget(http, session)
             await link.close()
             return None
     except BaseException:
@@ -105,12 +153,11 @@ async def _accept(link: Link, url: str, answer: str) -> None:
         raise RequestError(_NOT_KEYCAST.format(url=url)) from error
 
 
-async def _exchange(http: aiohttp.ClientSession, url: str, offer: str) -> tuple[str, str]:
+async def _exchange(http: _Http, offer: str) -> tuple[str, str]:
     """Post the offer; return the answer and the path of its session."""
+    url = http.url
     try:
-        async with http.post(
-            f"{url}/whip", data=offer, headers={"Content-Type": "application/sdp"}, allow_redirects=False
-        ) as response:
+        async with http.post("/whip", offer, "application/sdp") as response:
             return await _read(response, url)
     except aiohttp.ClientConnectorCertificateError as error:
         why = getattr(error.certificate_error, "verify_message", "") or "it is not for this address"
@@ -127,12 +174,12 @@ async def _exchange(http: aiohttp.ClientSession, url: str, offer: str) -> tuple[
         raise RequestError(_NOT_KEYCAST.format(url=url)) from error
 
 
-async def _read(response: aiohttp.ClientResponse, url: str) -> tuple[str, str]:
+async def _read(response: _Response, url: str) -> tuple[str, str]:
     if response.status in _REFUSALS:
         raise _REFUSALS[response.status](_SENTENCES[response.status].format(url=url))
     session = response.headers.get("Location", "")
     is_answer = response.status == 201 and response.content_type == "application/sdp"
-    if not is_answer or not session.startswith("/session/"):
+    if not is_answer or "Content-Encoding" in response.headers or not _SESSION.fullmatch(session):
         raise RequestError(_NOT_KEYCAST.format(url=url))
     body = b""
     async for piece in response.content.iter_chunked(4096):
@@ -142,7 +189,7 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> tuple[str, str]:
     return body.decode(), session
 
 
-async def _forget(http: aiohttp.ClientSession, session_url: str) -> None:
+async def _forget(http: _Http, session: str) -> None:
     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-        async with http.delete(session_url):
+        async with http.delete(session):
             pass

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import aioice.ice
 from aiortc import RTCPeerConnection
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.errors import KeycastError
 
@@ -141,6 +142,21 @@ def _counts(protocol: StunProtocol) -> Traffic:
 
 def _on_wire(payload_bytes: int, addr: tuple[str, int]) -> int:
     return payload_bytes + (_IPV6_UDP if ":" in str(addr[0]) else _IPV4_UDP)
+
+
+def fingerprints(peer: RTCPeerConnection) -> tuple[bytes, bytes]:
+    """Return the SHA-256 of this end's DTLS certificate and of the other's, 32 bytes each, once connected.
+
+    The other's is that which it has used, and not what a session description says of it. Raise KeycastError,
+    as `install`.
+    """
+    try:
+        dtls = peer.sctp.transport  # type: ignore[union-attr]
+        own = next(one.value for one in dtls.getLocalParameters().fingerprints if one.algorithm == "sha-256")
+        other = dtls._ssl.get_peer_certificate(as_cryptography=True).fingerprint(SHA256())  # type: ignore[union-attr]
+    except (AttributeError, StopIteration, TypeError) as error:
+        raise moved("aiortc") from error
+    return bytes.fromhex(own.replace(":", "")), other
 
 
 def moved(package: str) -> KeycastError:

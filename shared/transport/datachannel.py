@@ -75,6 +75,7 @@ class Link:
         self._backlog_since: float | None = None
         self._reason = ""
         self._path: Path = ""
+        self._offers = False
         self.ice_problem: KeycastError | None = None
         """Why a STUN or TURN server is of no use, once gathered; a RequestError where it never will be."""
         self.app_sent = 0
@@ -102,6 +103,12 @@ class Link:
         return self._arrivals.received
 
     @property
+    def binding(self) -> bytes:
+        """The fingerprints of both ends' certificates, the offering side's first; see `Connection`."""
+        mine, other = compat.fingerprints(self._peer)
+        return mine + other if self._offers else other + mine
+
+    @property
     def path(self) -> Path:
         """How the sides are connected: "direct", over a "relay" of either, or "" before they are."""
         self._path = relay.path_of(self._peer) or self._path
@@ -123,6 +130,7 @@ class Link:
         Raise RequestError where the TURN servers refuse the user or the password, KeycastError where only a
         relay would do and there is none.
         """
+        self._offers = True
         if self._voice is not None:
             self._voice.prefer_short()
         sdp = await self._described(await self._peer.createOffer())

@@ -49,7 +49,10 @@ class _Visitor:
 
 
 class Gate:
-    """Listens, and hands connections to protocols of `factory`; `say` hears in one line who was shut out."""
+    """Listens, and hands connections to protocols of `factory`; `say` hears in one line who was shut out.
+
+    `say` does not raise: whoever is at the door is dealt with around it.
+    """
 
     def __init__(self, factory: Factory, tls: ssl.SSLContext | None, say: Say) -> None:
         self._factory = factory
@@ -71,6 +74,11 @@ class Gate:
             raise
         self._listening = [loop.create_task(self._listen(one)) for one in self._sockets]
         return port
+
+    @property
+    def addresses(self) -> list[str]:
+        """The numeric addresses it listens at."""
+        return [str(one.getsockname()[0]) for one in self._sockets]
 
     async def close(self) -> None:
         """Take no more connections. Those that are there stay; `factory`'s owner closes them."""
@@ -122,9 +130,9 @@ class Gate:
         if oldest is None:
             self._say(f"{group[-1].network} has too many connections; a new one was refused")
             return False
-        self._say(f"{oldest.network} or others opened too many connections; the oldest was closed")
         oldest.drop()
         self._visitors.remove(oldest)
+        self._say(f"{oldest.network} or others opened too many connections; the oldest was closed")
         return True
 
     async def _host(self, visitor: _Visitor, accepted: socket.socket) -> None:
@@ -139,8 +147,8 @@ class Gate:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(visitor.gone.wait(), STRANGER_SECONDS)
             if not visitor.gone.is_set() and not visitor.trusted:
-                self._say(f"{visitor.network} kept a connection open without the token; it was closed")
                 visitor.drop()
+                self._say(f"{visitor.network} kept a connection open without the token; it was closed")
             await visitor.gone.wait()
         except (OSError, ssl.SSLError, asyncio.CancelledError):
             # A handshake that failed, or that was given up to make room.
@@ -180,8 +188,8 @@ class _Watched(asyncio.Protocol):
         """Pass it on, unless it is more than a stranger may send."""
         self._received += len(data)
         if self._received > STRANGER_BYTES and not self._visitor.trusted:
-            self._say(f"{self._visitor.network} sent over {STRANGER_BYTES} bytes without the token")
             self._visitor.drop()
+            self._say(f"{self._visitor.network} sent over {STRANGER_BYTES} bytes without the token")
             return
         self._inner.data_received(data)
 

@@ -185,7 +185,9 @@ class ImpairedPath:
         assert self._http is not None
         headers = {name: request.headers[name] for name in _ON if name in request.headers}
         url = f"{self._target}{request.path}"
-        async with self._http.request(request.method, url, data=body, headers=headers) as response:
+        async with self._http.request(
+            request.method, url, data=body, headers=headers, allow_redirects=False
+        ) as response:
             kept = {name: response.headers[name] for name in _BACK if name in response.headers}
             return response.status, await response.read(), kept
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable
 
 from aiohttp import web
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from shared.clock import Clock
-from shared.limits import FailureLimit, network_of
+from shared.guesses import Guesses
 
 _FOREIGN = ("cross-site", "same-site")
 _TOO_MANY = "Too many wrong tokens; wait a minute."
@@ -18,7 +20,8 @@ class Keeper:
     """Compares tokens in constant time; an address that is wrong again and again has to wait.
 
     What a request of another site's page gives is neither right nor wrong: it is refused and not counted, so
-    that no site can use up a visitor's attempts. `trust` hears of each request that has shown the token.
+    that no site can use up a visitor's attempts. `trust` hears of each request that has shown the token. For
+    `viewers` it makes passes, which takes some tenth of a second at the beginning.
     """
 
     def __init__(
@@ -27,14 +30,15 @@ class Keeper:
         clock: Clock,
         trust: Callable[[web.Request], None] = lambda _: None,
         note: Callable[[str], None] = lambda _: None,
+        *,
+        viewers: bool = True,
     ) -> None:
         self._token = token.encode()
-        # For watching alone: who has only the cookie cannot call, and cannot tell the token from it.
-        self._pass = hmac.digest(self._token, b"keycast viewer", "sha256").hex()
+        self._pass = pass_of(token) if viewers else secrets.token_hex()
         self._clock = clock
         self._trust = trust
         self._note = note
-        self._failures = FailureLimit()
+        self._guesses = Guesses()
 
     def check_header(self, request: web.Request) -> None:
         """Return where the request's `Authorization` holds the token; else raise the answer to it."""
@@ -66,15 +70,25 @@ class Keeper:
     def _check(self, request: web.Request, given: str, wanted: bytes) -> None:
         refuse_foreign(request)
         # Of the connection itself: what a header says of where it came from, anyone can write.
-        address, now = network_of(request.remote or ""), self._clock.now()
-        if self._failures.blocked(address, now):
+        address, now = request.remote or "", self._clock.now()
+        if self._guesses.blocked(address, now):
             raise web.HTTPTooManyRequests(text=_TOO_MANY)
         if not hmac.compare_digest(given.encode(errors="replace"), wanted):
-            self._failures.failed(address, now)
-            if self._failures.blocked(address, now):
-                self._note(f"{address} gave wrong tokens again and again; it has to wait a minute")
+            for group in self._guesses.failed(address, now):
+                self._note(str(group))
             raise web.HTTPUnauthorized(text="Wrong token.", headers={"WWW-Authenticate": "Bearer"})
+        self._guesses.right(address)
         self._trust(request)
+
+
+def pass_of(token: str) -> str:
+    """Return the pass that stands for `token`: good for watching alone, and for as long as the token is.
+
+    Who has a pass can try tokens until one gives it, with nobody counting. So each costs 32 MiB and some
+    tenth of a second (scrypt, RFC 7914): a token that a person thought of would otherwise not last long.
+    """
+    slow = Scrypt(salt=b"keycast viewer", length=32, n=2**15, r=8, p=1)
+    return slow.derive(token.encode()).hex()
 
 
 def refuse_foreign(request: web.Request) -> None:

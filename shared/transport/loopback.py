@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import secrets
 from dataclasses import dataclass
 
 from shared.arrivals import Arrivals
@@ -49,6 +50,8 @@ class LoopbackConnection:
         self._ended = False
         self._reason = ""
         self._other: LoopbackConnection | None = None
+        self.binding = b""
+        """Given by `pair`."""
         self.ice_problem: None = None
         """No server is asked for anything; see `Link`."""
         self.app_sent = 0
@@ -177,4 +180,5 @@ def pair(impairment: Impairment | None = None) -> tuple[LoopbackConnection, Loop
     left = LoopbackConnection(impairment, 2 * impairment.seed)
     right = LoopbackConnection(impairment, 2 * impairment.seed + 1)
     left._other, right._other = right, left
+    left.binding = right.binding = secrets.token_bytes(32)
     return left, right

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePath
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from shared.transport.broadcast import Broadcast
 from shared.transport.keeper import Keeper, refuse_foreign
-from shared.transport.pairing import MAX_TOKEN, is_loopback
+from shared.transport.origin import host_of
+from shared.transport.pairing import MAX_TOKEN
 from shared.transport.viewer import Figures, Viewer
 
 MAX_VIEWERS = 8
@@ -26,16 +26,6 @@ _TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
-}
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,19 +40,15 @@ class Page:
         self._figures = figures
         self._viewers: set[Viewer] = set()
 
-    def serve(self, application: web.Application, keeper: Keeper, host: str, *, secure: bool) -> None:
-        """Add the routes to `application`, which listens at `host`, over TLS where `secure`."""
+    def serve(self, application: web.Application, keeper: Keeper, *, secure: bool) -> None:
+        """Add the routes to `application`, which is served over TLS where `secure`."""
         routes = _Routes(self, keeper, secure=secure)
-        local = is_loopback(host)
-
-        def add(method: str, path: str, handler: _Handler) -> None:
-            application.router.add_route(method, path, _careful(handler, local=local))
-
+        router = application.router
         for name in self._files:
-            add("GET", "/" if name == INDEX else f"/{name}", _file(name, self._files[name]))
-        add("GET", "/session", routes.session)
-        add("POST", "/login", routes.login)
-        add("GET", "/live", routes.live)
+            router.add_get("/" if name == INDEX else f"/{name}", _file(name, self._files[name]))
+        router.add_get("/session", routes.session)
+        router.add_post("/login", routes.login)
+        router.add_get("/live", routes.live)
         application.on_shutdown.append(self._leave)
 
     @property
@@ -93,7 +79,7 @@ class _Routes:
 
     def _cookie(self, request: web.Request) -> str:
         """Return the cookie's name: with the port, since the ports of a host share their cookies."""
-        port = _own_name(request)[1]
+        port = host_of(request)[1]
         return f"__Host-keycast-{port}" if self._secure else f"keycast-{port}"
 
     async def session(self, request: web.Request) -> web.Response:
@@ -144,34 +130,3 @@ def _file(name: str, content: bytes) -> _Handler:
         return response
 
     return answer
-
-
-def _careful(handler: _Handler, *, local: bool) -> _Handler:
-    """Return `handler` with the headers of all answers, refusals too; where `local`, for this machine only.
-
-    A site whose name points here would be this page's origin to a browser.
-    """
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            if local and not is_loopback(_own_name(request)[0]):
-                raise web.HTTPMisdirectedRequest(text="This receiver is for its own machine only.")
-            response = await handler(request)
-        except web.HTTPException as refusal:
-            refusal.headers.update(_HEADERS)
-            raise
-        if not response.prepared:
-            response.headers.update(_HEADERS)
-        return response
-
-    return answer
-
-
-def _own_name(request: web.Request) -> tuple[str, int]:
-    """Return the host and the port (0: none) by which the browser knows this receiver."""
-    try:
-        parts = urlsplit(f"//{request.host}")
-        name, port = parts.hostname or "", parts.port or 0
-    except ValueError as error:
-        raise web.HTTPBadRequest(text="The host is none.") from error
-    return name, port

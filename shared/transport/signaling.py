@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Self
 
@@ -21,7 +21,9 @@ from shared.transport import pairing
 from shared.transport.datachannel import Link
 from shared.transport.gate import Gate
 from shared.transport.keeper import Keeper
+from shared.transport.origin import Hosts, add_headers, only_for
 from shared.transport.page import Page
+from shared.transport.published import Published
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
@@ -37,10 +39,11 @@ class SignalingServer:
     """Listens for one call at a time; `on_link` gets every link that has opened, and owns it from there.
 
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
-    token is also published for senders of the same user on this machine (see `pairing`); where that fails,
-    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only; with `voice`
-    its links carry sound. `say` hears, a line each and not too often, who was shut out. `page` is served
-    at `/`.
+    token is also published for senders of the same user on this machine (see `published`); where that fails,
+    `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
+    `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
+    With `voice` its links carry sound. `say` hears, a line each and not too often, who was shut out. `page`
+    is served at `/`.
     """
 
     def __init__(
@@ -57,18 +60,20 @@ class SignalingServer:
         voice: bool = False,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
+        names: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
         page: Page | None = None,
     ) -> None:
         self.host, self.port = host, port
         self._token = pairing.check_token(token)
         self.unpublished = ""
+        self._published: Published | None = None
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
-        self._keeper = Keeper(token, self._clock, self._trust, self._note)
+        self._keeper = Keeper(token, self._clock, self._trust, self._note, viewers=page is not None)
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -78,7 +83,7 @@ class SignalingServer:
         self._say = say
         self._gate: Gate | None = None
         self._runner = web.AppRunner(
-            self._application(page),
+            self._application(page, Hosts(host, names)),
             access_log=None,
             logger=_to_notes(self._note),
             shutdown_timeout=_STOP_SECONDS,
@@ -107,7 +112,7 @@ class SignalingServer:
                 "address of this machine; choose another with --listen HOST:PORT."
             ) from error
         try:
-            pairing.publish(self.port, self._token)
+            self._published = Published.publish(self.port, self._token, self._gate.addresses)
         except RequestError as error:
             # Another user can spoil a shared folder; that must not keep this receiver from working.
             self.unpublished = str(error)
@@ -115,8 +120,9 @@ class SignalingServer:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop listening and close a link that is still open."""
-        if not self.unpublished:
-            pairing.withdraw(self.port)
+        if self._published is not None:
+            # Before the port is anybody's.
+            self._published.withdraw()
         if self._gate is not None:
             await self._gate.close()
         await self._runner.cleanup()
@@ -125,14 +131,14 @@ class SignalingServer:
         if self._admission is not None:
             await self._admission
 
-    def _application(self, page: Page | None) -> web.Application:
-        application = web.Application(client_max_size=MAX_SDP_BYTES)
-        application.on_response_prepare.append(_without_versions)
+    def _application(self, page: Page | None, hosts: Hosts) -> web.Application:
+        application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[only_for(hosts)])
+        application.on_response_prepare.append(add_headers)
         application.router.add_post("/whip", self._whip)
         application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         if page is not None:
-            page.serve(application, self._keeper, self.host, secure=self._tls is not None)
+            page.serve(application, self._keeper, secure=self._tls is not None)
         return application
 
     def _trust(self, request: web.Request) -> None:
@@ -142,7 +148,9 @@ class SignalingServer:
     def _note(self, line: str) -> None:
         """Say what was shut out, but not as often as strangers would like."""
         if self._say is not None and self._says.allows(self._clock.now()):
-            self._say(line)
+            # Where it cannot be said, as to a terminal that is gone, the door must still open and close.
+            with contextlib.suppress(OSError, ValueError):
+                self._say(line)
 
     async def _whip(self, request: web.Request) -> web.Response:
         self._keeper.check_header(request)
@@ -196,7 +204,8 @@ class SignalingServer:
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._keeper.check_header(request)
-        if self._link is None or not hmac.compare_digest(request.match_info["id"], self._session):
+        named = request.match_info["id"].encode(errors="replace")
+        if self._link is None or not hmac.compare_digest(named, self._session.encode()):
             raise web.HTTPNotFound(text="There is no such session.")
         await self._link.close()
         return web.Response(text="Ended.")
@@ -224,10 +233,6 @@ def _to_notes(note: Callable[[str], None]) -> logging.Logger:
     logger = logging.Logger("keycast.signaling")
     logger.addHandler(_Notes(note))
     return logger
-
-
-async def _without_versions(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "keycast"
 
 
 async def _body(request: web.Request) -> str:

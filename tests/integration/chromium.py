@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+REBOUND = "rebound.example"
 # Everything by which it would talk to anybody but the page's own server, or want a screen.
 OPTIONS = (
     "--headless=new",
@@ -32,6 +33,8 @@ OPTIONS = (
     "--mute-audio",
     "--hide-scrollbars",
     "--remote-debugging-port=0",
+    # A site whose owner has pointed its name at this machine.
+    f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
 )
 START_SECONDS = 60.0
 WAIT_SECONDS = 30.0

@@ -12,9 +12,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from receiver.web import page_files
+from shared.guesses import OF_ALL, OF_ONE
 from shared.transport import gate
+from shared.transport.broadcast import Broadcast
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
+from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
 
 TOKEN = "correct-horse"
@@ -68,6 +72,15 @@ async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
         yield Server(server, links, said)
 
 
+@pytest_asyncio.fixture
+async def with_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Server]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    said: list[str] = []
+    page = Page(page_files(), Broadcast(), dict)
+    async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=said.append, page=page) as server:
+        yield Server(server, asyncio.Queue(), said)
+
+
 async def trickle(stranger: Stranger, piece: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         while True:
@@ -76,9 +89,9 @@ async def trickle(stranger: Stranger, piece: bytes) -> None:
             await asyncio.sleep(0.05)
 
 
-HEAD = f"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+HEAD = f"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 STRANGE_HEAD = (
-    b"POST /whip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 60000\r\n\r\n"
+    b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer guess\r\nContent-Length: 60000\r\n\r\n"
 )
 
 
@@ -135,7 +148,7 @@ async def test_all_places_taken_by_the_token_refuse_the_next(
     served: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "CONNECTIONS", 2)
-    known = b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer correct-horse\r\n\r\n"
+    known = b"GET /stats HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer correct-horse\r\n\r\n"
     inside = [await served.raw(known) for _ in range(2)]
     for one in inside:
         assert b"200" in await one.reader.readline()
@@ -148,7 +161,7 @@ async def test_all_places_taken_by_the_token_refuse_the_next(
 
 
 async def test_much_from_a_stranger_is_not_taken_in(served: Server) -> None:
-    stranger = await served.raw(b"POST /whip HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    stranger = await served.raw(b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999\r\n\r\n")
     with contextlib.suppress(ConnectionError):
         for _ in range(100):
             stranger.write(bytes(8192))
@@ -171,6 +184,68 @@ async def test_long_heads_and_nonsense_are_refused_without_a_traceback(
     assert len(served.said) <= 1
 
 
+ODD_HEADS = [
+    b"DELETE /session/%C3%A4 HTTP/1.1\r\n",
+    b"DELETE /session/%FF%00 HTTP/1.1\r\n",
+    b"DELETE /session/%ED%A0%80 HTTP/1.1\r\n",
+    b"DELETE /session/\xc3\xa4 HTTP/1.1\r\n",
+    b"GET /%2e%2e/%00 HTTP/1.1\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp; charset=\xff\r\nContent-Length: 1\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp\r\nContent-Encoding: nonsense\r\n",
+    b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp\r\nExpect: nonsense\r\n",
+    b"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /session HTTP/1.1\r\nCookie: \xff=\xfe; keycast-0=\xe4; ;;=\r\n",
+    b"GET /live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: nonsense\r\n",
+    b"GET /stats HTTP/1.1\r\nOrigin: http://[::\r\n",
+    b"GET /stats HTTP/1.1\r\nOrigin: \xff\r\n",
+    b"GET /stats HTTP/1.1\r\nIf-Modified-Since: \xff\r\nRange: bytes=-\r\n",
+]
+
+
+@pytest.mark.parametrize("head", ODD_HEADS)
+@pytest.mark.parametrize("token", [TOKEN.encode(), b"", b"\xe4\xff"])
+async def test_no_request_makes_the_receiver_fail(
+    with_page: Server, capfd: pytest.CaptureFixture[str], head: bytes, token: bytes
+) -> None:
+    rest = b"Host: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer " + token + b"\r\n\r\n"
+    stranger = await with_page.raw(head + rest)
+    for name, body in ((b"Content-Length", b"0"), (b"Transfer-Encoding", b"0\r\n\r\n")):
+        if name in head:
+            stranger.write(body)
+    (status, *_) = (await stranger.rest()).split(b" ", 2)[1:]
+    assert 200 <= int(status) < 500
+    await stranger.close()
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_closed_terminal_closes_no_door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is said of strangers may fail to be said, as to a pipe that nobody reads any more."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
+    monkeypatch.setattr("shared.transport.signaling._SAY_PER_SECOND", 1000.0)
+    failed: list[str] = []
+
+    def say(line: str) -> None:
+        failed.append(line)
+        raise BrokenPipeError(line)
+
+    async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=say) as server:
+        served = Server(server, asyncio.Queue())
+        crowd = [await served.raw(b"POST") for _ in range(gate.CONNECTIONS_OF_ONE + 2)]
+        # Too many, too long, too much: each is cut off, whether or not it can be said.
+        assert await asyncio.gather(*(one.rest() for one in crowd)) == [b""] * len(crowd)
+        much = await served.raw(b"GET /stats HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
+        await much.rest()
+        async with aiohttp.ClientSession() as http:
+            for n in range(6):
+                assert (await http.get(f"{server.url}/stats", headers=wrong(n))).status in (401, 429)
+        assert {line.split()[1] for line in failed} >= {"or", "kept", "gave"}
+        again = await served.raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"404" in await again.reader.readline()
+        for one in (*crowd, much, again):
+            await one.close()
+
+
 async def test_a_compressed_body_is_not_unpacked(served: Server) -> None:
     import gzip
 
@@ -187,6 +262,29 @@ async def test_a_header_does_not_say_where_a_wrong_token_came_from(served: Serve
             statuses.append((await http.get(f"{served.server.url}/stats", headers=named)).status)
     assert statuses == [401] * 5 + [429] * 2
     assert served.said == ["127.0.0.1 gave wrong tokens again and again; it has to wait a minute"]
+
+
+async def test_many_addresses_of_one_machine_do_not_make_many_guesses(served: Server) -> None:
+    """Every user of a machine has all of 127.0.0.0/8, as every IPv6 site has 65,536 networks or more."""
+    async with aiohttp.ClientSession(headers=AUTH) as known:
+        assert (await known.get(f"{served.server.url}/stats")).status == 200
+        statuses = [
+            status for last in range(2, 32) for status in await guesses(served, f"127.0.7.{last}", OF_ONE)
+        ]
+        assert statuses[:OF_ALL] == [401] * OF_ALL
+        assert statuses[OF_ALL:] == [429] * (30 * OF_ONE - OF_ALL)
+        # That is no matter of those who have been here before.
+        assert (await known.get(f"{served.server.url}/stats")).status == 200
+
+
+async def guesses(served: Server, address: str, count: int) -> list[int]:
+    """Guess from `address`; return the answers' statuses."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        return [
+            (await http.get(f"{served.server.url}/stats", headers={"Authorization": f"Bearer {n}"})).status
+            for n in range(count)
+        ]
 
 
 def wrong(n: int) -> dict[str, str]:

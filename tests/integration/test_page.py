@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest_asyncio
 from receiver.web import page_files
 from shared.transport import gate, page, viewer
 from shared.transport.broadcast import Broadcast
+from shared.transport.keeper import pass_of
 from shared.transport.page import MAX_VIEWERS, Page
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, server_context
@@ -124,6 +126,15 @@ async def test_the_token_opens_the_call_to_a_cookie_that_scripts_and_strangers_c
         assert (await http.get("/stats")).status == 401
 
 
+async def test_the_token_cannot_be_found_from_the_cookie_by_trying(served: Served) -> None:
+    async with served.browser() as http:
+        (cookie,) = http.cookie_jar
+    began = time.process_time()
+    assert cookie.value == pass_of(TOKEN)
+    # A plain hash takes a hundred-thousandth of that, and a graphics card tries them by the billion.
+    assert time.process_time() - began > 0.02
+
+
 async def test_wrong_tokens_and_wrong_cookies_are_counted_together(served: Served) -> None:
     async with served.browser(None) as http:
         statuses = [(await http.post("/login", data=f"guess-{n}")).status for n in range(3)]
@@ -165,12 +176,34 @@ async def test_other_sites_can_neither_watch_nor_use_up_a_visitors_attempts(
         assert (await http.get("/session", headers={"Origin": served.origin})).status == 200
 
 
-@pytest.mark.parametrize("host", ["elsewhere.example", "elsewhere.example:8470", "[::", "127.0.0.1:x", ""])
+@pytest.mark.parametrize(
+    "host",
+    ["elsewhere.example", "elsewhere.example:8470", "192.0.2.7", "127.0.0.1@x", "[::", "127.0.0.1:x", ""],
+)
 async def test_a_name_that_somebody_pointed_here_is_not_this_receiver(served: Served, host: str) -> None:
+    """The page of a site whose name is pointed at this machine is this receiver's own, to a browser."""
+    bearer = {"Authorization": "Bearer guess", "Content-Type": "application/sdp"}
+    asked = [("GET", path) for path in ("/", "/session", "/live", "/stats", "/nothing")]
+    asked += [("POST", "/whip"), ("POST", "/login"), ("DELETE", "/session/1")]
     async with served.browser() as http:
-        for path in ("/", "/session", "/live"):
-            assert (await http.get(path, headers={"Host": host})).status in (400, 421)
+        for method, path in asked:
+            answer = await http.request(method, path, data=b"guess", headers={"Host": host, **bearer})
+            assert answer.status in (400, 421), path
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        # Nothing of it was an attempt: who is really here is not locked out.
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await http.get("/stats", headers=right)).status == 200
         assert (await http.get("/", headers={"Host": "localhost:1"})).status == 200
+        assert (await http.get("/", headers={"Host": "LOCALHOST."})).status == 200
+    assert served.said == []
+
+
+async def test_a_request_names_one_host(served: Served) -> None:
+    for heads in (b"", b"Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+        writer.write(b"GET / HTTP/1.1\r\n" + heads + b"Connection: close\r\n\r\n")
+        assert (await reader.read()).split()[1] == b"400"
+        writer.close()
 
 
 async def test_what_is_given_as_a_token_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

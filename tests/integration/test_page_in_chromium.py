@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sender import app as sender_app
 from shared.transport.broadcast import Broadcast
 from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
-from tests.integration.chromium import Tab, chromium, new_tab
+from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
 from tests.integration.test_call import tiny_weights
 
 TOKEN = "correct-horse"
@@ -47,12 +48,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class Receiver:
     """A receiver's HTTP side, and a call of which everything can be made up."""
 
-    def __init__(self, host: str, port: int = 0) -> None:
+    def __init__(self, host: str, port: int = 0, token: str = TOKEN) -> None:
         self.audience = Broadcast()
         self.figures = dict(LIVE)
         page = Page(page_files(), self.audience, lambda: self.figures)
         self.said: list[str] = []
-        self.server = SignalingServer(host, port, TOKEN, lambda _: None, say=self.said.append, page=page)
+        self.server = SignalingServer(host, port, token, lambda _: None, say=self.said.append, page=page)
 
     async def play(self) -> None:
         """Show grey frames, each brighter than the one before, and count them in the figures."""
@@ -66,8 +67,8 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Receiver]:
-    receiver = Receiver(host, port)
+async def receiving(host: str = "127.0.0.1", port: int = 0, token: str = TOKEN) -> AsyncIterator[Receiver]:
+    receiver = Receiver(host, port, token)
     async with receiver.server:
         playing = asyncio.create_task(receiver.play())
         try:
@@ -151,6 +152,48 @@ async def test_signing_in_by_hand_beyond_this_machine(browser: str) -> None:
         await tab.until(f"document.readyState == 'complete' && {IS_LIVE}")
         assert tab.hosts == {f"{own}:{receiver.server.port}"}
         assert [error for error in tab.errors if "401" not in error] == []
+
+
+@pytest.mark.parametrize("fragment", ["%", "50%off", "%E4", "%ED%A0%80", f"{TOKEN}%"])
+async def test_an_address_that_was_cut_or_mistyped_asks_for_the_token(browser: str, fragment: str) -> None:
+    async with receiving() as receiver, new_tab(browser) as tab:
+        await tab.open(f"{receiver.server.url}/#{fragment}")
+        await tab.until("document.body.dataset.state == 'token'")
+        assert await tab.see("location.href") == f"{receiver.server.url}/"
+        await enter(tab, TOKEN)
+        await tab.until(IS_LIVE)
+        assert [error for error in tab.errors if "401" not in error] == []
+
+
+async def test_a_token_with_signs_is_taken_as_printed_and_as_typed(browser: str) -> None:
+    token = "50%-of=it?"
+    async with receiving(token=token) as receiver:
+        for fragment in (token, quote(token, safe="")):
+            async with new_tab(browser) as tab:
+                await tab.open(f"{receiver.server.url}/#{fragment}")
+                await tab.until(IS_LIVE)
+
+
+async def test_a_site_whose_name_is_pointed_here_can_do_nothing(browser: str) -> None:
+    """DNS rebinding: to the browser its pages and this receiver are one origin."""
+    ask = (
+        "fetch('{path}', {{ method: '{method}', headers: {{ Authorization: 'Bearer guess' }} }})"
+        ".then((answer) => answer.status)"
+    )
+    async with receiving() as receiver, new_tab(browser) as tab:
+        await tab.open(f"http://{REBOUND}:{receiver.server.port}/")
+        for _ in range(6):
+            for method, path in (
+                ("GET", "/session"),
+                ("GET", "/stats"),
+                ("POST", "/whip"),
+                ("POST", "/login"),
+            ):
+                assert await tab.see(ask.format(method=method, path=path)) == 421
+        # Nor has it used up anybody's attempts.
+        await tab.open(f"{receiver.server.url}/#{TOKEN}")
+        await tab.until(IS_LIVE)
+        assert receiver.said == []
 
 
 async def enter(tab: Tab, word: str) -> None:

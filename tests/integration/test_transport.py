@@ -1,6 +1,7 @@
 """The transport over real aiortc connections on this machine."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ import aioice.ice
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from yarl import URL
 
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.transport import compat, pairing
+from shared.transport import compat, published
 from shared.transport.calling import connect
 from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
@@ -170,6 +172,38 @@ async def test_a_wrong_token_is_refused_and_after_five_the_right_one_too(receive
         await connect(receiver.server.url, TOKEN)
 
 
+async def test_a_receiver_for_the_network_answers_to_its_own_names_and_its_certificates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    own = socket.gethostname().partition(".")[0]
+    known = [
+        "192.0.2.7",
+        "[2001:db8::1]",
+        "localhost",
+        own.upper(),
+        f"{own}.local",
+        "a.example.org",
+        "b.test",
+    ]
+    strange = ["elsewhere.example", "example.org", "a.b.example.org", f"{own}.elsewhere.example"]
+    names = ("*.example.org", "b.test")
+    async with (
+        SignalingServer("0.0.0.0", 0, TOKEN, lambda _: None, names=names) as server,
+        aiohttp.ClientSession(headers=AUTH) as http,
+    ):
+        for host, status in [*((name, 200) for name in known), *((name, 421) for name in strange)]:
+            answer = await http.get(f"http://127.0.0.1:{server.port}/stats", headers={"Host": f"{host}:8470"})
+            assert answer.status == status, host
+
+
+async def test_a_sender_that_uses_another_name_is_told_which_to_use(receiver: Receiver) -> None:
+    # Systems take it for this machine.
+    with pytest.raises(RequestError, match="does not answer to that name"):
+        await connect(f"http://0.0.0.0:{receiver.server.port}", TOKEN)
+    await receiver.call()
+
+
 async def test_without_a_receiver_there_is_a_sentence(receiver: Receiver) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -186,7 +220,7 @@ async def test_a_taken_port_gives_a_sentence_and_spoils_nothing(receiver: Receiv
     with pytest.raises(RequestError, match="it is taken"):
         async with taken:
             pass
-    assert pairing.local_token(receiver.server.url) == TOKEN
+    assert published.find(receiver.server.url) == (TOKEN, receiver.server.url)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70_000)])
@@ -259,7 +293,9 @@ async def test_stats_and_sessions_are_behind_the_token(receiver: Receiver) -> No
         await offering.accept(await response.text())
         await offering.opened()
         assert (await http.delete(session)).status == 401
-        assert (await http.delete(f"{url}/session/other", headers=AUTH)).status == 404
+        for other in ("other", "%C3%A4", "%ED%A0%80", "%FF"):
+            named = URL(f"{url}/session/{other}", encoded=True)
+            assert (await http.delete(named, headers=AUTH)).status == 404
         assert (await http.delete(session, headers=AUTH)).status == 200
         assert await received(offering) is None
 
@@ -281,6 +317,7 @@ async def serve(handler: Callable[[web.Request], object]) -> tuple[web.AppRunner
         (301, {"Location": "/session/1"}, b""),
         (201, SDP, b"v=0"),
         (201, SDP | {"Location": "http://elsewhere.example/session/1"}, b"v=0"),
+        (201, SDP | {"Location": "/session/../whip"}, b"v=0"),
         (201, SDP | {"Location": "/session/1"}, b"nonsense"),
         (201, SDP | {"Location": "/session/1"}, b"\xff\xfe"),
         (201, SDP | {"Location": "/session/1"}, bytes(65 * 1024)),
@@ -314,6 +351,49 @@ async def test_a_set_up_that_never_opens_is_tried_twice_and_cleaned_up() -> None
     with pytest.raises(KeycastError, match="no connection opened within 0 seconds, twice"):
         await connect(url, TOKEN, timeout=0.2)
     assert seen == ["POST /whip", "DELETE /session/1"] * 2
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_receiver_sends_its_sender_nowhere_else(status: int) -> None:
+    """Whoever answers may mean harm, and the sender may stand in a network that he cannot reach."""
+    heard = []
+
+    async def inside(request: web.Request) -> web.Response:
+        heard.append(f"{request.method} {request.path} {request.headers.get('Authorization')}")
+        return web.Response()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            return web.Response(status=status, headers={"Location": f"{within}/shut-down"})
+        silent = Link()
+        sdp = await silent.answer(await request.text())
+        await silent.close()
+        return web.Response(status=201, text=sdp, headers=SDP | {"Location": "/session/1"})
+
+    hidden, within = await serve(inside)
+    runner, url = await serve(answer)
+    with pytest.raises(KeycastError, match="no connection opened"):
+        await connect(url, TOKEN, timeout=0.2)
+    assert heard == []
+    await runner.cleanup()
+    await hidden.cleanup()
+
+
+async def test_an_answer_is_not_unpacked() -> None:
+    """A compressed one may unpack to anything."""
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        link = Link()
+        sdp = await link.answer(await request.text())
+        await link.close()
+        headers = SDP | {"Location": "/session/1", "Content-Encoding": "gzip"}
+        return web.Response(status=201, body=gzip.compress(sdp.encode()), headers=headers)
+
+    runner, url = await serve(answer)
+    with pytest.raises(RequestError, match="not a keycast receiver"):
+        await connect(url, TOKEN, timeout=0.2)
     await runner.cleanup()
 
 

@@ -14,12 +14,15 @@ from shared.messages import (
     parse_message,
 )
 from shared.receiver_session import ReceiverSession
+from shared.resumption import proof
 from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
 PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
 SECRET = bytes(range(16))
+BINDING = b"the keys of both ends"
+PROOF = proof(SECRET, "sender", BINDING)
 FRAMES = np.random.default_rng(1).uniform(-1, 1, (4, 60)).astype(np.float32)
 SMALL = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
 
@@ -103,14 +106,14 @@ def slots(pair: ConnectionPair) -> list[int]:
 
 def reconnected(pair: ConnectionPair, receiver: ReceiverSession | None = None) -> None:
     """Carry the sender's new hello to the receiver as a new connection does, and settle."""
-    pair.sender.restart()
+    pair.sender.restart(BINDING)
     if receiver is not None:
         pair.receiver = receiver
     (data,) = pair.sender.outgoing()
     hello = parse_message(data)
     assert isinstance(hello, Hello)
-    if pair.receiver.matches(hello):
-        pair.receiver.rejoin()
+    if pair.receiver.matches(hello, BINDING):
+        pair.receiver.rejoin(BINDING)
     else:
         pair.receiver_events += pair.receiver.receive_ctl(data, pair.now)
     pair.settle()

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.limits import FailureLimit, RateLimit, network_of
+from shared.limits import RateLimit, network_of
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
@@ -26,24 +26,6 @@ def test_being_over_lasts_until_half_the_burst_is_back() -> None:
     assert limit.seconds_over(3.0) == 0.0
 
 
-def test_five_failures_block_an_address_for_a_minute() -> None:
-    limit = FailureLimit()
-    for second in range(5):
-        assert not limit.blocked("a", float(second))
-        limit.failed("a", float(second))
-    assert limit.blocked("a", 5.0)
-    assert not limit.blocked("b", 5.0)
-    assert limit.blocked("a", 59.9)
-    assert not limit.blocked("a", 60.0)
-
-
-def test_the_addresses_remembered_are_bounded() -> None:
-    limit = FailureLimit(allowed=1, addresses=3)
-    for address in "abcd":
-        limit.failed(address, 0.0)
-    assert [limit.blocked(address, 1.0) for address in "abcd"] == [False, True, True, True]
-
-
 @pytest.mark.parametrize(
     ("address", "network"),
     [
@@ -58,12 +40,3 @@ def test_the_addresses_remembered_are_bounded() -> None:
 )
 def test_a_machine_cannot_change_its_network_as_it_changes_its_address(address: str, network: str) -> None:
     assert network_of(address) == network
-
-
-def test_what_is_remembered_of_many_addresses_stays_small() -> None:
-    limit = FailureLimit(addresses=10)
-    for n in range(1000):
-        for _ in range(20):
-            limit.failed(str(n), 0.0)
-    assert len(limit._failures) == 10
-    assert all(len(times) <= 5 for times in limit._failures.values())

@@ -13,9 +13,12 @@ from shared.messages import (
     Start,
 )
 from shared.receiver_session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, MAX_JUMP_FRAMES, ReceiverSession
+from shared.resumption import proof
 from tests.shared.session_pair import (
+    BINDING,
     FRAMES,
     PICTURE,
+    PROOF,
     SECRET,
     SMALL,
     TERMS,
@@ -231,26 +234,30 @@ def test_reports_are_sent_only_while_streaming() -> None:
     [
         Hello(TERMS),
         Hello(TERMS, secret=bytes(16)),
-        Hello(TERMS, secret=SECRET[::-1]),
-        Hello(dataclasses.replace(TERMS, skip=3), secret=SECRET),
+        Hello(TERMS, secret=SECRET),
+        Hello(TERMS, secret=proof(SECRET[::-1], "sender", BINDING)),
+        Hello(TERMS, secret=proof(SECRET, "receiver", BINDING)),
+        Hello(TERMS, secret=proof(SECRET, "sender", b"other keys")),
+        Hello(dataclasses.replace(TERMS, skip=3), secret=PROOF),
     ],
 )
-def test_only_the_secret_and_the_same_terms_match(hello: Hello) -> None:
+def test_only_a_proof_of_the_secret_and_the_same_terms_match(hello: Hello) -> None:
     pair = streaming()
-    assert pair.receiver.matches(Hello(TERMS, secret=SECRET))
-    assert not pair.receiver.matches(hello)
+    assert pair.receiver.matches(Hello(TERMS, secret=PROOF), BINDING)
+    assert not pair.receiver.matches(hello, BINDING)
 
 
 def test_without_a_secret_and_before_or_after_streaming_nothing_matches() -> None:
-    right = Hello(TERMS, secret=SECRET)
+    right = Hello(TERMS, secret=PROOF)
     pair = ConnectionPair()
-    assert not pair.receiver.matches(right)
+    assert not pair.receiver.matches(right, BINDING)
     pair.settle()
     pair.receiver.end("Enough.")
-    assert not pair.receiver.matches(right)
+    assert not pair.receiver.matches(right, BINDING)
     pair = ConnectionPair()
     pair.receiver = ReceiverSession(TERMS, {"paper": PaperCodec()})
     pair.settle()
-    assert not pair.receiver.matches(Hello(TERMS))
+    assert not pair.receiver.matches(Hello(TERMS), BINDING)
+    assert not pair.receiver.matches(Hello(TERMS, secret=proof(b"", "sender", BINDING)), BINDING)
     reconnected(pair, ReceiverSession(TERMS, {"paper": PaperCodec()}))
     assert pair.sender_events[-1] == PeerReady(resumed=False)

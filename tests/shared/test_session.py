@@ -22,9 +22,12 @@ from shared.messages import (
     parse_message,
 )
 from shared.receiver_session import ReceiverSession
+from shared.resumption import proof
 from tests.shared.session_pair import (
+    BINDING,
     FRAMES,
     PICTURE,
+    SECRET,
     SMALL,
     TERMS,
     ConnectionPair,
@@ -217,6 +220,21 @@ def test_a_receiver_of_another_call_gets_the_pictures_of_all_slots() -> None:
     # From now on it is the other one's secret that counts.
     reconnected(pair)
     assert pair.sender_events[-1] == PeerReady(resumed=True)
+
+
+def test_an_echo_takes_nothing_up() -> None:
+    """Who answers with the sender's own proof, or with all that was ever said, shows nothing."""
+    for other in (b"other keys", BINDING):
+        pair = streaming()
+        pair.sender.restart(other)
+        (data,) = pair.sender.outgoing()
+        hello = parse_message(data)
+        assert isinstance(hello, Hello)
+        for secret in (hello.secret, SECRET, proof(SECRET, "receiver", b"keys of an earlier connection")):
+            pair.sender.restart(other)
+            events = pair.to_sender(Hello(TERMS, forecaster="hold", secret=secret))
+            assert events == [Agreed(TERMS, "hold")]
+            assert pair.sender.state is State.PICTURE
 
 
 def test_a_sign_of_life_is_welcome_while_streaming_only() -> None:

@@ -42,10 +42,12 @@ from shared.messages import (
     parse_message,
 )
 from shared.receiver_session import ReceiverSession
+from shared.resumption import proof
 from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
 
 TERMS = CallTerms("lite", "abc")
+BINDING = b"the keys of both ends"
 SMOOTH = np.linspace(0, 255, 256, dtype=np.uint8)[:, None, None] * np.ones((1, 256, 3), np.uint8)
 PICTURE = pictures.encode(np.roll(SMOOTH, 64, 0) ^ np.transpose(SMOOTH, (1, 0, 2)), 95)
 EVENTS: dict[str, tuple[type[Event], ...]] = {
@@ -163,13 +165,13 @@ class Calls(RuleBasedStateMachine):
         self.down.clear()
         if restarted:
             self.replace_receiver()
-        self.sender.restart()
+        self.sender.restart(BINDING)
         (hello,) = self.sender.outgoing()
         message = parse_message(hello)
         assert isinstance(message, Hello)
-        if self.receiver.matches(message):
+        if self.receiver.matches(message, BINDING):
             assert not restarted
-            self.receiver.rejoin()
+            self.receiver.rejoin(BINDING)
             self.collect()
             assert len(self.down) == 1
             if promptly:
@@ -187,8 +189,9 @@ class Calls(RuleBasedStateMachine):
 
     @rule(secret=st.one_of(st.just(b""), st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)))
     def a_stranger_takes_up_no_call(self, secret: bytes) -> None:
-        if secret != self.receivers.to_bytes(SECRET_BYTES, "big"):
-            assert not self.receiver.matches(Hello(TERMS, secret=secret))
+        known = self.receivers.to_bytes(SECRET_BYTES, "big")
+        if secret != proof(known, "sender", BINDING):
+            assert not self.receiver.matches(Hello(TERMS, secret=secret), BINDING)
 
     @rule(data=FORGED)
     def forged_to_receiver(self, data: bytes) -> None:

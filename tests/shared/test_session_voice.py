@@ -8,7 +8,7 @@ from shared.messages import Hello, pack_message
 from shared.opus import SAMPLES, OpusEncoder
 from shared.voice import VoicePacket
 from shared.voice_intake import MAX_AWAY, MAX_BAD
-from tests.shared.session_pair import TERMS, ConnectionPair, packet, reconnected
+from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, reconnected
 
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 
@@ -118,6 +118,5 @@ def test_after_the_end_nothing_is_taken() -> None:
 
 def test_a_sender_that_comes_back_with_sound_where_there_was_none_is_a_new_call() -> None:
     pair = speaking()
-    secret = bytes(range(16))
-    assert pair.receiver.matches(Hello(TERMS, secret=secret, voice=True))
-    assert not pair.receiver.matches(Hello(TERMS, secret=secret))
+    assert pair.receiver.matches(Hello(TERMS, secret=PROOF, voice=True), BINDING)
+    assert not pair.receiver.matches(Hello(TERMS, secret=PROOF), BINDING)
