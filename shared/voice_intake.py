@@ -13,7 +13,7 @@ PER_SECOND, AT_ONCE = 40.0, 100.0
 """A sender sends 17 a second; what a stalled path lets go at once is more."""
 FLOOD_SECONDS = 5.0
 MAX_AWAY = round(60 / BLOCK_SECONDS)
-"""Blocks that sound may be away from the newest picture and sound."""
+"""Blocks that sound may be away from where time has got to."""
 
 
 class VoiceIntake:
@@ -21,7 +21,7 @@ class VoiceIntake:
 
     def __init__(self) -> None:
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
-        self._newest = self._newest_count = 0
+        self._newest_count = 0
         self._arrivals = Arrivals()
         self._before = (0, 0)
         self.packets = 0
@@ -48,7 +48,7 @@ class VoiceIntake:
     def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
         """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.
 
-        `near` is the number of the block that belongs to the newest picture; None: no sound is wanted.
+        `near` is the number of the block whose moment it is; None: no sound is wanted.
         Raise PeerError where the sender floods, or sends broken packets again and again.
         """
         if not self._limit.allows(now):
@@ -60,7 +60,7 @@ class VoiceIntake:
             self.unasked += 1
             return None
         try:
-            return self._read(data, max(self._newest, round(near)))
+            return self._read(data, round(near))
         except PeerError as error:
             self.bad += 1
             if self.bad > MAX_BAD:
@@ -71,7 +71,6 @@ class VoiceIntake:
         packet = VoicePacket.parse(data, near, self._newest_count)
         if abs(packet.number - near) > MAX_AWAY:
             raise PeerError(f"A sound packet jumps to block {packet.number}.")
-        self._newest = max(self._newest, packet.number)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
         self.packets += 1

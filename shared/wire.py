@@ -1,7 +1,7 @@
 """The keypoint packet: one message on the `kp` channel, readable without any other packet.
 
     byte  0     protocol version (high three bits) and how many consecutive frames, less one (low five bits)
-    bytes 1-2   number of the first frame modulo 2**16, little-endian
+    bytes 1-2   number of the first frame modulo 2**16, little-endian; see `shared.frame_clock`
     byte  3     ms from the first frame's place on the call's 1/30 s grid to its capture; 255 is 255 or more
     bytes 4-    the codec's payload
 
