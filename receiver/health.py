@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.command import run_command
+from shared.console import printable
 from shared.environment import TOKEN, from_environment
 from shared.errors import KeycastError
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         url = call_url(given.connect)
         token = from_environment(TOKEN) or local_token(url)
         tls = client_context(given.tls_ca) if url.startswith("https:") else None
-        print(_state(url, token or "", tls))
+        print(printable(_state(url, token or "", tls)))
         return 0
 
     return run_command(work, given.debug)

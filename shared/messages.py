@@ -117,7 +117,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Bye:
-    """Ends the call. `ok` tells a normal end from a refusal; `reason` has at most 200 characters."""
+    """Ends the call. `ok` tells an end from a refusal; `reason` has at most 200 characters of any kind."""
 
     reason: str
     ok: bool = True
@@ -241,9 +241,7 @@ def _bye(body: Body) -> Bye:
     reason = body["reason"]
     if not isinstance(reason, str) or len(reason) > MAX_REASON:
         raise PeerError(f"The bye's reason is not a text of at most {MAX_REASON} characters.")
-    # It is shown on a terminal: control characters stay out.
-    shown = "".join(letter if letter.isprintable() else " " for letter in reason)
-    return Bye(shown, _flag("bye", body, "ok"))
+    return Bye(reason, _flag("bye", body, "ok"))
 
 
 def _count(kind: str, body: Body, name: str, limit: int = _MAX_COUNT) -> int:

@@ -169,5 +169,5 @@ def test_what_is_too_large_is_not_packed() -> None:
         pack_message(SourceChunk(0, 0, 20_000, 0, bytes(20_000)))
 
 
-def test_control_characters_of_a_reason_reach_no_terminal() -> None:
-    assert parse_message(pack_message(Bye("a\x1b[2Jb\n"))) == Bye("a [2Jb ")
+def test_a_reason_is_kept_as_it_is_and_escaped_where_it_is_shown() -> None:
+    assert parse_message(pack_message(Bye("a\x1b[2Jb\n"))) == Bye("a\x1b[2Jb\n")
