@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.jitter_buffer import JitterBuffer
+from receiver.latency import apart, is_plausible
 from receiver.live import Counts, Live
 from receiver.voice_track import VoiceTrack
 from shared.clock import elapsed_ms
@@ -43,6 +44,7 @@ class CallSummary:
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
         self._latency = Reservoir()
+        self._apart_s = 0.0
         self._recent: deque[float] = deque(maxlen=_RECENT_FRAMES)
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
@@ -95,12 +97,18 @@ class CallSummary:
         self.live.shown(frame.number, frame.kind, frame.in_time, latency, frame.done)
 
     def _measure(self, frame: Shown) -> int | None:
-        """Take in the frame's latency and its parts; return the latency in ms, None where it is not known."""
+        """Take in the frame's latency and its parts, unless the clocks make nonsense of them.
+
+        Return the latency in ms, whatever it is; None where it is not known.
+        """
         if self._captured is None:
             return None
         # A forecast frame was never captured; its moment follows from the newest packet's.
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
         latency = elapsed_ms(frame.done_ms, captured)
+        if not is_plausible(latency):
+            self._apart_s = abs(latency) / 1000
+            return latency
         self._latency.add(latency)
         self._recent.append(latency)
         arrival = self._arrivals.get(frame.number)
@@ -175,6 +183,7 @@ class CallSummary:
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            "clocks_apart_s": self._apart_s,
             "picture_late_p95_ms": self.lateness.percentiles().p95,
             "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
@@ -198,7 +207,12 @@ class CallSummary:
             f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
-            f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms"
-            f"{way_told(self.path)}",
+            f"latency {self._latency_told()}{way_told(self.path)}",
             *sound_line(values),
         ]
+
+    def _latency_told(self) -> str:
+        p50, p95, _ = self._latency.percentiles()
+        known = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms" if self._latency.count or not self._apart_s else "-"
+        why = f" (the two machines' clocks were {apart(self._apart_s)} apart)" if self._apart_s else ""
+        return known + why
