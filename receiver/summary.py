@@ -44,7 +44,7 @@ class CallSummary:
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
         self._latency = Reservoir()
-        self._apart_s = 0.0
+        self._apart_s, self._apart_frames = 0.0, 0
         self._recent: deque[float] = deque(maxlen=_RECENT_FRAMES)
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
@@ -107,8 +107,12 @@ class CallSummary:
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
         latency = elapsed_ms(frame.done_ms, captured)
         if not is_plausible(latency):
-            self._apart_s = abs(latency) / 1000
+            self._apart_frames += 1
+            # A frame that was drawn before the machine slept has really taken so long.
+            if self._apart_frames >= self._fps:
+                self._apart_s = abs(latency) / 1000
             return latency
+        self._apart_frames = 0
         self._latency.add(latency)
         self._recent.append(latency)
         arrival = self._arrivals.get(frame.number)
@@ -152,13 +156,13 @@ class CallSummary:
             "payload_bytes": session.payload_bytes,
             "picture_bytes": session.picture_bytes,
             "bad_packets": session.bad_packets + session.flood_packets,
-            "late_frames": buffer.late,
+            "late_frames": buffer.late + session.late_frames,
             "copied_frames": buffer.copied,
             **sound_figures(session.voice.packets, session.voice.bytes, self._span / self._fps),
             "audio_packets_lost": session.voice.expected - session.voice.received,
             "audio_packets_bad": session.voice.bad + session.voice.flood,
             "audio_recovered": sound.recovered if sound is not None else 0,
-            "audio_late": sound.late if sound is not None else 0,
+            "audio_late": session.voice.late + (sound.late if sound is not None else 0),
             **self.traffic.total(connection),
             "stages_ms": stages.mean_ms(),
         }

@@ -63,6 +63,7 @@ class ReceiverSession(Session):
         self._frame_clock, self._clock_is_set = FrameClock(), False
         self.packets = 0
         self.frames = 0
+        self.late_frames = 0
         self.payload_bytes = 0
         self.bad_packets = 0
         self.bad_pictures = 0
@@ -113,7 +114,7 @@ class ReceiverSession(Session):
             self.early_packets += 1
             return []
         try:
-            return [self._frames(data, now)]
+            return self._frames(data, now)
         except PeerError:
             return self._bad_packet()
 
@@ -139,18 +140,20 @@ class ReceiverSession(Session):
         if self.state is State.STREAMING and not self._avatar:
             self._queue(Want(slot))
 
-    def _frames(self, data: bytes, now: float) -> FramesArrived:
+    def _frames(self, data: bytes, now: float) -> list[Event]:
         assert self._codec is not None  # streaming begins after the hello
-        packet = KeypointPacket.parse(data, int(self._frame_clock.at(now)))
+        packet = KeypointPacket.parse(data, self._frame_clock.latest(now))
         block = self._codec.decode(packet.payload, packet.count)
-        self._frame_clock.follow(packet.first, now)
+        if not self._frame_clock.follow(packet.first, now):
+            self.late_frames += packet.count
+            return []
         self.packets += 1
         self.frames += packet.count
         self.payload_bytes += len(packet.payload)
         captured = round(packet.first * 1000 / FPS) + packet.late_ms
         timestamp = None if self._started_ms is None else (self._started_ms + captured) % WALL_MODULUS
         copies = filled_copies(packet.first, block.copies)
-        return FramesArrived(packet.first, captured, timestamp, block.frames, copies)
+        return [FramesArrived(packet.first, captured, timestamp, block.frames, copies)]
 
     def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:

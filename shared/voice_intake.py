@@ -28,6 +28,7 @@ class VoiceIntake:
         self.bytes = 0
         self.bad = 0
         self.flood = 0
+        self.late = 0
         self.unasked = 0
 
     @property
@@ -67,12 +68,13 @@ class VoiceIntake:
                 raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
             return None
 
-    def _read(self, data: bytes, near: int) -> VoiceArrived:
-        packet = VoicePacket.parse(data, near, self._newest_count)
-        if abs(packet.number - near) > MAX_AWAY:
-            raise PeerError(f"A sound packet jumps to block {packet.number}.")
+    def _read(self, data: bytes, near: int) -> VoiceArrived | None:
+        packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
+        if packet.number < near - MAX_AWAY:
+            self.late += 1
+            return None
         self.packets += 1
         self.bytes += len(packet.payload)
         return VoiceArrived(packet.number, packet.payload)

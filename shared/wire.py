@@ -47,8 +47,8 @@ class KeypointPacket:
         return _HEADER.pack(head, self.first % _MODULUS, late) + self.payload
 
     @classmethod
-    def parse(cls, data: bytes, near: int) -> KeypointPacket:
-        """Read a packet off the wire; its number is the one nearest to `near`. PeerError on malformation."""
+    def parse(cls, data: bytes, latest: int) -> KeypointPacket:
+        """Read a packet off the wire; its number is the last up to `latest`. PeerError on malformation."""
         if len(data) < HEADER_BYTES:
             raise PeerError(f"A keypoint packet of {len(data)} bytes is shorter than its header.")
         head, number, late_ms = _HEADER.unpack_from(data)
@@ -57,8 +57,7 @@ class KeypointPacket:
         problem = _problem(len(data) - HEADER_BYTES)
         if problem:
             raise PeerError(problem)
-        half = _MODULUS // 2
-        first = near + (number - near + half) % _MODULUS - half
+        first = latest - (latest - number) % _MODULUS
         if first < 0:
             raise PeerError("A keypoint packet is numbered from before the call.")
         return cls(first, late_ms, (head & MAX_PACKET_FRAMES - 1) + 1, bytes(data[HEADER_BYTES:]))

@@ -195,12 +195,26 @@ def test_frame_numbers_run_no_further_ahead_than_the_clock_and_a_minute() -> Non
     assert receiver.bad_packets > 0
 
 
-def test_a_packet_from_over_a_minute_before_is_a_broken_one() -> None:
+def test_a_packet_from_over_a_minute_before_is_late_and_no_fault() -> None:
+    """What waited in a socket while the machine slept comes all at once, before the present."""
     receiver = streaming().receiver
-    assert first_of(receiver.receive_kp(packet(9000), 300.0)) == 9000
-    assert first_of(receiver.receive_kp(packet(9000 - MOST_AWAY_FRAMES + 1), 300.0)) == 7201
-    assert receiver.receive_kp(packet(9000 - MOST_AWAY_FRAMES - 1), 300.0) == []
-    assert receiver.bad_packets == 1
+    for n in range(0, 600, 3):
+        assert receiver.receive_kp(packet(n), 300.0 + n / 1000) == []
+    assert (receiver.late_frames, receiver.bad_packets) == (200, 0)
+    assert first_of(receiver.receive_kp(packet(9006), 300.2)) == 9006
+    assert receiver.receive_kp(packet(9000 - MOST_AWAY_FRAMES), 300.3) == []
+    assert first_of(receiver.receive_kp(packet(9050 - MOST_AWAY_FRAMES), 300.3)) == 9050 - MOST_AWAY_FRAMES
+
+
+def test_a_sender_whose_clock_stood_still_is_followed_back() -> None:
+    receiver = streaming().receiver
+    assert first_of(receiver.receive_kp(packet(30), 1.0)) == 30
+    arrived = [receiver.receive_kp(packet(60 + n), 602.0 + n / 30) for n in range(0, 300, 3)]
+    assert not any(arrived[:50])
+    assert all(arrived[51:])
+    assert receiver.bad_packets == 0
+    # It has gained nothing to leap by: where it would have been is as far away as any leap.
+    assert receiver.receive_kp(packet(18_360), 612.0) == []
 
 
 @pytest.mark.parametrize("minutes", [11, 37, 5 * 60, 49 * 60])

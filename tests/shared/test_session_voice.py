@@ -90,7 +90,9 @@ def test_sound_is_no_further_from_its_moment_than_a_minute() -> None:
     assert receiver.receive_voice(sound(MAX_AWAY + 2, 0), 0.0) == []
     assert len(receiver.receive_voice(sound(MAX_AWAY, 0), 0.0)) == 1
     assert receiver.receive_voice(sound(2 * MAX_AWAY, 1), 0.0) == []
-    assert receiver.voice.bad == 2
+    assert (receiver.voice.bad, receiver.voice.late) == (2, 0)
+    assert receiver.receive_voice(sound(MAX_AWAY, 2), 3 * MAX_AWAY * BLOCK_SECONDS) == []
+    assert (receiver.voice.bad, receiver.voice.late) == (2, 1)
 
 
 def test_sound_runs_on_while_no_picture_comes_and_after_a_long_silence() -> None:
