@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 from receiver.live import Snapshot
-from receiver.sinks import Sinks
-from receiver.sinks.mp4 import Mp4Sink
 from sender.camera import CameraPausedError
 from shared.config import FPS
 from shared.events import Ended
 from shared.keypoints import Pictures
-from shared.opus import RATE, Sound
+from shared.opus import RATE
 from tests.integration.test_sound_logic import skews_ms
-from tests.integration.world import FakeClock, Sink, Source, VirtualLoop, World
+from tests.integration.world import FakeClock, FileSink, Hum, Source, VirtualLoop, World
 
 HOUR = 3600.0
 AWAKE = 4.0
@@ -27,20 +25,6 @@ MOMENTS = (
     20 * FRAME_WRAP - 2, SAMPLE_WRAP - 2, 25 * HOUR,
 )  # fmt: skip
 """Seconds since frame 0 at which the machines wake."""
-
-
-class Humming:
-    """A hum, for ever."""
-
-    def begin(self, start: float) -> None:
-        pass
-
-    def read(self, first: int, count: int) -> Sound:
-        n = (first + np.arange(count)) % RATE
-        return np.asarray(3000 * np.sin(2 * np.pi * 150 * n / RATE), np.int16)
-
-    def close(self) -> None:
-        pass
 
 
 class Camera(Source):
@@ -54,27 +38,6 @@ class Camera(Source):
         if self.paused[0] <= n / FPS < self.paused[1]:
             raise CameraPausedError
         return np.full((256, 256, 3), n % 250, np.uint8)
-
-
-class Recording(Sink):
-    """Also writes an mp4."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.file = Sinks([Mp4Sink(path)])
-        self.file.open()
-
-    def expect_sound(self) -> None:
-        super().expect_sound()
-        self.file.expect_sound()
-
-    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
-        super().hear(first, sound, heard_at)
-        self.file.hear(first, sound, heard_at)
-
-    def write(self, number: int, picture: Pictures, note: str) -> None:
-        super().write(number, picture, note)
-        self.file.write(number, picture, note)
 
 
 def wrapping_after(hours: float) -> FakeClock:
@@ -112,9 +75,9 @@ class Day:
 
 
 def test_a_call_of_a_day(tmp_path: Path) -> None:
-    day, sink = Day(), Recording(tmp_path / "day.mp4")
+    day, sink = Day(), FileSink(tmp_path / "day.mp4")
     world = World(
-        source=Camera(), sink=sink, sound=Humming(), disturb=day.pass_by,
+        source=Camera(), sink=sink, sound=Hum(), disturb=day.pass_by,
         sender_clock=wrapping_after(5.0), receiver_clock=wrapping_after(5.0), limit=30 * HOUR,
     ).run()  # fmt: skip
     sink.file.close()
@@ -144,7 +107,7 @@ def test_a_call_of_a_day(tmp_path: Path) -> None:
         assert (file.duration or 0) / 1e6 == pytest.approx(len(sink.numbers) / FPS, abs=1.5)
 
 
-def assert_shown(sink: Recording) -> None:
+def assert_shown(sink: FileSink) -> None:
     """Whenever the machines were awake, each frame was shown once, in order, and its own picture."""
     steps = np.diff(sink.numbers)
     assert steps.min() == 1

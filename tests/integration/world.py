@@ -5,6 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from receiver.hearing import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
+from receiver.sinks import Sinks
+from receiver.sinks.mp4 import Mp4Sink
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.rate import RateController
@@ -29,7 +32,7 @@ from shared.errors import KeycastError
 from shared.events import Ended
 from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
-from shared.opus import OpusEncoder, Sound
+from shared.opus import RATE, OpusEncoder, Sound
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
@@ -200,6 +203,41 @@ class Sink:
 
     def close(self) -> None:
         pass
+
+
+class Hum:
+    """A hum, for ever."""
+
+    def begin(self, start: float) -> None:
+        pass
+
+    def read(self, first: int, count: int) -> Sound:
+        n = (first + np.arange(count)) % RATE
+        return np.asarray(3000 * np.sin(2 * np.pi * 150 * n / RATE), np.int16)
+
+    def close(self) -> None:
+        pass
+
+
+class FileSink(Sink):
+    """Also writes an mp4."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = Sinks([Mp4Sink(path)])
+        self.file.open()
+
+    def expect_sound(self) -> None:
+        super().expect_sound()
+        self.file.expect_sound()
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        super().hear(first, sound, heard_at)
+        self.file.hear(first, sound, heard_at)
+
+    def write(self, number: int, picture: Pictures, note: str) -> None:
+        super().write(number, picture, note)
+        self.file.write(number, picture, note)
 
 
 @dataclass
