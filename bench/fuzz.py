@@ -76,7 +76,7 @@ def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progres
         data = next(source)
         began = time.thread_time()
         try:
-            packet = KeypointPacket.parse(data, 600)
+            packet = KeypointPacket.parse(data, 2**16 - 1)
             block = codec.decode(packet.payload, packet.count)
         except PeerError:
             outcome.refused += 1

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.command import run_command
+from shared.console import printable
 from shared.environment import TOKEN, from_environment
 from shared.errors import KeycastError
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if token is None:
             token, url = find(url) or ("", url)
         tls = client_context(given.tls_ca) if url.startswith("https:") else None
-        print(_state(url, token, tls))
+        print(printable(_state(url, token, tls)))
         return 0
 
     return run_command(work, given.debug)

@@ -52,16 +52,19 @@ class Hearing:
         position = self._present(offset())
         while True:
             now = self._clock.now()
-            heard_at = self._playout.due(position / SAMPLES_PER_FRAME) + offset()
-            wait = heard_at - self._lead() - now
-            if abs(wait) > _LOST_SECONDS:
-                # The machine slept, or the timeline jumped.
+            if abs(self._heard_at(position, offset()) - self._lead() - now) > _LOST_SECONDS:
+                # The machine slept, or the timeline jumped; or sample 0 is not due for long.
                 position = self._present(offset())
-            elif wait > 0:
-                await self._clock.sleep_until(now + min(wait, _NAP_SECONDS))
-            else:
+            heard_at = self._heard_at(position, offset())
+            wait = heard_at - self._lead() - now
+            if wait <= 0:
                 self._hear(position, self.track.read(position, PIECE), heard_at)
                 position += PIECE
+            # At each turn, also to catch up: everything else waits in the same loop.
+            await self._clock.sleep_until(now + min(max(wait, 0.0), _NAP_SECONDS))
+
+    def _heard_at(self, position: int, offset: float) -> float:
+        return self._playout.due(position / SAMPLES_PER_FRAME) + offset
 
     def _present(self, offset: float) -> int:
         """Return the sample to hand on now."""

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+from receiver.latency import is_plausible
 from shared.config import FPS, CallTerms
 from shared.fill import Kind
 from shared.rolling import Totals
@@ -27,7 +28,7 @@ _MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
 STATES = ("listening", "connecting", "live", "forecasting", "stalled")
 LETTERS = {Kind.OBSERVED: "o", Kind.FORECAST: "f", Kind.INTERPOLATED: "i", Kind.HELD: "h"}
 
-Snapshot = dict[str, str | int | float]
+Snapshot = dict[str, str | int | float | None]
 """Plain JSON values by name; see `Live.snapshot`."""
 
 
@@ -87,7 +88,7 @@ class Live:
         self._per_message = max(self._per_message, frames)
 
     def shown(self, number: int, kind: Kind, in_time: bool, latency_ms: float | None, now: float) -> None:
-        """Frame `number` was handed to the sink, this long after its capture (None: not known)."""
+        """Frame `number` was handed to the sink, so long after its capture by the clocks (None: unknown)."""
         self._began = now if self._began is None else self._began
         self._number = number
         self._strip.append(LETTERS[kind])
@@ -103,18 +104,18 @@ class Live:
         `state`: one of `STATES`. `seconds` since the first frame was shown. Over the last 2 s:
         `payload_kbps`, `pictures_kbps`, `audio_kbps`, `wire_up_kbps` (from the sender), `wire_down_kbps`, and
         `overhead_kbps`, which is both of these less the other three; `fps_shown`, frames in time a second;
-        `latency_ms`, the median from capture to sink, 0 while not known. Over the last 5 s: `loss_percent` of
-        the pieces of messages from the sender. `frame` is the newest frame's number, `strip` a letter for
-        each of the newest 120 frames: o observed, f forecast, i interpolated, h held.
+        `latency_ms`, the median from capture to sink, None while not known. Where that is since the clocks of
+        the two machines disagree, `clocks_apart_s` says by how much, else 0. Over the last 5 s:
+        `loss_percent` of the pieces of messages from the sender. `frame` is the newest frame's number,
+        `strip` a letter for each of the newest 120 frames: o observed, f forecast, i interpolated, h held.
         """
         recent = [frame for frame in self._frames if now - frame.at < RATE_SECONDS]
-        latencies = [frame.latency_ms for frame in recent if frame.latency_ms is not None]
         return {
             "state": self._state(now),
             "seconds": self._seconds(now),
             **self._rates(now),
             "fps_shown": self._fps(recent, now),
-            "latency_ms": percentiles(latencies).p50,
+            **_latency([frame.latency_ms for frame in recent if frame.latency_ms is not None]),
             "loss_percent": self._loss(now),
             "frame": self._number,
             "strip": "".join(self._strip),
@@ -146,3 +147,11 @@ class Live:
         # Late pieces may fill gaps from before.
         lost = max(0, new["expected"] - new["received"]) if new else 0
         return 100 * lost / new["expected"] if lost else 0.0
+
+
+def _latency(found: list[float]) -> Snapshot:
+    """Return the median of the latencies `found` by the clocks, unless the newest shows them to be apart."""
+    if found and not is_plausible(found[-1]):
+        return {"latency_ms": None, "clocks_apart_s": abs(found[-1]) / 1000}
+    plausible = [ms for ms in found if is_plausible(ms)]
+    return {"latency_ms": percentiles(plausible).p50 if plausible else None, "clocks_apart_s": 0.0}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from receiver.latency import told
 from receiver.live import STRIP_FRAMES
 from shared.keypoints import Pictures
+from shared.watch import Figures, number
 
 _HEIGHT = 46
 _MARGIN = 10
@@ -36,11 +36,11 @@ class Panel:
     def __init__(self, width: int) -> None:
         self._width = width
         self._font = ImageFont.load_default(_FONT_PIXELS)
-        self._drawn: Mapping[str, str | float] = {}
+        self._drawn: Figures = {}
         self._ink: npt.NDArray[np.float32] = np.zeros((_HEIGHT, width, 3), np.float32)
         self._cover: npt.NDArray[np.float32] = np.zeros((_HEIGHT, width, 1), np.float32)
 
-    def draw(self, picture: Pictures, figures: Mapping[str, str | float]) -> None:
+    def draw(self, picture: Pictures, figures: Figures) -> None:
         """Draw `figures` (see `receiver.live`) on the top of `picture` (H, width, 3) uint8, in place."""
         if figures is not self._drawn:
             self._drawn = figures
@@ -48,9 +48,7 @@ class Panel:
         behind = picture[:_HEIGHT].astype(np.float32) * _BACKDROP
         picture[:_HEIGHT] = np.rint(behind + self._cover * (self._ink - behind)).astype(np.uint8)
 
-    def _layer(
-        self, figures: Mapping[str, str | float]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _layer(self, figures: Figures) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return colours (46, width, 3) in [0, 255] and how much of each pixel they cover (46, width, 1)."""
         layer = Image.new("RGBA", (self._width, _HEIGHT))
         draw = ImageDraw.Draw(layer)
@@ -69,10 +67,11 @@ class Panel:
         return drawn[..., :3], drawn[..., 3:] / np.float32(255)
 
 
-def words(figures: Mapping[str, str | float]) -> str:
+def words(figures: Figures) -> str:
     """Return what stands beside the state."""
+    latency = None if figures["latency_ms"] is None else number(figures, "latency_ms")
     return (
-        f"{figures['fps_shown']:.0f} fps   {figures['latency_ms']:.0f} ms   "
+        f"{figures['fps_shown']:.0f} fps   {told(latency, number(figures, 'clocks_apart_s'))}   "
         f"{figures['wire_up_kbps']:.1f} kbps (keypoints {figures['payload_kbps']:.1f})   "
         f"loss {figures['loss_percent']:.0f} %"
     )

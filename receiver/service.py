@@ -124,7 +124,7 @@ class Service:
             if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
                 return self._exit_code(ended)
             if call.streaming:
-                self._console.say(f"the call has ended: {ended.reason}\nlistening")
+                self._console.say(f"the call has ended: {ended.reason}", "listening")
             else:
                 self._console.complain(f"refused a call: {ended.reason}")
         return 0
@@ -142,7 +142,7 @@ class Service:
         if self._page is not None:
             lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
         self._ready_s = seconds_since_start()
-        self._console.say("\n".join(lines))
+        self._console.say(*lines)
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
         """Run a guest's call; return it, and how it ended."""
@@ -184,7 +184,7 @@ class Service:
         figures = {"ready_s": self._ready_s, **call.summary.to_map(), **self._sink.figures()}
         self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
         self._calls += 1
-        self._console.say("\n".join(call.summary.lines()))
+        self._console.say(*call.summary.lines())
 
     def _show(self, figures: Figures, now: float) -> None:
         self._console.status(status(figures, self._console.blocks), now)

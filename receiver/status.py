@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.latency import told
 from shared.console import Part, clock, spaced
 from shared.watch import Figures, lost, number, sent_up
 
@@ -22,12 +23,18 @@ def status(figures: Figures, blocks: bool) -> list[Part]:
         (state, HUES.get(state, "cyan")),
         (clock(number(figures, "seconds")), ""),
         (f"{number(figures, 'fps_shown'):.1f} fps", ""),
-        (f"{number(figures, 'latency_ms'):.0f} ms", ""),
+        _latency(figures),
         sent_up(figures),
         lost(figures),
     ]
     kinds = strip(str(figures["strip"])[-_STRIP:]) if blocks else []
     return [*spaced(parts), ("  ", ""), *kinds] if kinds else spaced(parts)
+
+
+def _latency(figures: Figures) -> Part:
+    apart = number(figures, "clocks_apart_s")
+    known = figures["latency_ms"] is not None
+    return told(number(figures, "latency_ms") if known else None, apart), "yellow" if apart else ""
 
 
 def strip(kinds: str) -> list[Part]:

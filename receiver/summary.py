@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.jitter_buffer import JitterBuffer
+from receiver.latency import apart, is_plausible
 from receiver.live import Counts, Live
 from receiver.voice_track import VoiceTrack
 from shared.clock import elapsed_ms
@@ -43,6 +44,7 @@ class CallSummary:
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
         self._latency = Reservoir()
+        self._apart_s, self._apart_frames = 0.0, 0
         self._recent: deque[float] = deque(maxlen=_RECENT_FRAMES)
         self._parts = {name: Reservoir() for name in ("arrival", "buffer", "present")}
         self._frames: list[tuple[int, str, bool]] = []
@@ -95,12 +97,22 @@ class CallSummary:
         self.live.shown(frame.number, frame.kind, frame.in_time, latency, frame.done)
 
     def _measure(self, frame: Shown) -> int | None:
-        """Take in the frame's latency and its parts; return the latency in ms, None where it is not known."""
+        """Take in the frame's latency and its parts, unless the clocks make nonsense of them.
+
+        Return the latency in ms, whatever it is; None where it is not known.
+        """
         if self._captured is None:
             return None
         # A forecast frame was never captured; its moment follows from the newest packet's.
         captured = self._captured[1] + round((frame.number - self._captured[0]) * 1000 / self._fps)
         latency = elapsed_ms(frame.done_ms, captured)
+        if not is_plausible(latency):
+            self._apart_frames += 1
+            # A frame that was drawn before the machine slept has really taken so long.
+            if self._apart_frames >= self._fps:
+                self._apart_s = abs(latency) / 1000
+            return latency
+        self._apart_frames = 0
         self._latency.add(latency)
         self._recent.append(latency)
         arrival = self._arrivals.get(frame.number)
@@ -144,13 +156,13 @@ class CallSummary:
             "payload_bytes": session.payload_bytes,
             "picture_bytes": session.picture_bytes,
             "bad_packets": session.bad_packets + session.flood_packets,
-            "late_frames": buffer.late,
+            "late_frames": buffer.late + session.late_frames,
             "copied_frames": buffer.copied,
             **sound_figures(session.voice.packets, session.voice.bytes, self._span / self._fps),
             "audio_packets_lost": session.voice.expected - session.voice.received,
             "audio_packets_bad": session.voice.bad + session.voice.flood,
             "audio_recovered": sound.recovered if sound is not None else 0,
-            "audio_late": sound.late if sound is not None else 0,
+            "audio_late": session.voice.late + (sound.late if sound is not None else 0),
             **self.traffic.total(connection),
             "stages_ms": stages.mean_ms(),
         }
@@ -175,6 +187,7 @@ class CallSummary:
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
+            "clocks_apart_s": self._apart_s,
             "picture_late_p95_ms": self.lateness.percentiles().p95,
             "latency_recent_ms": percentiles(list(self._recent)).p50,
             **{f"latency_{name}_p95_ms": part.percentiles().p95 for name, part in self._parts.items()},
@@ -198,7 +211,12 @@ class CallSummary:
             f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
-            f"latency p50 {values['latency_p50_ms']:.0f} ms, p95 {values['latency_p95_ms']:.0f} ms"
-            f"{way_told(self.path)}",
+            f"latency {self._latency_told()}{way_told(self.path)}",
             *sound_line(values),
         ]
+
+    def _latency_told(self) -> str:
+        p50, p95, _ = self._latency.percentiles()
+        known = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms" if self._latency.count or not self._apart_s else "-"
+        why = f" (the two machines' clocks were {apart(self._apart_s)} apart)" if self._apart_s else ""
+        return known + why

@@ -213,7 +213,7 @@ async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str
         await link.close()
         console.close()
         journal.write("summary", {"preset": preset, **call.summary.to_map()})
-        console.say("\n".join(call.summary.lines()))
+        console.say(*call.summary.lines())
         journal.close()
     if not ended.ok:
         raise KeycastError(ended.reason)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import numpy as np
 
+from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.opus import RATE, Sound
 from shared.portaudio import device_named, portaudio
@@ -113,7 +113,7 @@ class Microphone:
         self._stream.close()
 
     def _recorded(self, sound: Sound, count: int, times: Any, _: object) -> None:  # noqa: ANN401
-        now = time.monotonic()
+        now = monotonic()
         ago = times.currentTime - times.inputBufferAdcTime
         # Some systems do not say when: then it ended just now.
         recorded = now - ago if 0 < ago < 1 else now - count / RATE

@@ -7,6 +7,13 @@ import time
 from typing import Protocol
 
 WALL_MODULUS = 2**32
+# Linux and macOS stop `time.monotonic` while the machine sleeps; the other side's frames go on meanwhile.
+_RUNNING = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def monotonic() -> float:
+    """Return seconds that never go back; those in which the machine slept count."""
+    return time.monotonic() if _RUNNING is None else time.clock_gettime(_RUNNING)
 
 
 class Clock(Protocol):
@@ -29,8 +36,8 @@ class SystemClock:
     """The machine's own clocks."""
 
     def now(self) -> float:
-        """Return monotonic seconds."""
-        return time.monotonic()
+        """Return monotonic seconds, those of the machine's sleep among them."""
+        return monotonic()
 
     def wall_ms(self) -> int:
         """Return the wall clock in milliseconds modulo 2**32."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shared.config import BACKBONES, DEVICES
+from shared.console import printable
 from shared.errors import KeycastError
 
 FAILED = 1
@@ -47,7 +48,7 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
     A KeycastError is printed as its own sentence and gives its `exit_code`; Ctrl-C gives 130; a reader that
     closed our output (`| head`) gives 1 in silence; anything else is a fault of ours, named as such, and
     gives 1. `debug` prints the traceback before the sentence. SIGTERM does as Ctrl-C: containers and services
-    stop with it. Each line leaves as it is printed, into a pipe or a log too.
+    stop with it. Each line leaves as it is printed, into a pipe or a log too, and in any encoding.
     """
     try:
         with _prepared():
@@ -72,7 +73,8 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
 @contextlib.contextmanager
 def _prepared() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        # Letters that its encoding lacks are escaped, as on stderr: no name or reason may end a command.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -86,8 +88,9 @@ def _prepared() -> Iterator[None]:
 
 def _say(line: str, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
-    print(line, file=sys.stderr)
+        for told in traceback.format_exc().splitlines():
+            print(printable(told), file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def _sentence(error: Exception) -> str:

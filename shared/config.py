@@ -101,10 +101,14 @@ class CallTerms:
 
     @classmethod
     def from_map(cls, data: Mapping[object, object]) -> CallTerms:
-        """Read a peer's map. Raise PeerError on a missing, unknown, mistyped or out-of-range field."""
-        _check_protocol(data.get("protocol"))
-        if set(data) != {field.name for field in fields(cls)}:
-            raise PeerError("The hello's terms have missing or unknown fields.")
+        """Read a peer's map. Raise PeerError on a missing, mistyped or out-of-range field.
+
+        Fields that are not known are left out; see `shared.messages`.
+        """
+        check_protocol(data.get("protocol"))
+        missing = {field.name for field in fields(cls)} - data.keys()
+        if missing:
+            raise PeerError(f"The hello's terms have no {min(missing)}.")
         names = ("backbone", "fingerprint", "codec", "tables", "policy")
         texts: dict[str, Any] = {name: _text(name, data[name]) for name in names}
         return cls(
@@ -142,8 +146,8 @@ def _shown(value: object) -> str:
     return "none" if not text else text[:16]
 
 
-def _check_protocol(theirs: object) -> None:
-    """Refuse another protocol before its fields are looked at: they may have changed."""
+def check_protocol(theirs: object) -> None:
+    """Raise PeerError unless `theirs`, a hello's protocol, is ours; names both."""
     if type(theirs) is not int:
         raise PeerError("The hello names no protocol version.")
     if theirs != PROTOCOL:

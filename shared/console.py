@@ -1,4 +1,8 @@
-"""What a running command says: lines that stay, and on a terminal one that shows how it goes right now."""
+"""What a running command says: lines that stay, and on a terminal one that shows how it goes right now.
+
+What others have said may stand in it (peers, servers, file names): control characters are escaped here, and
+nowhere before. `shared.command` sees to it that any stdout takes any letter.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +53,9 @@ class Console:
         """Whether block characters can be shown."""
         return self._rewrites and "utf" in (self._out.encoding or "").lower()
 
-    def say(self, line: str) -> None:
-        """Print a line, or several."""
-        self._print(self._out, line)
+    def say(self, *lines: str) -> None:
+        """Print lines."""
+        self._print(self._out, *lines)
 
     def complain(self, line: str) -> None:
         """Print a line to stderr."""
@@ -65,11 +69,12 @@ class Console:
         """Show `parts` in a row, the first of which is the state, as the status at `now` (monotonic s)."""
         if self._broken:
             return
+        shown = [(printable(text), hue) for text, hue in parts]
         try:
             if self._rewrites:
-                self._stand(parts)
+                self._stand(shown)
             else:
-                self._log(parts, now)
+                self._log(shown, now)
         except BrokenPipeError:  # told when something is said
             self._broken = True
 
@@ -77,10 +82,10 @@ class Console:
         """Take the status line away."""
         self._clear()
 
-    def _print(self, stream: TextIO, line: str) -> None:
+    def _print(self, stream: TextIO, *lines: str) -> None:
         standing = self._standing
         self._clear()
-        print(line, file=stream, flush=True)
+        print(*map(printable, lines), sep="\n", file=stream, flush=True)
         if standing:
             self._draw(standing)
 
@@ -111,6 +116,13 @@ class Console:
         if not self._colours:
             return "".join(text for text, _ in parts)
         return "".join(f"\x1b[{COLOURS[hue]}m{text}\x1b[0m" if hue else text for text, hue in parts)
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without anything that a terminal would act on: as "\\x1b" or "\\n"."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def trimmed(parts: Sequence[Part], columns: int) -> list[Part]:

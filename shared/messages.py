@@ -8,6 +8,12 @@ All are msgpack maps but the report, which is sent twice a second and has 25 byt
     bytes 9-10   delay above the least seen, ms
     bytes 11-12  jitter, ms
     bytes 13-24  frames observed, forecast, held, four bytes each
+
+Other versions: the protocol's number stands in the hello's terms and is read before all else; another one is
+refused, and named. It is raised where a reader of the version before could not go on. Smaller things are said
+in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
+lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
+refuse unknown fields, so none may be added before protocol 3.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from shared.config import (
     PICTURE_CHUNK,
     SECRET_BYTES,
     CallTerms,
+    check_protocol,
 )
 from shared.errors import PeerError
 
@@ -118,7 +125,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Bye:
-    """Ends the call. `ok` tells a normal end from a refusal; `reason` has at most 200 characters."""
+    """Ends the call. `ok` tells an end from a refusal; `reason` has at most 200 characters of any kind."""
 
     reason: str
     ok: bool = True
@@ -156,9 +163,11 @@ def parse_message(data: bytes) -> Message:
         raise PeerError("A control message is of an unknown type.")
     message_type, parse = _PARSERS[kind]
     if message_type is Hello:
+        _check_version(body)
         body.setdefault("voice", False)
-    if set(body) != {field.name for field in fields(message_type)}:
-        raise PeerError(f"The {kind} message has missing or unknown fields.")
+    missing = {field.name for field in fields(message_type)} - body.keys()
+    if missing:
+        raise PeerError(f"The {kind} message has no {min(missing)}.")
     return parse(body)
 
 
@@ -182,6 +191,13 @@ def _unpack(data: bytes) -> dict[object, object]:
 
 
 Body = Mapping[object, object]
+
+
+def _check_version(hello: Body) -> None:
+    """Refuse another protocol before the hello's own fields are looked at: they may have changed."""
+    terms = hello.get("terms")
+    if isinstance(terms, dict):
+        check_protocol(terms.get("protocol"))
 
 
 def _hello(body: Body) -> Hello:
@@ -242,9 +258,7 @@ def _bye(body: Body) -> Bye:
     reason = body["reason"]
     if not isinstance(reason, str) or len(reason) > MAX_REASON:
         raise PeerError(f"The bye's reason is not a text of at most {MAX_REASON} characters.")
-    # It is shown on a terminal: control characters stay out.
-    shown = "".join(letter if letter.isprintable() else " " for letter in reason)
-    return Bye(shown, _flag("bye", body, "ok"))
+    return Bye(reason, _flag("bye", body, "ok"))
 
 
 def _count(kind: str, body: Body, name: str, limit: int = _MAX_COUNT) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import AvifImagePlugin as _AvifImagePlugin  # noqa: F401
 from PIL import Image, features
 
-from shared import avif
+from shared import avif, jpeg
 from shared.config import MAX_PICTURE_BYTES, SIZE
 from shared.errors import PeerError
 from shared.keypoints import Pictures
@@ -66,7 +66,8 @@ def encode_within(picture: Pictures, quality: int, most_bytes: int) -> bytes:
 def decode(data: bytes) -> Pictures:
     """Return a peer's picture (256, 256, 3), uint8 RGB. Raise PeerError unless it is a sound 256x256 one.
 
-    Its size is known from its header before anything is allocated for its pixels.
+    Its size is known from its header before anything is allocated for its pixels, and what it may cost from
+    its markers before it is decoded.
     """
     if len(data) > MAX_PICTURE_BYTES:
         raise PeerError(f"The source picture has {len(data)} bytes, over the limit of {MAX_PICTURE_BYTES}.")
@@ -75,6 +76,8 @@ def decode(data: bytes) -> Pictures:
         if not features.check("avif"):
             raise PeerError("The source picture is AV1; install Pillow 11.3 or newer to read it.")
         kind, data = "AVIF", avif.wrap(data)
+    else:
+        jpeg.check(data)
     try:
         return _decode(data, kind)
     except _BROKEN as error:

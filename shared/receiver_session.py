@@ -13,6 +13,7 @@ from shared.config import FPS, CallTerms
 from shared.errors import PeerError
 from shared.events import Agreed, Event, FramesArrived, PeerReady, SourcePicture, State
 from shared.feed import PictureAssembler
+from shared.frame_clock import FrameClock
 from shared.limits import RateLimit
 from shared.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
 from shared.resumption import proof
@@ -23,7 +24,6 @@ from shared.wire import KeypointPacket
 
 MAX_BAD_PACKETS = 200
 MAX_BAD_PICTURES = 8
-MAX_JUMP_FRAMES = 10 * 60 * FPS
 KP_PER_SECOND, KP_BURST = 120.0, 240.0
 FLOOD_SECONDS = 5.0
 
@@ -61,9 +61,10 @@ class ReceiverSession(Session):
         self._started_ms: int | None = None
         self._pictures = PictureAssembler()
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
-        self._highest: int | None = None
+        self._frame_clock, self._clock_is_set = FrameClock(), False
         self.packets = 0
         self.frames = 0
+        self.late_frames = 0
         self.payload_bytes = 0
         self.bad_packets = 0
         self.bad_pictures = 0
@@ -86,7 +87,7 @@ class ReceiverSession(Session):
         """Go on over a new connection of `binding`, whose hello `matches`: queues the answer to it."""
         self._outgoing.clear()
         self._pictures.restart()
-        self._awaits_start = True
+        self._awaits_start, self._clock_is_set = True, True
         self.voice.restart()
         self._queue(self._hello(proof(self._secret, "receiver", binding)))
 
@@ -98,8 +99,7 @@ class ReceiverSession(Session):
         if self.state is State.ENDED:
             return []
         taken = self.takes_voice and self.state is State.STREAMING
-        # Sound belongs to pictures: it may run on for a while without them, but not start elsewhere.
-        near = (self._highest or 0) / FPS / BLOCK_SECONDS
+        near = self._frame_clock.at(now) / FPS / BLOCK_SECONDS
         try:
             arrived = self.voice.take(data, now, near if taken else None)
         except PeerError as error:
@@ -116,7 +116,7 @@ class ReceiverSession(Session):
             self.early_packets += 1
             return []
         try:
-            return [self._frames(data)]
+            return self._frames(data, now)
         except PeerError:
             return self._bad_packet()
 
@@ -142,30 +142,29 @@ class ReceiverSession(Session):
         if self.state is State.STREAMING and not self._avatar:
             self._queue(Want(slot))
 
-    def _frames(self, data: bytes) -> FramesArrived:
+    def _frames(self, data: bytes, now: float) -> list[Event]:
         assert self._codec is not None  # streaming begins after the hello
-        packet = KeypointPacket.parse(data, self._highest or 0)
-        if self._highest is not None and packet.first > self._highest + MAX_JUMP_FRAMES:
-            raise PeerError(f"A keypoint packet jumps to frame {packet.first}.")
+        packet = KeypointPacket.parse(data, self._frame_clock.latest(now))
         block = self._codec.decode(packet.payload, packet.count)
-        self._highest = max(self._highest or 0, packet.first + packet.count - 1)
+        if not self._frame_clock.follow(packet.first, now):
+            self.late_frames += packet.count
+            return []
         self.packets += 1
         self.frames += packet.count
         self.payload_bytes += len(packet.payload)
         captured = round(packet.first * 1000 / FPS) + packet.late_ms
         timestamp = None if self._started_ms is None else (self._started_ms + captured) % WALL_MODULUS
         copies = filled_copies(packet.first, block.copies)
-        return FramesArrived(packet.first, captured, timestamp, block.frames, copies)
+        return [FramesArrived(packet.first, captured, timestamp, block.frames, copies)]
 
     def _handle(self, message: Message, now: float) -> list[Event]:
         match self.state, message:
             case State.START, Hello() as hello:
-                return self._on_hello(hello)
+                return self._on_hello(hello, now)
             case State.PICTURE, SourceChunk() as chunk:
                 return self._on_chunk(chunk, now)
             case State.STREAMING, Start() as start if self._awaits_start:
-                self._started_ms, self._awaits_start = start.wall_ms, False
-                return []
+                return self._on_start(start, now)
             case State.STREAMING, Still():
                 return []
             case State.STREAMING, SourceChunk() as chunk if not self._avatar:
@@ -173,7 +172,7 @@ class ReceiverSession(Session):
             case _:
                 return super()._handle(message, now)
 
-    def _on_hello(self, message: Hello) -> list[Event]:
+    def _on_hello(self, message: Hello, now: float) -> list[Event]:
         self._codec = self._codecs.get(message.terms.codec)
         if self._codec is None:
             known = ", ".join(sorted(self._codecs))
@@ -187,11 +186,24 @@ class ReceiverSession(Session):
         self._agreed = message.terms
         self.takes_voice = self._wants_voice and message.voice
         self._queue(self._hello(self._secret))
+        agreed = Agreed(message.terms, self._forecaster)
         if self._avatar:
-            self.state = State.STREAMING
-            return [Agreed(message.terms, self._forecaster), PeerReady()]
+            return [agreed, self._streaming(now)]
         self.state = State.PICTURE
-        return [Agreed(message.terms, self._forecaster)]
+        return [agreed]
+
+    def _streaming(self, now: float) -> PeerReady:
+        self.state = State.STREAMING
+        # Until the sender has told: keypoints may overtake its word.
+        self._frame_clock.begin(now)
+        return PeerReady()
+
+    def _on_start(self, message: Start, now: float) -> list[Event]:
+        if not self._clock_is_set:
+            self._frame_clock.begin(now)
+        self._clock_is_set = True
+        self._started_ms, self._awaits_start = message.wall_ms, False
+        return []
 
     def _on_chunk(self, message: SourceChunk, now: float) -> list[Event]:
         data = self._pictures.take(message, now)
@@ -199,8 +211,7 @@ class ReceiverSession(Session):
             return []
         picture = pictures.decode(data)
         self._queue(Ready(message.picture))
-        self.state = State.STREAMING
-        return [SourcePicture(picture), PeerReady()]
+        return [SourcePicture(picture), self._streaming(now)]
 
     def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
         """A broken further picture ends nothing, at first: the call goes on without it and asks again."""

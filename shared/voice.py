@@ -50,8 +50,9 @@ class VoicePacket:
         return _HEADER.pack(_VERSION, _KIND, self.count % _COUNTS, time, _SOURCE) + self.payload
 
     @classmethod
-    def parse(cls, data: bytes, near: int, near_count: int) -> VoicePacket:
-        """Read a packet off the wire; its numbers are those nearest to `near` and `near_count`.
+    def parse(cls, data: bytes, latest: int, near_count: int) -> VoicePacket:
+        """Read a packet off the wire: its number is the last one up to `latest`, its count the nearest to
+        `near_count`.
 
         Raise PeerError on malformation.
         """
@@ -60,7 +61,7 @@ class VoicePacket:
         version, kind, count, time, source = _HEADER.unpack_from(data)
         if (version, kind, source) != (_VERSION, _KIND, _SOURCE):
             raise PeerError("A sound packet has a header that is not ours.")
-        first = _nearest(time, near * SAMPLES, _TIMES)
+        first = latest * SAMPLES - (latest * SAMPLES - time) % _TIMES
         if first < 0 or first % SAMPLES:
             raise PeerError("A sound packet stands between the blocks of the call.")
         payload = bytes(data[HEADER_BYTES:])

@@ -13,7 +13,7 @@ PER_SECOND, AT_ONCE = 40.0, 100.0
 """A sender sends 17 a second; what a stalled path lets go at once is more."""
 FLOOD_SECONDS = 5.0
 MAX_AWAY = round(60 / BLOCK_SECONDS)
-"""Blocks that sound may be away from the newest picture and sound."""
+"""Blocks that sound may be away from where time has got to."""
 
 
 class VoiceIntake:
@@ -21,13 +21,14 @@ class VoiceIntake:
 
     def __init__(self) -> None:
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
-        self._newest = self._newest_count = 0
+        self._newest_count = 0
         self._arrivals = Arrivals()
         self._before = (0, 0)
         self.packets = 0
         self.bytes = 0
         self.bad = 0
         self.flood = 0
+        self.late = 0
         self.unasked = 0
 
     @property
@@ -48,7 +49,7 @@ class VoiceIntake:
     def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
         """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.
 
-        `near` is the number of the block that belongs to the newest picture; None: no sound is wanted.
+        `near` is the number of the block whose moment it is; None: no sound is wanted.
         Raise PeerError where the sender floods, or sends broken packets again and again.
         """
         if not self._limit.allows(now):
@@ -60,20 +61,20 @@ class VoiceIntake:
             self.unasked += 1
             return None
         try:
-            return self._read(data, max(self._newest, round(near)))
+            return self._read(data, round(near))
         except PeerError as error:
             self.bad += 1
             if self.bad > MAX_BAD:
                 raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
             return None
 
-    def _read(self, data: bytes, near: int) -> VoiceArrived:
-        packet = VoicePacket.parse(data, near, self._newest_count)
-        if abs(packet.number - near) > MAX_AWAY:
-            raise PeerError(f"A sound packet jumps to block {packet.number}.")
-        self._newest = max(self._newest, packet.number)
+    def _read(self, data: bytes, near: int) -> VoiceArrived | None:
+        packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
+        if packet.number < near - MAX_AWAY:
+            self.late += 1
+            return None
         self.packets += 1
         self.bytes += len(packet.payload)
         return VoiceArrived(packet.number, packet.payload)

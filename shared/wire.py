@@ -1,7 +1,7 @@
 """The keypoint packet: one message on the `kp` channel, readable without any other packet.
 
     byte  0     protocol version (high three bits) and how many consecutive frames, less one (low five bits)
-    bytes 1-2   number of the first frame modulo 2**16, little-endian
+    bytes 1-2   number of the first frame modulo 2**16, little-endian; see `shared.frame_clock`
     byte  3     ms from the first frame's place on the call's 1/30 s grid to its capture; 255 is 255 or more
     bytes 4-    the codec's payload
 
@@ -47,8 +47,8 @@ class KeypointPacket:
         return _HEADER.pack(head, self.first % _MODULUS, late) + self.payload
 
     @classmethod
-    def parse(cls, data: bytes, near: int) -> KeypointPacket:
-        """Read a packet off the wire; its number is the one nearest to `near`. PeerError on malformation."""
+    def parse(cls, data: bytes, latest: int) -> KeypointPacket:
+        """Read a packet off the wire; its number is the last up to `latest`. PeerError on malformation."""
         if len(data) < HEADER_BYTES:
             raise PeerError(f"A keypoint packet of {len(data)} bytes is shorter than its header.")
         head, number, late_ms = _HEADER.unpack_from(data)
@@ -57,8 +57,7 @@ class KeypointPacket:
         problem = _problem(len(data) - HEADER_BYTES)
         if problem:
             raise PeerError(problem)
-        half = _MODULUS // 2
-        first = near + (number - near + half) % _MODULUS - half
+        first = latest - (latest - number) % _MODULUS
         if first < 0:
             raise PeerError("A keypoint packet is numbered from before the call.")
         return cls(first, late_ms, (head & MAX_PACKET_FRAMES - 1) + 1, bytes(data[HEADER_BYTES:]))

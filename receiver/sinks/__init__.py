@@ -14,13 +14,17 @@ from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
+from receiver.sinks.soundtrack import LONGEST_GAP_SECONDS
 from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowSink
+from shared.config import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.opus import Sound
 from shared.voice import SAMPLES_PER_FRAME
 from shared.watch import Figures
+
+_LONGEST_GAP = round(LONGEST_GAP_SECONDS * FPS)
 
 
 class Sink(Protocol):
@@ -73,6 +77,9 @@ class Screen(Protocol):
 class Sinks:
     """Several sinks as one, for one call after the other: the pause between two is left out.
 
+    So is one of over 10 s in which nothing was shown, and where the numbers jump back, they go on from there:
+    files hold what was seen.
+
     Notes are drawn on the pictures of those that are for people; the page has its own words. Where one
     fails, the error is raised, which ends the call and the command; what the others hold stays whole. They
     get frames in the order given.
@@ -96,7 +103,8 @@ class Sinks:
 
     def write(self, number: int, picture: Pictures, note: str = "") -> None:
         """Write to all. Measurements are made on raw recordings, so these keep the picture as it is."""
-        self._shift = self._next - number if self._shift is None else self._shift
+        if self._shift is None or not 0 <= number + self._shift - self._next <= _LONGEST_GAP:
+            self._shift = self._next - number
         self._next = number + self._shift + 1
         noted = with_note(picture, note) if note else picture
         for sink in self._sinks:

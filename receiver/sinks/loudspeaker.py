@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from receiver.sinks.null_device import NullDevice
 from receiver.splice import LEAST, lengthened, shortened
+from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.opus import RATE, Sound
@@ -172,7 +172,7 @@ class Loudspeaker:
         self.queue.latency = (
             latency if 0 < latency < 1 else float(self._stream.latency if self._stream else 0)
         )
-        out[:, 0] = self.queue.pull(count, time.monotonic() + self.queue.latency)
+        out[:, 0] = self.queue.pull(count, monotonic() + self.queue.latency)
 
 
 def loudspeaker(

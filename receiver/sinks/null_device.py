@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from shared.clock import monotonic
 from shared.opus import RATE
 
 _BLOCK = 480
@@ -39,9 +39,9 @@ class NullDevice:
 
     def _run(self) -> None:
         out = np.zeros((_BLOCK, 1), np.int16)
-        plays_at = time.monotonic()
-        while not self._over.wait(max(0.0, plays_at - time.monotonic())):
+        plays_at = monotonic()
+        while not self._over.wait(max(0.0, plays_at - monotonic())):
             # A callback that comes late is still for the moment that it was meant for, as with a device.
-            now = time.monotonic()
+            now = monotonic()
             self._callback(out, _BLOCK, _Times(now, max(plays_at, now - self.latency) + self.latency), None)
             plays_at = max(plays_at, now - self.latency) + _BLOCK / RATE

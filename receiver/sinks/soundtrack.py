@@ -16,6 +16,10 @@ _BITS_PER_SECOND = 64_000
 _PIECES = 256
 # What has not come a second after its frame is silence: neither stream waits for the other in the file.
 _PATIENCE = RATE
+_MOST_SILENCE = RATE
+LONGEST_GAP_SECONDS = 10.0
+"""Between two frames at the most; `Sinks` sees to it. Sound from further ahead belongs to none."""
+_MOST_AHEAD = round(LONGEST_GAP_SECONDS * RATE)
 
 
 class Soundtrack:
@@ -44,14 +48,10 @@ class Soundtrack:
         """
         while self._pieces:
             first, sound = self._pieces.popleft()
-            end = self._end()
-            self._pad(first)
-            self._pending = np.concatenate([self._pending, sound[max(end - first, 0) :]])
+            if first <= until + _MOST_AHEAD:
+                self._pad(first)
+                self._append(sound[max(self._end() - first, 0) :])
         self._pad(until - _PATIENCE)
-        size = self._stream.codec_context.frame_size or 1024
-        while len(self._pending) >= size:
-            self._encode(self._pending[:size])
-            self._pending = self._pending[size:]
 
     def finish(self, until: int) -> None:
         """Write all that is left, to sample `until` and no further. Raises OSError and av.FFmpegError."""
@@ -66,8 +66,17 @@ class Soundtrack:
         return self._encoded + len(self._pending)
 
     def _pad(self, until: int) -> None:
-        silence = np.zeros(max(until - self._end(), 0), np.int16)
-        self._pending = np.concatenate([self._pending, silence])
+        # Piece by piece: a pause may be long.
+        while (missing := until - self._end()) > 0:
+            self._append(np.zeros(min(missing, _MOST_SILENCE), np.int16))
+
+    def _append(self, sound: Sound) -> None:
+        """Add samples at the end, and write those that fill a frame of the coder's."""
+        self._pending = np.concatenate([self._pending, sound])
+        size = self._stream.codec_context.frame_size or 1024
+        while len(self._pending) >= size:
+            self._encode(self._pending[:size])
+            self._pending = self._pending[size:]
 
     def _mux(self, packets: list[av.Packet[AudioStream]]) -> None:
         # AAC begins with a packet from before the beginning; the file would put all else off by as much.

@@ -62,9 +62,9 @@ export class Chart {
     place.append(svg, this.#top);
   }
 
-  /** Takes the figures of a moment in seconds; without any, time passes and leaves a gap. */
+  /** Takes the figures of a moment in seconds; without any, or where they are not known, time leaves a gap. */
   add(now, figures) {
-    if (figures) {
+    if (figures && this.#names.every((name) => figures[name] !== null)) {
       let sum = 0;
       this.#history.add(now, this.#names.map((name) => (sum += figures[name])));
     }

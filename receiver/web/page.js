@@ -74,10 +74,12 @@ function clearValues() {
   for (const kind of Object.values(KINDS)) say(kind, "");
   say("saving", "every byte on the wire, both ways");
   say("length", "");
+  at("clocks").hidden = true;
 }
 
 const number = (value) => value.toFixed(value < 99.95 ? 1 : 0);
 const whole = (value) => value.toFixed(0);
+const shown = (id, value) => (value === null ? "–" : id === "latency_ms" ? whole(value) : number(value));
 const clock = (value) => {
   const [minutes, rest] = [Math.floor(value / 60), Math.floor(value % 60)];
   return `${minutes}:${String(rest).padStart(2, "0")}`;
@@ -90,7 +92,8 @@ function showFigures(figures) {
   strip.show(figures.strip, figures.frame);
   if (!inCall) return;
   const total = RATES.reduce((sum, name) => sum + figures[name], 0);
-  for (const id of VALUES) say(id, id === "latency_ms" ? whole(figures[id]) : number(figures[id]));
+  for (const id of VALUES) say(id, shown(id, figures[id]));
+  at("clocks").hidden = !figures.clocks_apart_s;
   say("total", number(total));
   const saved = ORDINARY_KBPS / total;
   say("saving", `every byte, both ways${saved >= 2 ? `; an ordinary call takes ${whole(saved)} times that` : ""}`);

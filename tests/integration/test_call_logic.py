@@ -1,10 +1,13 @@
 """Whole calls without sockets, networks or waiting: both sides over a link in memory, in virtual time."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -26,6 +29,8 @@ from tests.integration.world import (
     TERMS,
     Backbone,
     FakeClock,
+    FileSink,
+    Hum,
     Source,
     World,
     drop,
@@ -289,6 +294,26 @@ def test_a_sender_that_slept_is_followed_and_the_picture_goes_on() -> None:
     levels = dict(zip(world.sink.numbers, world.sink.levels, strict=True))
     # Two blocks of the way at most: the sender, which the odd reports confuse, sends less.
     assert max(abs(levels[n] - n) for n in back[24:]) <= 24
+
+
+def test_numbers_that_leap_take_neither_the_picture_nor_the_file_along(tmp_path: Path) -> None:
+    """Each packet is ten minutes further on than the one before, less a frame: once a way to any number."""
+    leaps = itertools.count(1)
+
+    def renumber(link: LoopbackConnection, data: bytes) -> bool | None:
+        first = int.from_bytes(data[1:3], "little")
+        leapt = (first + next(leaps) * 17_999) % 2**16 if first >= 60 else first
+        return LoopbackConnection.send_kp(link, data[:1] + leapt.to_bytes(2, "little") + data[3:])
+
+    world = World(source=Source(300), spoil=renumber, sink=FileSink(tmp_path / "call.mp4"), sound=Hum())
+    world.run()
+    assert isinstance(world.sink, FileSink)
+    world.sink.file.close()
+    # The sender says goodbye; what it sent last is a minute ahead at the most.
+    assert world.receiver.ended == ENDED
+    assert max(world.sink.numbers) < 300 + 1800 + 30
+    with av.open(str(tmp_path / "call.mp4")) as file:
+        assert (file.duration or 0) / 1e6 < 12
 
 
 def test_a_slow_sender_skips_frames_and_keeps_time() -> None:

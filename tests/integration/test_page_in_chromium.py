@@ -132,6 +132,16 @@ async def test_the_printed_address_opens_a_moving_call(browser: str) -> None:
         assert receiver.said == []
 
 
+async def test_a_latency_that_the_clocks_make_nonsense_of_is_a_dash(browser: str) -> None:
+    async with watching(browser) as (receiver, tab):
+        await tab.until("document.getElementById('latency_ms').textContent == '142'")
+        assert await tab.see("document.getElementById('clocks').hidden")
+        receiver.figures.update(latency_ms=None, clocks_apart_s=7200.0)
+        await tab.until("document.getElementById('latency_ms').textContent == '–'")
+        assert not await tab.see("document.getElementById('clocks').hidden")
+        assert tab.errors == []
+
+
 async def test_signing_in_by_hand_beyond_this_machine(browser: str) -> None:
     own = own_address()
     if own is None:

@@ -152,3 +152,45 @@ def test_sound_follows_a_timeline_that_slides_and_one_that_jumps() -> None:
     assert max(ahead) < 0.05
     steps = np.diff([first for first, _, _ in heard])
     assert sum(steps != PIECE) <= 3
+
+
+class CountingClock(FakeClock):
+    """Counts how often it is read between two moments at which somebody waits."""
+
+    def __init__(self) -> None:
+        self.reads = self.most_reads = 0
+
+    def now(self) -> float:
+        self.reads += 1
+        self.most_reads = max(self.most_reads, self.reads)
+        assert self.reads < 1000, "the loop is held up"
+        return super().now()
+
+    async def sleep_until(self, deadline: float) -> None:
+        await super().sleep_until(deadline)
+        self.reads = 0
+
+
+@pytest.mark.parametrize("delay", [0.05, 1.0, 2.0])
+@pytest.mark.parametrize("lead", [0.0, 0.06])
+def test_waiting_for_sound_and_catching_up_never_hold_the_loop_up(delay: float, lead: float) -> None:
+    heard: list[tuple[int, float]] = []
+
+    async def listen() -> int:
+        clock = CountingClock()
+        start = FakeClock().now()
+        playout = Playout(FPS, delay)
+        playout.arrived(0, start)
+        hearing = Hearing(playout, clock, lambda at, _, when: heard.append((at, when)), lambda: lead)
+        task = asyncio.create_task(hearing.run(lambda: 0.02))
+        await asyncio.sleep(delay + 1.0)
+        # The loop itself was held up, by something else.
+        asyncio.get_running_loop()._jump.time += 0.2  # type: ignore[attr-defined]
+        await asyncio.sleep(0.5)
+        task.cancel()
+        return clock.most_reads
+
+    assert run_virtually(listen()) <= 4
+    assert heard[0] == (0, pytest.approx(1000 + delay + 0.02, abs=0.001))
+    assert [first for first, _ in heard] == list(range(0, PIECE * len(heard), PIECE))
+    assert len(heard) == pytest.approx((1.7 + lead - 0.02) / 0.02, abs=2)

@@ -36,6 +36,7 @@ from tests.integration.world import (
     Sink,
     Source,
     VirtualExecutor,
+    VirtualLoop,
     run_virtually,
 )
 
@@ -143,8 +144,8 @@ class World:
         self.ended: Ended | None = None
         self.sending: SenderCall
 
-    def run(self) -> "World":
-        run_virtually(self._run())
+    def run(self, limit: float = 600.0) -> "World":
+        run_virtually(self._run(), limit)
         return self
 
     async def _run(self) -> None:
@@ -383,6 +384,27 @@ def test_only_the_calls_own_secret_takes_it_up_again() -> None:
     assert len(world.place.calls) == 1
     assert world.place.ends == [Ended("Enough.", ok=True)]
     assert world.values()["reconnects"] == 0
+
+
+@pytest.mark.parametrize("hours", [0.6, 5.0, 60.0])
+def test_a_call_goes_on_after_both_machines_have_slept(hours: float) -> None:
+    async def story(world: World) -> None:
+        await asyncio.sleep(3.0)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.leap(hours * 3600)
+        await asyncio.sleep(8.0)
+        world.sending.end("Enough.")
+
+    world = World(story, Source(10**8)).run(limit=100 * 3600.0)
+    assert world.ended == Ended("Enough.", ok=True)
+    assert world.place.ends == [world.ended]
+    assert world.place.backbone.slots == [0]
+    values = world.values()
+    assert values["bad_packets"] == 0
+    last = [(n, kind) for n, kind, _ in values["shown"]][-90:]
+    assert last[-1][0] == pytest.approx((hours * 3600 + 11) * FPS, abs=30)
+    assert sum(kind == "observed" for _, kind in last) > 30
 
 
 class Webcam(Source):

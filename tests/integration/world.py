@@ -5,6 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from receiver.hearing import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
+from receiver.sinks import Sinks
+from receiver.sinks.mp4 import Mp4Sink
 from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.rate import RateController
@@ -22,13 +25,14 @@ from sender.schedule import Alternate, Redundancy, Scheduler
 from sender.sound import SoundSource
 from sender.voice import Voice
 from shared import picture as pictures
+from shared.clock import WALL_MODULUS
 from shared.codec import Codec, PaperCodec
 from shared.config import FPS, CallTerms
 from shared.errors import KeycastError
 from shared.events import Ended
 from shared.fill import Filler
 from shared.keypoints import DIMENSIONS, Floats, Pictures
-from shared.opus import OpusEncoder, Sound
+from shared.opus import RATE, OpusEncoder, Sound
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
@@ -66,14 +70,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jump.time
 
+    def leap(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as while machines sleep."""
+        self._jump.time += seconds
 
-def run_virtually(work: Coroutine[Any, Any, Result]) -> Result:
+
+def run_virtually(work: Coroutine[Any, Any, Result], limit: float = 600.0) -> Result:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(asyncio.wait_for(work, 600))
+        return runner.run(asyncio.wait_for(work, limit))
 
 
 class FakeClock:
-    """The virtual loop's time; the wall clock shows the same in ms, and `offset_ms` more."""
+    """The virtual loop's time; the wall clock shows the same in ms modulo 2**32, and `offset_ms` more."""
 
     offset_ms = 0
 
@@ -81,7 +89,7 @@ class FakeClock:
         return asyncio.get_running_loop().time()
 
     def wall_ms(self) -> int:
-        return round(self.now() * 1000) + self.offset_ms
+        return (round(self.now() * 1000) + self.offset_ms) % WALL_MODULUS
 
     async def sleep_until(self, deadline: float) -> None:
         await asyncio.sleep(max(0.0, deadline - self.now()))
@@ -197,6 +205,41 @@ class Sink:
         pass
 
 
+class Hum:
+    """A hum, for ever."""
+
+    def begin(self, start: float) -> None:
+        pass
+
+    def read(self, first: int, count: int) -> Sound:
+        n = (first + np.arange(count)) % RATE
+        return np.asarray(3000 * np.sin(2 * np.pi * 150 * n / RATE), np.int16)
+
+    def close(self) -> None:
+        pass
+
+
+class FileSink(Sink):
+    """Also writes an mp4."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = Sinks([Mp4Sink(path)])
+        self.file.open()
+
+    def expect_sound(self) -> None:
+        super().expect_sound()
+        self.file.expect_sound()
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        super().hear(first, sound, heard_at)
+        self.file.hear(first, sound, heard_at)
+
+    def write(self, number: int, picture: Pictures, note: str) -> None:
+        super().write(number, picture, note)
+        self.file.write(number, picture, note)
+
+
 @dataclass
 class Side:
     """How a side's call ended, or the error it raised, and when."""
@@ -231,13 +274,16 @@ class World:
     sound: SoundSource | None = None
     takes_sound: bool = True
     sound_notes: list[str] = field(default_factory=list)
+    sender_clock: FakeClock = field(default_factory=FakeClock)
+    receiver_clock: FakeClock = field(default_factory=FakeClock)
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
     disturb: Callable[["World"], Coroutine[Any, Any, None]] | None = None
+    limit: float = 600.0
     sender: Side = field(default_factory=Side)
     receiver: Side = field(default_factory=Side)
 
     def run(self) -> "World":
-        run_virtually(self._run())
+        run_virtually(self._run(), self.limit)
         return self
 
     async def _run(self) -> None:
@@ -249,7 +295,11 @@ class World:
         voice = None
         if self.sound is not None:
             voice = Voice(
-                self.sound, OpusEncoder(18), FakeClock(), VirtualExecutor(0.003), self.sound_notes.append
+                self.sound,
+                OpusEncoder(18),
+                self.sender_clock,
+                VirtualExecutor(0.003),
+                self.sound_notes.append,
             )
         further = None
         if self.gallery is not None:
@@ -262,14 +312,14 @@ class World:
             backbone=self.sender_backbone,
             make_scheduler=self.make_scheduler or self._alternate,
             redundancy=Redundancy(self.redundancy),
-            clock=FakeClock(),
+            clock=self.sender_clock,
             inference=VirtualExecutor(self.detect_seconds),
             gallery=further,
             rate=RateController(self.max_kbps),
             voice=voice,
         )
         playout = Playout(FPS, self.playout_delay)
-        self.hearing = Hearing(playout, FakeClock(), self.sink.hear, lambda: 0.0)
+        self.hearing = Hearing(playout, self.receiver_clock, self.sink.hear, lambda: 0.0)
         self.receiving = ReceiverCall(
             connection=self.right,
             session=ReceiverSession(
@@ -278,7 +328,7 @@ class World:
             renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
             sink=self.sink,
             playout=playout,
-            clock=FakeClock(),
+            clock=self.receiver_clock,
             inference=VirtualExecutor(self.render_seconds, self.hesitates),
             output=VirtualExecutor(0.001),
             hearing=self.hearing if self.takes_sound else None,

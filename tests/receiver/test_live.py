@@ -10,7 +10,7 @@ from shared.fill import Kind
 TERMS = CallTerms("lite", "abc")
 NAMES = {
     "state", "seconds", "payload_kbps", "pictures_kbps", "audio_kbps", "overhead_kbps", "wire_up_kbps",
-    "wire_down_kbps", "fps_shown", "latency_ms", "loss_percent", "frame", "strip",
+    "wire_down_kbps", "fps_shown", "latency_ms", "clocks_apart_s", "loss_percent", "frame", "strip",
 }  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_what_is_over_is_forgotten() -> None:
     call.play(2.0, latency=900.0)
     assert call.play(2.1, latency=80.0)["latency_ms"] == 80
     silent = call.play(3.0, arriving=False, held=True, latency=None)
-    assert silent["payload_kbps"] == silent["latency_ms"] == 0
+    assert (silent["payload_kbps"], silent["latency_ms"]) == (0, None)
     assert call.live.snapshot(call.now + 3)["fps_shown"] == 0
 
 
@@ -149,3 +149,14 @@ def test_memory_is_bounded_however_often_it_is_asked() -> None:
     values = live.snapshot(20.0)
     assert values["strip"] == "i" * 120
     assert values["payload_kbps"] == pytest.approx(8, rel=0.05)
+
+
+@pytest.mark.parametrize("latency", [-7_200_000.0, -40.0, 10_001.0, 7_200_000.0])
+def test_clocks_that_disagree_give_no_latency_and_say_so(latency: float) -> None:
+    call = Call()
+    assert call.play(3.0)["clocks_apart_s"] == 0
+    values = call.play(1.0, latency=latency)
+    assert (values["latency_ms"], values["clocks_apart_s"]) == (None, abs(latency) / 1000)
+    # Set right, they are believed again; what was nonsense is in no median.
+    values = call.play(0.5, latency=120.0)
+    assert (values["latency_ms"], values["clocks_apart_s"]) == (120, 0)

@@ -100,3 +100,25 @@ def test_a_call_without_frames_has_a_summary_too() -> None:
     values = summary.to_map()
     assert (values["seconds"], values["fps_shown"], values["payload_bytes"]) == (0, 0, 0)
     assert summary.lines()
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_clocks_hours_apart_leave_the_latency_out_and_say_why(hours: int) -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 30, 0, 3_600_000 * hours + 40)
+    for n in range(30):
+        summary.shown(frame(n, done_ms=3_600_000 * hours + 33 * n + 80))
+    values = summary.to_map()
+    assert (values["latency_p50_ms"], values["latency_arrival_p95_ms"]) == (0, 0)
+    assert values["clocks_apart_s"] == pytest.approx(10_800, abs=1)
+    assert "latency - (the two machines' clocks were 3 h apart)" in summary.lines()[1]
+    assert summary.live.snapshot(3600.0 * hours + 1)["latency_ms"] is None
+
+
+def test_a_frame_that_was_drawn_before_the_machine_slept_is_no_word_on_the_clocks() -> None:
+    summary = CallSummary(30)
+    summary.arrived(0, 60, 0, 40)
+    for n in range(60):
+        summary.shown(frame(n, done_ms=33 * n + (3_600_000 if n == 30 else 80)))
+    assert summary.to_map()["clocks_apart_s"] == 0
+    assert "clocks" not in summary.lines()[1]

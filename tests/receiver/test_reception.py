@@ -92,3 +92,21 @@ def test_hostile_numbers_still_fit_a_report() -> None:
         report = reception.report(50.0 + n / 1000, 2**40, 2**32, 0)
         assert len(pack_message(report)) == 25
     assert len(reception._recent) <= 512
+
+
+def test_one_number_that_is_wrong_says_nothing_of_the_others() -> None:
+    """A message that slept for over half an hour on its way may seem to come from the future."""
+    reception = Reception()
+    feed(reception, [20.0] * 20)
+    reception.arrived(99, 1, 7 + 80_000, 53.0)
+    now = feed(reception, [20.0] * 20, start=55.0)
+    assert reception.report(now, 0, 0, 0).delay_ms == 0
+
+
+def test_weeks_are_counted_through() -> None:
+    """Milliseconds modulo 2**32 run over after 49.7 days, their differences after half of it."""
+    reception = Reception()
+    for day in range(120):
+        now = feed(reception, [20.0] * 20, start=86_400.0 * day)
+        report = reception.report(now, 0, 0, 0)
+        assert (report.delay_ms, report.jitter_ms) == (0, 0)

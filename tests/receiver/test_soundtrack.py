@@ -1,5 +1,6 @@
 """Sound in the mp4: it is where it belongs beside the pictures, whatever is missing of it."""
 
+import tracemalloc
 from pathlib import Path
 
 import av
@@ -114,3 +115,35 @@ def test_a_second_call_follows_the_first_with_its_sound(tmp_path: Path) -> None:
     flashes, begins, _ = watched(tmp_path / "call.mp4")
     assert [round(flash * 30) for flash in flashes] == [20, 50]
     assert [round(begin * 30) for begin in begins] == [20, 50]
+
+
+def test_a_timeline_that_leaps_or_falls_back_leaves_a_file_that_goes_on(tmp_path: Path) -> None:
+    """Frame numbers run on by two days, then fall behind by a minute: what was seen follows itself."""
+    sinks = Sinks([Mp4Sink(tmp_path / "call.mp4")])
+    sinks.open()
+    sinks.expect_sound()
+    beep, silence = beeps(20 * SAMPLES_PER_FRAME, SAMPLES_PER_FRAME), np.zeros(SAMPLES_PER_FRAME, np.int16)
+    for start in (0, 5_000_000, 5_000_000 - 1800):
+        for number in range(start, start + 60):
+            # Sound is handed on a little before its picture: at a leap, as if far ahead.
+            heard = number + 2
+            sinks.hear(heard * SAMPLES_PER_FRAME, beep if heard == start + 20 else silence, 0.0)
+            sinks.write(number, picture(number - start if number == start + 20 else 0))
+    sinks.close()
+    flashes, begins, seconds = watched(tmp_path / "call.mp4")
+    assert [round(flash * 30) for flash in flashes] == [20, 80, 140]
+    assert begins == pytest.approx(flashes, abs=0.005)
+    assert seconds == pytest.approx(6.0, abs=0.1)
+
+
+def test_long_silence_is_written_in_pieces(tmp_path: Path) -> None:
+    sink = Mp4Sink(tmp_path / "call.mp4")
+    sink.open()
+    sink.expect_sound()
+    sink.write(0, picture(0))
+    tracemalloc.start()
+    sink.write(60 * 30, picture(1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    sink.close()
+    assert peak < 2e6

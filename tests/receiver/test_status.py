@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from receiver.latency import apart
 from receiver.live import Live, listening
 from receiver.panel import Panel, words
 from receiver.status import status, strip
@@ -23,6 +25,20 @@ def test_a_call_in_one_line() -> None:
     assert line.endswith("loss 0 %")
     assert text(status(figures, blocks=True)) == line + "  " + "▃▃▃▃▃▃" + ("▇" * 6 + "▃" * 6) * 2
     assert line.isascii()
+
+
+def test_a_latency_that_nobody_knows_is_a_dash() -> None:
+    assert "fps  - ms  up" in text(status(Call().play(3.0, latency=None), blocks=False))
+    parts = status(Call().play(3.0, latency=-7_200_000.0), blocks=False)
+    assert ("  - ms (clocks 2 h apart)", "yellow") in parts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "40 ms"), (12.4, "12 s"), (179, "3 min"), (7205, "2 h"), (2e6, "556 h")],
+)
+def test_how_far_clocks_are_apart(seconds: float, words: str) -> None:
+    assert apart(seconds) == words
 
 
 def test_the_state_has_its_colour() -> None:
@@ -65,6 +81,8 @@ def test_the_panel_says_what_the_figures_are() -> None:
         "payload_kbps": 1.6,
     }
     assert words(figures) == "30 fps   146 ms   7.7 kbps (keypoints 1.6)   loss 0 %"
+    unknown = {**figures, "latency_ms": None, "clocks_apart_s": 7205.0}
+    assert words(unknown).startswith("30 fps   - ms (clocks 2 h apart)   7.7 kbps")
 
 
 def test_figures_that_have_not_changed_are_not_drawn_anew() -> None:

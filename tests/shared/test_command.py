@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def raising(error: BaseException) -> Callable[[], int]:
         (PeerError("Garbage."), 1, "error: Garbage.\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
         (ValueError("odd\nmore"), 1, "error: ValueError: odd (internal; run with --debug)\n"),
+        (PeerError("a\x1b[2J\nb \u202e"), 1, "error: a\\x1b[2J\\nb \\u202e\n"),
         (ZeroDivisionError(), 1, "error: ZeroDivisionError (internal; run with --debug)\n"),
     ],
 )
@@ -47,6 +49,26 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().err
     assert "Traceback (most recent call last)" in shown
     assert shown.endswith("error: Wrong.\n")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_no_letter_is_too_much_for_a_terminal(encoding: str, debug: bool) -> None:
+    work = "import sys\nfrom shared.command import run_command\nfrom shared.console import Console\n"
+    work += "from shared.errors import PeerError\n"
+    work += "def main():\n Console(sys.stdout, sys.stderr).say('\\u6f22\\x1b \\U0001f600')\n"
+    work += f" raise PeerError('\\u6f22\\x1b')\nraise SystemExit(run_command(main, {debug}))"
+    done = subprocess.run(
+        [sys.executable, "-c", work],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == rb"\u6f22\x1b \U0001f600" + b"\n"
+    assert done.stderr.endswith(rb"error: \u6f22\x1b" + b"\n")
+    assert b"\x1b" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:

@@ -42,7 +42,7 @@ def test_a_terminal_has_one_line_that_is_rewritten() -> None:
     shown.status([("connecting", "cyan"), ("  and some more", "")], 0.0)
     shown.status(LIVE, 0.5)
     assert out.lines == ["live  0:07  loss 3 %"]
-    shown.say("saved a.png\nas asked")
+    shown.say("saved a.png", "as asked")
     assert out.lines == ["saved a.png", "as asked", "live  0:07  loss 3 %"]
     shown.close()
     assert out.lines == ["saved a.png", "as asked", ""]
@@ -127,6 +127,24 @@ def test_blocks_need_a_terminal_that_can_show_them() -> None:
     assert console(Terminal())[0].blocks
     assert not console(latin)[0].blocks
     assert not console(io.StringIO())[0].blocks
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\r\nlistening\x9b31m \u202e\u2028 \udc80 über"
+ESCAPED = r"\x1b]0;title\x07\x1b[2J\r\nlistening\x9b31m \u202e\u2028 \udc80 über"
+
+
+def test_what_others_say_cannot_act_on_a_terminal_nor_look_like_another_line() -> None:
+    out = Terminal()
+    shown, err = console(out, {"TERM": "xterm", "NO_COLOR": "1"}, columns=200)
+    shown.say(HOSTILE, "and on")
+    shown.complain(HOSTILE)
+    shown.note(HOSTILE)
+    shown.status([("live", "green"), (HOSTILE, "")], 0.0)
+    assert out.lines == [ESCAPED, "and on", f"live{ESCAPED}"]
+    assert err.getvalue() == f"{ESCAPED}\nnote: {ESCAPED}\n"
+    log = io.StringIO()
+    console(log)[0].status([("live", ""), (HOSTILE, "")], 0.0)
+    assert log.getvalue() == f"live{ESCAPED}\n"
 
 
 def test_pieces_of_a_line() -> None:

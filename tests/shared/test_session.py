@@ -182,7 +182,7 @@ def test_a_sender_that_comes_back_with_the_secret_goes_on_without_a_picture(avat
     pair = streaming(avatar)
     pair.sender.begin(1000)
     pair.settle()
-    pair.receiver.receive_kp(packet(70_000 % 2**16), 0.0)
+    pair.receiver.receive_kp(packet(70_000), 70_000 / 30)
     before = len(pair.receiver_events)
     pair.receiver.report(Report())  # was still to be said over the old connection
     reconnected(pair)
@@ -191,9 +191,9 @@ def test_a_sender_that_comes_back_with_the_secret_goes_on_without_a_picture(avat
     assert pair.sender.state is pair.receiver.state is State.STREAMING
     pair.sender.begin(1000)
     pair.settle()
-    (arrived,) = pair.receiver.receive_kp(packet(70_000 % 2**16 + 1), 0.0)
+    (arrived,) = pair.receiver.receive_kp(packet(70_001), 70_001 / 30)
     assert isinstance(arrived, FramesArrived)
-    assert arrived.first == 70_000 % 2**16 + 1
+    assert arrived.first == 70_001
     # One start for each connection, no more.
     (ended,) = pair.to_receiver(Start(1000))
     assert isinstance(ended, Ended)

@@ -6,7 +6,7 @@ import pytest
 from shared.events import Ended, VoiceArrived
 from shared.messages import Hello, pack_message
 from shared.opus import SAMPLES, OpusEncoder
-from shared.voice import VoicePacket
+from shared.voice import BLOCK_SECONDS, VoicePacket
 from shared.voice_intake import MAX_AWAY, MAX_BAD
 from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, reconnected
 
@@ -85,14 +85,21 @@ def test_broken_packets_are_dropped_until_they_are_too_many() -> None:
     assert "broken sound packets" in ended.reason
 
 
-def test_a_jump_of_over_a_minute_is_a_broken_packet() -> None:
+def test_sound_is_no_further_from_its_moment_than_a_minute() -> None:
     receiver = speaking().receiver
-    assert receiver.receive_voice(sound(MAX_AWAY + 1, 0), 0.0) == []
+    assert receiver.receive_voice(sound(MAX_AWAY + 2, 0), 0.0) == []
     assert len(receiver.receive_voice(sound(MAX_AWAY, 0), 0.0)) == 1
-    assert receiver.voice.bad == 1
-    # Sound that runs on while no picture comes stays welcome.
-    for number in range(MAX_AWAY, 4 * MAX_AWAY, 50):
-        assert len(receiver.receive_voice(sound(number, number), float(number))) == 1
+    assert receiver.receive_voice(sound(2 * MAX_AWAY, 1), 0.0) == []
+    assert (receiver.voice.bad, receiver.voice.late) == (2, 0)
+    assert receiver.receive_voice(sound(MAX_AWAY, 2), 3 * MAX_AWAY * BLOCK_SECONDS) == []
+    assert (receiver.voice.bad, receiver.voice.late) == (2, 1)
+
+
+def test_sound_runs_on_while_no_picture_comes_and_after_a_long_silence() -> None:
+    receiver = speaking().receiver
+    numbers = [*range(0, 4 * MAX_AWAY, 50), 100 * MAX_AWAY, 100 * MAX_AWAY + 1]
+    for count, number in enumerate(numbers):
+        assert len(receiver.receive_voice(sound(number, count), number * BLOCK_SECONDS)) == 1
 
 
 def test_a_flood_is_dropped_and_a_lasting_one_ends_the_call() -> None:

@@ -13,22 +13,22 @@ OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAM
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**40), st.integers(-(2**19), 2**19), st.integers(0, 2**40), st.integers(-9999, 9999))
+@given(st.integers(0, 2**40), st.integers(0, 2**20), st.integers(0, 2**40), st.integers(-9999, 9999))
 def test_a_packet_is_read_as_it_was_written(number: int, away: int, count: int, counts_away: int) -> None:
     packet = VoicePacket(number, count, OPUS)
     data = packet.pack()
     assert len(data) == HEADER_BYTES + len(OPUS)
-    assert VoicePacket.parse(data, max(number + away, 0), count + counts_away) == packet
+    assert VoicePacket.parse(data, number + away, count + counts_away) == packet
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=600), st.integers(0, 10**9))
-def test_whatever_comes_is_a_packet_or_refused(data: bytes, near: int) -> None:
+def test_whatever_comes_is_a_packet_or_refused(data: bytes, latest: int) -> None:
     try:
-        packet = VoicePacket.parse(data, near, near)
+        packet = VoicePacket.parse(data, latest, latest)
     except PeerError:
         return
-    assert VoicePacket.parse(packet.pack(), near, near) == packet
+    assert VoicePacket.parse(packet.pack(), latest, latest) == packet
 
 
 @pytest.mark.parametrize("at", [0, 1, 7, 11, 12])
