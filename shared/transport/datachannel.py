@@ -64,10 +64,10 @@ class Link:
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
         self._traffic = compat.traffic_of(self._peer)
-        if compact:
-            shrink(self._peer)
         self._arrivals = Arrivals()
         guard(self._peer, _KP_ID, self._end, self._arrivals)
+        if compact:
+            shrink(self._peer)
         self._inbox = Inbox()
         self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
