@@ -16,7 +16,7 @@ import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioice.ice
 from aiortc import RTCPeerConnection
@@ -79,10 +79,11 @@ def expect_media(peer: RTCPeerConnection) -> None:
         raise moved("aiortc") from error
 
 
-def unacknowledged(peer: RTCPeerConnection) -> bool:
-    """Say whether data that was sent has not been confirmed. Raise KeycastError, as `install`."""
+def unacknowledged(peer: RTCPeerConnection) -> int:
+    """Return how many messages and pieces have not been confirmed. Raise KeycastError, as `install`."""
     try:
-        return bool(peer.sctp._outbound_queue or peer.sctp._sent_queue)  # type: ignore[union-attr]
+        sctp: Any = peer.sctp
+        return len(sctp._data_channel_queue) + len(sctp._outbound_queue) + len(sctp._sent_queue)
     except AttributeError as error:
         raise moved("aiortc") from error
 

@@ -13,7 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCPeerConnection
-from aiortc.rtcsctptransport import Chunk, DataChunk, ForwardTsnChunk, InitAckChunk, InitChunk, SackChunk
+from aiortc.rtcsctptransport import (
+    Chunk,
+    DataChunk,
+    ForwardTsnChunk,
+    InitAckChunk,
+    InitChunk,
+    ReconfigChunk,
+    SackChunk,
+    ShutdownChunk,
+)
 
 from shared.arrivals import Arrivals
 from shared.config import MAX_PICTURE_BYTES
@@ -39,6 +48,8 @@ def guard(
     peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: Arrivals
 ) -> bool:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
+
+    With "" where the other side shuts the association down, in order.
 
     From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
     `arrivals` counts the chunks that carry messages. To be called before anything else takes the place of a
@@ -109,6 +120,12 @@ class _Guard:
             return check_sack(chunk, self._sctp)
         elif isinstance(chunk, ForwardTsnChunk):
             check_forward(chunk, set(self._sctp._inbound_streams))
+        elif isinstance(chunk, ReconfigChunk):
+            # Channels live as long as the connection. One that is left half closed would be neither.
+            raise PeerError("The other side has closed a channel.")
+        elif isinstance(chunk, ShutdownChunk):
+            self._end("")
+            return False
         elif isinstance(chunk, InitChunk | InitAckChunk):
             # One that comes late, or again, would have the numbers begin anew.
             return self._sctp._association_state is not self._sctp.State.ESTABLISHED
