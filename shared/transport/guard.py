@@ -17,6 +17,7 @@ from aiortc.rtcsctptransport import (
     Chunk,
     DataChunk,
     ForwardTsnChunk,
+    InboundStream,
     InitAckChunk,
     InitChunk,
     ReconfigChunk,
@@ -28,6 +29,7 @@ from shared.arrivals import Arrivals
 from shared.config import MAX_PICTURE_BYTES
 from shared.errors import PeerError
 from shared.limits import RateLimit, WorkLimit
+from shared.transport import compat
 from shared.transport.chunks import MAX_STREAMS, check_forward, check_packet, check_sack
 from shared.transport.received import Received
 
@@ -41,26 +43,29 @@ PER_SECOND, AT_ONCE = 1000.0, 3000.0
 WORK_SHARE, WORK_AT_ONCE = 0.3, 1.0
 """Processor seconds for them, of each second and at once: a call takes 0.02."""
 _WHOLE = 0x03  # the first and the last fragment of its message
-_NAMES = ("_handle_data", "_receive_chunk", "_inbound_streams", "_advertised_rwnd", "_sack_misordered")
+_NAMES = (
+    "_advertised_rwnd", "_association_state", "_data_channel_queue", "_handle_data", "_inbound_streams",
+    "_last_received_tsn", "_last_sacked_tsn", "_local_tsn", "_mark_received", "_outbound_queue",
+    "_receive_chunk", "_sack_duplicates", "_sack_misordered", "_sack_needed", "_send_chunk", "_send_sack",
+    "_sent_queue", "State",
+)  # fmt: skip
 
 
 def guard(
     peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: Arrivals
-) -> bool:
+) -> None:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
     With "" where the other side shuts the association down, in order.
 
     From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
     `arrivals` counts the chunks that carry messages. To be called before anything else takes the place of a
-    method of the transport. False, and nothing is changed, where the installed aiortc does not have the names
-    this rests on.
+    method of the transport of `peer`, which has a data channel. Raise KeycastError where the installed aiortc
+    does not have the names this rests on: without a guard there are no calls.
     """
-    sctp = peer.sctp
-    if sctp is None or not all(hasattr(sctp, name) for name in _NAMES):
-        return False
-    _Guard(sctp, unfragmented, refuse, arrivals)
-    return True
+    compat.require("aiortc", peer.sctp, _NAMES)
+    compat.require("aiortc", InboundStream(), ("reassembly",))
+    _Guard(peer.sctp, unfragmented, refuse, arrivals)
 
 
 class _Guard:

@@ -23,6 +23,15 @@ async def received(link: Link) -> tuple[str, bytes] | None:
     return await asyncio.wait_for(link.recv(), 5)
 
 
+def udp_addresses(link: Link) -> list[tuple[str, int]]:
+    candidates = [
+        line.split() for line in link._peer.localDescription.sdp.splitlines() if "a=candidate" in line
+    ]
+    addresses = [(parts[4], int(parts[5])) for parts in candidates if ":" not in parts[4]]
+    assert addresses
+    return addresses
+
+
 def sctp_packet(link: Link, body: bytes) -> bytes:
     """A packet to the other end of `link` that holds the chunks `body`."""
     sctp: Any = link._peer.sctp

@@ -26,16 +26,8 @@ from tests.integration.hostile import (
     Through,
     received,
     sctp_packet,
+    udp_addresses,
 )
-
-
-def udp_addresses(link: Link) -> list[tuple[str, int]]:
-    candidates = [
-        line.split() for line in link._peer.localDescription.sdp.splitlines() if "a=candidate" in line
-    ]
-    addresses = [(parts[4], int(parts[5])) for parts in candidates if ":" not in parts[4]]
-    assert addresses
-    return addresses
 
 
 def from_a_stranger(link: Link, datagrams: list[bytes]) -> None:
