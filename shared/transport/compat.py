@@ -175,9 +175,8 @@ def _on_wire(payload_bytes: int, addr: tuple[str, int]) -> int:
 
 def require(package: str, owner: object, names: Iterable[str]) -> None:
     """Raise KeycastError, in one sentence, unless `owner` of `package` has all `names`, a class its own."""
-    there = vars(owner) if isinstance(owner, type) else dir(owner)
     for name in names:
-        if name not in there:
+        if not (name in vars(owner) if isinstance(owner, type) else hasattr(owner, name)):
             raise moved(package, name)
 
 
