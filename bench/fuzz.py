@@ -1,7 +1,7 @@
-"""`bench fuzz`: a million mutated packets against the decoder.
+"""`bench fuzz`: a million mutated packets against the decoder, or with `--transport` all else that comes in.
 
 Each is decoded or refused; nothing else may come out: no other error, no NaN, no number out of range, no more
-memory than a block takes, no decoding that takes a second.
+memory than a block takes, no decoding that takes a second. For the transport see `bench.fuzz_transport`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from bench import fuzz_transport
+from bench.fuzz_inputs import mutate
 from models.build import SHIPPED, TABLES
 from shared.codec import Block, CodedCodec, Copy
 from shared.config import MAX_PACKET
@@ -49,23 +51,8 @@ def packets(tables: CodecTables, seed: int, count: int) -> Iterator[bytes]:
     while True:
         data = bytearray(sound[chance.integers(len(sound))])
         for _ in range(int(chance.integers(1, 6))):
-            _mutate(data, chance)
+            mutate(data, chance)
         yield bytes(data[: MAX_PACKET + 8])
-
-
-def _mutate(data: bytearray, chance: np.random.Generator) -> None:
-    at = int(chance.integers(len(data) + 1))
-    match int(chance.integers(5)):
-        case 0 if data:
-            data[min(at, len(data) - 1)] ^= 1 << int(chance.integers(8))
-        case 1 if data:
-            data[min(at, len(data) - 1)] = int(chance.integers(256))
-        case 2:
-            data[at:at] = chance.bytes(int(chance.integers(1, 40)))
-        case 3:
-            del data[at : at + int(chance.integers(1, 40))]
-        case _:
-            data[at:] = chance.bytes(len(data) - at)
 
 
 def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progress: bool = False) -> Outcome:
@@ -95,10 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--packets", type=int, default=1_000_000, help="how many (default a million)")
     parser.add_argument("--seed", type=int, default=0)
+    fuzz_transport.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Decode mutated packets and say what became of them. Returns the exit code."""
+    if options.transport:
+        return fuzz_transport.run(options)
     if options.packets < 1:
         raise RequestError(f"{options.packets} packets are none; give --packets 1 or more.")
     tables = CodecTables.load(SHIPPED / "lite" / TABLES)

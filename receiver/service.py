@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from shared.clock import SystemClock
 from shared.codec import Codec
 from shared.config import FPS, SECRET_BYTES, CallTerms
 from shared.console import Console
-from shared.errors import KeycastError
+from shared.errors import KeycastError, described
 from shared.eventloop import beside, on_interrupt
 from shared.events import Ended
 from shared.fill import Filler
@@ -41,6 +42,7 @@ from shared.transport.tls import describe
 from shared.usage import seconds_since_start
 from shared.watch import STATUS_SECONDS, Figures, Watch
 
+_log = logging.getLogger(__name__)
 _TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
 """How long a call waits for a sender whose connection is lost."""
@@ -60,7 +62,11 @@ class Models:
 
 
 class Service:
-    """Waits for a call, runs it, says what came of it, and waits for the next one."""
+    """Waits for a call, runs it, says what came of it, and waits for the next one.
+
+    Whatever ends a call, a fault of ours or of the other side, the next one is taken; but not where the sink
+    has failed.
+    """
 
     def __init__(
         self,
@@ -145,12 +151,17 @@ class Service:
         self._console.say(*lines)
 
     async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
-        """Run a guest's call; return it, and how it ended."""
+        """Run a guest's call; return it, and how it ended. Only what would end every call is raised."""
         call = self._new_call(guest)
         self._sink.new_call()
         self._doorman.call = call
         try:
             return call, await call.run(guest.hello)
+        except Exception as error:
+            if self._sink.failed:
+                raise
+            _log.debug("a call failed", exc_info=error)
+            return call, Ended(f"The call failed here: {described(error)}", ok=False)
         finally:
             self._doorman.call = None
             await guest.link.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shared.config import BACKBONES, DEVICES
 from shared.console import printable
-from shared.errors import KeycastError
+from shared.errors import KeycastError, described
 
 FAILED = 1
 INTERRUPTED = 130
@@ -65,7 +65,7 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
         return error.exit_code
     except Exception as error:
         hint = "" if debug else "; run with --debug"
-        _say(f"error: {_sentence(error)} (internal{hint})", debug)
+        _say(f"error: {described(error)} (internal{hint})", debug)
         return FAILED
     return code
 
@@ -91,12 +91,6 @@ def _say(line: str, debug: bool) -> None:
         for told in traceback.format_exc().splitlines():
             print(printable(told), file=sys.stderr)
     print(printable(line), file=sys.stderr)
-
-
-def _sentence(error: Exception) -> str:
-    """Return the first line of `error`'s message with its type, which alone often says nothing."""
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _silence_stdout() -> None:

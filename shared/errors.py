@@ -23,3 +23,11 @@ class BusyError(KeycastError):
 
 class PeerError(KeycastError):
     """What the other side sent breaks the protocol; it is refused, and never trusted half."""
+
+
+def described(error: Exception) -> str:
+    """Return the sentence of a KeycastError; of a fault of ours, its type and the first line it says."""
+    text = str(error).strip().split("\n")[0]
+    if isinstance(error, KeycastError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -32,6 +32,22 @@ class RateLimit:
         return 0.0 if self._over_since is None else now - self._over_since
 
 
+class WorkLimit:
+    """Seconds of work that somebody may cause: `share` of each second, `burst` at once."""
+
+    def __init__(self, share: float, burst: float) -> None:
+        self._share, self._burst = share, burst
+        self._left, self._last = burst, float("-inf")
+
+    def allows(self, seconds: float, now: float) -> bool:
+        """Take note of `seconds` of work done by `now` (seconds); False where it was too much."""
+        if now > self._last:
+            self._left = min(self._burst, self._left + (now - self._last) * self._share)
+            self._last = now
+        self._left -= seconds
+        return self._left >= 0
+
+
 def network_of(address: str) -> str:
     """Return whom `address` belongs to: itself, or in IPv6 its /64, all of which one machine may use.
 

@@ -26,11 +26,17 @@ _HEADER = struct.Struct(">BBHII")
 _VERSION, _KIND, _SOURCE = 0x80, 111, 0
 _TIMES, _COUNTS = 1 << 32, 1 << 16
 HEADER_BYTES = _HEADER.size
+_BEGINNING = bytes((_VERSION, _KIND))
 PACKET_OVERHEAD = 50
 """IP 20, UDP 8, RTP 12, SRTP 10 bytes around each Opus packet (over IPv6 20 more)."""
 BLOCK_SECONDS = SAMPLES / RATE
 SAMPLES_PER_FRAME = RATE // FPS
 MAX_VOICE_PACKET = HEADER_BYTES + MAX_BYTES
+
+
+def is_sound(datagram: bytes) -> bool:
+    """Say whether a datagram begins as a sound packet does, encrypted or not: RTP of the one source."""
+    return datagram[:2] == _BEGINNING and datagram[8:HEADER_BYTES] == bytes(4)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +17,7 @@ from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
 from receiver.sinks.soundtrack import LONGEST_GAP_SECONDS
 from receiver.sinks.virtual_camera import VirtualCameraSink
-from receiver.sinks.window import WindowSink
+from receiver.sinks.window import WindowClosed, WindowSink
 from shared.config import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -90,6 +91,8 @@ class Sinks:
         self._ears = tuple(sink for sink in self._sinks if isinstance(sink, Ear))
         self._shift: int | None = 0
         self._next = 0
+        self.failed = False
+        """Whether one of them has failed: no further call could be shown either."""
 
     def add(self, sink: Sink) -> None:
         """Have one more, before they are opened."""
@@ -107,8 +110,9 @@ class Sinks:
             self._shift = self._next - number
         self._next = number + self._shift + 1
         noted = with_note(picture, note) if note else picture
-        for sink in self._sinks:
-            sink.write(number + self._shift, picture if isinstance(sink, (RawSink, PageSink)) else noted)
+        with self._noting_failure():
+            for sink in self._sinks:
+                sink.write(number + self._shift, picture if isinstance(sink, (RawSink, PageSink)) else noted)
 
     @property
     def is_watched(self) -> bool:
@@ -128,15 +132,27 @@ class Sinks:
 
     def expect_sound(self) -> None:
         """Have all that take sound make ready for it."""
-        for ear in self._ears:
-            ear.expect_sound()
+        with self._noting_failure():
+            for ear in self._ears:
+                ear.expect_sound()
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:
         """Pass sound to all that take it, once there are pictures; see `Ear`."""
         shift = self._shift
         if shift is not None and self._next:
-            for ear in self._ears:
-                ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
+            with self._noting_failure():
+                for ear in self._ears:
+                    ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except WindowClosed:
+            raise
+        except Exception:
+            self.failed = True
+            raise
 
     def figures(self) -> dict[str, float]:
         """Return what a loudspeaker has measured: how well its sound was in step."""

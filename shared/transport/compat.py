@@ -2,10 +2,13 @@
 
 - One empty UDP datagram from anyone closes a connection (an IndexError in aioice), and a STUN message with a
   short attribute prints a traceback: what is neither STUN nor DTLS, or cannot be read, is ignored.
-- Datagrams that wait to be read do so without a bound: past 1024 they are dropped, as by a network.
+- Datagrams that wait to be read do so without a bound: past 1024 they are dropped, as by a network. So are
+  those over 1500 bytes: the decryption of media has no more room, and checking a STUN message of 64 KiB may
+  take a quarter of a second.
+- A peer may be heard from ever more addresses, each of which is then tried: past 64 they are ignored.
 - A machine without any network still has itself: where aioice finds no address, 127.0.0.1 is used.
-- Media is let through to connections that expect it only, and no datagram over 1500 bytes: its decryption has
-  no more room.
+- Media is let through to connections that expect it only, and of it only RTP of the one source that a sound
+  packet names: libsrtp keeps 384 bytes for each further one, for ever.
 - Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
   own framing (at least 4 bytes a datagram) is not counted.
 """
@@ -14,24 +17,36 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import aioice.ice
 from aiortc import RTCPeerConnection
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.errors import KeycastError
+from shared.voice import is_sound
 
 if TYPE_CHECKING:
-    from aioice.ice import StunProtocol
+    from aioice.ice import Connection, StunProtocol
     from aioice.stun import Message
 
+WORKING = {"aiortc": "1.16.0", "aioice": "0.13.0"}
 _IPV4_UDP, _IPV6_UDP = 28, 48
+_STUN = 3
+"""The last first byte of a STUN message (RFC 7983)."""
 _MARK = "_keycast_guard"
 MAX_UNREAD = 1024
-_MAX_MEDIA = 1500
+MAX_DATAGRAM = 1500
+MAX_ADDRESSES = 64
+"""Of a peer: twice as many as a session description may name."""
+_METHODS = {
+    "StunProtocol": ("datagram_received", "send_data", "send_stun"),
+    "Connection": ("data_received", "check_incoming"),
+}
+_FIELDS = ("_queue", "_remote_candidates")
 
 
 @dataclass
@@ -51,41 +66,43 @@ def install() -> None:
 
     Raise KeycastError where the installed aioice does not have the names this rests on.
     """
-    protocol = getattr(aioice.ice, "StunProtocol", None)
     addresses = getattr(aioice.ice, "get_host_addresses", None)
-    names = ("datagram_received", "send_data", "send_stun")
-    if addresses is None or not all(callable(getattr(protocol, name, None)) for name in names):
-        raise moved("aioice")
+    if addresses is None:
+        raise moved("aioice", "get_host_addresses")
+    for name, methods in _METHODS.items():
+        require("aioice", getattr(aioice.ice, name, None), methods)
+    protocol = aioice.ice.StunProtocol
     if getattr(protocol, _MARK, False):
         return
-    _wrap(aioice.ice.StunProtocol)
+    _wrap(protocol)
+    _bound(aioice.ice.Connection)
     setattr(aioice.ice, "get_host_addresses", _or_loopback(addresses))  # noqa: B010
     setattr(protocol, _MARK, True)
 
 
 def traffic_of(peer: RTCPeerConnection) -> Traffic:
     """Return the live byte counts of `peer`, which has a data channel. Raise KeycastError, as `install`."""
-    try:
-        connection = peer.sctp.transport.transport._connection  # type: ignore[union-attr]
-    except AttributeError as error:
-        raise moved("aiortc") from error
+    connection = _connection(peer)
+    require("aioice", connection, _FIELDS)
     return _traffic.setdefault(connection, Traffic())
 
 
 def expect_media(peer: RTCPeerConnection) -> None:
-    """Let RTP through to `peer`, which has a data channel. Raise KeycastError, as `install`."""
-    try:
-        _media.add(peer.sctp.transport.transport._connection)  # type: ignore[union-attr]
-    except AttributeError as error:
-        raise moved("aiortc") from error
+    """Let sound through to `peer`, which has a data channel. Raise KeycastError, as `install`."""
+    _media.add(_connection(peer))
 
 
-def unacknowledged(peer: RTCPeerConnection) -> bool:
-    """Say whether data that was sent has not been confirmed. Raise KeycastError, as `install`."""
-    try:
-        return bool(peer.sctp._outbound_queue or peer.sctp._sent_queue)  # type: ignore[union-attr]
-    except AttributeError as error:
-        raise moved("aiortc") from error
+def unacknowledged(peer: RTCPeerConnection) -> int:
+    """Return how many messages and pieces `peer`, which is guarded, has sent and not seen confirmed."""
+    sctp: Any = peer.sctp
+    return len(sctp._data_channel_queue) + len(sctp._outbound_queue) + len(sctp._sent_queue)
+
+
+def _connection(peer: RTCPeerConnection) -> object:
+    """Return the ICE connection of `peer`, which has a data channel. Raise KeycastError, as `install`."""
+    ice: Any = peer.sctp.transport.transport if peer.sctp is not None else None
+    require("aiortc", ice, ("_connection",))
+    return ice._connection
 
 
 def _or_loopback(addresses: Callable[[bool, bool], list[str]]) -> Callable[[bool, bool], list[str]]:
@@ -122,18 +139,31 @@ def _wrap(protocol: type[StunProtocol]) -> None:
         setattr(protocol, name, method)
 
 
+def _bound(connection: type[Connection]) -> None:
+    data_in, check_in = connection.data_received, connection.check_incoming
+
+    def data_received(self: Connection, data: bytes, component: int) -> None:
+        # What begins as STUN and is not, nobody would ever take from the queue before ICE has ended.
+        if data[0] > _STUN:
+            data_in(self, data, component)
+
+    def check_incoming(self: Connection, message: Message, addr: tuple[str, int], via: StunProtocol) -> None:
+        known = [(candidate._network_host, candidate.port) for candidate in self._remote_candidates]
+        if len(known) < MAX_ADDRESSES or addr in known:
+            check_in(self, message, addr, via)
+
+    setattr(connection, "data_received", data_received)  # noqa: B010
+    setattr(connection, "check_incoming", check_incoming)  # noqa: B010
+
+
 def _passes(protocol: StunProtocol, data: bytes) -> bool:
-    """Say by its first byte (RFC 7983) whether a datagram is STUN, or DTLS or media there is room for."""
-    if not data or data[0] < 4:
-        return bool(data)
-    if 127 < data[0] < 192:
-        return protocol.receiver in _media and len(data) <= _MAX_MEDIA and _has_room(protocol)
-    return 19 < data[0] < 64 and _has_room(protocol)
-
-
-def _has_room(protocol: StunProtocol) -> bool:
-    queue = getattr(protocol.receiver, "_queue", None)
-    return queue is None or queue.qsize() < MAX_UNREAD
+    """Say by its first byte (RFC 7983) whether a datagram is STUN, or DTLS or sound there is room for."""
+    if not 0 < len(data) <= MAX_DATAGRAM:
+        return False
+    if data[0] <= _STUN:
+        return True
+    wanted = 19 < data[0] < 64 or (is_sound(data) and protocol.receiver in _media)
+    return wanted and protocol.receiver._queue.qsize() < MAX_UNREAD
 
 
 def _counts(protocol: StunProtocol) -> Traffic:
@@ -155,13 +185,20 @@ def fingerprints(peer: RTCPeerConnection) -> tuple[bytes, bytes]:
         own = next(one.value for one in dtls.getLocalParameters().fingerprints if one.algorithm == "sha-256")
         other = dtls._ssl.get_peer_certificate(as_cryptography=True).fingerprint(SHA256())  # type: ignore[union-attr]
     except (AttributeError, StopIteration, TypeError) as error:
-        raise moved("aiortc") from error
+        raise moved("aiortc", "certificate of a connection") from error
     return bytes.fromhex(own.replace(":", "")), other
 
 
-def moved(package: str) -> KeycastError:
-    """Return the error for a `package` that does not have a name this module or another rests on."""
+def require(package: str, owner: object, names: Iterable[str]) -> None:
+    """Raise KeycastError, in one sentence, unless `owner` of `package` has all `names`, a class its own."""
+    for name in names:
+        if not (name in vars(owner) if isinstance(owner, type) else hasattr(owner, name)):
+            raise moved(package, name)
+
+
+def moved(package: str, name: str) -> KeycastError:
+    """Return the error for a `package` without the `name` that this module or another rests on."""
     return KeycastError(
-        f"The installed {package} has changed inside; install the versions of aiortc and aioice named in the "
-        "constraints file."
+        f"The installed {package} {version(package)} has no {name}, which keycast rests on; "
+        f"install aiortc {WORKING['aiortc']} and aioice {WORKING['aioice']}, with which it is tested."
     )

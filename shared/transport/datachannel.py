@@ -33,6 +33,9 @@ _LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
 _BACKLOG_SECONDS = 0.05
 _POLL_SECONDS = 0.005
 _CLOSE_SECONDS = 3.0
+_OVER = ("closing", "closed")
+MAX_UNCONFIRMED = 1024
+"""Messages, and pieces of them: four times what a picture takes, or half a minute of keypoints."""
 
 
 @contextlib.contextmanager
@@ -64,10 +67,10 @@ class Link:
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
         self._traffic = compat.traffic_of(self._peer)
-        if compact:
-            shrink(self._peer)
         self._arrivals = Arrivals()
         guard(self._peer, _KP_ID, self._end, self._arrivals)
+        if compact:
+            shrink(self._peer)
         self._inbox = Inbox()
         self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
@@ -163,15 +166,11 @@ class Link:
 
     def send_kp(self, data: bytes) -> bool:
         """Send one keypoint message; False where it was dropped: not open, or earlier ones cannot leave."""
-        if self.ended or self._kp.readyState != "open" or self._is_backed_up():
-            return False
-        self._kp.send(data)
-        self.app_sent += len(data)
-        return True
+        return self._takes(self._kp) and not self._is_backed_up() and self._put(self._kp, data)
 
     def send_voice(self, data: bytes) -> bool:
         """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
-        if self.ended or self._voice is None or self._kp.readyState != "open":
+        if self._voice is None or not self._takes(self._kp):
             return False
         self._voice.send(data)
         self.app_sent += len(data)
@@ -179,12 +178,10 @@ class Link:
 
     def send_ctl(self, data: bytes) -> None:
         """Queue one control message; ignored once ended. Raise KeycastError before the connection opened."""
-        if self.ended:
-            return
-        if self._ctl.readyState != "open":
+        if self._takes(self._ctl):
+            self._put(self._ctl, data)
+        elif not self.ended:
             raise KeycastError("The connection is not open yet.")
-        self._ctl.send(data)
-        self.app_sent += len(data)
 
     async def recv(self) -> tuple[Channel, bytes] | None:
         """Return the next message and its channel; None once the connection has ended."""
@@ -257,6 +254,26 @@ class Link:
         if not self.ended:
             self.app_received += len(data)
             self._inbox.put("voice", data)
+
+    def _takes(self, channel: RTCDataChannel) -> bool:
+        """Say whether the channel is open. One that was, and is no more, ends the connection."""
+        if channel.readyState in _OVER:
+            self._end("The other side has closed a channel.")
+        return not self.ended and channel.readyState == "open"
+
+    def _put(self, channel: RTCDataChannel, data: bytes) -> bool:
+        """Queue a message on an open channel; False where that ended the connection."""
+        if compat.unacknowledged(self._peer) >= MAX_UNCONFIRMED:
+            self._end("The other side does not confirm what it is sent.")
+            return False
+        try:
+            channel.send(data)
+        # A side may say that it takes messages of a few bytes, and what else aiortc minds is its own affair.
+        except Exception:
+            self._end("The other side does not take what it is sent.")
+            return False
+        self.app_sent += len(data)
+        return True
 
     def _is_backed_up(self) -> bool:
         """Messages sent in one go may wait for each other; a wait that lasts means the path is full."""

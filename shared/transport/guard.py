@@ -1,49 +1,71 @@
 """What a peer may send below its messages: SCTP packets and chunks, over aiortc's private names.
 
 aiortc puts no bound on fragments of a message that never ends, on gaps in the numbering, on streams, nor on
-how fast any of it comes; and a packet that it cannot read ends the connection with a traceback. Here each of
-these ends it with a reason.
+how fast any of it comes and what work it makes; and a packet that it cannot read ends the connection with a
+traceback. Here each of these ends it with a reason.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCPeerConnection
-from aiortc.rtcsctptransport import Chunk, DataChunk
+from aiortc.rtcsctptransport import (
+    Chunk,
+    DataChunk,
+    ForwardTsnChunk,
+    InboundStream,
+    InitAckChunk,
+    InitChunk,
+    ReconfigChunk,
+    SackChunk,
+    ShutdownChunk,
+)
 
 from shared.arrivals import Arrivals
 from shared.config import MAX_PICTURE_BYTES
-from shared.limits import RateLimit
+from shared.errors import PeerError
+from shared.limits import RateLimit, WorkLimit
+from shared.transport import compat
+from shared.transport.chunks import MAX_STREAMS, check_forward, check_packet, check_sack
+from shared.transport.received import Received
 
 MAX_HELD_BYTES = 2 * MAX_PICTURE_BYTES
 """Of what waits for more: a whole picture may, behind its lost first piece."""
 MAX_HELD_CHUNKS = 1024
-MAX_GAPS = 4096
-"""Chunks that came ahead of a missing one: half a minute at the fastest that the session takes."""
-MAX_STREAMS = 4
+MAX_GAPS = 2048
+"""Chunks that came ahead of a missing one: a quarter of a minute at the fastest that the session takes."""
 PER_SECOND, AT_ONCE = 1000.0, 3000.0
 """Packets and chunks: ten times what the fastest sender needs."""
+WORK_SHARE, WORK_AT_ONCE = 0.3, 1.0
+"""Processor seconds for them, of each second and at once: a call takes 0.02."""
 _WHOLE = 0x03  # the first and the last fragment of its message
-_NAMES = ("_handle_data", "_receive_chunk", "_inbound_streams", "_advertised_rwnd", "_sack_misordered")
+_NAMES = (
+    "_advertised_rwnd", "_association_state", "_data_channel_queue", "_handle_data", "_inbound_streams",
+    "_last_received_tsn", "_last_sacked_tsn", "_local_tsn", "_mark_received", "_outbound_queue",
+    "_receive_chunk", "_sack_duplicates", "_sack_misordered", "_sack_needed", "_send_chunk", "_send_sack",
+    "_sent_queue", "State",
+)  # fmt: skip
 
 
 def guard(
     peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: Arrivals
-) -> bool:
+) -> None:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
+    With "" where the other side shuts the association down, in order.
+
     From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
-    `arrivals` counts the chunks that carry messages. False, and nothing is changed, where the installed
-    aiortc does not have the names this rests on.
+    `arrivals` counts the chunks that carry messages. To be called before anything else takes the place of a
+    method of the transport of `peer`, which has a data channel. Raise KeycastError where the installed aiortc
+    does not have the names this rests on: without a guard there are no calls.
     """
-    sctp = peer.sctp
-    if sctp is None or not all(hasattr(sctp, name) for name in _NAMES):
-        return False
-    _Guard(sctp, unfragmented, refuse, arrivals)
-    return True
+    compat.require("aiortc", peer.sctp, _NAMES)
+    compat.require("aiortc", InboundStream(), ("reassembly",))
+    _Guard(peer.sctp, unfragmented, refuse, arrivals)
 
 
 class _Guard:
@@ -63,33 +85,56 @@ class _Guard:
         self._packet_in, self._chunk_in = sctp._handle_data, sctp._receive_chunk
         self._window = sctp._advertised_rwnd
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
+        self._work = WorkLimit(WORK_SHARE, WORK_AT_ONCE)
         self._loop = asyncio.get_running_loop()
         self._over = False
+        Received(sctp)
         sctp._handle_data, sctp._receive_chunk = self._handle_data, self._receive_chunk
 
     async def _handle_data(self, data: bytes) -> None:
         if not self._allows():
             return
+        # Of this thread alone: a machine that is busy with something else is nobody's fault.
+        began = time.thread_time()
         try:
+            check_packet(data)
             await self._packet_in(data)
         except ConnectionError:
             raise
+        except PeerError as error:
+            self._end(str(error))
         # On malformed packets aiortc raises nearly anything: struct.error, AssertionError, IndexError, ...
         except Exception:
             self._end("The other side sent a packet that cannot be read.")
+        if not self._work.allows(time.thread_time() - began, self._loop.time()):
+            self._end("The other side makes this one work too much.")
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
-        if not self._allows():
-            return
-        if not isinstance(chunk, DataChunk):
+        if self._allows() and self._admits(chunk):
             await self._chunk_in(chunk)
-            return
-        self._arrivals.came(chunk.tsn)
-        if chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
-            self._end("The other side sent a keypoint message in fragments.")
-        else:
-            await self._chunk_in(chunk)
-            self._check_held()
+            if isinstance(chunk, DataChunk):
+                self._check_held()
+
+    def _admits(self, chunk: Chunk) -> bool:
+        """Say whether aiortc is to see the chunk. Raise PeerError where it is over a bound."""
+        if isinstance(chunk, DataChunk):
+            self._arrivals.came(chunk.tsn)
+            if chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
+                raise PeerError("The other side sent a keypoint message in fragments.")
+        elif isinstance(chunk, SackChunk):
+            return check_sack(chunk, self._sctp)
+        elif isinstance(chunk, ForwardTsnChunk):
+            check_forward(chunk, set(self._sctp._inbound_streams))
+        elif isinstance(chunk, ReconfigChunk):
+            # Channels live as long as the connection. One that is left half closed would be neither.
+            raise PeerError("The other side has closed a channel.")
+        elif isinstance(chunk, ShutdownChunk):
+            self._end("")
+            return False
+        elif isinstance(chunk, InitChunk | InitAckChunk):
+            # One that comes late, or again, would have the numbers begin anew.
+            return self._sctp._association_state is not self._sctp.State.ESTABLISHED
+        return True
 
     def _allows(self) -> bool:
         if not self._over and not self._limit.allows(self._loop.time()):

@@ -24,6 +24,7 @@ from aiortc import RTCPeerConnection
 
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Path
+from shared.transport import compat
 from shared.transport.servers import IceOptions, IceServer
 
 STAGGER_SECONDS = 0.5
@@ -90,9 +91,7 @@ def path_of(peer: RTCPeerConnection) -> Path:
 def _install() -> None:
     ask = getattr(aioice.ice, "relayed_candidate", None)
     if ask is None:
-        raise KeycastError(
-            "The installed aioice has changed inside; install the version named in the constraints file."
-        )
+        raise compat.moved("aioice", "relayed_candidate")
     if not getattr(ask, _MARK, False):
         asking = _racing(ask)
         setattr(asking, _MARK, True)

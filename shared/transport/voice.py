@@ -33,8 +33,7 @@ class VoicePath:
         self, peer: RTCPeerConnection, arrived: Callable[[bytes], None], refuse: Callable[[str], None]
     ) -> None:
         dtls: Any = peer.sctp.transport if peer.sctp is not None else None
-        if not all(hasattr(dtls, name) for name in _NAMES):
-            raise compat.moved("aiortc")
+        compat.require("aiortc", dtls, _NAMES)
         self._dtls = dtls
         self._arrived, self._refuse = arrived, refuse
         self._limit = RateLimit(PER_SECOND, AT_ONCE)

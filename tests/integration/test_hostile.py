@@ -5,37 +5,29 @@ import itertools
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiortc.rtcsctptransport import DataChunk, tsn_plus_one
+from aiortc.rtcsctptransport import tsn_plus_one
 
 from shared.config import MAX_PACKET
 from shared.errors import KeycastError
 from shared.transport import compat
 from shared.transport.datachannel import Link
 from shared.transport.guard import MAX_GAPS, MAX_HELD_BYTES, MAX_HELD_CHUNKS
-
-FIRST, LAST, UNORDERED = 0x02, 0x01, 0x04
-KP, CTL = 0, 2
-BINARY = 53
-
-Through = Callable[..., AbstractAsyncContextManager[Any]]
-
-
-async def received(link: Link) -> tuple[str, bytes] | None:
-    return await asyncio.wait_for(link.recv(), 5)
-
-
-def udp_addresses(link: Link) -> list[tuple[str, int]]:
-    candidates = [
-        line.split() for line in link._peer.localDescription.sdp.splitlines() if "a=candidate" in line
-    ]
-    addresses = [(parts[4], int(parts[5])) for parts in candidates if ":" not in parts[4]]
-    assert addresses
-    return addresses
+from tests.integration.hostile import (
+    CTL,
+    FIRST,
+    KP,
+    LAST,
+    UNORDERED,
+    RawPeer,
+    Through,
+    received,
+    sctp_packet,
+    udp_addresses,
+)
 
 
 def from_a_stranger(link: Link, datagrams: list[bytes]) -> None:
@@ -80,7 +72,7 @@ async def test_what_strangers_send_to_the_port_changes_nothing(call_through: Thr
 
 async def test_a_strangers_flood_fills_no_memory(call_through: Through) -> None:
     async with call_through() as call:
-        waiting = call.receiver._peer.sctp.transport.transport._connection._queue  # type: ignore[union-attr]
+        waiting = call.receiver._peer.sctp.transport.transport._connection._queue
         most = 0
         for _ in range(60):
             from_a_stranger(call.receiver, [b"\x17" + bytes(60)] * 100)
@@ -91,26 +83,6 @@ async def test_a_strangers_flood_fills_no_memory(call_through: Through) -> None:
         await asyncio.sleep(0.2)
         call.sender.send_ctl(b"still here")
         assert await received(call.receiver) == ("ctl", b"still here")
-
-
-class RawPeer:
-    """The sending end of a call, speaking SCTP chunk by chunk."""
-
-    def __init__(self, link: Link) -> None:
-        self._sctp: Any = link._peer.sctp
-
-    async def send(self, flags: int, stream: int, data: bytes, *, skip: int = 0, order: int = 0) -> None:
-        sctp = self._sctp
-        for _ in range(skip):
-            sctp._local_tsn = tsn_plus_one(sctp._local_tsn)
-        chunk = DataChunk(flags)
-        chunk.tsn, chunk.stream_id, chunk.stream_seq, chunk.protocol = sctp._local_tsn, stream, order, BINARY
-        chunk.user_data = data
-        sctp._local_tsn = tsn_plus_one(sctp._local_tsn)
-        await sctp._send_chunk(chunk)
-
-    async def raw(self, packet: bytes) -> None:
-        await self._sctp.transport._send_data(packet)
 
 
 async def until_ended(call: Any, sends: Iterator[tuple[int, int, bytes, int]], pause_every: int = 50) -> int:
@@ -197,14 +169,6 @@ async def test_a_flood_of_messages_ends_the_link(
 async def drain(link: Link) -> None:
     while await link.recv() is not None:
         pass
-
-
-def sctp_packet(link: Link, body: bytes) -> bytes:
-    from google_crc32c import value as crc32c
-
-    sctp: Any = link._peer.sctp
-    header = struct.pack("!HHL", sctp._local_port, sctp._remote_port, sctp._remote_verification_tag)
-    return header + struct.pack("<L", crc32c(header + bytes(4) + body)) + body
 
 
 @pytest.mark.parametrize("body", [b"\0\3\0\5\0\0\0\0", b"\3\0\0\6\0\0\0\0", b"\xc0\0\0\5\0\0\0\0"])

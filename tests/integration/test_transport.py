@@ -139,8 +139,11 @@ async def test_an_unexpected_channel_ends_the_link(receiver: Receiver) -> None:
 
 async def test_a_ctl_flood_that_nobody_reads_ends_the_link(receiver: Receiver) -> None:
     sender, other = await receiver.call()
-    for _ in range(1100):
+    for count in range(1, 1101):
         sender.send_ctl(b"x")
+        # More at once than anybody confirms would end the sending side.
+        if count % 500 == 0:
+            await sender.drained()
     for _ in range(500):
         if other.ended:
             break
@@ -413,7 +416,7 @@ def test_the_guard_is_put_in_once_and_says_when_the_library_moved(monkeypatch: p
     compat.install()
     assert aioice.ice.StunProtocol.datagram_received is before
     monkeypatch.delattr(aioice.ice, "StunProtocol")
-    with pytest.raises(KeycastError, match="installed aioice has changed inside"):
+    with pytest.raises(KeycastError, match=r"installed aioice .* has no "):
         compat.install()
 
 

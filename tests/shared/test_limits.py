@@ -1,6 +1,6 @@
 import pytest
 
-from shared.limits import RateLimit, network_of
+from shared.limits import RateLimit, WorkLimit, network_of
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
@@ -24,6 +24,17 @@ def test_being_over_lasts_until_half_the_burst_is_back() -> None:
     assert limit.seconds_over(2.0) > 1.5
     limit.allows(3.0)
     assert limit.seconds_over(3.0) == 0.0
+
+
+def test_work_may_come_at_once_or_all_the_time_but_not_both() -> None:
+    limit = WorkLimit(share=0.25, burst=1.0)
+    assert limit.allows(1.0, 10.0)
+    assert not limit.allows(0.01, 10.0)
+    assert limit.allows(0.2, 11.0)
+    assert limit.allows(0.25, 12.0)
+    assert not limit.allows(0.5, 12.5)
+    assert limit.allows(1.0, 1000.0)
+    assert not limit.allows(0.1, 999.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""What a peer or a stranger sends again and again is counted, and kept up to a bound; over real sockets."""
+
+import asyncio
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aioice import stun
+from aiortc import RTCPeerConnection
+from aiortc.rtcsctptransport import RTCSctpTransport
+
+from shared.arrivals import Arrivals
+from shared.errors import KeycastError
+from shared.opus import SAMPLES, OpusEncoder
+from shared.transport import compat, guard, voice
+from shared.transport.datachannel import Link
+from shared.voice import VoicePacket
+from tests.integration.hostile import Through, received, udp_addresses
+
+ROUNDS = 3000
+
+
+class Counting:
+    """Stands before libsrtp, and counts the packets that come to it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session, self.sound, self.reports = session, 0, 0
+
+    def unprotect(self, data: bytes) -> bytes:
+        self.sound += 1
+        return bytes(self._session.unprotect(data))
+
+    def unprotect_rtcp(self, data: bytes) -> bytes:
+        self.reports += 1
+        return bytes(self._session.unprotect_rtcp(data))
+
+
+async def test_sound_comes_from_one_source_and_nobody_reports_on_it(call_through: Through) -> None:
+    """libsrtp remembers each further source for ever."""
+    async with call_through(voice=True) as call:
+        dtls = call.receiver._peer.sctp.transport
+        dtls._rx_srtp = counting = Counting(dtls._rx_srtp)
+        sending = call.sender._peer.sctp.transport
+        for source in range(1, ROUNDS):
+            await sending._send_rtp(struct.pack("!BBHII", 0x80, 111, 1, 1, source) + b"sound")
+            await sending._send_rtp(struct.pack("!BBHI", 0x80, 200, 6, source) + bytes(20))
+            if source % 50 == 0:
+                await asyncio.sleep(0)
+        sound = VoicePacket(1, 0, OpusEncoder(18).encode(np.zeros(SAMPLES, np.int16))).pack()
+        sent = 0
+        while counting.sound == 0:
+            assert call.sender.send_voice(sound)
+            sent += 1
+            await asyncio.sleep(0.05)
+        assert await received(call.receiver) == ("voice", sound)
+        assert 1 <= counting.sound <= sent
+        assert counting.reports == 0
+
+
+async def test_what_only_begins_like_stun_does_not_wait_for_ice() -> None:
+    link = Link()
+    await link.offer()
+    waiting = link._peer.sctp.transport.transport._connection._queue  # type: ignore[union-attr]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for n in range(ROUNDS):
+            for address in udp_addresses(link):
+                stranger.sendto(bytes([n % 4]) + bytes(40), address)
+            if n % 50 == 0:
+                await asyncio.sleep(0.005)
+    await asyncio.sleep(0.1)
+    assert waiting.qsize() == 0
+    await link.close()
+
+
+async def test_a_datagram_that_is_larger_than_a_packet_is_not_looked_at(call_through: Through) -> None:
+    """A STUN message of 64 KiB with eight thousand checksums, or as much of a DTLS record in each place."""
+    async with call_through() as call:
+        before = call.receiver.wire_received
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for address in udp_addresses(call.receiver):
+                for first in (b"\0", b"\x17"):
+                    stranger.sendto(first + bytes(compat.MAX_DATAGRAM), address)
+        await asyncio.sleep(0.1)
+        assert call.receiver.wire_received - before < compat.MAX_DATAGRAM
+
+
+async def test_a_peer_is_tried_at_so_many_addresses_and_no_more(call_through: Through) -> None:
+    """It knows the password, and asks from ever more ports."""
+    async with call_through() as call:
+        ice = call.receiver._peer.sctp.transport.transport._connection
+        for _ in range(compat.MAX_ADDRESSES + 100):
+            request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+            request.attributes["USERNAME"] = f"{ice.local_username}:{ice.remote_username}"
+            request.attributes["PRIORITY"] = 1
+            request.add_message_integrity(ice.local_password.encode())
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as from_here:
+                from_here.sendto(bytes(request), udp_addresses(call.receiver)[0])
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.3)
+        assert 10 < len(ice._remote_candidates) <= compat.MAX_ADDRESSES
+        assert len(ice._check_list) <= compat.MAX_ADDRESSES * len(ice._protocols)
+        call.sender.send_ctl(b"still here")
+        assert await received(call.receiver) == ("ctl", b"still here")
+
+
+def peer() -> Any:
+    connection = RTCPeerConnection()
+    connection.createDataChannel("kp", negotiated=True, id=0)
+    return connection
+
+
+def take_away(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in vars(owner):
+        monkeypatch.delattr(owner, name)
+    else:
+        monkeypatch.delattr(type(owner), name)
+
+
+SENTENCE = r"The installed {} [\d.]+ has no {}, which keycast rests on; install aiortc 1\.16\.0 and aioice "
+
+
+@pytest.mark.parametrize("name", guard._NAMES)
+async def test_a_guard_that_cannot_be_put_in_place_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    there = peer()
+    take_away(there.sctp, name, monkeypatch)
+    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
+        guard.guard(there, 0, lambda _: None, Arrivals())
+
+
+@pytest.mark.parametrize("name", voice._NAMES)
+async def test_so_is_sound_that_cannot_be_kept_from_aiortc(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    there = peer()
+    take_away(there.sctp.transport, name, monkeypatch)
+    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
+        voice.VoicePath(there, lambda _: None, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(owner, name) for owner, names in compat._METHODS.items() for name in names]
+)
+def test_so_is_a_method_of_aioice(monkeypatch: pytest.MonkeyPatch, owner: str, name: str) -> None:
+    monkeypatch.delattr(f"aioice.ice.{owner}.{name}")
+    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", name)):
+        Link()
+
+
+@pytest.mark.parametrize("name", compat._FIELDS)
+async def test_so_is_a_field_of_aioice(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    there = peer()
+    monkeypatch.delattr(there.sctp.transport.transport._connection, name)
+    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", name)):
+        compat.traffic_of(there)
+
+
+def test_the_versions_named_are_those_of_the_constraints() -> None:
+    constraints = (Path(__file__).parents[2] / "constraints.txt").read_text().split()
+    assert all(f"{package}=={known}" in constraints for package, known in compat.WORKING.items())
+
+
+async def test_a_link_is_not_made_without_its_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(RTCSctpTransport, "_mark_received")
+    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", "_mark_received")):
+        Link()
