@@ -5,6 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("keycast", deadline=None)
+settings.load_profile("keycast")
 
 # Clips and small reference networks that are no part of the project: where there are none, tests skip.
 DATA = Path(os.environ.get("KEYCAST_DATA") or Path(__file__).parents[2] / "shared" / "data")

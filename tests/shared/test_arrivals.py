@@ -1,6 +1,6 @@
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.arrivals import MODULUS, Arrivals
@@ -39,7 +39,6 @@ def test_a_number_from_nowhere_says_nothing() -> None:
     assert arrivals(5, 6, 5 + MODULUS // 2, 7, MODULUS - 100) == (3, 3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, MODULUS - 1), max_size=300))
 def test_whatever_numbers_come_no_more_arrive_than_were_sent(numbers: list[int]) -> None:
     expected, received = arrivals(*numbers)
@@ -47,7 +46,6 @@ def test_whatever_numbers_come_no_more_arrive_than_were_sent(numbers: list[int])
     assert received <= len(set(numbers))
 
 
-@settings(deadline=None)
 @given(st.integers(0, MODULUS - 1), st.integers(0, 2**32))
 def test_a_shuffled_lossy_row_is_counted_exactly(first: int, seed: int) -> None:
     chance = random.Random(seed)

@@ -107,7 +107,7 @@ def test_film_grain_is_refused() -> None:
         avif.wrap(with_bits(bits.rindex("1") - 1, "1"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(FRAME) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_damaged_frame_is_a_picture_or_refused(damage: list[tuple[int, int]]) -> None:
     data = bytearray(FRAME)
@@ -120,7 +120,7 @@ def test_a_damaged_frame_is_a_picture_or_refused(damage: list[tuple[int, int]]) 
     assert (decoded.shape, decoded.dtype) == ((256, 256, 3), np.uint8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.integers(0, 40))
 def test_any_bytes_after_a_sound_beginning_are_refused(data: bytes, kept: int) -> None:
     with pytest.raises(PeerError):

@@ -216,7 +216,7 @@ def forecasters() -> st.SearchStrategy[Forecaster]:
     return st.sampled_from([Hold, Damped, Linear]).map(lambda kind: kind())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(forecasters(), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=150))
 def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster, events: list[str]) -> None:
     filler, truth = Filler(forecaster), np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS))

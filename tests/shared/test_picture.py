@@ -110,7 +110,7 @@ def test_a_header_that_promises_a_huge_picture_is_refused_without_decoding(side:
         picture.decode(small[:at] + struct.pack(">HH", side, side) + small[at + 4 :])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_damaged_picture_decodes_or_is_refused(damage: list[tuple[int, int]]) -> None:
     data = bytearray(GOOD)
@@ -120,7 +120,7 @@ def test_a_damaged_picture_decodes_or_is_refused(damage: list[tuple[int, int]]) 
         assert picture.decode(bytes(data)).shape == (256, 256, 3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.sampled_from([b"", GOOD[:2], GOOD[:4], GOOD[:20], GOOD[:170]]))
 def test_any_bytes_decode_or_are_refused(data: bytes, head: bytes) -> None:
     with pytest.raises(PeerError):

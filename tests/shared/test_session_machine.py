@@ -351,7 +351,7 @@ class Feeds(RuleBasedStateMachine):
 
 
 # Derandomised: the same on every run, and nothing to remember between them.
-QUICK = settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, stateful_step_count=30, derandomize=True)
 Calls.TestCase.settings = QUICK
 Feeds.TestCase.settings = QUICK
 TestCalls = Calls.TestCase

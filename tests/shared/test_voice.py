@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import PeerError
@@ -12,7 +12,6 @@ from shared.voice import HEADER_BYTES, VoicePacket
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(0, 2**20), st.integers(0, 2**40), st.integers(-9999, 9999))
 def test_a_packet_is_read_as_it_was_written(number: int, away: int, count: int, counts_away: int) -> None:
     packet = VoicePacket(number, count, OPUS)
@@ -21,7 +20,6 @@ def test_a_packet_is_read_as_it_was_written(number: int, away: int, count: int, 
     assert VoicePacket.parse(data, number + away, count + counts_away) == packet
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=600), st.integers(0, 10**9))
 def test_whatever_comes_is_a_packet_or_refused(data: bytes, latest: int) -> None:
     try:
