@@ -76,15 +76,15 @@ def check_sack(chunk: SackChunk, sctp: Any) -> bool:  # noqa: ANN401
         return False
     unsent = sctp._outbound_queue[0].tsn if sctp._outbound_queue else sctp._local_tsn
     newest = _ahead(unsent, chunk.cumulative_tsn) - 1
-    before = 0
-    for first, last in sorted(chunk.gaps):
+    before, gaps = 0, sorted(chunk.gaps)
+    for first, last in gaps:
         if not before < first <= last:
             raise PeerError("The other side confirms the same messages twice.")
         before = last
     if before > newest or newest < 0:
         raise PeerError("The other side confirms messages that were never sent.")
     oldest = _ahead(sctp._sent_queue[0].tsn, chunk.cumulative_tsn) if sctp._sent_queue else _HALF
-    chunk.gaps = [(max(first, oldest), last) for first, last in sorted(chunk.gaps) if last >= oldest]
+    chunk.gaps = [(max(first, oldest), last) for first, last in gaps if last >= oldest]
     return True
 
 

@@ -24,6 +24,7 @@ from aiortc.rtcsctptransport import (
     SackChunk,
     ShutdownChunk,
 )
+from OpenSSL import SSL
 
 from shared.arrivals import Arrivals
 from shared.config import MAX_PICTURE_BYTES
@@ -41,7 +42,10 @@ MAX_GAPS = 2048
 PER_SECOND, AT_ONCE = 1000.0, 3000.0
 """Packets and chunks: ten times what the fastest sender needs."""
 WORK_SHARE, WORK_AT_ONCE = 0.3, 1.0
-"""Processor seconds for them, of each second and at once: a call takes 0.02."""
+"""Seconds of work for them, of each second and at once: a call takes 0.02."""
+LONGEST = 0.005
+"""Seconds that a packet counts for at most. Where it takes longer, the machine had something else to do."""
+_CERTIFICATE, _CONTEXT = "_RTCDtlsTransport__local_certificate", "_create_ssl_context"
 _WHOLE = 0x03  # the first and the last fragment of its message
 _NAMES = (
     "_advertised_rwnd", "_association_state", "_data_channel_queue", "_handle_data", "_inbound_streams",
@@ -63,9 +67,25 @@ def guard(
     method of the transport of `peer`, which has a data channel. Raise KeycastError where the installed aiortc
     does not have the names this rests on: without a guard there are no calls.
     """
-    compat.require("aiortc", peer.sctp, _NAMES)
+    sctp: Any = peer.sctp
+    compat.require("aiortc", sctp, _NAMES)
     compat.require("aiortc", InboundStream(), ("reassembly",))
-    _Guard(peer.sctp, unfragmented, refuse, arrivals)
+    compat.require("aiortc", sctp.transport, (_CERTIFICATE, "_send_data"))
+    compat.require("aiortc", getattr(sctp.transport, _CERTIFICATE), (_CONTEXT,))
+    _agree_on_keys_once(getattr(sctp.transport, _CERTIFICATE))
+    _Guard(sctp, unfragmented, refuse, arrivals)
+
+
+def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
+    """Have DTLS not begin anew: each time costs signatures, and nobody would look at the certificate."""
+    create = certificate._create_ssl_context
+
+    def without_renegotiation(*arguments: object, **named: object) -> SSL.Context:
+        context: SSL.Context = create(*arguments, **named)
+        context.set_options(SSL.OP_NO_RENEGOTIATION)
+        return context
+
+    certificate._create_ssl_context = without_renegotiation
 
 
 class _Guard:
@@ -83,6 +103,7 @@ class _Guard:
         self._unfragmented = unfragmented
         self._refuse = refuse
         self._packet_in, self._chunk_in = sctp._handle_data, sctp._receive_chunk
+        self._packet_out = sctp.transport._send_data
         self._window = sctp._advertised_rwnd
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
         self._work = WorkLimit(WORK_SHARE, WORK_AT_ONCE)
@@ -90,12 +111,19 @@ class _Guard:
         self._over = False
         Received(sctp)
         sctp._handle_data, sctp._receive_chunk = self._handle_data, self._receive_chunk
+        sctp.transport._send_data = self._send_data
+
+    async def _send_data(self, data: bytes) -> None:
+        """Send a packet. Where the other side has broken DTLS off, aiortc would raise, and close nothing."""
+        try:
+            await self._packet_out(data)
+        except SSL.Error:
+            self._end("The other side has broken off the encryption.")
 
     async def _handle_data(self, data: bytes) -> None:
         if not self._allows():
             return
-        # Of this thread alone: a machine that is busy with something else is nobody's fault.
-        began = time.thread_time()
+        began = time.perf_counter()
         try:
             check_packet(data)
             await self._packet_in(data)
@@ -106,8 +134,7 @@ class _Guard:
         # On malformed packets aiortc raises nearly anything: struct.error, AssertionError, IndexError, ...
         except Exception:
             self._end("The other side sent a packet that cannot be read.")
-        if not self._work.allows(time.thread_time() - began, self._loop.time()):
-            self._end("The other side makes this one work too much.")
+        self._note_work(time.perf_counter() - began)
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
         if self._allows() and self._admits(chunk):
@@ -135,6 +162,12 @@ class _Guard:
             # One that comes late, or again, would have the numbers begin anew.
             return self._sctp._association_state is not self._sctp.State.ESTABLISHED
         return True
+
+    def _note_work(self, seconds: float) -> None:
+        # The thread's own time would be the right one, but asking for it costs a system call, after which a
+        # machine with more to do often lets another process go first.
+        if not self._work.allows(min(seconds, LONGEST), self._loop.time()):
+            self._end("The other side makes this one work too much.")
 
     def _allows(self) -> bool:
         if not self._over and not self._limit.allows(self._loop.time()):

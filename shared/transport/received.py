@@ -12,8 +12,8 @@ from aiortc.rtcsctptransport import SackChunk
 
 from shared.transport.chunks import MODULUS
 
-MAX_TOLD = 280
-"""Gap blocks and duplicates in a SACK: what fits into a packet. The first gaps are told."""
+MAX_TOLD = 64
+"""Gap blocks and duplicates in a SACK. The first gaps are told: those are waited for the longest."""
 _HALF = 2**31
 
 

@@ -20,7 +20,7 @@ Through = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def received(link: Link) -> tuple[str, bytes] | None:
-    return await asyncio.wait_for(link.recv(), 5)
+    return await asyncio.wait_for(link.recv(), 20)
 
 
 def udp_addresses(link: Link) -> list[tuple[str, int]]:

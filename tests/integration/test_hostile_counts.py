@@ -1,6 +1,8 @@
 """What a peer or a stranger sends again and again is counted, and kept up to a bound; over real sockets."""
 
 import asyncio
+import contextlib
+import gc
 import socket
 import struct
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from aioice import stun
 from aiortc import RTCPeerConnection
 from aiortc.rtcsctptransport import RTCSctpTransport
+from OpenSSL import SSL
 
 from shared.arrivals import Arrivals
 from shared.errors import KeycastError
@@ -106,6 +109,43 @@ async def test_a_peer_is_tried_at_so_many_addresses_and_no_more(call_through: Th
         assert await received(call.receiver) == ("ctl", b"still here")
 
 
+@pytest.mark.parametrize("compact", [True, False])
+async def test_keys_are_agreed_on_once(
+    call_through: Through, monkeypatch: pytest.MonkeyPatch, compact: bool
+) -> None:
+    """Each time costs the other side a signature, and it would not look at the certificate again."""
+    agree, sides = guard._agree_on_keys_once, iter(("hostile", "guarded"))
+    monkeypatch.setattr(guard, "_agree_on_keys_once", lambda one: next(sides) == "guarded" and agree(one))
+    async with call_through(compact_receiver=compact) as call:
+        theirs, ours = (side._peer.sctp.transport._ssl for side in (call.receiver, call.sender))
+        for _ in range(20):
+            ours.renegotiate()
+            with contextlib.suppress(SSL.Error):
+                ours.do_handshake()
+            await call.sender._peer.sctp.transport._write_ssl()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert theirs.total_renegotiations() == 0
+
+
+async def test_encryption_that_is_broken_off_ends_the_link_and_frees_its_ports(call_through: Through) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with call_through() as call:
+        dtls = call.receiver._peer.sctp.transport
+        ice = dtls.transport._connection
+        assert ice._protocols
+        # As a fatal alert leaves it: what is written now raises.
+        dtls._ssl.shutdown()
+        call.receiver.send_ctl(b"hello?")
+        assert await received(call.receiver) is None
+        assert call.receiver.reason == "The other side has broken off the encryption."
+        await call.receiver.close()
+        assert not ice._protocols
+    gc.collect()
+    assert complaints == []
+
+
 def peer() -> Any:
     connection = RTCPeerConnection()
     connection.createDataChannel("kp", negotiated=True, id=0)
@@ -128,6 +168,22 @@ async def test_a_guard_that_cannot_be_put_in_place_is_an_error(
 ) -> None:
     there = peer()
     take_away(there.sctp, name, monkeypatch)
+    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
+        guard.guard(there, 0, lambda _: None, Arrivals())
+
+
+@pytest.mark.parametrize("owner", ["transport", "certificate", "sending"])
+async def test_so_is_dtls_that_cannot_be_kept_from_beginning_anew(
+    monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    there = peer()
+    dtls = there.sctp.transport
+    holder, name = {
+        "transport": (dtls, guard._CERTIFICATE),
+        "certificate": (getattr(dtls, guard._CERTIFICATE), guard._CONTEXT),
+        "sending": (dtls, "_send_data"),
+    }[owner]
+    take_away(holder, name, monkeypatch)
     with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
         guard.guard(there, 0, lambda _: None, Arrivals())
 
