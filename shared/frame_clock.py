@@ -14,7 +14,7 @@ first 36 minutes."""
 DRIFT = 0.01
 """The share of the time that passes by which the sender's clock may run faster or slower than ours."""
 STOOD_SECONDS = 5.0
-"""Where all that comes is too far away for so long, it is no rest of before: one of the clocks stood still."""
+"""Where all that comes is too far away for so long, it is no rest of before: a clock has stood still."""
 
 
 class FrameClock:
