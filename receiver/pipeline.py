@@ -221,6 +221,8 @@ class ReceiverCall:
         Not on the event loop: one that is made for it takes 20 ms and more. A frame may come in between.
         """
         async with self._taking:
+            if self._ended is not None:
+                return
             try:
                 picture = await self._in(self._inference, pictures.decode, source.data)
             except PeerError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,12 @@ from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.fill import Filler
 from shared.keypoints import Pictures
 from shared.messages import Bye, Hello, Message, Ready, SourceChunk, Want, pack_message, parse_message
-from shared.receiver_session import ReceiverSession
+from shared.receiver_session import MAX_BAD_PICTURES, MAX_WAITING_PICTURES, ReceiverSession
 from shared.transport.loopback import LoopbackConnection, pair
 from tests.integration.world import CODECS, TERMS, Backbone, Sink
 
 CALLS = 4
+GOOD, JUNK = pictures.encode(np.full((256, 256, 3), 90, np.uint8)), b"junk"
 
 
 def costly() -> bytes:
@@ -91,6 +93,7 @@ class Attack:
 
     link: LoopbackConnection
     backbone: Backbone
+    inference: ThreadPoolExecutor
 
     async def send(self, number: int, slot: int, data: bytes) -> None:
         for chunk in chunks(number, slot, data):
@@ -99,7 +102,7 @@ class Attack:
             await asyncio.sleep(0)
 
     async def answer(self) -> Message:
-        """Return what the receiver says next of pictures, or for good."""
+        """Return what the receiver says next of pictures, or for GOOD."""
         while True:
             received = await asyncio.wait_for(self.link.recv(), 20)
             assert received is not None
@@ -126,7 +129,7 @@ async def attack() -> AsyncIterator[Attack]:
         running = asyncio.create_task(call.run())
         left.send_ctl(pack_message(Hello(TERMS)))
         try:
-            yield Attack(left, backbone)
+            yield Attack(left, backbone, inference)
         finally:
             call.end("Enough.")
             await asyncio.wait_for(running, 20)
@@ -148,3 +151,34 @@ async def test_the_event_loop_goes_on_while_a_costly_picture_is_decoded(
     # The least, since other processes take the processor away at times.
     assert min(shares[0::2]) < 0.5
     assert min(shares[1::2]) < 0.5
+
+
+async def test_broken_pictures_are_asked_for_again_until_there_were_too_many() -> None:
+    async with attack() as peer:
+        await peer.send(0, 0, GOOD)
+        assert await peer.answer() == Ready(0)
+        for number in range(1, 1 + MAX_BAD_PICTURES):
+            await peer.send(number, 5, JUNK)
+            assert await peer.answer() == Want(5)
+        await peer.send(number + 1, 2, GOOD)
+        assert await peer.answer() == Ready(number + 1)
+        await peer.send(number + 2, 5, JUNK)
+        assert await peer.answer() == Bye("The source picture is not a readable JPEG.", ok=False)
+    assert peer.backbone.slots == [0, 2]
+
+
+async def test_a_sender_that_awaits_no_answer_is_cut_off(decoded: list[tuple[float, float]]) -> None:
+    released = threading.Event()
+    async with attack() as peer:
+        await peer.send(0, 0, GOOD)
+        assert await peer.answer() == Ready(0)
+        peer.inference.submit(released.wait)
+        try:
+            for number in range(1, 2 + MAX_WAITING_PICTURES):
+                await peer.send(number, 1, GOOD)
+            bye = await peer.answer()
+        finally:
+            released.set()
+    assert bye == Bye("The sender sends source pictures before those that came are decoded.", ok=False)
+    # One waited for the thread, and the others for that one until the call was over.
+    assert len(decoded) == 2
