@@ -216,21 +216,21 @@ class ReceiverCall:
             await self._take_picture(source)
 
     async def _take_picture(self, source: SourcePicture) -> None:
-        """Decode a picture, one at a time, and tell the session what came of it.
-
-        Not on the event loop: one that is made for it takes 20 ms and more. A frame may come in between.
-        """
+        """Put a picture into its slot, one at a time, and tell the session what came of it."""
         async with self._taking:
             if self._ended is not None:
                 return
             try:
-                picture = await self._in(self._inference, pictures.decode, source.data)
+                await self._in(self._inference, self._set_source, source)
             except PeerError as error:
                 events = self._session.picture_broken(source, str(error))
             else:
-                await self._in(self._inference, self._renderer.set_source, picture, source.slot)
                 events = self._session.picture_taken(source, self._clock.now())
         self._handle(events)
+
+    def _set_source(self, source: SourcePicture) -> None:
+        # Not on the event loop: to decode a picture that is made for it takes over 20 ms.
+        self._renderer.set_source(pictures.decode(source.data), source.slot)
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
