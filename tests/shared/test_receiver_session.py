@@ -5,15 +5,23 @@ import dataclasses
 import pytest
 
 from shared.codec import Block, PaperCodec
-from shared.events import Ended, Event, FramesArrived, PeerReady, State
+from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
 from shared.frame_clock import MOST_AWAY_FRAMES
 from shared.messages import (
     Hello,
+    Ready,
     Report,
     SourceChunk,
     Start,
+    pack_message,
+    parse_message,
 )
-from shared.receiver_session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, ReceiverSession
+from shared.receiver_session import (
+    MAX_BAD_PACKETS,
+    MAX_BAD_PICTURES,
+    MAX_WAITING_PICTURES,
+    ReceiverSession,
+)
 from shared.resumption import proof
 from tests.shared.session_pair import (
     BINDING,
@@ -116,6 +124,65 @@ def test_too_many_broken_pictures_end_the_call() -> None:
         events = pair.to_receiver(SourceChunk(number, 1, 4, 0, b"junk"))
     assert isinstance(events[0], Ended)
     assert "readable" in events[0].reason
+
+
+def whole(number: int, slot: int, data: bytes = SMALL) -> SourceChunk:
+    return SourceChunk(number, slot, len(data), 0, data)
+
+
+def undecoded(receiver: ReceiverSession, chunk: SourceChunk, now: float = 0.0) -> SourcePicture:
+    (source,) = receiver.receive_ctl(pack_message(chunk), now)
+    assert isinstance(source, SourcePicture)
+    return source
+
+
+def test_a_call_begins_when_its_picture_is_decoded_and_not_before() -> None:
+    receiver = awaiting_picture().receiver
+    source = undecoded(receiver, whole(0, 0))
+    assert (source.data, source.slot) == (SMALL, 0)
+    assert (receiver.state, receiver.outgoing()) == (State.PICTURE, [])
+    assert receiver.receive_kp(packet(), 0.1) == []
+    assert receiver.early_packets == 1
+    assert receiver.picture_taken(source, 0.2) == [PeerReady()]
+    assert receiver.state is State.STREAMING
+    assert [parse_message(data) for data in receiver.outgoing()] == [Ready(0)]
+
+
+def test_a_sender_that_awaits_no_answer_fills_no_memory() -> None:
+    receiver = streaming().receiver
+    for number in range(1, 1 + MAX_WAITING_PICTURES):
+        last = undecoded(receiver, whole(number, 1))
+    receiver.picture_taken(last, 0.0)
+    undecoded(receiver, whole(number + 1, 1))
+    (ended,) = receiver.receive_ctl(pack_message(whole(number + 2, 1)), 0.0)
+    assert isinstance(ended, Ended)
+    assert "before those that came are decoded" in ended.reason
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_of_a_picture_that_came_over_another_connection_the_sender_hears_nothing(broken: bool) -> None:
+    """There it counted from 0 too, and it sends again what was not confirmed."""
+    pair = streaming()
+    source = undecoded(pair.receiver, whole(1, 1))
+    reconnected(pair)
+    if broken:
+        assert pair.receiver.picture_broken(source, "No picture.") == []
+    else:
+        assert pair.receiver.picture_taken(source, 0.0) == []
+    assert pair.receiver.outgoing() == []
+    assert pair.receiver.bad_pictures == broken
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_is_decoded_after_the_end_changes_nothing(broken: bool) -> None:
+    for pair, chunk in ((awaiting_picture(), whole(0, 0)), (streaming(), whole(1, 1))):
+        source = undecoded(pair.receiver, chunk)
+        pair.receiver.lost()
+        if broken:
+            assert pair.receiver.picture_broken(source, "No picture.") == []
+        else:
+            assert pair.receiver.picture_taken(source, 0.0) == []
+        assert (pair.receiver.outgoing(), pair.receiver.state) == ([], State.ENDED)
 
 
 @pytest.mark.parametrize(
