@@ -13,7 +13,8 @@ from shared import picture as pictures
 from shared.clock import SystemClock
 from shared.codec import Block, Codec, PaperCodec
 from shared.config import MAX_CTL_MESSAGE, CallTerms
-from shared.events import State
+from shared.errors import PeerError
+from shared.events import Event, SourcePicture, State
 from shared.messages import Bye, Hello, Message, Ready, Report, Start, Still, Want, pack_message
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
@@ -68,7 +69,18 @@ class MessagesTarget:
             steps = self._of_sender
         done = len(steps) if self._chance.random() < 0.7 else int(self._chance.integers(len(steps)))
         for step in steps[:done]:
-            self._session.receive_ctl(step, self._now)
+            await self._decode(self._session.receive_ctl(step, self._now))
+
+    async def _decode(self, events: list[Event]) -> None:
+        """Have pictures decoded where a receiver has them decoded: not on the event loop."""
+        for event in events:
+            if isinstance(event, SourcePicture) and isinstance(self._session, ReceiverSession):
+                try:
+                    await asyncio.to_thread(pictures.decode, event.data)
+                except PeerError as error:
+                    self._session.picture_broken(event, str(error))
+                else:
+                    self._session.picture_taken(event, self._now)
 
     def input(self) -> bytes:
         """Return the channel's number and the message."""
@@ -87,6 +99,7 @@ class MessagesTarget:
             events = session.receive_voice(data[1:], self._now)
         else:
             events = session.receive_ctl(data[1:], self._now)
+            await self._decode(events)
         session.tick(self._now)
         session.outgoing()
         kinds = [getattr(event, "reason", type(event).__name__) for event in events]

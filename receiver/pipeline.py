@@ -18,8 +18,10 @@ from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Screen
 from receiver.sinks.window import WindowClosed
 from receiver.summary import CallSummary, Shown
+from shared import picture as pictures
 from shared.clock import Clock
 from shared.config import FPS
+from shared.errors import PeerError
 from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture, VoiceArrived
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
@@ -85,6 +87,7 @@ class ReceiverCall:
         self._output = output
         self._buffer = JitterBuffer()
         self._reception = Reception()
+        self._taking = asyncio.Lock()
         self._playing = asyncio.Event()
         self._pacing = Pacing(_MOST_PACING_SECONDS)
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(_AHEAD)
@@ -198,20 +201,36 @@ class ReceiverCall:
         now = self._clock.now()
         self._liveness.heard(now)
         events = self._receivers[channel](data, now)
+        self._handle(events)
         for event in events:
             if isinstance(event, SourcePicture):
-                await self._take_picture(event)
-        self._handle(events)
+                await self._on_picture(event)
 
-    async def _take_picture(self, event: SourcePicture) -> None:
-        work = self._in(self._inference, self._renderer.set_source, event.picture, event.slot)
+    async def _on_picture(self, source: SourcePicture) -> None:
         if self.streaming:
             # Frames are shown from the others meanwhile, and no packet waits.
             assert self._group is not None
-            self._group.create_task(work)
+            self._group.create_task(self._take_picture(source))
         else:
             # Before the sender is told to go on: the first frame needs it.
-            await work
+            await self._take_picture(source)
+
+    async def _take_picture(self, source: SourcePicture) -> None:
+        """Put a picture into its slot, one at a time, and tell the session what came of it."""
+        async with self._taking:
+            if self._ended is not None:
+                return
+            try:
+                await self._in(self._inference, self._set_source, source)
+            except PeerError as error:
+                events = self._session.picture_broken(source, str(error))
+            else:
+                events = self._session.picture_taken(source, self._clock.now())
+        self._handle(events)
+
+    def _set_source(self, source: SourcePicture) -> None:
+        # Not on the event loop: to decode a picture that is made for it takes over 20 ms.
+        self._renderer.set_source(pictures.decode(source.data), source.slot)
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:

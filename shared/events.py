@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.config import CallTerms
-from shared.keypoints import Floats, Pictures
+from shared.keypoints import Floats
 from shared.messages import Report
 
 
@@ -31,10 +31,17 @@ class Agreed:
 
 @dataclass(frozen=True, eq=False)
 class SourcePicture:
-    """A picture of the sender's (256, 256, 3), uint8 RGB, for `slot` (0 to 7); the first is for slot 0."""
+    """A picture of the sender's as it came, for `slot` (0 to 7); the first is for slot 0.
 
-    picture: Pictures
-    slot: int = 0
+    `data` is to be decoded, which may take tens of milliseconds, and the session is to be told what came of
+    it (`ReceiverSession.picture_taken`, `picture_broken`). `number` counts the pictures that came over the
+    call's connection number `link`.
+    """
+
+    data: bytes
+    slot: int
+    number: int
+    link: int
 
 
 @dataclass(frozen=True)

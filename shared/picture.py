@@ -74,7 +74,7 @@ def decode(data: bytes) -> Pictures:
     kind = "JPEG"
     if avif.is_frame(data):
         if not features.check("avif"):
-            raise PeerError("The source picture is AV1; install Pillow 11.3 or newer to read it.")
+            raise PeerError("The source picture is AV1; install Pillow 13 or newer to read it.")
         kind, data = "AVIF", avif.wrap(data)
     else:
         jpeg.check(data)

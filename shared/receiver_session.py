@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import replace
 
-from shared import picture as pictures
 from shared.clock import WALL_MODULUS
 from shared.codec import Codec, filled_copies
 from shared.config import FPS, CallTerms
@@ -24,6 +23,8 @@ from shared.wire import KeypointPacket
 
 MAX_BAD_PACKETS = 200
 MAX_BAD_PICTURES = 8
+MAX_WAITING_PICTURES = 4
+"""Pictures that have come and are not decoded yet. An honest sender awaits the answer to each."""
 KP_PER_SECOND, KP_BURST = 120.0, 240.0
 FLOOD_SECONDS = 5.0
 
@@ -60,6 +61,7 @@ class ReceiverSession(Session):
         self._awaits_start = True
         self._started_ms: int | None = None
         self._pictures = PictureAssembler()
+        self._waiting_pictures = self._link = 0
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
         self._frame_clock, self._clock_is_set = FrameClock(), False
         self.packets = 0
@@ -87,6 +89,7 @@ class ReceiverSession(Session):
         """Go on over a new connection of `binding`, whose hello `matches`: queues the answer to it."""
         self._outgoing.clear()
         self._pictures.restart()
+        self._link += 1
         self._awaits_start, self._clock_is_set = True, True
         self.voice.restart()
         self._queue(self._hello(proof(self._secret, "receiver", binding)))
@@ -142,6 +145,34 @@ class ReceiverSession(Session):
         if self.state is State.STREAMING and not self._avatar:
             self._queue(Want(slot))
 
+    def picture_taken(self, source: SourcePicture, now: float) -> list[Event]:
+        """Take note at `now` (monotonic s) that `source` is in its slot; the first begins the streaming.
+
+        Each is answered once, by this or by `picture_broken`, in the order in which they came.
+        """
+        self._waiting_pictures -= 1
+        if self.state is State.ENDED:
+            return []
+        # Over another connection the sender counts anew, and sends again what was not confirmed.
+        if source.link == self._link:
+            self._queue(Ready(source.number))
+        return [self._streaming(now)] if self.state is State.PICTURE else []
+
+    def picture_broken(self, source: SourcePicture, reason: str) -> list[Event]:
+        """Take note that `source` could not be decoded, for `reason`. For the first that ends the call.
+
+        A broken further picture ends nothing, at first: the call goes on without it and asks again.
+        """
+        self._waiting_pictures -= 1
+        if self.state is State.ENDED:
+            return []
+        self.bad_pictures += 1
+        if self.state is State.PICTURE or self.bad_pictures > MAX_BAD_PICTURES:
+            return self._refuse(reason)
+        if source.link == self._link:
+            self.want_again(source.slot)
+        return []
+
     def _frames(self, data: bytes, now: float) -> list[Event]:
         assert self._codec is not None  # streaming begins after the hello
         packet = KeypointPacket.parse(data, self._frame_clock.latest(now))
@@ -168,7 +199,7 @@ class ReceiverSession(Session):
             case State.STREAMING, Still():
                 return []
             case State.STREAMING, SourceChunk() as chunk if not self._avatar:
-                return self._on_further(chunk, now)
+                return self._on_chunk(chunk, now)
             case _:
                 return super()._handle(message, now)
 
@@ -209,22 +240,7 @@ class ReceiverSession(Session):
         data = self._pictures.take(message, now)
         if data is None:
             return []
-        picture = pictures.decode(data)
-        self._queue(Ready(message.picture))
-        return [SourcePicture(picture), self._streaming(now)]
-
-    def _on_further(self, message: SourceChunk, now: float) -> list[Event]:
-        """A broken further picture ends nothing, at first: the call goes on without it and asks again."""
-        data = self._pictures.take(message, now)
-        if data is None:
-            return []
-        try:
-            picture = pictures.decode(data)
-        except PeerError:
-            self.bad_pictures += 1
-            if self.bad_pictures > MAX_BAD_PICTURES:
-                raise
-            self.want_again(message.slot)
-            return []
-        self._queue(Ready(message.picture))
-        return [SourcePicture(picture, message.slot)]
+        if self._waiting_pictures == MAX_WAITING_PICTURES:
+            raise PeerError("The sender sends source pictures before those that came are decoded.")
+        self._waiting_pictures += 1
+        return [SourcePicture(data, message.slot, message.picture, self._link)]

@@ -6,7 +6,7 @@
     hello (terms, voice)   ->   compares the terms; a mismatch is answered with bye
                            <-   hello (its terms, avatar, forecaster, voice: whether it takes the sound)
     picture in 1 KiB pieces ->  assembles it            (left out where the receiver has an avatar)
-                           <-   ready
+                           <-   ready                   (once it is decoded, which is not the session's work)
     start                  ->   knows when frame 0 was  (both are STREAMING)
     keypoint packets       ->   frames
     sound packets          ->   60 ms of sound each     (where both hellos say voice)

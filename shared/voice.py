@@ -57,8 +57,8 @@ class VoicePacket:
 
     @classmethod
     def parse(cls, data: bytes, latest: int, near_count: int) -> VoicePacket:
-        """Read a packet off the wire: its number is the last one up to `latest`, its count the nearest to
-        `near_count`.
+        """Read a packet off the wire: its number is the last one up to `latest`, or where there was none the
+        first after it; its count the nearest to `near_count`.
 
         Raise PeerError on malformation.
         """
@@ -67,8 +67,8 @@ class VoicePacket:
         version, kind, count, time, source = _HEADER.unpack_from(data)
         if (version, kind, source) != (_VERSION, _KIND, _SOURCE):
             raise PeerError("A sound packet has a header that is not ours.")
-        first = latest * SAMPLES - (latest * SAMPLES - time) % _TIMES
-        if first < 0 or first % SAMPLES:
+        first = max(time, latest * SAMPLES - (latest * SAMPLES - time) % _TIMES)
+        if first % SAMPLES:
             raise PeerError("A sound packet stands between the blocks of the call.")
         payload = bytes(data[HEADER_BYTES:])
         problem = _problem(payload)

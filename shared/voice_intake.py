@@ -72,7 +72,8 @@ class VoiceIntake:
         packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
-        if packet.number < near - MAX_AWAY:
+        # Or too early: where a clock stood still, pictures soon tell (see `FrameClock`).
+        if abs(packet.number - near) > MAX_AWAY:
             self.late += 1
             return None
         self.packets += 1

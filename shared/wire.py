@@ -48,7 +48,10 @@ class KeypointPacket:
 
     @classmethod
     def parse(cls, data: bytes, latest: int) -> KeypointPacket:
-        """Read a packet off the wire; its number is the last up to `latest`. PeerError on malformation."""
+        """Read a packet off the wire. Raise PeerError on malformation.
+
+        Its number is the last one up to `latest`; in a call that has had none such yet, the first after it.
+        """
         if len(data) < HEADER_BYTES:
             raise PeerError(f"A keypoint packet of {len(data)} bytes is shorter than its header.")
         head, number, late_ms = _HEADER.unpack_from(data)
@@ -57,9 +60,7 @@ class KeypointPacket:
         problem = _problem(len(data) - HEADER_BYTES)
         if problem:
             raise PeerError(problem)
-        first = latest - (latest - number) % _MODULUS
-        if first < 0:
-            raise PeerError("A keypoint packet is numbered from before the call.")
+        first = max(number, latest - (latest - number) % _MODULUS)
         return cls(first, late_ms, (head & MAX_PACKET_FRAMES - 1) + 1, bytes(data[HEADER_BYTES:]))
 
 

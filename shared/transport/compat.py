@@ -47,6 +47,7 @@ _METHODS = {
     "Connection": ("data_received", "check_incoming"),
 }
 _FIELDS = ("_queue", "_remote_candidates")
+_HOST = "_network_host"
 
 
 @dataclass
@@ -71,6 +72,7 @@ def install() -> None:
         raise moved("aioice", "get_host_addresses")
     for name, methods in _METHODS.items():
         require("aioice", getattr(aioice.ice, name, None), methods)
+    require("aioice", aioice.Candidate("1", 1, "udp", 1, "127.0.0.1", 1, "host"), (_HOST,))
     protocol = aioice.ice.StunProtocol
     if getattr(protocol, _MARK, False):
         return
@@ -148,7 +150,7 @@ def _bound(connection: type[Connection]) -> None:
             data_in(self, data, component)
 
     def check_incoming(self: Connection, message: Message, addr: tuple[str, int], via: StunProtocol) -> None:
-        known = [(candidate._network_host, candidate.port) for candidate in self._remote_candidates]
+        known = [(getattr(candidate, _HOST), candidate.port) for candidate in self._remote_candidates]
         if len(known) < MAX_ADDRESSES or addr in known:
             check_in(self, message, addr, via)
 

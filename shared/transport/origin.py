@@ -1,5 +1,7 @@
 """What every request over HTTP is held to, and what every answer carries, whatever the path.
 
+What is no HTTP is answered by aiohttp alone, which does neither, and names itself.
+
 To a browser, a site whose name somebody has pointed at this machine is the origin of all that answers here:
 its pages may then send anything and read the answers (DNS rebinding). So a receiver answers to names that
 nobody else can point at it, and to no others. A numeric address cannot be pointed anywhere.

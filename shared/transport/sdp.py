@@ -7,6 +7,10 @@ import ipaddress
 from shared.errors import PeerError
 
 MAX_SDP_BYTES = 64 * 1024
+MAX_LINES = 256
+"""Ours has twenty and its candidates. aiortc compares some kinds of lines with all that came before."""
+MAX_LINE = 512
+"""Characters. The name and password of ICE have at most 256 each (RFC 8839, 5.4), and are sent out in UDP."""
 _MAX_CANDIDATES = 32
 
 
@@ -14,18 +18,26 @@ def checked(sdp: str) -> str:
     """Return `sdp` with only its numeric candidates, at most 32 of them.
 
     Host names go: Chromium's `.local` ones cost a second each, and others would have this machine ask its
-    name server on a stranger's behalf. Raise PeerError unless the one medium is a data channel: with any
-    other, aiortc would decode media.
+    name server on a stranger's behalf. Raise PeerError where there is too much of it, and unless
+    the one medium is a data channel: with any other, aiortc would decode media.
     """
     lines = [line.strip() for line in sdp.splitlines() if line.strip()]
+    if len(lines) > MAX_LINES or max(map(len, lines), default=0) > MAX_LINE:
+        raise PeerError(
+            f"The session description has over {MAX_LINES} lines, or one of over {MAX_LINE} characters."
+        )
     media = [line for line in lines if line.startswith("m=")]
     if not lines or lines[0] != "v=0" or len(media) != 1:
         raise PeerError("The session description does not hold exactly one medium.")
     if not media[0].startswith("m=application ") or not media[0].endswith(" webrtc-datachannel"):
         raise PeerError("The session description does not ask for a data channel.")
-    candidates = [line for line in lines if line.startswith("a=candidate:") and _is_numeric(line)]
-    kept = set(candidates[:_MAX_CANDIDATES])
-    return "".join(f"{line}\r\n" for line in lines if not line.startswith("a=candidate:") or line in kept)
+    numeric = [at for at, line in enumerate(lines) if _is_candidate(line) and _is_numeric(line)]
+    kept = set(numeric[:_MAX_CANDIDATES])
+    return "".join(f"{line}\r\n" for at, line in enumerate(lines) if at in kept or not _is_candidate(line))
+
+
+def _is_candidate(line: str) -> bool:
+    return line.startswith("a=candidate:")
 
 
 def _is_numeric(candidate: str) -> bool:
@@ -40,7 +52,7 @@ def _is_numeric(candidate: str) -> bool:
 def first_ipv4(sdp: str) -> tuple[str, int]:
     """Return the first IPv4 address and UDP port among `sdp`'s candidates. Raise PeerError for none."""
     for line in sdp.splitlines():
-        if line.startswith("a=candidate:") and _is_numeric(line):
+        if _is_candidate(line) and _is_numeric(line):
             parts = line.split()
             if ipaddress.ip_address(parts[4]).version == 4 and parts[2].lower() == "udp":
                 return parts[4], int(parts[5])
@@ -52,7 +64,7 @@ def with_candidate(sdp: str, host: str, port: int) -> str:
     mine = f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
     lines: list[str] = []
     for line in sdp.splitlines():
-        if not line.startswith("a=candidate:"):
+        if not _is_candidate(line):
             lines.append(line)
         elif mine not in lines:
             lines.append(mine)

@@ -26,6 +26,7 @@ from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from shared.transport.loopback import LoopbackConnection, pair
+from tests.shared.session_pair import with_pictures
 from tests.tiny_lite import save_lite, untrained
 
 SECONDS = 2.0
@@ -95,6 +96,7 @@ async def receive(
             if message is None:
                 return Ended("gone", False)
             events = getattr(session, f"receive_{message[0]}")(message[1], clock.now())
+            events = with_pictures(session, events, clock.now())
         for reply in session.outgoing():
             connection.send_ctl(reply)
         for event in events:

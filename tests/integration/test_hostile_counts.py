@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import aioice
 import numpy as np
 import pytest
 from aioice import stun
@@ -213,6 +214,18 @@ async def test_so_is_a_field_of_aioice(monkeypatch: pytest.MonkeyPatch, name: st
     monkeypatch.delattr(there.sctp.transport.transport._connection, name)
     with pytest.raises(KeycastError, match=SENTENCE.format("aioice", name)):
         compat.traffic_of(there)
+
+
+def test_so_is_the_address_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = aioice.Candidate.__init__
+
+    def without_host(self: Any, *arguments: Any) -> None:
+        made(self, *arguments)
+        del self._network_host
+
+    monkeypatch.setattr(aioice.Candidate, "__init__", without_host)
+    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", "_network_host")):
+        Link()
 
 
 def test_the_versions_named_are_those_of_the_constraints() -> None:

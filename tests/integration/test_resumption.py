@@ -11,7 +11,7 @@ from shared.messages import Hello, parse_message
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
-from tests.shared.session_pair import PICTURE, SECRET, TERMS
+from tests.shared.session_pair import PICTURE, SECRET, TERMS, with_pictures
 
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -36,7 +36,8 @@ async def hear(session: SenderSession | ReceiverSession, link: Link, until: Stat
     while session.state is not until:
         message = await asyncio.wait_for(link.recv(), 5)
         assert message is not None
-        events += session.receive_ctl(message[1], 0.0)
+        happened = session.receive_ctl(message[1], 0.0)
+        events += with_pictures(session, happened, 0.0) if isinstance(session, ReceiverSession) else happened
     return events
 
 

@@ -14,6 +14,7 @@ from shared.feed import wire_bytes
 from shared.keypoints import DIMENSIONS, Floats, Pictures
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
+from tests.shared.session_pair import with_pictures
 
 RANDOM = np.random.default_rng(0)
 FIRST_BYTES = 7000
@@ -188,7 +189,8 @@ def test_further_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None
         sender.tick(now)
         while up := sender.outgoing():
             for data in up:
-                slots.extend(getattr(event, "slot", -1) for event in receiver.receive_ctl(data, now))
+                events = with_pictures(receiver, receiver.receive_ctl(data, now), now)
+                slots.extend(getattr(event, "slot", -1) for event in events)
             for data in receiver.outgoing():
                 sender.receive_ctl(data, now)
 

@@ -5,6 +5,7 @@ import numpy as np
 from shared import picture as pictures
 from shared.codec import PaperCodec
 from shared.config import CallTerms
+from shared.errors import PeerError
 from shared.events import Event, SourcePicture, State
 from shared.messages import (
     Bye,
@@ -25,6 +26,22 @@ BINDING = b"the keys of both ends"
 PROOF = proof(SECRET, "sender", BINDING)
 FRAMES = np.random.default_rng(1).uniform(-1, 1, (4, 60)).astype(np.float32)
 SMALL = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
+
+
+def with_pictures(receiver: ReceiverSession, events: list[Event], now: float) -> list[Event]:
+    """Decode the pictures among `events`, as a receiver does; return all that happens but broken ones."""
+    happened: list[Event] = []
+    for event in events:
+        if not isinstance(event, SourcePicture):
+            happened.append(event)
+            continue
+        try:
+            pictures.decode(event.data)
+        except PeerError as error:
+            happened += receiver.picture_broken(event, str(error))
+        else:
+            happened += [event, *receiver.picture_taken(event, now)]
+    return happened
 
 
 class ConnectionPair:
@@ -55,12 +72,14 @@ class ConnectionPair:
             if not up and not down:
                 return
             for data in up:
-                self.receiver_events += self.receiver.receive_ctl(data, self.now)
+                events = self.receiver.receive_ctl(data, self.now)
+                self.receiver_events += with_pictures(self.receiver, events, self.now)
             for data in down:
                 self.sender_events += self.sender.receive_ctl(data, self.now)
 
     def to_receiver(self, message: Message) -> list[Event]:
-        return self.receiver.receive_ctl(pack_message(message), self.now)
+        events = self.receiver.receive_ctl(pack_message(message), self.now)
+        return with_pictures(self.receiver, events, self.now)
 
     def to_sender(self, message: Message) -> list[Event]:
         return self.sender.receive_ctl(pack_message(message), self.now)
@@ -115,5 +134,6 @@ def reconnected(pair: ConnectionPair, receiver: ReceiverSession | None = None) -
     if pair.receiver.matches(hello, BINDING):
         pair.receiver.rejoin(BINDING)
     else:
-        pair.receiver_events += pair.receiver.receive_ctl(data, pair.now)
+        events = pair.receiver.receive_ctl(data, pair.now)
+        pair.receiver_events += with_pictures(pair.receiver, events, pair.now)
     pair.settle()

@@ -5,15 +5,23 @@ import dataclasses
 import pytest
 
 from shared.codec import Block, PaperCodec
-from shared.events import Ended, Event, FramesArrived, PeerReady, State
+from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
 from shared.frame_clock import MOST_AWAY_FRAMES
 from shared.messages import (
     Hello,
+    Ready,
     Report,
     SourceChunk,
     Start,
+    pack_message,
+    parse_message,
 )
-from shared.receiver_session import MAX_BAD_PACKETS, MAX_BAD_PICTURES, ReceiverSession
+from shared.receiver_session import (
+    MAX_BAD_PACKETS,
+    MAX_BAD_PICTURES,
+    MAX_WAITING_PICTURES,
+    ReceiverSession,
+)
 from shared.resumption import proof
 from tests.shared.session_pair import (
     BINDING,
@@ -118,6 +126,65 @@ def test_too_many_broken_pictures_end_the_call() -> None:
     assert "readable" in events[0].reason
 
 
+def whole(number: int, slot: int, data: bytes = SMALL) -> SourceChunk:
+    return SourceChunk(number, slot, len(data), 0, data)
+
+
+def undecoded(receiver: ReceiverSession, chunk: SourceChunk, now: float = 0.0) -> SourcePicture:
+    (source,) = receiver.receive_ctl(pack_message(chunk), now)
+    assert isinstance(source, SourcePicture)
+    return source
+
+
+def test_a_call_begins_when_its_picture_is_decoded_and_not_before() -> None:
+    receiver = awaiting_picture().receiver
+    source = undecoded(receiver, whole(0, 0))
+    assert (source.data, source.slot) == (SMALL, 0)
+    assert (receiver.state, receiver.outgoing()) == (State.PICTURE, [])
+    assert receiver.receive_kp(packet(), 0.1) == []
+    assert receiver.early_packets == 1
+    assert receiver.picture_taken(source, 0.2) == [PeerReady()]
+    assert receiver.state is State.STREAMING
+    assert [parse_message(data) for data in receiver.outgoing()] == [Ready(0)]
+
+
+def test_a_sender_that_awaits_no_answer_fills_no_memory() -> None:
+    receiver = streaming().receiver
+    for number in range(1, 1 + MAX_WAITING_PICTURES):
+        last = undecoded(receiver, whole(number, 1))
+    receiver.picture_taken(last, 0.0)
+    undecoded(receiver, whole(number + 1, 1))
+    (ended,) = receiver.receive_ctl(pack_message(whole(number + 2, 1)), 0.0)
+    assert isinstance(ended, Ended)
+    assert "before those that came are decoded" in ended.reason
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_of_a_picture_that_came_over_another_connection_the_sender_hears_nothing(broken: bool) -> None:
+    """There it counted from 0 too, and it sends again what was not confirmed."""
+    pair = streaming()
+    source = undecoded(pair.receiver, whole(1, 1))
+    reconnected(pair)
+    if broken:
+        assert pair.receiver.picture_broken(source, "No picture.") == []
+    else:
+        assert pair.receiver.picture_taken(source, 0.0) == []
+    assert pair.receiver.outgoing() == []
+    assert pair.receiver.bad_pictures == broken
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_is_decoded_after_the_end_changes_nothing(broken: bool) -> None:
+    for pair, chunk in ((awaiting_picture(), whole(0, 0)), (streaming(), whole(1, 1))):
+        source = undecoded(pair.receiver, chunk)
+        pair.receiver.lost()
+        if broken:
+            assert pair.receiver.picture_broken(source, "No picture.") == []
+        else:
+            assert pair.receiver.picture_taken(source, 0.0) == []
+        assert (pair.receiver.outgoing(), pair.receiver.state) == ([], State.ENDED)
+
+
 @pytest.mark.parametrize(
     "chunks",
     [
@@ -195,7 +262,33 @@ def test_frame_numbers_run_no_further_ahead_than_the_clock_and_a_minute() -> Non
         elif leap > 1:
             leap //= 2  # takes what it can get
     assert highest <= 30 * (n / 100) + MOST_AWAY_FRAMES + 10
-    assert receiver.bad_packets > 0
+    assert receiver.late_frames > 0
+
+
+def test_a_receiver_whose_clock_stood_still_finds_its_sender_again() -> None:
+    """A virtual machine's does, while the machine around it sleeps. The connection may well be a new one."""
+    pair = streaming()
+    for n in range(0, 300, 3):
+        assert first_of(pair.receiver.receive_kp(packet(n), n / 30)) == n
+    pair.now = 15.0
+    reconnected(pair)
+    back = 60 * 60 * 30 // 2
+    for n in range(0, 300, 3):
+        events = pair.receiver.receive_kp(packet(back + n), 15.0 + n / 30)
+        assert len(events) == (n >= 150)
+        assert not events or first_of(events) == back + n
+    assert pair.receiver.bad_packets == 0
+
+
+def test_that_takes_no_call_further_ahead_than_the_numbers_on_the_wire_go() -> None:
+    receiver = streaming().receiver
+    highest = 0
+    for n in range(0, 30_000, 100):
+        # Silence about all but one far number, again and again.
+        for event in receiver.receive_kp(packet(highest // 30_000 * 30_000 + 30_000), n / 100):
+            assert isinstance(event, FramesArrived)
+            highest = max(highest, event.first)
+    assert highest == 60_000
 
 
 def test_a_packet_from_over_a_minute_before_is_late_and_no_fault() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import PeerError
-from shared.transport.sdp import checked
+from shared.transport.sdp import MAX_LINE, MAX_LINES, MAX_SDP_BYTES, checked
 
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
@@ -30,6 +30,25 @@ def test_line_ends_may_be_plain() -> None:
 def test_candidates_are_bounded() -> None:
     many = "".join(NUMERIC.replace("5000", str(5000 + n)) for n in range(100))
     assert checked(SDP + many).count("a=candidate") == 32
+    # Nor is the same one taken again and again.
+    assert checked(SDP + NUMERIC * 100) == SDP + NUMERIC * 32
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "".join(f"a=ssrc:{n} cname:x\r\n" for n in range(MAX_LINES)),
+        "a=x\r\n" * 12_000,
+        f"a=ice-ufrag:{'x' * MAX_LINE}\r\n",
+    ],
+)
+def test_few_and_short_lines_are_read(more: str) -> None:
+    """aiortc looks each source up among all before it, and sends the user's name with each STUN message."""
+    assert len(SDP + more) < MAX_SDP_BYTES
+    with pytest.raises(PeerError, match="over 256 lines, or one of over 512"):
+        checked(SDP + more)
+    most = "a=ssrc:1 cname:x\r\n" * (MAX_LINES - SDP.count("\n") - 1) + f"a=ice-ufrag:{'x' * 256}\r\n"
+    assert checked(SDP + most) == SDP + most
 
 
 @pytest.mark.parametrize(

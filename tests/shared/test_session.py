@@ -6,7 +6,6 @@ import msgpack
 import numpy as np
 import pytest
 
-from shared import picture as pictures
 from shared.codec import Block, PaperCodec
 from shared.events import Agreed, Ended, FramesArrived, PeerReady, PeerReport, SourcePicture, State
 from shared.messages import (
@@ -45,7 +44,7 @@ def test_a_call_from_hello_to_bye() -> None:
     agreed, source, ready = pair.receiver_events
     assert (agreed, ready) == (Agreed(TERMS, "hold"), PeerReady())
     assert isinstance(source, SourcePicture)
-    np.testing.assert_array_equal(source.picture, pictures.decode(PICTURE))
+    assert source.data == PICTURE
 
     pair.sender.begin(1000)
     pair.settle()

@@ -41,7 +41,7 @@ from shared.messages import (
     pack_message,
     parse_message,
 )
-from shared.receiver_session import ReceiverSession
+from shared.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
 from shared.resumption import proof
 from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
@@ -93,6 +93,8 @@ class Calls(RuleBasedStateMachine):
         self.sender = SenderSession(TERMS, PaperCodec(), PICTURE if picture else None)
         self.avatar, self.picture, self.receivers = avatar, picture, 0
         self.receiver = self.new_receiver()
+        self.undecoded: list[SourcePicture] = []
+        self.slow = False
         self.now, self.number = 0.0, 0
         self.up: list[bytes] = []
         self.down: list[bytes] = []
@@ -136,13 +138,34 @@ class Calls(RuleBasedStateMachine):
             if isinstance(event, FramesArrived):
                 assert np.isfinite(event.frames).all()
             elif isinstance(event, SourcePicture):
-                assert event.picture.shape == (256, 256, 3)
+                assert event.slot < MAX_PICTURES
                 assert not self.avatar
+                self.undecoded.append(event)
         self.collect()
 
     def to_receiver(self, data: bytes) -> None:
         was = self.receiver.state
         self.took("receiver", self.receiver.receive_ctl(data, self.now), was)
+        if not self.slow:
+            self.decodes()
+
+    @rule(slow=st.booleans())
+    def decoding_takes_its_time(self, slow: bool) -> None:
+        self.slow = slow
+
+    @rule()
+    def decodes(self) -> None:
+        """What has come is decoded, in turn, whatever has happened since."""
+        while self.undecoded:
+            source, was = self.undecoded.pop(0), self.receiver.state
+            try:
+                picture = pictures.decode(source.data)
+            except PeerError as error:
+                events = self.receiver.picture_broken(source, str(error))
+            else:
+                assert picture.shape == (256, 256, 3)
+                events = self.receiver.picture_taken(source, self.now)
+            self.took("receiver", events, was)
 
     def to_sender(self, data: bytes) -> None:
         was = self.sender.state
@@ -186,6 +209,7 @@ class Calls(RuleBasedStateMachine):
 
     def replace_receiver(self) -> None:
         self.receiver, self.over["receiver"] = self.new_receiver(), False
+        self.undecoded.clear()
 
     @rule(secret=st.one_of(st.just(b""), st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)))
     def a_stranger_takes_up_no_call(self, secret: bytes) -> None:
@@ -275,6 +299,7 @@ class Calls(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         assembler = self.receiver._pictures
         assert sum(map(len, assembler._chunks)) == assembler._received <= MAX_PICTURE_BYTES
+        assert len(self.undecoded) == self.receiver._waiting_pictures <= MAX_WAITING_PICTURES
         wanted = self.sender.pictures._wanted
         assert len(wanted) == len(set(wanted)) <= MAX_PICTURES
         assert set(self.sender.pictures._slots) <= set(range(MAX_PICTURES))
