@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from struct import pack
 
 import numpy as np
+from PIL import Image
 
 from bench.fuzz_inputs import Chance, Corpus
 from shared import picture as pictures
@@ -15,6 +17,7 @@ from shared.codec import Block, Codec, PaperCodec
 from shared.config import MAX_CTL_MESSAGE, CallTerms
 from shared.errors import PeerError
 from shared.events import Event, SourcePicture, State
+from shared.keypoints import Pictures
 from shared.messages import Bye, Hello, Message, Ready, Report, Start, Still, Want, pack_message
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
@@ -35,24 +38,30 @@ class MessagesTarget:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._terms = CallTerms("lite", "abc")
-        self._picture = pictures.encode(np.full((256, 256, 3), 90, np.uint8))
+        grey = np.full((256, 256, 3), 90, np.uint8)
+        self._picture = pictures.encode(grey)
         hello = Hello(self._terms, False, "hold", b"s" * 16)
         said: list[Message] = [hello, Ready(0), Start(5), Want(0), Still(), Report(), Bye("Enough.")]
         control = [pack_message(message) for message in said]
-        sender = self._sender()
-        sender.receive_ctl(control[0], 0.0)
-        self._of_receiver, self._of_sender = control[:2], [*sender.outgoing(), control[2]]
+        self._of_receiver = control[:2]
+        self._of_sender = [*self._said_with(self._picture), control[2]]
         packet = KeypointPacket(0, 0, 3, PaperCodec().encode(Block(np.zeros((3, 60), np.float32)))).pack()
         sound = pack(">BBHII", 0x80, 111, 0, 0, 0) + b"\x58" * 40
-        seeds = control + self._of_sender, [packet], [sound]
+        seeds = [*control, *self._of_sender, *self._said_with(_as_jpeg(grey))], [packet], [sound]
         self._corpora = [Corpus(some, chance) for some in seeds]
         self._now = 0.0
         self._session: ReceiverSession | SenderSession | None = None
 
-    def _sender(self) -> SenderSession:
-        session = SenderSession(self._terms, PaperCodec(), self._picture, True)
+    def _sender(self, picture: bytes | None = None) -> SenderSession:
+        session = SenderSession(self._terms, PaperCodec(), picture or self._picture, True)
         session.start()
         return session
+
+    def _said_with(self, picture: bytes) -> list[bytes]:
+        """Return what a sender says until its picture is over."""
+        sender = self._sender(picture)
+        sender.receive_ctl(self._of_receiver[0], 0.0)
+        return sender.outgoing()
 
     @property
     def alive(self) -> bool:
@@ -108,6 +117,13 @@ class MessagesTarget:
 
     async def close(self) -> None:
         """Hold nothing."""
+
+
+def _as_jpeg(picture: Pictures) -> bytes:
+    """Return what a sender sends whose Pillow knows no AV1."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG")
+    return file.getvalue()
 
 
 class _Later(SystemClock):
