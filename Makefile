@@ -7,8 +7,9 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Tests that watch no clock: these run side by side, all others, which hold calls, one after the other.
-PURE := tests/models tests/sender tests/shared
+# Tests that hold calls, or watch the clock, come one after the other; all others run side by side.
+CALLS := tests/integration tests/receiver \
+    $(addprefix tests/bench/test_,animate.py bandwidth.py loopback.py soak.py survive.py throughput.py)
 
 .PHONY: test demo
 
@@ -16,8 +17,8 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(PURE)
-	$(BIN)/pytest $(PURE:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(CALLS:%=--ignore=%)
+	$(BIN)/pytest $(CALLS)
 
 demo: $(INSTALLED)
 	$(BIN)/bench loopback --source demo --output demo.mp4 --sheet demo.png --json demo.json
