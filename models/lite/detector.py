@@ -150,7 +150,7 @@ class WholePicture(nn.Module):
         square = weights.reshape(-1, COUNT, size, size)
         place = axis(size, weights)
         value = torch.stack([(square.sum(at) * place).sum(-1) for at in (2, 3)], dim=-1)
-        # Layer and expectation, both linear, change places: ten pixels are left of 4096.
+        # Layer and expectation, both linear, change places: ten points are left of 4096 pixels.
         pooled = torch.matmul(weights, features.flatten(2).transpose(1, 2))
         each = self.jacobians.weight.reshape(COUNT, 4, -1).float()
         jacobian = torch.matmul(each, pooled[..., None])[..., 0]

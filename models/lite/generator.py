@@ -92,8 +92,8 @@ class Generator(nn.Module):
         """Return weight and bias of the last layer as they serve best: 12 pixels, 12 alphas, 12 differences.
 
         The layer itself has 12 pixels (around 0.5), an alpha for each of four sub-pixels, and 12 corrections.
-        With three alphas alike and corrections less pixels, blending is a few steps on whole planes: a
-        sixth of the time of rendering, on one AVX2 core, went into bringing 28 planes into order for it.
+        With three alphas alike and corrections less pixels, blending is a few steps on whole planes: an
+        eighth of the time of rendering, on one AVX2 core, went into bringing 28 planes into order for it.
         """
         last = self.detail[1]
         assert isinstance(last, nn.Conv2d)
