@@ -20,8 +20,8 @@ _ABREAST = 8
 def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolve (B, I, H, W) with weights (O, I, K, K) to (B, O', H, W); O' is the next multiple of 8.
 
-    The size is kept; the channels from O on are zero. On one AVX2 core 16 channels at 64x64, and what follows
-    them, take a tenth less time than 10 do, and 32 at 128x128 are brought into another order far sooner than 28.
+    The size is kept; the channels from O on are zero. On one AVX2 core 16 channels at 64x64, with what
+    follows them, take a tenth less time than 10, and 32 at 128x128 are reordered far sooner than 28.
     """
     more = -len(weight) % _ABREAST
     weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), F.pad(bias, (0, more))
