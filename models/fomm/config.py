@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from models.sizes import read_sizes
 from shared.errors import RequestError
 
-MAX_SIZE = 4096
 MAX_BLOCKS = 8
 
 
@@ -52,14 +52,7 @@ class FommConfig:
 
         Raises RequestError for an unknown name, a value of another type, or sizes that do not fit each other.
         """
-        kinds: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
-        for name, value in values.items():
-            if name not in kinds:
-                raise RequestError(f"The FOMM config has an unknown entry {name!r}; remove it.")
-            sane = isinstance(value, bool) or (isinstance(value, int | float) and 0 < value <= MAX_SIZE)
-            if not sane or type(value) is not kinds[name]:
-                raise RequestError(f"No FOMM can have {name} = {value!r}; correct its config.")
-        return cls(**values)
+        return read_sizes(cls, values, "FOMM")
 
 
 VOX_256 = FommConfig()

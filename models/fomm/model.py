@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +13,11 @@ from models import checkpoint
 from models.fomm.config import MGIF_256, VOX_256, FommConfig
 from models.fomm.generator import OcclusionAwareGenerator
 from models.fomm.keypoint_detector import KPDetector
+from models.public import read_parts
 from shared.errors import RequestError
 
 KIND = "fomm"
 PARTS = ("kp_detector", "generator")
-# The largest published checkpoint, optimisers and discriminator included, has 0.75 GB.
-MAX_BYTES = 4 << 30
 
 
 class Fomm(nn.Module):
@@ -52,7 +50,7 @@ def load_fomm(path: Path | str, config: FommConfig | None = None) -> Fomm:
     path = Path(path)
     if path.is_dir():
         return _load_folder(path)
-    parts = _public_parts(path)
+    parts = read_parts(path, PARTS, "FOMM", "vox-cpk.pth.tar")
     model = _without_weights(config or _published_config(parts))
     for part in PARTS:
         checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
@@ -78,47 +76,3 @@ def _without_weights(config: FommConfig) -> Fomm:
 def _published_config(parts: Mapping[str, Mapping[str, Tensor]]) -> FommConfig:
     bias = parts["kp_detector"].get("jacobian.bias")
     return MGIF_256 if bias is not None and bias.numel() == 4 else VOX_256
-
-
-def _public_parts(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of the two networks in a public checkpoint, by their published names."""
-    stored = _read_public(path)
-    if not isinstance(stored, dict) or any(not _is_state(stored.get(part)) for part in PARTS):
-        raise RequestError(
-            f'{path} is not a FOMM checkpoint (it needs "generator" and "kp_detector" weights); '
-            "download one such as vox-cpk.pth.tar."
-        )
-    return {part: stored[part] for part in PARTS}
-
-
-def _is_state(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout is torch.strided
-        for name, tensor in value.items()
-    )
-
-
-def _read_public(path: Path) -> object:
-    if not path.is_file():
-        raise RequestError(f"There is no FOMM checkpoint at {path}; give a .pth file or a checkpoint folder.")
-    try:
-        size = _unpacked_size(path)
-        stored: object = (
-            torch.load(path, map_location="cpu", weights_only=True) if size <= MAX_BYTES else None
-        )
-    # On a damaged or hostile file the restricted unpickler fails with any exception at all.
-    except Exception as error:
-        raise RequestError(
-            f"{path} is truncated, damaged or holds more than weights, and was not loaded; download it again."
-        ) from error
-    if size > MAX_BYTES:
-        raise RequestError(f"{path} unpacks to {size} bytes, more than {MAX_BYTES}; use another checkpoint.")
-    return stored
-
-
-def _unpacked_size(path: Path) -> int:
-    """Return the size in memory, before anything is unpacked: a zip archive may be a bomb."""
-    if not zipfile.is_zipfile(path):
-        return path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        return sum(entry.file_size for entry in archive.infolist())

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint
-from models.fomm import model as fomm_model
+from models import checkpoint, public as public_files
 from models.fomm.backbone import FommBackbone, FommEngine
 from models.fomm.blocks import AntiAliasInterpolation2d
 from models.fomm.config import PUBLISHED, FommConfig
@@ -262,7 +261,7 @@ def test_a_file_that_unpacks_too_large_is_not_unpacked(
     model: Fomm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(public(model), tmp_path / "large.pth")
-    monkeypatch.setattr(fomm_model, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(public_files, "MAX_BYTES", 10_000)
     with pytest.raises(RequestError, match="more than 10000"):
         load_fomm(tmp_path / "large.pth", TINY)
 
