@@ -60,4 +60,6 @@ class ResNet18(nn.Module):
 
 
 def _stage(in_features: int, out_features: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(BasicBlock(in_features, out_features, stride), BasicBlock(out_features, out_features, 1))
+    return nn.Sequential(
+        BasicBlock(in_features, out_features, stride), BasicBlock(out_features, out_features, 1)
+    )
