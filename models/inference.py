@@ -30,7 +30,7 @@ def fold_batchnorm(module: Network) -> Network:
     for parent in list(folded.modules()):
         for conv_name, norm_name in _pairs(parent):
             conv, norm = getattr(parent, conv_name), getattr(parent, norm_name)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
     return folded
@@ -42,8 +42,9 @@ def prepare(
     """Return a copy of `module` ready to serve: folded, evaluating, channels-last, without gradients."""
     ready = fold_batchnorm(module).requires_grad_(False).to(device=device, dtype=dtype)
     for parameter in ready.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(parameter.dim())
+        if layout is not None:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
     return ready
 
 

@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
+
+from models.fomm.blocks import AntiAliasInterpolation2d
 
 DATA = Path(__file__).parent / "data"
 Shapes = Mapping[str, Mapping[str, Sequence[int]]]
@@ -33,6 +37,14 @@ def picture(seed: int) -> np.ndarray:
             fx, fy, phase = rng.uniform(0.5, 6), rng.uniform(0.5, 6), rng.uniform(0, 6.28)
             waves[channel] += np.sin(6.28 * (fx * x + fy * y) + phase)
     return ((waves - waves.min()) / (waves.max() - waves.min())).astype(np.float32)
+
+
+def fill(network: nn.Module, weights: Arrays) -> None:
+    """Give `network`, which was built on the meta device, these tensors, and the fixed anti-alias kernel."""
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    if "down.weight" in network.state_dict():
+        tensors["down.weight"] = AntiAliasInterpolation2d(3, 0.25).weight
+    network.load_state_dict(tensors, assign=True)
 
 
 _TPS_GAIN = {
@@ -90,7 +102,7 @@ _NTH_GAIN = {
 
 
 def nth_weights(shapes: Mapping[str, Sequence[int]]) -> Arrays:
-    """The tensors of one network of the talking head. Right vectors of spectral norms follow the left ones."""
+    """The tensors of a network of the talking head; right vectors of spectral norms follow the left ones."""
     vectors = [name for name in shapes if name.endswith("weight_v")]
     plain = [name for name in shapes if name != "down.weight" and name not in vectors]
     tensors = {name: _nth(name, shapes[name]) for name in plain}

@@ -23,18 +23,19 @@ class DoublingConvolution(nn.Module):
 
     Of the 3x3 taps around a doubled pixel several see the same small pixel, so their weights can be added up:
     four 2x2 convolutions remain, one for each place of a pixel in its 2x2 square. 16 products instead of 36.
+    With `relu` what it returns is rectified.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool = True) -> None:
         super().__init__()
         self.out_channels = conv.out_channels
         taps = _TAPS.to(conv.weight.device)
         weight = torch.einsum("apr,bqs,oirs->aboipq", taps, taps, conv.weight.double())
         small = _convolution(weight.flatten(0, 2), _bias(conv).repeat(4), conv, padding=1)
-        self.conv = nn.Sequential(small, nn.ReLU(inplace=True))
+        self.conv = nn.Sequential(small, nn.ReLU(inplace=True) if relu else nn.Identity())
 
     def phases(self, x: Tensor) -> list[Tensor]:
-        """Convolve `x` (B, in, H, W): four (B, out, H, W), the pixels at each of `PHASES`, after a ReLU."""
+        """Convolve `x` (B, in, H, W): four (B, out, H, W), the pixels at each of `PHASES`."""
         _, _, height, width = x.shape
         out: Tensor = self.conv(x)
         return [
@@ -43,7 +44,7 @@ class DoublingConvolution(nn.Module):
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Double, convolve, ReLU: (B, in, H, W) -> (B, out, 2H, 2W)."""
+        """Double and convolve: (B, in, H, W) -> (B, out, 2H, 2W)."""
         batch, _, height, width = x.shape
         out = torch.empty(
             (batch, self.out_channels, 2 * height, 2 * width),

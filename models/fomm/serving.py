@@ -29,7 +29,7 @@ from models.packing import pack
 # That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks. These run by
 # Winograd's way where they are float32, on a CPU, and their pictures are whole squares.
 Precision = Literal["float32", "mixed", "bfloat16", "float16"]
-_DTYPES: dict[Precision, torch.dtype] = {
+DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
     "mixed": torch.bfloat16,
     "bfloat16": torch.bfloat16,
@@ -48,7 +48,7 @@ class ServedFomm(nn.Module):
 
     def __init__(self, model: Fomm, device: torch.device | str, precision: Precision) -> None:
         super().__init__()
-        ready, dtype = prepare(model, device), _DTYPES[precision]
+        ready, dtype = prepare(model, device), DTYPES[precision]
         small = round(model.config.image_size * model.config.scale_factor)
         _rearrange(ready.kp_detector.predictor, small)
         _rearrange(ready.generator.dense_motion_network.hourglass, small)

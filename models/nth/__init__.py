@@ -1,1 +1,1 @@
-"""The free-view neural talking head (Wang, Mallya and Liu, CVPR 2021), as its public reimplementation has it."""
+"""The free-view neural talking head (Wang, Mallya and Liu, CVPR 2021), as publicly reimplemented."""

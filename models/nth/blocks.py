@@ -7,6 +7,7 @@ weights were trained so, and the grid of all positions is therefore no identity.
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from models.fomm.blocks import Pairs, SameBlock2d, features_at
 
 
 def volume_grid(depth: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Return the positions (depth, height, width, 3) as (x, y, z), float32, -1 and 1 at the outermost centres."""
+    """Return the positions (depth, height, width, 3) as (x, y, z), float32, -1 and 1 at the ends' centres."""
     z, y, x = (2 * torch.arange(n, device=device) / (n - 1) - 1 for n in (depth, height, width))
     z, y, x = torch.meshgrid(z, y, x, indexing="ij")
     return torch.stack([x, y, z], dim=-1)
@@ -57,7 +58,10 @@ class DownBlock3d(SameBlock3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, then halve height and width."""
-        return F.avg_pool3d(super().forward(x), (1, 2, 2))
+        # Layer by layer, because torch averages volumes of half precision on no CPU.
+        full = super().forward(x)
+        halved = F.avg_pool2d(full.flatten(1, 2), 2)
+        return halved.reshape(*full.shape[:3], *halved.shape[2:])
 
 
 class UpBlock3d(SameBlock3d):
@@ -92,9 +96,7 @@ class Encoder3d(nn.Module):
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(
-            DownBlock3d(*pair) for pair in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down_blocks = nn.ModuleList(DownBlock3d(*pair) for pair in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return `x` and the output of every block, from fine to coarse."""
@@ -118,7 +120,8 @@ class Decoder3d(SameBlock3d):
         *skips, out = levels
         for block, skip in zip(self.up_blocks, reversed(skips), strict=True):
             out = torch.cat([block(out), skip], dim=1)
-        return self(out)
+        joined: Tensor = self(out)
+        return joined
 
 
 class Hourglass3d(nn.Module):

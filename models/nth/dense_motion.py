@@ -1,4 +1,4 @@
-"""Dense motion in three dimensions: from two sets of keypoints to where each cell of the features comes from."""
+"""Dense motion in a volume: from two sets of keypoints to where each cell of the features comes from."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class DenseMotionNetwork(nn.Module):
 
     def __init__(self, config: NthConfig) -> None:
         super().__init__()
+        self.dtype = torch.float32
         self.kp_variance = config.kp_variance
         motions = config.num_kp + 1
         self.hourglass = Hourglass3d(
@@ -57,6 +58,12 @@ class DenseMotionNetwork(nn.Module):
         self.compress = nn.Conv3d(config.feature_channels, config.motion_channels, 1)
         self.norm = nn.BatchNorm3d(config.motion_channels)
         self.occlusion = nn.Conv2d(features * config.depth, 1, 7, padding=3)
+
+    def convolve_in(self, dtype: torch.dtype) -> None:
+        """Do the convolutions of a frame in another precision from now on; positions stay float32."""
+        self.dtype = dtype
+        for part in (self.hourglass, self.mask, self.occlusion):
+            part.to(dtype)
 
     def encode_source(self, volume: Tensor, keypoints: Tensor) -> MotionSource:
         """Do the part that depends on the source alone: its features `volume`, its `keypoints` (B, K, 3)."""
@@ -78,7 +85,7 @@ class DenseMotionNetwork(nn.Module):
 
     def _maps(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the mask (B, 1 + K, D, h, w) and of the occlusion (B, 1, h, w)."""
-        features = self.hourglass(inputs)
+        features = self.hourglass(inputs.to(self.dtype))
         return self.mask(features), self.occlusion(features.flatten(1, 2))
 
     def _heatmap(self, keypoints: Tensor, grid: Tensor) -> Tensor:
@@ -86,14 +93,14 @@ class DenseMotionNetwork(nn.Module):
         return torch.exp(-0.5 * distance / self.kp_variance)
 
     def _inputs(self, grid: Tensor, source: MotionSource, driving: Tensor, moved: Tensor) -> Tensor:
-        """Return (B, (1 + K) (1 + C), D, h, w): per motion a difference of heatmaps and the warped features."""
-        batch, count, depth = moved.shape[:3]
+        """Return (B, (1 + K) (1 + C), D, h, w): per motion a difference of heatmaps, and warped features."""
+        batch, count, *size = moved.shape[:-1]
         heatmap = self._heatmap(driving, grid) - source.heatmap
         heatmap = torch.cat([torch.zeros_like(heatmap[:, :1]), heatmap], dim=1)
         features = source.features.expand(batch, -1, -1, -1, -1)
         # All motions of a frame are sampled as one deep grid, so that the features are not copied for each.
         warped = warp(features, moved.flatten(1, 2))
-        warped = warped.unflatten(2, (count, depth)).transpose(1, 2)
+        warped = warped.reshape(batch, -1, count, *size).transpose(1, 2)
         still = source.still.expand(batch, -1, -1, -1, -1).unsqueeze(1)
         inputs = torch.cat([heatmap.unsqueeze(2), torch.cat([still, warped], dim=1)], dim=2)
         return inputs.flatten(1, 2)

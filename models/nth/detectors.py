@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar
 
 import torch
@@ -32,7 +33,8 @@ class SlicedUpBlock3d(UpBlock3d):
             F.conv2d(layers[:, k : k + depth].flatten(0, 1), self.conv.weight[:, :, k], padding=1)
             for k in range(3)
         )
-        volume = sum(flat, start=torch.zeros((), device=x.device)).unflatten(0, (-1, depth)).transpose(1, 2)
+        summed = sum(flat, start=torch.zeros((), device=x.device))
+        volume = summed.reshape(len(x), depth, *summed.shape[1:]).transpose(1, 2)
         assert self.conv.bias is not None
         return F.relu(self.norm(volume + self.conv.bias[:, None, None, None]), inplace=True)
 
@@ -58,7 +60,7 @@ class Predictor(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Give the coarsest features a depth, and bring them back to the size of `pictures`."""
         flat: Tensor = self.conv(self.down_blocks(pictures))
-        volumes: Tensor = self.up_blocks(flat.unflatten(1, (-1, self.depth)))
+        volumes: Tensor = self.up_blocks(flat.reshape(len(flat), -1, self.depth, *flat.shape[2:]))
         return volumes
 
 
@@ -122,7 +124,7 @@ class HEEstimator(nn.Module):
         widths = [narrow, 4 * narrow, 8 * narrow, 16 * narrow, 32 * narrow]
         self.conv1 = nn.Conv2d(config.num_channels, narrow, 7, stride=2, padding=3)
         self.norm1 = nn.BatchNorm2d(narrow)
-        for i, (inside, outside) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=2):
+        for i, (inside, outside) in enumerate(itertools.pairwise(widths), start=2):
             setattr(self, f"conv{i}", nn.Conv2d(inside, outside, 1))
             setattr(self, f"norm{i}", nn.BatchNorm2d(outside))
         self.block1 = _blocks("b1", widths[1], 3)
@@ -146,7 +148,7 @@ class HEEstimator(nn.Module):
         steps = torch.arange(shares.shape[2], device=shares.device, dtype=shares.dtype)
         angles = BIN_DEGREES * (shares @ steps) + FIRST_DEGREES
         expression: Tensor = self.fc_exp(features)
-        return Pose(expression.unflatten(1, (-1, 3)), self.fc_t(features), angles)
+        return Pose(expression.reshape(len(expression), -1, 3), self.fc_t(features), angles)
 
     def features(self, pictures: Tensor) -> Tensor:
         """Return what the heads see, (B, 32 x width) float32."""
@@ -155,7 +157,8 @@ class HEEstimator(nn.Module):
         out = self.block3(self.block2(self._step(3, out)))
         out = self.block5(self.block4(self._step(4, out)))
         out = self.block7(self.block6(self._step(5, out)))
-        return out.mean(dim=(2, 3)).float()
+        features: Tensor = out.mean(dim=(2, 3)).float()
+        return features
 
     def bins(self, features: Tensor) -> Tensor:
         """Return the logits of each bin of yaw, pitch and roll (B, 3, bins)."""

@@ -1,10 +1,12 @@
-"""The two generators: each warps the source's feature volume, hides what was occluded, and draws the frame."""
+"""The two generators: each warps the source's feature volume, hides what was occluded, and draws."""
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.fomm.blocks import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d, features_at
@@ -15,7 +17,7 @@ from models.nth.spade import SpadeDecoder
 
 
 class SourceState(NamedTuple):
-    """All that is computed once per source picture: `volume` (., C, D, h, w) float32 and the motion's part."""
+    """All that is computed once per source: `volume` (., C, D, h, w) float32 and the motion's part."""
 
     volume: Tensor
     motion: MotionSource
@@ -34,14 +36,13 @@ class Generator(nn.Module, ABC):
 
     def __init__(self, config: NthConfig, first_kernel: int) -> None:
         super().__init__()
+        self.dtype = torch.float32
         self.depth = config.depth
         widths = generator_widths(config)
         volume = config.feature_channels * config.depth
         self.dense_motion_network = DenseMotionNetwork(config)
         self.first = SameBlock2d(config.num_channels, widths[0], first_kernel)
-        self.down_blocks = nn.ModuleList(
-            DownBlock2d(*pair) for pair in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down_blocks = nn.ModuleList(DownBlock2d(*pair) for pair in itertools.pairwise(widths))
         self.second = nn.Conv2d(widths[-1], volume, 1)
         self.resblocks_3d = nn.Sequential()
         for index in range(config.generator_blocks):
@@ -50,21 +51,29 @@ class Generator(nn.Module, ABC):
         self.fourth = nn.Conv2d(widths[-1], widths[-1], 1)
 
     def encode_source(self, picture: Tensor, keypoints: Tensor) -> SourceState:
-        """Do what depends on the source alone: `picture` (B, 3, H, W), its `keypoints` (B, K, 3) as they are."""
+        """Do what depends on the source alone: `picture` (B, 3, H, W) and its `keypoints` (B, K, 3)."""
         flat = self.first(picture)
         for block in self.down_blocks:
             flat = block(flat)
-        volume: Tensor = self.resblocks_3d(self.second(flat).unflatten(1, (-1, self.depth)))
+        flat = self.second(flat)
+        volume: Tensor = self.resblocks_3d(flat.reshape(len(flat), -1, self.depth, *flat.shape[2:]))
         return SourceState(volume.float(), self.dense_motion_network.encode_source(volume, keypoints))
 
     def decode(self, state: SourceState, driving: Tensor) -> Rendered:
         """Draw the frames at `driving` (B, K, 3); `state` has B rows, or 1 that serves them all."""
         motion: Motion = self.dense_motion_network(state.motion, driving)
         volume = state.volume.expand(len(driving), -1, -1, -1, -1)
-        moved = warp(volume, motion.deformation).flatten(1, 2).to(self.fourth.weight.dtype)
-        warped: Tensor = self.fourth(self.third(moved)).float()
-        logits = self.draw((warped * motion.occlusion).to(self.fourth.weight.dtype))
+        moved = warp(volume, motion.deformation).flatten(1, 2)
+        warped: Tensor = self.fourth(self.third(moved.to(self.dtype))).float()
+        logits = self.draw(warped * motion.occlusion)
         return Rendered(logits.float().sigmoid(), warped, motion)
+
+    def convolve_in(self, dtype: torch.dtype) -> None:
+        """Do a frame's convolutions in another precision from now on; the source is encoded in float32."""
+        self.dtype = dtype
+        self.dense_motion_network.convolve_in(dtype)
+        self.third.to(dtype)
+        self.fourth.to(dtype)
 
     @abstractmethod
     def draw(self, features: Tensor) -> Tensor:
@@ -106,9 +115,14 @@ class SpadeGenerator(Generator):
         widths = generator_widths(config)
         self.decoder = SpadeDecoder(widths[-1], widths[0], config.num_channels, config.generator_blocks)
 
+    def convolve_in(self, dtype: torch.dtype) -> None:
+        """Do the convolutions of a frame in another precision, the decoder's among them."""
+        super().convolve_in(dtype)
+        self.decoder.to(dtype)
+
     def draw(self, features: Tensor) -> Tensor:
         """Draw by the decoder."""
-        logits: Tensor = self.decoder(features)
+        logits: Tensor = self.decoder(features.to(self.dtype))
         return logits
 
 

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models import checkpoint
 from models.nth.config import VOX_256, VOX_256_SPADE, NthConfig
 from models.nth.detectors import HEEstimator, KPDetector
 from models.nth.generator import Generator, OriginalGenerator, SpadeGenerator
+from models.nth.pose import Pose
 from models.public import State, read_parts
 from shared.errors import RequestError
 
@@ -30,6 +31,10 @@ class Nth(nn.Module):
         self.he_estimator = HEEstimator(config)
         self.generator: Generator = SpadeGenerator(config) if config.spade else OriginalGenerator(config)
         self.eval()
+
+    def find(self, picture: Tensor) -> tuple[Tensor, Pose]:
+        """Return the canonical keypoints (B, K, 3) of pictures (B, 3, H, W), and how the heads are held."""
+        return self.kp_detector(picture), self.he_estimator(picture)
 
     def fingerprint(self) -> str:
         """Return what names these sizes and weights, wherever they were loaded from (16 hex digits)."""
@@ -77,8 +82,8 @@ def _without_weights(config: NthConfig) -> Nth:
 def _published_config(parts: Mapping[str, State], path: Path) -> NthConfig:
     """Tell the generator by its names, and the older code's weights by the detector that only these have.
 
-    Their names and shapes are otherwise those of today; that code halved volumes by strided convolutions,
-    doubled them trilinearly, and turned by Rx(roll) Ry(pitch) Rz(yaw): pictures would be wrong without a word.
+    Their names and shapes are otherwise those of today. That code halved volumes by strided convolutions,
+    doubled them trilinearly and turned by Rx(roll) Ry(pitch) Rz(yaw): pictures would be wrong, and no word.
     """
     if "down.weight" not in parts["kp_detector"]:
         raise RequestError(

@@ -25,7 +25,7 @@ class Pose(NamedTuple):
     @classmethod
     def from_flat(cls, flat: Tensor) -> Pose:
         """Split flat vectors (B, 3K + 6): expression, translation, angles."""
-        return cls(flat[:, :-6].unflatten(1, (-1, 3)), flat[:, -6:-3], flat[:, -3:])
+        return cls(flat[:, :-6].reshape(len(flat), -1, 3), flat[:, -6:-3], flat[:, -3:])
 
     def flat(self) -> Tensor:
         """Return the flat vectors (B, 3K + 6)."""
@@ -37,7 +37,7 @@ class Pose(NamedTuple):
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """Return the matrices Rx(pitch) Ry(yaw) Rz(roll) (B, 3, 3) of `angles` (B, 3): yaw, pitch, roll in degrees."""
+    """Return Rx(pitch) Ry(yaw) Rz(roll) (B, 3, 3) of `angles` (B, 3): yaw, pitch, roll in degrees."""
     radians = angles / 180 * _PI
     (cy, cx, cz), (sy, sx, sz) = radians.cos().unbind(1), radians.sin().unbind(1)
     rows = (

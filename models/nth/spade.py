@@ -49,7 +49,7 @@ class SpectralConv2d(nn.Module):
 
 
 class Spade(nn.Module):
-    """A norm without weights of its own: a map says, place by place, how to scale and shift what it normed."""
+    """A norm without weights of its own: a map says, place by place, how to scale and shift."""
 
     def __init__(self, features: int, map_features: int) -> None:
         super().__init__()
@@ -60,7 +60,9 @@ class Spade(nn.Module):
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         """Norm `x` (B, C, H, W) by itself, and modulate it by `where` (B, map_features, H, W)."""
         seen = self.mlp_shared(where)
-        return F.instance_norm(x) * (1 + self.mlp_gamma(seen)) + self.mlp_beta(seen)
+        scale, shift = self.mlp_gamma(seen), self.mlp_beta(seen)
+        modulated: Tensor = F.instance_norm(x) * (1 + scale) + shift
+        return modulated
 
 
 class SpadeResBlock(nn.Module):
@@ -86,7 +88,7 @@ class SpadeResBlock(nn.Module):
 
 
 class SpadeDecoder(nn.Module):
-    """Features (B, C, h, w), which are their own map, to pictures (B, channels, 4h, 4w) before the sigmoid."""
+    """Features (B, C, h, w), their own map, to pictures (B, channels, 4h, 4w) before the sigmoid."""
 
     def __init__(self, features: int, out_features: int, channels: int, blocks: int) -> None:
         super().__init__()

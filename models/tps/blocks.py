@@ -6,6 +6,8 @@ All its grids, and all that it resizes bilinearly, put -1 and 1 at the centres o
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from models.fomm.blocks import features_at
 
 
 def warp(features: Tensor, grid: Tensor) -> Tensor:
-    """Sample `features` (B, C, H, W) bilinearly at `grid` (B, h, w, 2): (B, C, h, w), zero outside; float32."""
+    """Sample `features` (B, C, H, W) bilinearly at `grid` (B, h, w, 2), zero outside; both float32."""
     return F.grid_sample(features, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
@@ -77,9 +79,7 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(
-            DownBlock2d(*pair) for pair in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down_blocks = nn.ModuleList(DownBlock2d(*pair) for pair in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return `x` and the output of every block, from fine to coarse."""

@@ -42,8 +42,8 @@ class TpsConfig:
         halvings = int(thinning) << self.motion_blocks
         if self.image_size % max(halvings, 32):
             raise RequestError(
-                f"TPS pictures of {self.image_size} pixels cannot be halved {self.motion_blocks} times at the "
-                "scale of the motion; correct its config."
+                f"TPS pictures of {self.image_size} pixels cannot be halved {self.motion_blocks} times at "
+                "the scale of the motion; correct its config."
             )
 
     @property

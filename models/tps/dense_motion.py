@@ -1,7 +1,9 @@
-"""Dense motion: from two sets of points to where each pixel comes from, and what was hidden at which scale."""
+"""Dense motion: from two sets of points to where each pixel comes from, and what was hidden at each scale."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -33,12 +35,20 @@ class Motion(NamedTuple):
     deformation: Tensor
     occlusions: tuple[Tensor, ...]
 
+    def split(self, size: int) -> Iterator[Motion]:
+        """Yield the motions of `size` frames after the other."""
+        parts = (torch.split(self.contributions, size), torch.split(self.deformation, size))
+        masks = zip(*(torch.split(each, size) for each in self.occlusions), strict=True)
+        for contributions, deformation, occlusions in zip(*parts, masks, strict=True):
+            yield Motion(contributions, deformation, occlusions)
+
 
 class DenseMotionNetwork(nn.Module):
     """Combines the splines through the points into one deformation (Zhao and Zhang, eq. 5 and 6)."""
 
     def __init__(self, config: TpsConfig) -> None:
         super().__init__()
+        self.dtype = torch.float32
         self.kp_variance = config.kp_variance
         motions = config.num_tps + 1
         self.hourglass = Hourglass(
@@ -50,10 +60,16 @@ class DenseMotionNetwork(nn.Module):
         widths = self.hourglass.out_features
         self.maps = nn.Conv2d(widths[-1], motions, 7, padding=3)
         finer = [widths[-1] >> doubling for doubling in range(config.doublings + 1)]
-        self.up = nn.ModuleList(UpBlock2d(*pair) for pair in zip(finer[:-1], finer[1:], strict=True))
+        self.up = nn.ModuleList(UpBlock2d(*pair) for pair in itertools.pairwise(finer))
         seen = [*widths[len(finer) - 1 - MASKS :], *finer[1:]]
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in seen)
         self.down = AntiAliasInterpolation2d(config.num_channels, config.scale_factor)
+
+    def convolve_in(self, dtype: torch.dtype) -> None:
+        """Do the convolutions in another precision from now on; positions stay float32."""
+        self.dtype = dtype
+        for part in (self.hourglass, self.maps, self.up, self.occlusion):
+            part.to(dtype)
 
     def encode_source(self, picture: Tensor, points: Tensor) -> MotionSource:
         """Do the part that depends on the source alone: `picture` (B, C, H, W), its `points` (B, K, 2)."""
@@ -72,11 +88,11 @@ class DenseMotionNetwork(nn.Module):
         return Motion(contributions, deformation, tuple(each.float().sigmoid() for each in occlusions))
 
     def transformations(self, source: MotionSource, driving: Tensor, still: Tensor | None = None) -> Tensor:
-        """Return (B, 1 + K, h, w, 2): the background and each spline from `driving` to the source's points."""
+        """Return (B, 1 + K, h, w, 2): the background, and each spline from `driving` to the source."""
         grid = _grid(source.picture)
-        groups = (-1, GROUP)
-        splines = Splines.fit(driving.unflatten(1, groups), source.points.unflatten(1, groups))
-        moved = splines(grid.reshape(-1, 2)).unflatten(2, grid.shape[:2])
+        splines = Splines.fit(_groups(driving), _groups(source.points))
+        carried = splines(grid.reshape(-1, 2))
+        moved = carried.reshape(*carried.shape[:2], *grid.shape)
         background = grid if still is None else _projected(grid, still)
         return torch.cat([background.expand(len(moved), 1, *grid.shape), moved], dim=1)
 
@@ -99,7 +115,7 @@ class DenseMotionNetwork(nn.Module):
 
     def _maps(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits of the contributions (B, 1 + K, h, w), and of each occlusion map."""
-        stages = self.hourglass(inputs)
+        stages = self.hourglass(inputs.to(self.dtype))
         seen = stages[len(self.up) - MASKS :]
         for block in self.up:
             seen.append(block(seen[-1]))
@@ -108,6 +124,10 @@ class DenseMotionNetwork(nn.Module):
     def _heatmap(self, points: Tensor, grid: Tensor) -> Tensor:
         distance = (grid - points[:, :, None, None]).square().sum(dim=-1)
         return torch.exp(-0.5 * distance / self.kp_variance)
+
+
+def _groups(points: Tensor) -> Tensor:
+    return points.reshape(len(points), -1, GROUP, 2)
 
 
 def _projected(grid: Tensor, still: Tensor) -> Tensor:

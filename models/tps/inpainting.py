@@ -25,6 +25,7 @@ class InpaintingNetwork(nn.Module):
 
     def __init__(self, config: TpsConfig) -> None:
         super().__init__()
+        self.dtype = torch.float32
         downs = MASKS - 1
         widths = [
             features_at(level, config.generator_expansion, config.generator_max_features)
@@ -39,6 +40,17 @@ class InpaintingNetwork(nn.Module):
         )
         self.resblock = nn.ModuleList(ResBlock2d(width) for width in inputs for _ in range(2))
         self.final = nn.Conv2d(widths[0], config.num_channels, 7, padding=3)
+
+    def convolve_in(self, dtype: torch.dtype, *, exact_residuals: bool = False) -> None:
+        """Paint in another precision from now on, but for residual blocks that are to stay exact.
+
+        The source is encoded, and everything warped, in float32.
+        """
+        self.dtype = dtype
+        self.up_blocks.to(dtype)
+        self.final.to(dtype)
+        if not exact_residuals:
+            self.resblock.to(dtype)
 
     def encode_source(self, picture: Tensor) -> tuple[Tensor, ...]:
         """Return the features of `picture` (B, 3, H, W) at every level, fine to coarse, float32."""
@@ -60,14 +72,14 @@ class InpaintingNetwork(nn.Module):
         return Rendered(drawn * (1 - mask) + deformed * mask, deformed)
 
     def _painted(self, out: Tensor, finer: list[Tensor], hidden: Tensor) -> Tensor:
-        """Return the features of the frames at full size, where the last skip is added to what is `hidden`."""
-        dtype = self.final.weight.dtype
-        out = out.to(dtype)
+        """Return the frames' features at full size, where the last skip is added to what is `hidden`."""
+        out = out.to(self.dtype)
         for index, (block, skip) in enumerate(zip(self.up_blocks, reversed(finer), strict=True)):
-            out = block(self.resblock[2 * index + 1](self.resblock[2 * index](out)))
+            residual = self.resblock[2 * index + 1](self.resblock[2 * index](out))
+            out = block(residual.to(self.dtype))
             if index < len(finer) - 1:
-                out = torch.cat([out, skip.to(dtype)], dim=1)
-        return (out * hidden + finer[0]).to(dtype)
+                out = torch.cat([out, skip.to(self.dtype)], dim=1)
+        return (out * hidden + finer[0]).to(self.dtype)
 
     def _visible(self, features: Tensor, deformation: Tensor, mask: Tensor) -> Tensor:
         return self._warped(features, deformation) * resize(mask, features.shape[2:])

@@ -18,4 +18,4 @@ class KPDetector(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the points, float32."""
         places: Tensor = self.fg_encoder(pictures).float()
-        return (2 * places.sigmoid() - 1).unflatten(1, (-1, 2))
+        return 2 * places.sigmoid().reshape(len(places), -1, 2) - 1

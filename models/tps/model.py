@@ -24,7 +24,7 @@ PARTS = ("kp_detector", "dense_motion_network", "inpainting_network")
 
 
 class SourceState(NamedTuple):
-    """All that is computed once per source picture: itself, its features fine to coarse, the motion's part."""
+    """All that is computed once per source: its picture, features fine to coarse, the motion's part."""
 
     picture: Tensor
     levels: tuple[Tensor, ...]

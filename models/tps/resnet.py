@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Pictures (B, channels, H, W) -> (B, outputs): four stages of two blocks, averaged, and a linear layer."""
+    """Pictures (B, channels, H, W) -> (B, outputs): four stages of two blocks, a mean, a linear layer."""
 
     conv_then_norm: ClassVar[Pairs] = (("conv1", "bn1"),)
 

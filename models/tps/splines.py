@@ -25,9 +25,9 @@ class Splines(NamedTuple):
 
     @classmethod
     def fit(cls, centres: Tensor, targets: Tensor) -> Splines:
-        """Return the splines that carry `centres` (B, K, N, 2) near `targets` (B or 1, K, N, 2).
+        """Return the splines that carry `centres` (B, K, N, 2) near `targets` (1 or B rows).
 
-        They solve (L + 0.01 I) [w; A'] = [targets; 0], L = [[U(|c_i - c_j|), C], [C', 0]], C = rows (x, y, 1).
+        They solve (L + 0.01 I) [w; A'] = [targets; 0], L = [[U(|c_i - c_j|), C], [C', 0]], C rows (x, y, 1).
         In float64, because points that nearly coincide make equations that are nearly singular.
         """
         points = centres.double()
@@ -50,6 +50,6 @@ class Splines(NamedTuple):
 
 
 def _bend(places: Tensor, centres: Tensor) -> Tensor:
-    """Return U(|z - c|), U(r) = r^2 log(r^2 + 1e-9), for z of (..., N, 2) and c of (..., M, 2): (..., N, M)."""
+    """Return U(|z - c|), U(r) = r^2 log(r^2 + 1e-9), of z (..., N, 2) and c (..., M, 2): (..., N, M)."""
     squared = (places.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(dim=-1)
     return squared * (squared + NEAR).log()

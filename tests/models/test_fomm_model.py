@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint, public as public_files
+from models import checkpoint
+from models import public as public_files
 from models.fomm.backbone import FommBackbone, FommEngine
 from models.fomm.blocks import AntiAliasInterpolation2d
 from models.fomm.config import PUBLISHED, FommConfig

@@ -1,0 +1,41 @@
+"""The Thin-Plate-Spline model as a `Backbone`: one source picture encoded once, in the fastest precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.fomm.serving import Precision
+from models.packing import pack
+from models.torch_engine import TorchEngine
+from models.tps.dense_motion import Motion
+from models.tps.model import SourceState, Tps
+from models.tps.serving import serve
+
+
+class TpsEngine(TorchEngine[SourceState]):
+    """The network as it serves, on one device, in one precision of motion and painting."""
+
+    def __init__(self, model: Tps, device: torch.device | str, precision: Precision) -> None:
+        super().__init__(device, precision, model.config.image_size)
+        self.model = serve(model, device, precision)
+        pack(self.model)
+
+    def _detect(self, pictures: Tensor) -> Tensor:
+        points: Tensor = self.model.kp_detector(pictures)
+        return points.flatten(1)
+
+    def _encode(self, picture: Tensor) -> tuple[SourceState, Tensor]:
+        points: Tensor = self.model.kp_detector(picture)
+        return self.model.encode_source(picture, points), points.flatten(1)
+
+    def _draw(self, source: SourceState, keypoints: Tensor) -> Tensor:
+        # The motion network is mostly weights and gains from a batch. Painting is mostly activations, which
+        # fit into a CPU's cache for one frame and not for many.
+        driving = keypoints.reshape(len(keypoints), -1, 2)
+        motion: Motion = self.model.dense_motion_network(source.motion, driving)
+        step = 1 if self.device.type == "cpu" else len(keypoints)
+        paint = self.model.inpainting_network.decode
+        return torch.cat([
+            paint(source.picture, source.levels, part).prediction for part in motion.split(step)
+        ])  # fmt: skip

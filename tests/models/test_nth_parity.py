@@ -1,0 +1,131 @@
+"""The networks against the published implementation.
+
+`reference-0.npz` holds what the public code returns (computed in float64) for its vox-256 configuration in
+evaluation mode, filled by `nth_weights`: source `picture(1)`, driving `picture(2)`, first driving picture
+`picture(3)`. Maps are kept at every n-th cell. The original generator runs as published, the SPADE generator,
+which takes three times as long, as it is served in float32.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.nth.config import VOX_256, VOX_256_SPADE
+from models.nth.generator import Generator, Rendered, SourceState
+from models.nth.model import Nth
+from models.nth.pose import Pose, rotation
+from models.nth.serving import serve
+from tests.public_weights import figures, fill, nth_weights, picture
+
+SHAPES, REFERENCE = figures("nth")
+SEEN = ("source", "driving", "first")
+
+
+class Found(NamedTuple):
+    canonical: Tensor
+    bins: Tensor
+    poses: Pose
+    keypoints: Tensor
+
+
+class Drawn(NamedTuple):
+    generator: Generator
+    state: SourceState
+    rendered: Rendered
+
+
+@pytest.fixture(scope="module")
+def model() -> Nth:
+    torch.set_num_threads(1)
+    with torch.device("meta"):
+        model = Nth(VOX_256)
+    for part in ("kp_detector", "he_estimator", "generator"):
+        fill(getattr(model, part), nth_weights(SHAPES[part]))
+    return model
+
+
+@pytest.fixture(scope="module")
+def found(model: Nth) -> Found:
+    pictures = torch.from_numpy(np.stack([picture(seed) for seed in (1, 2, 3)]))
+    with torch.inference_mode():
+        canonical, poses = model.kp_detector(pictures[:1]), model.he_estimator(pictures)
+        bins = model.he_estimator.bins(model.he_estimator.features(pictures))
+        return Found(canonical, bins, poses, poses.place(canonical))
+
+
+@pytest.fixture(scope="module")
+def drawn(model: Nth, found: Found) -> Drawn:
+    return draw(model.generator, found)
+
+
+@pytest.fixture(scope="module")
+def spade(model: Nth, found: Found) -> Drawn:
+    with torch.device("meta"):
+        other = Nth(VOX_256_SPADE)
+    other.kp_detector, other.he_estimator = model.kp_detector, model.he_estimator
+    fill(other.generator, nth_weights(SHAPES["generator_spade"]))
+    return draw(serve(other, "cpu", "float32").generator, found)
+
+
+def draw(generator: Generator, found: Found) -> Drawn:
+    source = torch.from_numpy(picture(1))[None]
+    with torch.inference_mode():
+        state = generator.encode_source(source, found.keypoints[:1])
+        return Drawn(generator, state, generator.decode(state, found.keypoints[1:2]))
+
+
+def check(found: Mapping[str, Tensor], tolerance: float) -> None:
+    for name, tensor in found.items():
+        np.testing.assert_allclose(tensor, REFERENCE[name], rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("part", SHAPES)
+def test_names_and_shapes_are_those_of_public_checkpoints(part: str) -> None:
+    with torch.device("meta"):
+        model = Nth(VOX_256_SPADE if part.endswith("spade") else VOX_256)
+    state = getattr(model, part.removesuffix("_spade")).state_dict()
+    assert {name: list(tensor.shape) for name, tensor in state.items()} == SHAPES[part]
+
+
+def test_canonical_keypoints(found: Found) -> None:
+    check({"source_canonical": found.canonical[0]}, 2e-5)
+
+
+@pytest.mark.parametrize("row", range(3), ids=SEEN)
+def test_poses(found: Found, row: int) -> None:
+    expression, translation, angles = (part[row] for part in found.poses)
+    name = SEEN[row]
+    check({f"{name}_bins": found.bins[row]}, 2e-4)
+    check({f"{name}_angles": angles}, 2e-3)
+    check({f"{name}_rotation": rotation(angles[None])[0]}, 2e-5)
+    check({f"{name}_translation": translation, f"{name}_expression": expression}, 2e-5)
+    check({f"{name}_kp": found.keypoints[row]}, 2e-5)
+
+
+def test_the_original_generator(drawn: Drawn) -> None:
+    check_motion(drawn, "")
+    with torch.inference_mode():
+        compressed = drawn.generator.dense_motion_network.compress(drawn.state.volume)
+    check({"compressed": compressed[0, :, ::4, ::8, ::8]}, 1e-4)
+    check({"prediction": drawn.rendered.prediction[0, :, ::4, ::4]}, 1e-4)
+
+
+def test_the_spade_generator(spade: Drawn) -> None:
+    check_motion(spade, "spade_")
+    check({"spade_prediction": spade.rendered.prediction[0, :, ::4, ::4]}, 2e-4)
+
+
+def check_motion(drawn: Drawn, prefix: str) -> None:
+    motion, volume = drawn.rendered.motion, drawn.state.volume
+    found = {
+        "feature": volume[0, ::4, ::4, ::8, ::8],
+        "mask": motion.mask[0, :, ::4, ::8, ::8],
+        "deformation": motion.deformation[0, ::4, ::4, ::4],
+        "occlusion": motion.occlusion[0, 0, ::2, ::2],
+    }
+    check({prefix + name: tensor for name, tensor in found.items()}, 1e-4)
+    check({f"{prefix}warped": drawn.rendered.warped[0, ::16, ::8, ::8]}, 5e-4)
