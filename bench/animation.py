@@ -14,7 +14,7 @@ from shared.config import Schedule
 from shared.errors import RequestError
 from shared.fill import Filler, Kind
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import COUNT, POSITIONS, Floats, Pictures, relative
+from shared.keypoints import Floats, KeypointLayout, Pictures
 
 Mode = Literal["transfer", "reconstruction"]
 BATCH = 12
@@ -40,23 +40,23 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     With a forecaster, only the frames that the schedule ships are detected; the others are filled in exactly
     as a receiver does it.
     """
-    own = job.backbone.set_source(picture)
-    filler = Filler(job.forecaster) if job.forecaster is not None else None
+    own, layout = job.backbone.set_source(picture), job.backbone.layout
+    filler = Filler(job.forecaster, layout) if job.forecaster is not None else None
     first: Floats | None = None
     number, scale = 0, 1.0
     while batch := list(islice(frames, BATCH)):
         points, kinds = _keypoints(job, filler, np.stack(batch), number)
         if first is None:
             first = points[0]
-            scale = adapted_scale(own, first) if job.adapt_scale else 1.0
+            scale = adapted_scale(layout, own, first) if job.adapt_scale else 1.0
         number += len(batch)
-        moved = relative(own, points, first, scale) if job.mode == "transfer" else points
+        moved = layout.transfer(own, points, first, scale) if job.mode == "transfer" else points
         for drawn, kind in zip(job.backbone.render(moved), kinds, strict=True):
             yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
 
 
-def adapted_scale(source: Floats, initial: Floats) -> float:
-    """Return how much larger the motion is on `source` (60,) than on the driving frame `initial` (60,).
+def adapted_scale(layout: KeypointLayout, source: Floats, initial: Floats) -> float:
+    """Return how much larger the motion is on `source` (D,) than on the driving frame `initial` (D,).
 
     sqrt(area of the source's points) / sqrt(area of the driving ones), the areas of their convex hulls
     (Siarohin et al., NeurIPS 2019, the published `normalize_kp` with `adapt_movement_scale`). Raises
@@ -65,8 +65,8 @@ def adapted_scale(source: Floats, initial: Floats) -> float:
     import cv2
 
     ours, theirs = (
-        cv2.contourArea(cv2.convexHull(points[:POSITIONS].reshape(COUNT, 2).astype(np.float32)))
-        for points in (source, initial)
+        cv2.contourArea(cv2.convexHull(points)) if len(points) else 0.0
+        for points in (layout.positions(frame).astype(np.float32) for frame in (source, initial))
     )
     if theirs <= 0:
         raise RequestError(
@@ -78,7 +78,7 @@ def adapted_scale(source: Floats, initial: Floats) -> float:
 def _keypoints(
     job: Job, filler: Filler | None, batch: Pictures, number: int
 ) -> tuple[Floats, Sequence[Kind]]:
-    """Return the keypoints (B, 60) of frames `number` onwards, detected or forecast, and which they are."""
+    """Return the keypoints (B, D) of frames `number` onwards, detected or forecast, and which they are."""
     if filler is None or job.schedule is None:
         return job.backbone.detect(batch), [Kind.OBSERVED] * len(batch)
     shipped = [index for index in range(len(batch)) if job.schedule.ships(number + index)]

@@ -29,7 +29,7 @@ from models.forecast.networks import Density
 from shared.command import add_network_arguments
 from shared.config import FPS
 from shared.errors import RequestError
-from shared.keypoints import Floats
+from shared.keypoints import Floats, KeypointLayout
 
 COLUMNS = ("kind", "auc", "found", "auc_change_alone", "false_alarms_per_minute", "n")
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     network = density(options.forecaster, options.weights, backbone)
     went = each(clips, "anomaly", "clip", lambda clip: _track(keypoints_of(backbone, check_clip(clip)), clip))
     tracks = [points for _, points in went.results]
-    ours, simple = _both(network, tracks, options.faults, options.seed)
+    ours, simple = _both(network, tracks, backbone.layout, options.faults, options.seed)
     rows = _rows(ours, simple)
     minutes = sum(map(len, tracks)) / FPS / 60
     meta = describe(
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         "anomaly", rows, [("Faults put into clips", rows, COLUMNS)], lines, meta,
         lambda: {
             "anomaly-roc.png": _roc(ours, simple),
-            "anomaly-example.png": _example(network, tracks, options.seed),
+            "anomaly-example.png": _example(network, tracks, backbone.layout, options.seed),
         },
         went.stopped,
     )  # fmt: skip
@@ -96,7 +96,9 @@ def _track(keypoints: Floats, clip: Clip) -> tuple[Clip, Floats]:
     return clip, keypoints
 
 
-def _both(network: Density, tracks: Sequence[Floats], count: int, seed: int) -> tuple[Scored, Scored]:
+def _both(
+    network: Density, tracks: Sequence[Floats], layout: KeypointLayout, count: int, seed: int
+) -> tuple[Scored, Scored]:
     """Score all `tracks` and their faults by the likelihood and by the change alone."""
     step = network.scaling.step.numpy()
     usual = ordinary(
@@ -114,16 +116,17 @@ def _both(network: Density, tracks: Sequence[Floats], count: int, seed: int) -> 
         ours.plain.append(_scores(network, points))
         simple.plain.append(moved(points))
         for kind in KINDS:
-            for fault in faults(kind, points, count, seed + 1000 * number):
+            for fault in faults(kind, points, layout, count, seed + 1000 * number):
                 shown = seen(fault)
                 ours.faulty[kind].append(_scores(network, fault.keypoints)[shown])
                 simple.faulty[kind].append(moved(fault.keypoints)[shown])
     return ours, simple
 
 
-def faults(kind: Kind, keypoints: Floats, count: int, seed: int) -> list[Fault]:
-    """Return up to `count` copies of `keypoints` (T, 60) with a fault each; none where they are too short."""
-    made = [inject(kind, keypoints, seed + 100 * KINDS.index(kind) + turn) for turn in range(count)]
+def faults(kind: Kind, keypoints: Floats, layout: KeypointLayout, count: int, seed: int) -> list[Fault]:
+    """Return up to `count` copies of `keypoints` (T, D) with a fault each; none where they are too short."""
+    first = seed + 100 * KINDS.index(kind)
+    made = [inject(kind, keypoints, layout, first + turn) for turn in range(count)]
     return [fault for fault in made if fault is not None]
 
 
@@ -182,14 +185,14 @@ def _roc(ours: Scored, simple: Scored) -> bytes:
     return png(figure)
 
 
-def _example(network: Density, tracks: Sequence[Floats], seed: int) -> bytes:
+def _example(network: Density, tracks: Sequence[Floats], layout: KeypointLayout, seed: int) -> bytes:
     """Draw the score of the longest track with a fault of each kind in a third of it each."""
     points = max(tracks, key=len)
     parts = np.array_split(points, len(KINDS))
     marked, done = [], 0
     changed = []
     for kind, part in zip(KINDS, parts, strict=True):
-        fault = inject(kind, part, seed)
+        fault = inject(kind, part, layout, seed)
         changed.append(part if fault is None else fault.keypoints)
         if fault is not None:
             marked.append((kind, done + fault.first, done + fault.last))

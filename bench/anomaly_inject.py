@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from models.forecast.likelihood import Doubles
-from shared.keypoints import COUNT, POSITIONS, Floats
+from shared import keypoints as numbers
+from shared.keypoints import Floats, KeypointLayout
 
 Kind = Literal["jump", "freeze", "swap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -21,7 +22,7 @@ MARGIN = 10
 
 @dataclass(frozen=True)
 class Fault:
-    """A track (T, 60) with one fault, and the frames in which it is to be seen: `first` to `last`."""
+    """A track (T, D) with one fault, and the frames in which it is to be seen: `first` to `last`."""
 
     kind: Kind
     keypoints: Floats
@@ -29,8 +30,8 @@ class Fault:
     last: int
 
 
-def inject(kind: Kind, keypoints: Floats, seed: int) -> Fault | None:
-    """Return a copy of `keypoints` (T, 60) with one fault at a random place; None where they are too short.
+def inject(kind: Kind, keypoints: Floats, layout: KeypointLayout, seed: int) -> Fault | None:
+    """Return a copy of `keypoints` (T, D) with one fault at a random place; None where they are too short.
 
     jump: from one frame on all is moved, as by a knock against the camera; to be seen in that frame.
     freeze: 20 frames show the same; to be seen in all but the first of them, and as they end.
@@ -44,8 +45,10 @@ def inject(kind: Kind, keypoints: Floats, seed: int) -> Fault | None:
     changed = keypoints.copy()
     if kind == "jump":
         angle = rng.uniform(0, 2 * np.pi)
-        move = JUMP * np.tile([np.cos(angle), np.sin(angle)], COUNT)
-        changed[first:, :POSITIONS] += move.astype(np.float32)
+        move = JUMP * np.array([np.cos(angle), np.sin(angle)])
+        for group, part in layout.parts():
+            if group.kind is numbers.Kind.POINTS:
+                changed[first:, part] += np.tile(move, group.count).astype(np.float32)
         return Fault(kind, changed, first, first)
     if kind == "freeze":
         changed[first:end] = keypoints[first]
@@ -67,7 +70,7 @@ def seen(fault: Fault) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 
 def change(keypoints: Floats, step: Floats) -> Doubles:
-    """Return how much each frame of `keypoints` (T, 60) differs from the last, in usual changes `step` (60,).
+    """Return how much each frame of `keypoints` (T, D) differs from the last, in usual changes `step` (D,).
 
     The root of the mean square, (T,), 0 first: what one would look at without a forecaster.
     """

@@ -127,7 +127,8 @@ def run(options: argparse.Namespace) -> int:
 def _codec_line(tables: CodecTables) -> str:
     """Say how long a block takes to be coded and decoded, on this machine."""
     generator, codec = np.random.default_rng(0), CodedCodec(tables)
-    steps = np.rint(generator.normal(0, 8, 60) + generator.normal(0, 0.5, (_BLOCK, 60)).cumsum(0))
+    size = tables.dimensions
+    steps = np.rint(generator.normal(0, 8, size) + generator.normal(0, 0.5, (_BLOCK, size)).cumsum(0))
     block = Block(tables.lattice.restore(steps.astype(np.int64), codec.quality))
     times = []
     for _ in range(_ROUNDS):

@@ -97,9 +97,9 @@ def middle(horizon: Horizon, total: int) -> int | None:
 def futures(  # noqa: PLR0917 - one window, and what draws from it
     plan: Plan, forecaster: Forecaster, keypoints: Floats, horizon: Horizon, start: int, clip: Clip
 ) -> Floats:
-    """Return the sampled futures (samples, predicted, 60) of the window at `start`; always the same ones.
+    """Return the sampled futures (samples, predicted, D) of the window at `start`; always the same ones.
 
-    Of a forecaster without chance all are one, and it is (1, predicted, 60).
+    Of a forecaster without chance all are one, and it is (1, predicted, D).
     """
     forecaster.reset()
     forecaster.observe(keypoints[start : start + horizon.observed])

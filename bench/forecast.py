@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         raise RequestError(
             "Transfer needs clips of at least two people; add some, or name them in clips.csv."
         )
-    costs = {str(row["model"]): row for row in speeds(forecasters)}
+    costs = {str(row["model"]): row for row in speeds(forecasters, backbone.layout.dimensions)}
     found = [{**row, **costs[str(row["model"])]} for row in found]
     each_model = {str(row["model"]): row for row in found}
     every = sum(len(one.missed) for one in went.results) // len(forecasters)

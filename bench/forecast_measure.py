@@ -15,7 +15,7 @@ from models.forecast.networks import Density
 from models.forecast.vrnn import Vrnn
 from models.jepa import Doubles, Features
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.keypoints import Floats, Pictures
 
 TRUTH = "truth"
 
@@ -102,14 +102,14 @@ def measure(backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip) -
 
 
 def likelihoods(densities: Mapping[str, Density | Vrnn], keypoints: Floats) -> dict[str, float]:
-    """Return log p(frame | frames before) per number by model, the mean over a clip's `keypoints` (T, 60).
+    """Return log p(frame | frames before) per number by model, the mean over a clip's `keypoints` (T, D).
 
     In nats, of a density in keypoint units: exact for flows, of a VRNN the evidence lower bound. Nothing of a
     clip of one frame.
     """
     if len(keypoints) < 2:
         return {}
-    return {name: _nats(network, keypoints) / DIMENSIONS for name, network in densities.items()}
+    return {name: _nats(network, keypoints) / keypoints.shape[1] for name, network in densities.items()}
 
 
 def _nats(network: Density | Vrnn, keypoints: Floats) -> float:
@@ -119,7 +119,7 @@ def _nats(network: Density | Vrnn, keypoints: Floats) -> float:
 
 
 def forecast(forecaster: Forecaster, keypoints: Floats, horizon: Horizon, start: int) -> Floats:
-    """Return what follows the observed part of the window at `start`, as forecast: (predicted, 60)."""
+    """Return what follows the observed part of the window at `start`, as forecast: (predicted, D)."""
     forecaster.reset()
     forecaster.observe(keypoints[start : start + horizon.observed])
     return forecaster.forecast(horizon.predicted)

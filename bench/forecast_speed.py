@@ -11,25 +11,25 @@ import numpy as np
 from bench.report import Value
 from models.build import one_thread
 from shared.interfaces import Forecaster
-from shared.keypoints import DIMENSIONS
 
 STEPS, SAMPLES = 24, 100
 _RUNS, _DRAWS = 15, 3
 COLUMNS = ("model", "step_ms", "draw_s", "nats")
 
 
-def speeds(forecasters: Sequence[Forecaster]) -> list[dict[str, Value]]:
-    """Return a row a forecaster: medians of several runs.
+def speeds(forecasters: Sequence[Forecaster], dimensions: int) -> list[dict[str, Value]]:
+    """Return a row a forecaster, for frames of so many numbers: medians of several runs.
 
     step_ms: a forecast of 24 frames after 6, one call at a time, divided by 24; without a GPU on one CPU
     core. draw_s: 100 futures of 24 frames; for these NumPy's BLAS takes what cores it likes.
     """
     with one_thread():
-        return [_speed(forecaster) for forecaster in forecasters]
+        return [_speed(forecaster, dimensions) for forecaster in forecasters]
 
 
-def _speed(forecaster: Forecaster) -> dict[str, Value]:
-    past = np.random.default_rng(0).normal(scale=0.01, size=(6, DIMENSIONS)).astype(np.float32).cumsum(axis=0)
+def _speed(forecaster: Forecaster, dimensions: int) -> dict[str, Value]:
+    moves = np.random.default_rng(0).normal(scale=0.01, size=(6, dimensions))
+    past = moves.astype(np.float32).cumsum(axis=0)
     forecaster.reset()
     forecaster.observe(past)
     step = _timed(lambda: forecaster.forecast(STEPS), _RUNS) / STEPS

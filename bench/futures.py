@@ -13,7 +13,7 @@ from bench.media import contact_sheet, mark
 from shared.config import FPS
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import Floats, Pictures, relative
+from shared.keypoints import Floats, Pictures
 
 MOST = 35
 OBSERVED = 12
@@ -51,7 +51,7 @@ class Drawn:
 
 
 def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, transfer: bool) -> Drawn:
-    """Draw the past, the truth and the futures of a clip whose `keypoints` (T, 60) are known, on `picture`.
+    """Draw the past, the truth and the futures of a clip whose `keypoints` (T, D) are known, on `picture`.
 
     RequestError where the moment is outside of the clip, or the forecaster draws one future only.
     """
@@ -69,7 +69,8 @@ def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, tra
     own = backbone.set_source(picture)
 
     def render(points: Floats) -> Pictures:
-        return backbone.render(relative(own, points, keypoints[0]) if transfer else points)
+        moved = backbone.layout.transfer(own, points, keypoints[0]) if transfer else points
+        return backbone.render(moved)
 
     truth = keypoints[moment + 1 : moment + 1 + fan.predicted]
     return Drawn(

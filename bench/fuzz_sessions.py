@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bench.fuzz_inputs import Chance, Corpus
+from models.lite.layout import LAYOUT
 from shared import picture as pictures
 from shared.clock import SystemClock
 from shared.codec import Block, Codec, PaperCodec
@@ -28,6 +29,7 @@ from shared.wire import KeypointPacket
 _LATER = 61.0
 _ANSWER_SECONDS = 0.5
 _CTL, _KP, _VOICE = range(3)
+_CODEC = PaperCodec(LAYOUT.dimensions)
 
 
 class MessagesTarget:
@@ -37,7 +39,7 @@ class MessagesTarget:
 
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
-        self._terms = CallTerms("lite", "abc")
+        self._terms = CallTerms("lite", "abc", LAYOUT.keypoints, LAYOUT.dimensions)
         grey = np.full((256, 256, 3), 90, np.uint8)
         self._picture = pictures.encode(grey)
         hello = Hello(self._terms, False, "hold", b"s" * 16)
@@ -45,7 +47,9 @@ class MessagesTarget:
         control = [pack_message(message) for message in said]
         self._of_receiver = control[:2]
         self._of_sender = [*self._said_with(self._picture), control[2]]
-        packet = KeypointPacket(0, 0, 3, PaperCodec().encode(Block(np.zeros((3, 60), np.float32)))).pack()
+        packet = KeypointPacket(
+            0, 0, 3, _CODEC.encode(Block(np.zeros((3, LAYOUT.dimensions), np.float32)))
+        ).pack()
         sound = pack(">BBHII", 0x80, 111, 0, 0, 0) + b"\x58" * 40
         seeds = [*control, *self._of_sender, *self._said_with(_as_jpeg(grey))], [packet], [sound]
         self._corpora = [Corpus(some, chance) for some in seeds]
@@ -53,7 +57,7 @@ class MessagesTarget:
         self._session: ReceiverSession | SenderSession | None = None
 
     def _sender(self, picture: bytes | None = None) -> SenderSession:
-        session = SenderSession(self._terms, PaperCodec(), picture or self._picture, True)
+        session = SenderSession(self._terms, _CODEC, picture or self._picture, True)
         session.start()
         return session
 
@@ -73,7 +77,7 @@ class MessagesTarget:
         if self._chance.random() < 0.3:
             self._session, steps = self._sender(), self._of_receiver
         else:
-            codecs: dict[str, Codec] = {"paper": PaperCodec()}
+            codecs: dict[str, Codec] = {"paper": _CODEC}
             self._session = ReceiverSession(self._terms, codecs, False, "hold", b"s" * 16, voice=True)
             steps = self._of_sender
         done = len(steps) if self._chance.random() < 0.7 else int(self._chance.integers(len(steps)))

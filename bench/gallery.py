@@ -27,7 +27,7 @@ from shared.command import add_network_arguments
 from shared.config import FPS, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone
-from shared.keypoints import POSITIONS, Floats, Pictures
+from shared.keypoints import Floats, KeypointLayout, Pictures
 from shared.stats import kbps
 
 SIZES = (1, 2, 4, 8)
@@ -44,16 +44,18 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A clip in memory: frames (T, 256, 256, 3) and their keypoints (T, 60)."""
+    """A clip in memory: frames (T, 256, 256, 3) and their keypoints (T, D)."""
 
     clip: Clip
     pictures: Pictures
     keypoints: Floats
+    layout: KeypointLayout
 
     @property
     def spread(self) -> float:
-        """How widely its points move: the mean over points of their standard deviation."""
-        return float(self.keypoints[:, :POSITIONS].std(axis=0).mean())
+        """How widely its points move: their mean standard deviation; that of all numbers without points."""
+        positions = self.layout.positions(self.keypoints)
+        return float((positions if positions.size else self.keypoints).std(axis=0).mean())
 
     def place(self, number: int) -> int:
         """Return which frame is shown at `number`, forth and back."""
@@ -77,7 +79,7 @@ def read(backbone: Backbone, clip: Clip) -> Film:
     """Read `clip`, half a minute of it at most, and detect every frame's keypoints."""
     shown = np.stack(list(islice(frames(clip), _MOST_FRAMES)))
     found = [backbone.detect(shown[at : at + _BATCH]) for at in range(0, len(shown), _BATCH)]
-    return Film(clip, shown, np.concatenate(found))
+    return Film(clip, shown, np.concatenate(found), backbone.layout)
 
 
 def liveliest(backbone: Backbone, clips: Sequence[Clip], people: int) -> list[Film]:

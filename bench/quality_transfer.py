@@ -16,7 +16,7 @@ from bench.quality_clips import Clip, chosen, moments
 from bench.quality_measure import Tools, batches
 from bench.report import Value
 from shared.interfaces import Backbone
-from shared.keypoints import POSITIONS, Floats, Pictures, relative
+from shared.keypoints import Floats, KeypointLayout, Pictures
 
 PAIRS = 10
 COLUMNS = ("method", "person", "frames", "motion_correlation", "motion_error", "face_motion_correlation",
@@ -103,7 +103,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
-        asked = relative(own, backbone.detect(driving), initial)
+        asked = backbone.layout.transfer(own, backbone.detect(driving), initial)
         rendered = backbone.render(asked)
         here = [index for index in range(len(batch)) if len(seen.asked) + index in shown]
         driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]
@@ -114,7 +114,8 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
             speech.add(batch, rendered)
     row: dict[str, Value] = {
         "method": "transfer", "person": pair.name, "clip": pair.driver.name, "kbps": None,
-        "frames": len(seen.asked), **_motion(np.stack(seen.asked), np.stack(seen.found)), **_identity(seen),
+        "frames": len(seen.asked), **_motion(backbone.layout, np.stack(seen.asked), np.stack(seen.found)),
+        **_identity(seen),
     }  # fmt: skip
     if tools.finder is not None:
         row |= _face_figures(seen, tools.finder.find(first), face)
@@ -151,9 +152,11 @@ def _see(  # noqa: PLR0917 - the source and its face, two batches, and where the
         seen.distances.append(np.stack(tools.perceptual.between(drawn, mine, theirs), axis=1))
 
 
-def _motion(asked: Floats, found: Floats) -> dict[str, float]:
-    """Compare displacements (T, 60), of which the positions count."""
-    wanted, got = (moved[:, :POSITIONS].reshape(-1, 2).astype(np.float64) for moved in (asked, found))
+def _motion(layout: KeypointLayout, asked: Floats, found: Floats) -> dict[str, float]:
+    """Compare displacements (T, D), of which the points' positions count; NaN where there are none."""
+    wanted, got = (layout.positions(moved).reshape(-1, 2).astype(np.float64) for moved in (asked, found))
+    if not wanted.size:
+        return {"motion_correlation": np.nan, "motion_error": np.nan}
     length, error = (float(np.linalg.norm(moved, axis=1).mean()) for moved in (wanted, got - wanted))
     return {
         "motion_correlation": _correlation(wanted, got),

@@ -31,7 +31,7 @@ class SimulatedCall:
     ) -> None:
         self._backbone, self._tables, self._sending = backbone, tables, sending
         self._gallery = gallery
-        preset, codec = make_codec(sending, tables)
+        preset, codec = make_codec(sending, tables, backbone.layout)
         self.qualities: Sequence[float] = qualities if codec.tables else (0,)
         for quality in self.qualities if codec.tables else ():
             check(replace(sending, quality=int(quality)))

@@ -102,7 +102,7 @@ class Simulation:
     def run(
         self, keypoints: Floats, on_frame: Callable[[int, bool], None] | None = None
     ) -> Iterator[tuple[int, Floats, Kind]]:
-        """Give number, keypoints (60,) and kind of every frame shown, `keypoints` (T, 60) being the truth.
+        """Give number, keypoints (D,) and kind of every frame shown, `keypoints` (T, D) being the truth.
 
         `on_frame` is told of each frame when it is due at the sender, and whether the sender looks at it.
         """
@@ -152,23 +152,24 @@ def simulated(
 
     RequestError where tables are missing.
     """
-    name, codec = make_codec(sending, tables)
+    name, codec = make_codec(sending, tables, backbone.layout)
     per_message = frames_per_message(sending, name, codec)
     forecaster = best_forecaster(backbone.detector)
-    scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)(forecaster.name)
+    make = scheduler_maker(sending, per_message, tables, backbone.layout, mirrored_forecaster)
+    filler = Filler(forecaster, backbone.layout)
     return Simulation(
-        scheduler, codec, Filler(forecaster), per_message=per_message, redundancy=sending.redundancy,
+        make(forecaster.name), codec, filler, per_message=per_message, redundancy=sending.redundancy,
         delay=delay, loss=loss,
     )  # fmt: skip
 
 
 def render_all(backbone: Backbone, points: Floats) -> Pictures:
-    """Return the pictures (T, 256, 256, 3) of `points` (T, 60), in batches that bound the memory."""
+    """Return the pictures (T, 256, 256, 3) of `points` (T, D), in batches that bound the memory."""
     batches = [backbone.render(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
     return np.concatenate(batches)
 
 
 def detect_all(backbone: Backbone, pictures: Sequence[Pictures]) -> Floats:
-    """Return the keypoints (T, 60) of `pictures`, in batches that bound the memory."""
+    """Return the keypoints (T, D) of `pictures`, in batches that bound the memory."""
     starts = range(0, len(pictures), _BATCH)
     return np.concatenate([backbone.detect(np.stack(pictures[start : start + _BATCH])) for start in starts])

@@ -21,10 +21,11 @@ class SimulatedPictures:
     def __init__(self, backbone: Backbone, first: Pictures, options: GalleryOptions) -> None:
         self._backbone = backbone
         self._feed, self._assembler = PictureFeed(), PictureAssembler()
-        self._gallery, self._moments = Gallery(), Moments()
+        distance = backbone.layout.distance
+        self._gallery, self._moments = Gallery(distance), Moments(distance)
         data = pictures.encode(first)
         self.payload_bytes = len(data)
-        self._policy = GalleryPolicy(options, len(data))
+        self._policy = GalleryPolicy(options, len(data), distance)
         self._feed.begin(0, data)
         for chunk in self._feed.at_once():
             self._receive(self._assembler.take(chunk, 0.0), 0)
@@ -54,11 +55,11 @@ class SimulatedPictures:
             self._receive(self._assembler.take(chunk, now), chunk.slot)
 
     def choose(self, points: Floats) -> Choice:
-        """Return what to render the next frame (60,) from. Every frame shown has to be asked for."""
+        """Return what to render the next frame (D,) from. Every frame shown has to be asked for."""
         return self._gallery.choose(points)
 
     def draw(self, points: Floats, choice: Choice) -> Pictures:
-        """Return the picture (256, 256, 3) of a frame (60,)."""
+        """Return the picture (256, 256, 3) of a frame (D,)."""
         drawn: Pictures = self._backbone.render(points[None], choice.slot)[0]
         if choice.before is None:
             return drawn

@@ -25,12 +25,12 @@ from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork, State
 from models.inference import prepare
 from models.lite.backbone import LiteBackbone
+from models.lite.layout import LAYOUT
 from models.lite.network import LiteNetwork, Points
 from models.lite.torch_engine import load_network
 from shared.config import SIZE
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import DIMENSIONS
 
 # 36 frames of the plain full network take 15 seconds on a CPU: these few are scaled instead, and run often.
 PLAIN_CPU_FRAMES = 2
@@ -114,7 +114,8 @@ def _fomm_cost(model: Fomm | ServedFomm, draw: Callable[[Tensor], Tensor]) -> tu
     """Return the multiply-accumulates of a detection and of a frame that `draw` draws."""
     weight = next(model.parameters())
     picture = torch.zeros(1, 3, SIZE, SIZE, device=weight.device)
-    points = torch.zeros(1, DIMENSIONS, device=weight.device)
+    with torch.no_grad():
+        points = torch.zeros_like(model.kp_detector(picture).flat())
     detect = operations(model, lambda x: model.kp_detector(x).flat(), picture)
     return detect, operations(model, draw, points)
 
@@ -123,7 +124,9 @@ def _published(model: Fomm) -> Callable[[Tensor], Tensor]:
     """Return the published drawing of one frame, source and all."""
     weight = next(model.parameters())
     picture = torch.zeros(1, 3, SIZE, SIZE, device=weight.device)
-    source = fomm_points.Points.from_flat(torch.zeros(1, DIMENSIONS, device=weight.device))
+    with torch.no_grad():
+        flat = torch.zeros_like(model.kp_detector(picture).flat())
+    source = fomm_points.Points.from_flat(flat)
 
     def draw(flat: Tensor) -> Tensor:
         rendered: Tensor = model.generator(picture, source, fomm_points.Points.from_flat(flat)).prediction
@@ -140,8 +143,8 @@ def _served_cost(model: Fomm, device: str, precision: str) -> tuple[int, int]:
     """
     served = ServedFomm(model, device, cast(Precision, precision))
     picture = torch.zeros(1, 3, SIZE, SIZE, device=device)
-    source = fomm_points.Points.from_flat(torch.zeros(1, DIMENSIONS, device=device))
     with torch.no_grad():
+        source = fomm_points.Points.from_flat(torch.zeros_like(served.kp_detector(picture).flat()))
         state = served.generator.encode_source(picture, source)
 
     def draw(flat: Tensor) -> Tensor:
@@ -184,7 +187,7 @@ def forecasting(name: str, device: str, seed: int) -> Forecasting:
         return Forecasting(load_forecaster(name, device=device), macs, trained=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(PRESETS[name]["call"])
+        network = build_network(PRESETS[name]["call"], LAYOUT.dimensions)
     macs = _forecast_macs(network, device)
     return Forecasting(NeuralForecaster(name, network, device), macs, trained=False)
 
@@ -193,6 +196,6 @@ def _forecast_macs(network: RecurrentNetwork, device: str) -> int:
     """Return the multiply-accumulates of a forecast frame, the mean over a block of six."""
     network = network.to(device).eval()
     with torch.no_grad():
-        frame = torch.zeros(1, DIMENSIONS, device=device)
+        frame = torch.zeros(1, network.dimensions, device=device)
         state = network.absorb(None, frame[None])
     return operations(network, lambda *x: network.rollout(State(*x), _BLOCK), *state) // _BLOCK

@@ -19,7 +19,7 @@ import numpy as np
 from bench.quality_clips import Clip, ClipError, chosen, frames, spread
 from shared.errors import RequestError
 from shared.interfaces import Backbone
-from shared.keypoints import Floats, Pictures, relative
+from shared.keypoints import Floats, Pictures
 
 Mode = Literal["reconstruction", "transfer"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -77,7 +77,7 @@ def parse_modes(text: str) -> list[Mode]:
 
 
 def keypoints_of(backbone: Backbone, clip: Clip) -> Floats:
-    """Return the keypoints (T, 60) of every frame of `clip`; ClipError where it is no sound video."""
+    """Return the keypoints (T, D) of every frame of `clip`; ClipError where it is no sound video."""
     found: list[Floats] = []
     pictures = frames(clip)
     while batch := list(islice(pictures, _BATCH)):
@@ -110,7 +110,7 @@ class Scene:
     """
 
     def __init__(self, backbone: Backbone, mode: Mode, source: Pictures, first: Floats) -> None:
-        """Take the picture to move (256, 256, 3), and the keypoints (60,) of the clip's first frame."""
+        """Take the picture to move (256, 256, 3), and the keypoints (D,) of the clip's first frame."""
         self.mode = mode
         self._backbone = backbone
         self._own = backbone.set_source(source)
@@ -119,7 +119,7 @@ class Scene:
         self.renders = 0
 
     def draw(self, keypoints: Floats) -> Pictures:
-        """Return the pictures (B, 256, 256, 3) of the clip's person at `keypoints` (B, 60), as detected."""
+        """Return the pictures (B, 256, 256, 3) of the clip's person at `keypoints` (B, D), as detected."""
         keys = [row.tobytes() for row in keypoints]
         missing = {key: index for index, key in enumerate(keys) if key not in self._drawn}
         fresh: dict[bytes, Pictures] = {}
@@ -132,7 +132,9 @@ class Scene:
         return pictures
 
     def _placed(self, keypoints: Floats) -> Floats:
-        return keypoints if self.mode == "reconstruction" else relative(self._own, keypoints, self._first)
+        if self.mode == "reconstruction":
+            return keypoints
+        return self._backbone.layout.transfer(self._own, keypoints, self._first)
 
     def _remember(self, keys: Sequence[bytes], pictures: Pictures) -> None:
         for key, picture in zip(keys, pictures, strict=True):
@@ -145,7 +147,7 @@ class Scene:
 def scene(
     backbone: Backbone, mode: Mode, clips: Sequence[Clip], clip: Clip, keypoints: Floats
 ) -> Scene | None:
-    """Return the scene of `clip`, whose `keypoints` (T, 60) are known; None where there is nobody else."""
+    """Return the scene of `clip`, whose `keypoints` (T, D) are known; None where there is nobody else."""
     sources = [clip] if mode == "reconstruction" else others(clips, clip)
     for source in sources:
         try:

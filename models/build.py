@@ -65,6 +65,11 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
             f"The codec tables {file} are of other weights ({tables.tracks_of}); make them again with "
             "python -m models.training codec, or remove them."
         )
+    if tables.dimensions != backbone.layout.dimensions:
+        raise RequestError(
+            f"The codec tables {file} are for {tables.dimensions} numbers a frame, not the backbone's "
+            f"{backbone.layout.dimensions}; make them again with python -m models.training codec."
+        )
     return tables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.errors import RequestError
-from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.keypoints import Floats, Pictures
 
 # Far outside of any picture, and small enough that no motion computed from it overflows float32.
 MAX_KEYPOINT = 1e4
@@ -25,10 +25,10 @@ def check_pictures(pictures: Pictures, size: int) -> None:
         )
 
 
-def check_keypoints(keypoints: Floats) -> None:
-    """Raise RequestError unless `keypoints` is (B, 60), B >= 1, of finite numbers within +-10,000."""
-    if keypoints.ndim != 2 or keypoints.shape[1] != DIMENSIONS or not len(keypoints):
-        raise RequestError(f"The network takes keypoints of shape (B, {DIMENSIONS}), not {keypoints.shape}.")
+def check_keypoints(keypoints: Floats, dimensions: int) -> None:
+    """Raise RequestError unless `keypoints` is (B, dimensions), B >= 1, of finite numbers within +-10,000."""
+    if keypoints.ndim != 2 or keypoints.shape[1] != dimensions or not len(keypoints):
+        raise RequestError(f"The network takes keypoints of shape (B, {dimensions}), not {keypoints.shape}.")
     # Written so that NaN, which compares false, is refused.
     if not bool((np.abs(keypoints) <= MAX_KEYPOINT).all()):
         raise RequestError("The keypoints hold NaN, infinity or positions far outside of the picture.")

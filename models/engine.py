@@ -32,13 +32,13 @@ class Engine(Protocol[SourceT]):
         ...
 
     def detect(self, pictures: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of pictures (B, size, size, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""
         ...
 
     def encode(self, picture: Pictures) -> tuple[SourceT, Floats]:
-        """Return what is kept of a source picture (size, size, 3), and its keypoints (60,)."""
+        """Return what is kept of a source picture (size, size, 3), and its keypoints (D,)."""
         ...
 
     def render(self, source: SourceT, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, 60): pictures (B, size, size, 3), uint8 RGB."""
+        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
         ...

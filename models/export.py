@@ -1,7 +1,7 @@
 """`python -m models.export`: a backbone as ONNX files, one per stage, each compared with torch on the spot.
 
-`detect.onnx` maps pictures (B, 3, S, S) in [0, 1] to keypoints (B, 60). `source.onnx` maps one picture to
-everything that depends on it alone; `render.onnx` takes that and keypoints (B, 60), and returns pictures
+`detect.onnx` maps pictures (B, 3, S, S) in [0, 1] to keypoints (B, D). `source.onnx` maps one picture to
+everything that depends on it alone; `render.onnx` takes that and keypoints (B, D), and returns pictures
 (B, 3, S, S) in [0, 1]. All is float32, S is 256, B is any number. The files' metadata say model, fingerprint,
 stage and version.
 """

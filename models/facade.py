@@ -10,7 +10,7 @@ from models.checks import check_keypoints, check_pictures
 from models.engine import Engine, SourceT
 from shared.config import MAX_PICTURES
 from shared.errors import KeycastError, RequestError
-from shared.keypoints import Floats, Pictures
+from shared.keypoints import Floats, KeypointLayout, Pictures
 
 
 class EngineBackbone(Generic[SourceT]):
@@ -18,7 +18,14 @@ class EngineBackbone(Generic[SourceT]):
 
     name: str
 
-    def __init__(self, engine: Engine[SourceT], fingerprint: str = "", detector: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine[SourceT],
+        layout: KeypointLayout,
+        fingerprint: str = "",
+        detector: str | None = None,
+    ) -> None:
+        self.layout = layout
         self.fingerprint = fingerprint
         self.detector = fingerprint if detector is None else detector
         self._engine = engine
@@ -35,12 +42,12 @@ class EngineBackbone(Generic[SourceT]):
         return self._engine.precision
 
     def detect(self, frames: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB; RequestError on others."""
+        """Return the keypoints (B, D) of `frames` (B, 256, 256, 3), uint8 RGB; RequestError on others."""
         check_pictures(frames, self._engine.size)
         return self._engine.detect(frames)
 
     def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        """Encode a source picture (256, 256, 3), uint8 RGB, once and return its keypoints (60,).
+        """Encode a source picture (256, 256, 3), uint8 RGB, once and return its keypoints (D,).
 
         What is kept of it takes the place of what `slot`, 0 to 7, held before; RequestError for another slot.
         """
@@ -51,14 +58,14 @@ class EngineBackbone(Generic[SourceT]):
         return keypoints
 
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
-        """Render the source picture in `slot` at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB.
+        """Render the source picture in `slot` at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB.
 
         Raises KeycastError before `set_source`, RequestError for keypoints that no frame can have.
         """
         source = self._sources.get(slot)
         if source is None:
             raise KeycastError("There is no source picture to render yet; set one first.")
-        check_keypoints(keypoints)
+        check_keypoints(keypoints, self.layout.dimensions)
         return self._engine.render(source, keypoints)
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:

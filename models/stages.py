@@ -21,7 +21,7 @@ from shared.config import SIZE
 class Network:
     """What a backbone consists of, as functions of tensors.
 
-    `source` names what `encode` returns, the picture's keypoints "points" (1, 60) among it.
+    `source` names what `encode` returns, the picture's keypoints "points" (1, D) among it.
     """
 
     model: str

@@ -52,6 +52,13 @@ class Weights:
         self.name = name
         self._left = dict(arrays)
 
+    def length(self, key: str) -> int:
+        """Return how many numbers the vector `key` has, which is left to be taken."""
+        array = self._left.get(key)
+        if array is None or array.ndim != 1 or not array.size:
+            raise self._unfit(key)
+        return array.size
+
     def take(self, key: str, *shape: int) -> Floats:
         """Return the array `key`, of float32, which must be finite and of this shape."""
         array = self._left.pop(key, None)

@@ -39,33 +39,33 @@ class TorchEngine(ABC, Generic[SourceT]):
 
     @abstractmethod
     def _detect(self, pictures: Tensor) -> Tensor:
-        """Return the keypoints (B, 60) of pictures (B, 3, H, W) in [0, 1]."""
+        """Return the keypoints (B, D) of pictures (B, 3, H, W) in [0, 1]."""
 
     @abstractmethod
     def _encode(self, picture: Tensor) -> tuple[SourceT, Tensor]:
-        """Return what is kept of a source picture (1, 3, H, W), and its keypoints (1, 60)."""
+        """Return what is kept of a source picture (1, 3, H, W), and its keypoints (1, D)."""
 
     @abstractmethod
     def _draw(self, source: SourceT, keypoints: Tensor) -> Tensor:
-        """Render keypoints (B, 60) to pictures (B, 3, H, W) in [0, 1]; what lies outside will be clipped."""
+        """Render keypoints (B, D) to pictures (B, 3, H, W) in [0, 1]; what lies outside will be clipped."""
 
     @torch.inference_mode()
     def detect(self, pictures: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of pictures (B, size, size, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""
         starts = range(0, len(pictures), self.max_batch)
         found = [self._found(self._tensor(pictures[start : start + self.max_batch])) for start in starts]
         return _floats(torch.cat(found))
 
     @torch.inference_mode()
     def encode(self, picture: Pictures) -> tuple[SourceT, Floats]:
-        """Return what is kept of a source picture (size, size, 3), and its keypoints (60,)."""
+        """Return what is kept of a source picture (size, size, 3), and its keypoints (D,)."""
         source, keypoints = self._encode(self._tensor(picture[None]))
         self._record(source, keypoints)
         return source, _floats(keypoints[0])
 
     @torch.inference_mode()
     def render(self, source: SourceT, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, 60): pictures (B, size, size, 3), uint8 RGB."""
+        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
         # A copy, because torch takes neither read-only arrays nor mirrored views.
         rows = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
         starts = range(0, len(rows), self.max_batch)
@@ -83,7 +83,7 @@ class TorchEngine(ABC, Generic[SourceT]):
         return self._detect(pictures)
 
     def _record(self, source: SourceT, keypoints: Tensor) -> None:
-        """Record drawing where that has not been done: `source`, at keypoints (1, 60) that it can have."""
+        """Record drawing where that has not been done: `source`, at keypoints (1, D) that it can have."""
         if self._may_record and self._drawing is None:
             self._drawing = recorded(lambda kept, row: to_bytes(self._draw(kept, row)), source, keypoints)
             self._may_record = self._drawing is not None

@@ -88,8 +88,9 @@ def _load(options: ReceiverOptions) -> Models:
     backbone.warmup(detect=False)
     avatar = backbone.set_source(picture) if picture is not None else None
     name = options.forecaster
-    forecaster = load_forecaster(name) if name is not None else best_forecaster(backbone.detector)
-    codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec()}
+    layout = backbone.layout
+    forecaster = best_forecaster(backbone.detector) if name is None else load_forecaster(name, layout=layout)
+    codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec(layout.dimensions)}
     tables = load_tables(backbone, options.checkpoint)
     if tables is not None:
         codecs[CodedCodec.name] = CodedCodec(tables)

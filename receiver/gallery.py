@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.keypoints import Floats
-from shared.nearness import Distance, distance
+from shared.keypoints import Distance, Floats
 
 CLEARLY = 0.75
 """Another picture is taken only when its distance is below this share of the one's in use."""
@@ -30,7 +29,7 @@ class Gallery:
     A picture stays in use for at least `DWELL_FRAMES`, and the next one is faded in over `FADE_FRAMES`.
     """
 
-    def __init__(self, metric: Distance = distance, clearly: float = CLEARLY) -> None:
+    def __init__(self, metric: Distance, clearly: float = CLEARLY) -> None:
         self._metric = metric
         self._clearly = clearly
         self._members: dict[int, Floats] = {}
@@ -40,13 +39,13 @@ class Gallery:
         self.switches = 0
 
     def put(self, slot: int, keypoints: Floats) -> None:
-        """Note the keypoints (60,) of the picture that `slot` holds now."""
+        """Note the keypoints (D,) of the picture that `slot` holds now."""
         self._members[slot] = keypoints
         # What was faded out may be what was just replaced.
         self._before = None
 
     def choose(self, keypoints: Floats) -> Choice:
-        """Return what to render the next frame (60,) from. ValueError while there is no picture."""
+        """Return what to render the next frame (D,) from. ValueError while there is no picture."""
         nearest = self._nearest(keypoints)
         self._since += 1
         if self._slot is None:

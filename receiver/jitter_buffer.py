@@ -25,7 +25,7 @@ class JitterBuffer:
         self.refused = 0
 
     def put(self, first: int, frames: Floats) -> None:
-        """Store frames (T, 60) numbered from `first`; those too far ahead or behind are refused."""
+        """Store frames (T, D) numbered from `first`; those too far ahead or behind are refused."""
         for number, frame in enumerate(frames, first):
             if not self._is_near(number, first):
                 self.refused += 1
@@ -35,7 +35,7 @@ class JitterBuffer:
                 self._coarse.discard(number)
 
     def put_copies(self, copies: Mapping[int, Floats]) -> None:
-        """Store coarse copies (60,) by number where the frames themselves are missing, until they come."""
+        """Store coarse copies (D,) by number where the frames themselves are missing, until they come."""
         for number, frame in copies.items():
             known = number in self._frames or number in self._given
             if not known and self._is_near(number, number):
@@ -52,7 +52,7 @@ class JitterBuffer:
         return number in self._frames and number not in self._coarse
 
     def following(self, number: int) -> Ahead | None:
-        """Return number and keypoints (60,) of the nearest frame after `number` that is here, or None."""
+        """Return number and keypoints (D,) of the nearest frame after `number` that is here, or None."""
         nearest = min((n for n in self._frames if n > number), default=None)
         return None if nearest is None else (nearest, self._frames[nearest])
 

@@ -12,7 +12,7 @@ from receiver.gallery import Gallery
 from shared.config import FPS
 from shared.fill import Ahead, Filler, Kind
 from shared.interfaces import Backbone
-from shared.keypoints import Floats, Pictures, relative
+from shared.keypoints import Floats, Pictures
 from shared.quantization import MAX_MAGNITUDE
 from shared.stats import StageTimes
 
@@ -31,7 +31,7 @@ class Rendered:
 class Renderer:
     """Renders any frame number asked for, from whatever has been observed.
 
-    `avatar` are the keypoints (60,) of the receiver's own picture, where `backbone` has been given one as
+    `avatar` are the keypoints (D,) of the receiver's own picture, where `backbone` has been given one as
     its source: motion is then transferred onto it relative to the first frame shown. Without it, keypoints
     are the sender's own and drive the nearest of the sender's pictures.
     """
@@ -40,7 +40,7 @@ class Renderer:
         self._backbone = backbone
         self._filler = filler
         self._avatar = avatar
-        self.gallery = Gallery()
+        self.gallery = Gallery(backbone.layout.distance)
         self._initial: Floats | None = None
         self._usual_seconds = 0.0
         self.stages = StageTimes()
@@ -52,7 +52,7 @@ class Renderer:
     def render(
         self, number: int, observed: Mapping[int, Floats], ahead: Ahead | None = None
     ) -> Rendered | None:
-        """Take in newly observed frames (60,) by number and render frame `number`; None before the first.
+        """Take in newly observed frames (D,) by number and render frame `number`; None before the first.
 
         `ahead`: the next frame that is known before its moment.
         """
@@ -95,7 +95,7 @@ class Renderer:
             self._initial = points
         # A peer's first frame may hardly be invertible; what comes of it is limited to what networks take.
         with np.errstate(all="ignore"):
-            moved = relative(avatar, points[None], self._initial)[0]
+            moved = self._backbone.layout.transfer(avatar, points[None], self._initial)[0]
         limited: Floats = np.nan_to_num(np.clip(moved, -MAX_MAGNITUDE, MAX_MAGNITUDE))
         return limited
 

@@ -52,7 +52,7 @@ HOLD_SECONDS = 60.0
 class Models:
     """What draws and fills in frames.
 
-    `avatar`: the keypoints (60,) of the receiver's own picture, the backbone's source; or None.
+    `avatar`: the keypoints (D,) of the receiver's own picture, the backbone's source; or None.
     """
 
     backbone: Backbone
@@ -170,7 +170,8 @@ class Service:
 
     def _new_call(self, guest: Guest) -> ReceiverCall:
         models = self._models
-        terms = CallTerms(models.backbone.name, models.backbone.fingerprint)
+        backbone, layout = models.backbone, models.backbone.layout
+        terms = CallTerms(backbone.name, backbone.fingerprint, layout.keypoints, layout.dimensions)
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
         playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
         audio = self._options.audio and has_opus()
@@ -180,7 +181,7 @@ class Service:
             session=ReceiverSession(
                 terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
             ),
-            renderer=Renderer(models.backbone, Filler(models.forecaster), models.avatar),
+            renderer=Renderer(backbone, Filler(models.forecaster, layout), models.avatar),
             sink=self._sink,
             playout=playout,
             clock=clock,

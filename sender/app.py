@@ -37,6 +37,7 @@ from shared.errors import KeycastError, RequestError
 from shared.eventloop import beside, on_interrupt
 from shared.interfaces import Backbone
 from shared.journal import Journal
+from shared.keypoints import Distance
 from shared.opus import OpusEncoder
 from shared.sender_session import SenderSession
 from shared.stats import way_told
@@ -166,9 +167,11 @@ async def _call(
 
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     sending, tables = options.sending, models.tables
-    preset, codec = make_codec(sending, tables)
+    layout = models.backbone.layout
+    preset, codec = make_codec(sending, tables, layout)
     per_message = frames_per_message(sending, preset, codec)
-    make_scheduler = scheduler_maker(sending, per_message, tables, mirrored_forecaster)
+    mirrored = partial(mirrored_forecaster, layout=layout)
+    make_scheduler = scheduler_maker(sending, per_message, tables, layout, mirrored)
     call_up = partial(
         connect, options.url, options.token, options.ice,
         compact=options.compact, voice=voice is not None, tls=tls,
@@ -185,7 +188,7 @@ async def _call(
         redundancy=Redundancy(sending.redundancy),
         clock=SystemClock(),
         inference=inference,
-        gallery=_gallery(options, session, models.picture, encoding),
+        gallery=_gallery(options, session, models.picture, encoding, layout.distance),
         rate=RateController(options.max_kbps),
         again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
         voice=voice,
@@ -222,17 +225,21 @@ async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str
 
 
 def _gallery(
-    options: SenderOptions, session: SenderSession, picture: bytes | None, encoding: ThreadPoolExecutor
+    options: SenderOptions,
+    session: SenderSession,
+    picture: bytes | None,
+    encoding: ThreadPoolExecutor,
+    metric: Distance,
 ) -> FurtherPictures | None:
     if picture is None:
         return None
-    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture)), encoding)
+    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture), metric), encoding)
 
 
 def _terms(sending: Sending, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
     # Where the policy adapts, no frame is skipped by rule.
     skip = schedule.skip if sending.policy == "alternate" else 0
     return CallTerms(
-        backbone.name, backbone.fingerprint, codec.name, codec.tables, sending.policy,
-        schedule.observe, skip,
+        backbone.name, backbone.fingerprint, backbone.layout.keypoints, backbone.layout.dimensions,
+        codec.name, codec.tables, sending.policy, schedule.observe, skip,
     )  # fmt: skip

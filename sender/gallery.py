@@ -17,15 +17,14 @@ from shared import picture as pictures
 from shared.config import FPS, MAX_PICTURES
 from shared.errors import RequestError
 from shared.feed import wire_bytes
-from shared.keypoints import Floats, Pictures
-from shared.nearness import Distance, distance
+from shared.keypoints import Distance, Floats, Pictures
 from shared.sender_session import SenderSession
 
 BUDGET_SECONDS = 60.0
 HISTORY_FRAMES = 10 * FPS
 """Of frames detected: the last ten seconds, or twenty where half of the frames are skipped."""
 GAIN = 0.02
-"""By how much the mean distance of recent frames must fall (see `shared.nearness.distance`)."""
+"""By how much the mean distance of recent frames must fall (see `KeypointLayout.distance`)."""
 QUALITY, MOST_BYTES = 55, 3300
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
@@ -74,9 +73,9 @@ class Budget:
 class GalleryPolicy:
     """Decides for one detected frame after the other; picture 0 took `first_bytes`."""
 
-    def __init__(self, options: GalleryOptions, first_bytes: int, metric: Distance = distance) -> None:
+    def __init__(self, options: GalleryOptions, first_bytes: int, metric: Distance) -> None:
         self._options = options
-        self._metric = metric
+        self.metric = metric
         self._budget = Budget(options.kbps)
         self._cost = wire_bytes(first_bytes) // 2
         self._members: dict[int, Floats] = {}
@@ -86,7 +85,7 @@ class GalleryPolicy:
         self._calm = False
 
     def observe(self, number: int, keypoints: Floats) -> None:
-        """Take in frame `number` (60,)."""
+        """Take in frame `number` (D,)."""
         if not self._members:
             # The call's picture is that of its first frame, or as good as that.
             self._members[0] = keypoints
@@ -110,7 +109,7 @@ class GalleryPolicy:
         return self._budget.left(spent, now) >= self._cost
 
     def added(self, slot: int, keypoints: Floats) -> None:
-        """Note that a picture with these keypoints (60,) is on its way to `slot`."""
+        """Note that a picture with these keypoints (D,) is on its way to `slot`."""
         self._members[slot] = keypoints
 
     def _is_calm(self, number: int, keypoints: Floats) -> bool:
@@ -118,14 +117,14 @@ class GalleryPolicy:
         last, self._last = self._last, (number, keypoints)
         if last is None or number <= last[0]:
             return False
-        speed = float(self._metric(last[1][None], keypoints)[0]) / (number - last[0])
+        speed = float(self.metric(last[1][None], keypoints)[0]) / (number - last[0])
         self._speeds.append(speed)
         return speed <= float(np.median(self._speeds))
 
     def _worthwhile(self, keypoints: Floats) -> int | None:
         recent = np.stack(self._recent)
-        far = {slot: self._metric(recent, member) for slot, member in self._members.items()}
-        new = self._metric(recent, keypoints)
+        far = {slot: self.metric(recent, member) for slot, member in self._members.items()}
+        new = self.metric(recent, keypoints)
         now = float(np.min(list(far.values()), axis=0).mean())
         slot, after = self._best_slot(far, new)
         return slot if now - after >= GAIN else None
@@ -149,12 +148,12 @@ class GalleryPolicy:
 class Moments:
     """The last frames with their pictures: instead of the newest, whose eyes may be shut, a typical one."""
 
-    def __init__(self, metric: Distance = distance) -> None:
+    def __init__(self, metric: Distance) -> None:
         self._metric = metric
         self._kept: deque[tuple[Pictures, Floats]] = deque(maxlen=_MOMENTS)
 
     def keep(self, picture: Pictures, keypoints: Floats) -> None:
-        """Take in a frame (256, 256, 3) and its keypoints (60,)."""
+        """Take in a frame (256, 256, 3) and its keypoints (D,)."""
         self._kept.append((picture, keypoints))
 
     def typical(self) -> tuple[Pictures, Floats]:
@@ -176,13 +175,13 @@ class FurtherPictures:
 
     def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
         self._session, self._policy, self._executor = session, policy, executor
-        self._moments = Moments()
+        self._moments = Moments(policy.metric)
         self._encoded: Future[bytes] | None = None
         self._slot = 0
         self._keypoints: Floats | None = None
 
     def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
-        """Take in detected frame `number` (256, 256, 3) and its keypoints (60,); the session's ticks send."""
+        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,); the session's ticks send."""
         self._policy.observe(number, keypoints)
         self._moments.keep(picture, keypoints)
         if self._encoded is not None:

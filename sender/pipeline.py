@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A frame (256, 256, 3), its keypoints (60,), the messages it led to, and the seconds that each took."""
+    """A frame (256, 256, 3), its keypoints (D,), the messages it led to, and the seconds that each took."""
 
     picture: Pictures
     keypoints: Floats

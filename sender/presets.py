@@ -11,6 +11,7 @@ from shared.config import MAX_PACKET, Schedule
 from shared.errors import RequestError
 from shared.fill import Filler
 from shared.interfaces import Forecaster
+from shared.keypoints import KeypointLayout
 from shared.quantization import QUALITIES
 from shared.tables import CodecTables
 from shared.wire import HEADER_BYTES
@@ -80,11 +81,11 @@ def schedule_of(sending: Sending, tables: CodecTables | None) -> Schedule:
     return sending.schedule or PRESETS[_preset(sending, tables)].schedule
 
 
-def make_codec(sending: Sending, tables: CodecTables | None) -> tuple[str, Codec]:
+def make_codec(sending: Sending, tables: CodecTables | None, layout: KeypointLayout) -> tuple[str, Codec]:
     """Return the preset's name and its codec; RequestError where it needs tables that are not there."""
     name = _preset(sending, tables)
     if PRESETS[name].codec == PaperCodec.name:
-        return name, PaperCodec()
+        return name, PaperCodec(layout.dimensions)
     if tables is None:
         raise RequestError(
             f"The {name} preset needs codec tables beside the backbone's weights, and there are none; "
@@ -94,23 +95,35 @@ def make_codec(sending: Sending, tables: CodecTables | None) -> tuple[str, Codec
 
 
 def frames_per_message(sending: Sending, name: str, codec: Codec) -> int:
-    """Return how many frames share a message; RequestError where so many do not fit."""
-    wanted = sending.frames_per_message or PRESETS[name].frames_per_message
+    """Return how many frames share a message; RequestError where so many, or even one, do not fit.
+
+    The preset's number, unless frames are so large that fewer fit.
+    """
     most = codec.most_frames(MAX_PACKET - HEADER_BYTES)
+    if not most:
+        raise RequestError(
+            f"A frame of this backbone's keypoints is too large for a message of the {name} preset; "
+            "use another --preset or --backbone."
+        )
     if sending.frames_per_message is not None and not 1 <= sending.frames_per_message <= most:
         raise RequestError(
             f"A message of the {name} preset holds 1 to {most} frames, not {sending.frames_per_message}; "
             "give another --frames-per-message."
         )
-    return wanted
+    return sending.frames_per_message or min(PRESETS[name].frames_per_message, most)
 
 
 def scheduler_maker(
-    sending: Sending, per_message: int, tables: CodecTables | None, forecaster: Callable[[str], Forecaster]
+    sending: Sending,
+    per_message: int,
+    tables: CodecTables | None,
+    layout: KeypointLayout,
+    forecaster: Callable[[str], Forecaster],
 ) -> Callable[[str], Scheduler]:
     """Return what makes a call's scheduler from the name of the receiver's forecaster.
 
-    `forecaster` loads one by name. RequestError where the policy needs tables that are not there.
+    `forecaster` loads one by name, for keypoints of `layout`. RequestError where the policy needs tables that
+    are not there.
     """
     if sending.policy == "alternate":
         return lambda _: Alternate(schedule_of(sending, tables), per_message)
@@ -120,4 +133,6 @@ def scheduler_maker(
             "make them with python -m models.training codec, or use --policy alternate."
         )
     sensitivity = tables.sensitivity
-    return lambda name: Adaptive(Filler(forecaster(name)), sensitivity, sending.threshold, per_message)
+    return lambda name: Adaptive(
+        Filler(forecaster(name), layout), sensitivity, sending.threshold, per_message
+    )

@@ -19,7 +19,7 @@ from shared.keypoints import Floats
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Consecutive frames (T, 60) for one message, from number `first`, captured `late_ms` after its place."""
+    """Consecutive frames (T, D) for one message, from number `first`, captured `late_ms` after its place."""
 
     first: int
     late_ms: int
@@ -34,11 +34,11 @@ class Scheduler(Protocol):
         ...
 
     def add(self, number: int, late_ms: int, frame: Floats) -> list[Batch]:
-        """Take frame `number` (60,), captured `late_ms` after its place; return the messages that are due."""
+        """Take frame `number` (D,), captured `late_ms` after its place; return the messages that are due."""
         ...
 
     def shipped(self, batch: Batch, received: Floats) -> None:
-        """Learn that `batch` has left, and what the receiver makes of its frames (T, 60)."""
+        """Learn that `batch` has left, and what the receiver makes of its frames (T, D)."""
         ...
 
     def flush(self) -> list[Batch]:
@@ -101,7 +101,7 @@ class Adaptive:
     all that wait leave in one message, and none comes too late, since a receiver waits for as long as a
     message takes to gather. Else it is left to the forecast. At least one frame a second ships.
 
-    The picture's error is sqrt(e^T H e), `sensitivity` H (60, 60) being that of the codec's tables: the root
+    The picture's error is sqrt(e^T H e), `sensitivity` H (D, D) being that of the codec's tables: the root
     of the mean squared difference of pixels in [0, 1].
     """
 

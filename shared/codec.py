@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shared.config import MAX_PACKET_FRAMES
 from shared.entropy import Reader, Whole, Writer
 from shared.errors import PeerError
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 from shared.quantization import MAX_INDEX, MAX_MAGNITUDE, QUALITIES, check_frames, track
 from shared.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
 
@@ -26,7 +26,7 @@ _COPY_QUALITY = 4
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """A coarse copy of a frame (60,) of an earlier packet: the one `back` (1 to 127) before the first."""
+    """A coarse copy of a frame (D,) of an earlier packet: the one `back` (1 to 127) before the first."""
 
     back: int
     frame: Floats
@@ -34,7 +34,7 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What a payload holds: consecutive frames (T, 60), and copies of earlier ones, the latest first."""
+    """What a payload holds: consecutive frames (T, D), and copies of earlier ones, the latest first."""
 
     frames: Floats
     copies: Sequence[Copy] = field(default=())
@@ -60,23 +60,29 @@ class Codec(Protocol):
 
 
 class PaperCodec:
-    """Raw little-endian float32: 240 bytes a frame, as published; 57.6 kbps at 30 fps. No copies."""
+    """Raw little-endian float32, as published: four bytes a number. No copies.
+
+    The published networks' 60 numbers a frame are 240 bytes, which is 57.6 kbps at 30 fps.
+    """
 
     name = "paper"
     tables = ""
-    frame_bytes = 4 * DIMENSIONS
+
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+        self.frame_bytes = 4 * dimensions
 
     def encode(self, block: Block) -> bytes:
-        """Code consecutive frames (T, 60). Raise ValueError on another shape, NaN or a number past 1e3."""
+        """Code consecutive frames (T, D). Raise ValueError on another shape, NaN or a number past 1e3."""
         frames = block.frames
-        check_frames(frames)
+        check_frames(frames, self._dimensions)
         return np.ascontiguousarray(frames, dtype="<f4").tobytes()
 
     def decode(self, payload: bytes, count: int) -> Block:
         """Return `count` frames. Raise PeerError on a wrong size, NaN, infinity or a number past 1e3."""
         if count < 1 or len(payload) != count * self.frame_bytes:
             raise PeerError(f"A payload of {len(payload)} bytes does not hold {count} frames.")
-        frames = np.frombuffer(payload, dtype="<f4").astype(np.float32).reshape(count, DIMENSIONS)
+        frames = np.frombuffer(payload, dtype="<f4").astype(np.float32).reshape(count, self._dimensions)
         _check(frames)
         return Block(frames)
 
@@ -134,14 +140,14 @@ class CodedCodec:
         return Block(frames, found)
 
     def most_frames(self, limit_bytes: int) -> int:
-        """Say how many frames to put in `limit_bytes`: none of 60 usual numbers takes over half a byte."""
-        return min(MAX_PACKET_FRAMES, max(0, limit_bytes) * 2 // DIMENSIONS)
+        """Say how many frames to put in `limit_bytes`: no usual number takes over half a byte."""
+        return min(MAX_PACKET_FRAMES, max(0, limit_bytes) * 2 // self._tables.dimensions)
 
     def _scales(self, base: npt.NDArray[np.int16], quality: int, level: int = 0) -> Whole:
         return base.astype(np.int64) + SCALES_A_LEVEL * level - SCALES_A_QUALITY * quality
 
     def _write_changes(self, writer: Writer, changes: Whole, quality: int) -> None:
-        """Add `changes` (N, 60), all their levels before all their numbers."""
+        """Add `changes` (N, D), all their levels before all their numbers."""
         scales = np.stack([self._scales(self._tables.change, quality, level) for level in range(LEVELS)])
         costs = self._tables.family.cost(changes[:, None], scales[None]).sum(-1)
         levels: list[int] = []
@@ -157,9 +163,9 @@ class CodedCodec:
         for _ in range(count):
             levels.append(reader.chosen(self._levels[levels[-1] if levels else LEVELS]))
         if not levels:
-            return np.zeros((0, DIMENSIONS), np.int64)
+            return np.zeros((0, self._tables.dimensions), np.int64)
         scales = np.concatenate([self._scales(self._tables.change, quality, level) for level in levels])
-        return reader.numbers(scales, self._tables.family).reshape(count, DIMENSIONS)
+        return reader.numbers(scales, self._tables.family).reshape(count, self._tables.dimensions)
 
     def _write_copies(self, writer: Writer, copies: Sequence[Copy], first: Whole) -> None:
         quality = min(self.quality + _COPY_QUALITY, QUALITIES - 1)
@@ -186,7 +192,7 @@ class CodedCodec:
 
 
 def filled_copies(first: int, copies: Sequence[Copy]) -> dict[int, Floats]:
-    """Return the frames (60,) by number that the `copies` of a packet from frame `first` on stand for.
+    """Return the frames (D,) by number that the `copies` of a packet from frame `first` on stand for.
 
     Frames that lie between two copies close to each other are interpolated.
     """
@@ -202,7 +208,7 @@ def filled_copies(first: int, copies: Sequence[Copy]) -> dict[int, Floats]:
 
 
 def _summed(first: Whole, changes: Whole) -> Whole:
-    """Return `first` (60,) and what `changes` (N, 60) lead to: (N + 1, 60); PeerError where that is far."""
+    """Return `first` (D,) and what `changes` (N, D) lead to: (N + 1, D); PeerError where that is far."""
     indices = np.cumsum(np.concatenate([first[None], changes]), axis=0)
     if np.abs(indices).max() >= MAX_INDEX:
         raise PeerError("A payload holds keypoints that are not plausible numbers.")

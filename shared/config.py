@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from shared.errors import PeerError, RequestError
-from shared.keypoints import COUNT
+from shared.keypoints import MAX_DIMENSIONS
 
 PROTOCOL = 2
 FPS = 30
@@ -75,18 +75,20 @@ class Schedule:
 class CallTerms:
     """What a hello carries. All but `policy`, `observe` and `skip`, the sender's own, must match.
 
-    `fingerprint` is the hash of the backbone's weights, `tables` that of the codec's tables ("" for none).
+    `fingerprint` is the hash of the backbone's weights; a frame of it has `keypoints` keypoints, `dimensions`
+    numbers in all (see `shared.keypoints`). `tables` is the hash of the codec's tables ("" for none).
     `policy` "alternate" ships `observe` frames and skips `skip`; "adaptive" ships when it must.
     """
 
     backbone: str
     fingerprint: str
+    keypoints: int
+    dimensions: int
     codec: str = "paper"
     tables: str = ""
     policy: str = "alternate"
     observe: int = 6
     skip: int = 6
-    keypoints: int = COUNT
     fps: int = FPS
     protocol: int = PROTOCOL
 
@@ -96,8 +98,14 @@ class CallTerms:
         return Schedule(self.observe, self.skip)
 
     def to_map(self) -> dict[str, str | int]:
-        """Return the plain map that goes into a hello."""
-        return asdict(self)
+        """Return the plain map that goes into a hello.
+
+        Dimensions are left out where they are six a keypoint: all that readers had before other layouts.
+        """
+        plain = asdict(self)
+        if self.dimensions == self.keypoints * _NUMBERS_A_KEYPOINT:
+            del plain["dimensions"]
+        return plain
 
     @classmethod
     def from_map(cls, data: Mapping[object, object]) -> CallTerms:
@@ -106,16 +114,19 @@ class CallTerms:
         Fields that are not known are left out; see `shared.messages`.
         """
         check_protocol(data.get("protocol"))
-        missing = {field.name for field in fields(cls)} - data.keys()
+        missing = {field.name for field in fields(cls)} - data.keys() - {"dimensions"}
         if missing:
             raise PeerError(f"The hello's terms have no {min(missing)}.")
         names = ("backbone", "fingerprint", "codec", "tables", "policy")
         texts: dict[str, Any] = {name: _text(name, data[name]) for name in names}
+        keypoints = _whole("keypoints", data["keypoints"], 1, MAX_DIMENSIONS)
+        dimensions = data.get("dimensions", keypoints * _NUMBERS_A_KEYPOINT)
         return cls(
             **texts,
+            keypoints=keypoints,
+            dimensions=_whole("dimensions", dimensions, 1, MAX_DIMENSIONS * _NUMBERS_A_KEYPOINT),
             observe=_whole("observe", data["observe"], 1, MAX_BLOCK),
             skip=_whole("skip", data["skip"], 0, MAX_BLOCK),
-            keypoints=_whole("keypoints", data["keypoints"], 1, 1000),
             fps=_whole("fps", data["fps"], 1, 1000),
         )
 
@@ -134,11 +145,14 @@ _MUST_MATCH = {
     "backbone": "start both with the same --backbone",
     "fingerprint": "use the same weights on both machines",
     "keypoints": "use the same weights on both machines",
+    "dimensions": "use the same weights on both machines",
     "fps": "run both at the same frame rate",
     "codec": "start both with the same codec",
     "tables": "install the same version of keycast on both machines",
 }
-_LABELS = {"fingerprint": "weights", "tables": "codec tables"}
+_LABELS = {"fingerprint": "weights", "dimensions": "keypoint numbers", "tables": "codec tables"}
+_NUMBERS_A_KEYPOINT = 6
+"""Of a hello that does not say how many: a place and a 2x2 Jacobian."""
 
 
 def _shown(value: object) -> str:

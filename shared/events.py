@@ -56,7 +56,7 @@ class PeerReady:
 
 @dataclass(frozen=True, eq=False)
 class FramesArrived:
-    """Frames (T, 60) numbered from `first`, captured `captured_ms` after frame 0 was due.
+    """Frames (T, D) numbered from `first`, captured `captured_ms` after frame 0 was due.
 
     `timestamp_ms` is the same by the sender's wall clock, modulo 2**32; None while that is not known.
     `copies` are coarse copies of earlier frames by number, for where those themselves were lost.

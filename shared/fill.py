@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from shared.interfaces import Forecaster
-from shared.keypoints import DIMENSIONS, POSITIONS, Floats
+from shared.keypoints import Floats, KeypointLayout
 
 
 class Kind(Enum):
@@ -22,12 +22,12 @@ class Kind(Enum):
 
 
 Ahead = tuple[int, Floats]
-"""Number and keypoints (60,) of a frame that is known before its moment."""
+"""Number and keypoints (D,) of a frame that is known before its moment."""
 
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """One frame to render: keypoints (60,) and where they come from."""
+    """One frame to render: keypoints (D,) and where they come from."""
 
     keypoints: Floats
     kind: Kind
@@ -39,8 +39,8 @@ class FillSettings:
 
     context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
     them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:
-    frames over which a change of course is spread. leap, bend: how far a forecast may take a position and a
-    Jacobian's entry away from the last frame observed; past that the picture holds still.
+    frames over which a change of course is spread. Where a forecast takes a number further from the last
+    frame observed than the layout's reach, the picture holds still.
     """
 
     context: int = 24
@@ -48,8 +48,6 @@ class FillSettings:
     damping: float = 0.85
     horizon: int = 45
     blend: int = 3
-    leap: float = 0.6
-    bend: float = 3.0
 
 
 class Filler:
@@ -60,8 +58,11 @@ class Filler:
     again.
     """
 
-    def __init__(self, forecaster: Forecaster, settings: FillSettings | None = None) -> None:
+    def __init__(
+        self, forecaster: Forecaster, layout: KeypointLayout, settings: FillSettings | None = None
+    ) -> None:
         self._forecaster = forecaster
+        self._reach = layout.reach
         self._settings = settings or FillSettings()
         self._observed: dict[int, Floats] = {}
         self._forecast: dict[int, Floats] = {}
@@ -69,12 +70,12 @@ class Filler:
         self._start = 0  # the number of its first frame
         self._last: int | None = None
         self._shown: Floats | None = None
-        self._offset = np.zeros(DIMENSIONS, np.float32)
+        self._offset = np.zeros(layout.dimensions, np.float32)
         self._offset_left = 0
         self._expected: Floats | None = None  # where a change of course is blended from
 
     def observe(self, frames: Mapping[int, Floats]) -> None:
-        """Take in frames (60,) by number, in any order; of two with one number the first counts."""
+        """Take in frames (D,) by number, in any order; of two with one number the first counts."""
         new = {n: frame for n, frame in frames.items() if n not in self._observed}
         self._observed.update(new)
         if self._last is not None and any(n <= self._last for n in new):
@@ -111,7 +112,7 @@ class Filler:
             self._observed[number - 1] = self._shown
 
     def expected(self, number: int) -> Floats | None:
-        """Return what `fill` would aim at for frame `number` (60,), blending apart; None before any frame.
+        """Return what `fill` would aim at for frame `number` (D,), blending apart; None before any frame.
 
         Asks ahead: what `fill` has returned so far stays as it was.
         """
@@ -148,7 +149,7 @@ class Filler:
         return self._course[step], Kind.FORECAST if step < len(self._course) - 1 else Kind.HELD
 
     def _between(self, number: int, after: int, frame: Floats) -> Floats:
-        """Return frame `number` (60,) on the line from the last observed before it to `frame`, `after`."""
+        """Return frame `number` (D,) on the line from the last observed before it to `frame`, `after`."""
         last = max(n for n in self._observed if n < number)
         share = (number - last) / (after - last)
         line: Floats = (self._observed[last] + share * (frame - self._observed[last])).astype(np.float32)
@@ -162,7 +163,7 @@ class Filler:
             self._course = None
 
     def _new_course(self, number: int) -> Floats:
-        """Return the forecast (T, 60) that follows the last frame observed before `number`."""
+        """Return the forecast (T, D) that follows the last frame observed before `number`."""
         last = max(n for n in self._observed if n < number)
         self._start = last + 1
         past: list[Floats] = []
@@ -186,8 +187,7 @@ class Filler:
             damped = last + np.cumsum(steps * (self._settings.damping**beyond)[:, None], axis=0)
             moved = np.abs(damped - last)
         # Written so that NaN, which compares false, is cut off too.
-        near = moved[:, :POSITIONS].max(axis=1) <= self._settings.leap
-        sound = near & (moved[:, POSITIONS:].max(axis=1) <= self._settings.bend)
+        sound = (moved <= self._reach).all(axis=1)
         length = len(damped) if sound.all() else int(sound.argmin())
         kept = damped[:length].astype(np.float32)
         return np.concatenate([kept, kept[-1:] if length else last[None]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from shared.keypoints import Floats, Pictures
+from shared.keypoints import Floats, KeypointLayout, Pictures
 
 Channel = Literal["kp", "ctl", "voice"]
 Path = Literal["", "direct", "relay"]
@@ -19,17 +19,19 @@ class Backbone(Protocol):
     fingerprint: str
     detector: str
     """The fingerprint of what finds its keypoints: forecasters and codec tables are made for that alone."""
+    layout: KeypointLayout
+    """What the D numbers of a frame stand for."""
 
     def detect(self, frames: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of `frames` (B, 256, 256, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of `frames` (B, 256, 256, 3), uint8 RGB."""
         ...
 
     def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        """Encode a source picture (256, 256, 3) once into `slot`, 0 to 7; return its keypoints (60,)."""
+        """Encode a source picture (256, 256, 3) once into `slot`, 0 to 7; return its keypoints (D,)."""
         ...
 
     def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
-        """Render the source picture in `slot` at `keypoints` (B, 60): (B, 256, 256, 3), uint8 RGB."""
+        """Render the source picture in `slot` at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB."""
         ...
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
@@ -47,15 +49,15 @@ class Forecaster(Protocol):
         ...
 
     def observe(self, frames: Floats) -> None:
-        """Take in consecutive frames (T, 60), T >= 1, that follow what was observed before."""
+        """Take in consecutive frames (T, D), T >= 1, that follow what was observed before."""
         ...
 
     def forecast(self, steps: int) -> Floats:
-        """Return the most likely next frames (steps, 60); the state does not change."""
+        """Return the most likely next frames (steps, D); the state does not change."""
         ...
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:
-        """Return `count` possible futures (count, steps, 60); the state does not change."""
+        """Return `count` possible futures (count, steps, D); the state does not change."""
         ...
 
 

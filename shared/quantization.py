@@ -1,8 +1,8 @@
 """Keypoints as whole numbers: a lattice in which a step looks alike in the picture, whatever it moves.
 
-A transform turns the 60 numbers of a frame into 60 others, z = T (x - mean), chosen once from training tracks
+A transform turns the D numbers of a frame into D others, z = T (x - mean), chosen once from training tracks
 (`models.training.codec`) so that the mean squared error of the rendered picture is the plain squared error of
-z: one step serves all 60, and so each keypoint number has a step of its own. Whole numbers q stand for
+z: one step serves all of them, and so each keypoint number has a step of its own. Whole numbers q stand for
 z = q * step. Going back is arithmetic of whole numbers alone and gives the same bits on every machine; going
 there is the sender's own affair, since any q is a valid one.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 Indices = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ DEAD_ZONE = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """`matrix` (60, 60) int32: what one step of each q adds to x at quality 0, times 2**24; `mean` (60,) too.
+    """`matrix` (D, D) int32: what one step of each q adds to x at quality 0, times 2**24; `mean` (D,) too.
 
     Entries up to 2**24 in size keep every sum within 64 bits.
     """
@@ -44,24 +44,29 @@ class Lattice:
     def __post_init__(self) -> None:
         """Raise ValueError for other shapes, types or sizes, or a matrix that cannot be inverted."""
         for name, array, shape in (
-            ("matrix", self.matrix, (DIMENSIONS, DIMENSIONS)),
-            ("mean", self.mean, (DIMENSIONS,)),
+            ("matrix", self.matrix, (self.dimensions, self.dimensions)),
+            ("mean", self.mean, (self.dimensions,)),
         ):
             if array.shape != shape or array.dtype != np.int32:
                 raise ValueError(f"the lattice's {name} is {array.dtype} {array.shape}, not int32 {shape}")
         if np.abs(self.matrix.astype(np.int64)).max() > 1 << MATRIX_BITS:
             raise ValueError("the lattice's matrix has entries over 1")
-        if np.linalg.matrix_rank(self.matrix.astype(np.float64)) < DIMENSIONS:
+        if np.linalg.matrix_rank(self.matrix.astype(np.float64)) < self.dimensions:
             raise ValueError("the lattice's matrix is singular")
         inverse = np.linalg.inv(self.matrix.astype(np.float64) / 2.0**MATRIX_BITS)
         object.__setattr__(self, "_inverse", inverse)
 
+    @property
+    def dimensions(self) -> int:
+        """D, how many numbers a frame has."""
+        return len(self.matrix)
+
     def coordinates(self, frames: Floats, quality: int) -> npt.NDArray[np.float64]:
-        """Return frames (T, 60) in steps of `quality`: (T, 60), not yet whole.
+        """Return frames (T, D) in steps of `quality`: (T, D), not yet whole.
 
         Raise ValueError where a number is NaN, infinite or over 1e3, or cannot be told in 2**24 steps.
         """
-        check_frames(frames)
+        check_frames(frames, self.dimensions)
         centred = frames.astype(np.float64) - self.mean / 2.0**MATRIX_BITS
         inverse: npt.NDArray[np.float64] = self._inverse  # type: ignore[attr-defined]
         steps = centred @ inverse.T * (2.0**_STEP_BITS / float(_STEPS[quality]))
@@ -70,7 +75,7 @@ class Lattice:
         return steps
 
     def restore(self, indices: Indices, quality: int) -> Floats:
-        """Return the frames (T, 60) that `indices` (T, 60), each under 2**24 in size, stand for."""
+        """Return the frames (T, D) that `indices` (T, D), each under 2**24 in size, stand for."""
         sums = indices @ self.matrix.T.astype(np.int64) * _STEPS[quality]
         frames: Floats = ((sums + (self.mean.astype(np.int64) << _STEP_BITS)) * _UNIT).astype(np.float32)
         return frames
@@ -82,10 +87,10 @@ class Lattice:
         return whole
 
 
-def check_frames(frames: Floats) -> None:
-    """Raise ValueError unless `frames` is (T, 60), T >= 1, of numbers up to 1e3 in size."""
-    if frames.ndim != 2 or frames.shape[1] != DIMENSIONS or not len(frames):
-        raise ValueError(f"frames have the shape {frames.shape}, not (T, {DIMENSIONS})")
+def check_frames(frames: Floats, dimensions: int) -> None:
+    """Raise ValueError unless `frames` is (T, dimensions), T >= 1, of numbers up to 1e3 in size."""
+    if frames.ndim != 2 or frames.shape[1] != dimensions or not len(frames):
+        raise ValueError(f"frames have the shape {frames.shape}, not (T, {dimensions})")
     # NaN fails the comparison as well.
     if not bool(np.all(np.abs(frames) <= MAX_MAGNITUDE)):
         raise ValueError("the frames hold keypoints that are not plausible numbers")
@@ -94,9 +99,9 @@ def check_frames(frames: Floats) -> None:
 def track(
     coordinates: npt.NDArray[np.float64], start: Indices | None, dead_zone: float = DEAD_ZONE
 ) -> Indices:
-    """Return whole numbers (T, 60) that follow `coordinates` (T, 60), each from the one before.
+    """Return whole numbers (T, D) that follow `coordinates` (T, D), each from the one before.
 
-    The first is the nearest to its coordinates, or follows `start` (60,) where that is given. A number stays
+    The first is the nearest to its coordinates, or follows `start` (D,) where that is given. A number stays
     as it was while its coordinate is within `dead_zone` steps of it: stillness is cheap, without flicker.
     """
     nearest = np.rint(coordinates).astype(np.int64)

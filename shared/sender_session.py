@@ -88,7 +88,7 @@ class SenderSession(Session):
         return KeypointPacket(first, late_ms, len(block.frames), payload).pack()
 
     def as_received(self, packet: bytes, frames: int) -> Floats:
-        """Return what the receiver reads in a packet of ours: its frames (T, 60)."""
+        """Return what the receiver reads in a packet of ours: its frames (T, D)."""
         return self._codec.decode(packet[HEADER_BYTES:], frames).frames
 
     def sent(self, packet: bytes, frames: int) -> None:

@@ -16,7 +16,6 @@ from safetensors.numpy import save
 
 from shared.entropy import MASS, Family
 from shared.errors import RequestError
-from shared.keypoints import DIMENSIONS
 from shared.quantization import Lattice
 
 MAX_BYTES = 1 << 20
@@ -30,9 +29,9 @@ SCALES_A_QUALITY = SCALES_A_LEVEL // 2
 class CodecTables:
     """Everything a codec needs, as whole numbers, and what the picture makes of an error.
 
-    `first` and `change` (60,) are the scales, at quality 0, of a packet's first frame and of a change from
+    `first` and `change` (D,) are the scales, at quality 0, of a packet's first frame and of a change from
     frame to frame at level 0; `levels` (LEVELS + 1, LEVELS) how likely a level is after another (the last
-    row: at the start). `sensitivity` (60, 60) float32, symmetric, is the mean squared error of the picture
+    row: at the start). `sensitivity` (D, D) float32, symmetric, is the mean squared error of the picture
     (in [0, 1]) per squared error of the keypoints: the one number here that no decoding rests on.
     `tracks_of` is the fingerprint of the detector whose keypoints they are for.
     """
@@ -48,14 +47,20 @@ class CodecTables:
     def __post_init__(self) -> None:
         """Raise ValueError where they do not fit each other."""
         for name, array in (("first", self.first), ("change", self.change)):
-            if array.shape != (DIMENSIONS,) or array.dtype != np.int16:
+            if array.shape != (self.dimensions,) or array.dtype != np.int16:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}")
         if self.levels.shape != (LEVELS + 1, LEVELS) or self.levels.dtype != np.uint16:
             raise ValueError(f"levels is {self.levels.dtype} {self.levels.shape}")
         if not self.levels.all() or (self.levels.sum(1, dtype=np.int64) != MASS).any():
             raise ValueError("the levels do not add up")
-        if self.sensitivity.shape != (DIMENSIONS, DIMENSIONS) or not np.isfinite(self.sensitivity).all():
-            raise ValueError("the sensitivity is no 60x60 matrix of numbers")
+        shape = (self.dimensions, self.dimensions)
+        if self.sensitivity.shape != shape or not np.isfinite(self.sensitivity).all():
+            raise ValueError(f"the sensitivity is no {shape} matrix of numbers")
+
+    @property
+    def dimensions(self) -> int:
+        """D, how many numbers a frame has."""
+        return self.lattice.dimensions
 
     @property
     def hash(self) -> str:

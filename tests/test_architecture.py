@@ -112,7 +112,7 @@ def tops(names: Iterable[str]) -> set[str]:
 
 def test_there_is_something_to_check() -> None:
     assert len(modules()) > 50
-    assert "shared.keypoints" in imports("models.lite.structures")
+    assert "shared.keypoints" in imports("models.lite.layout")
 
 
 @pytest.mark.parametrize("package", list(MAY_IMPORT))

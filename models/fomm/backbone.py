@@ -15,8 +15,7 @@ from models.fomm.model import Fomm, load_fomm
 from models.fomm.serving import Precision, ServedFomm, fastest_precision
 from models.packing import pack
 from models.torch_engine import TorchEngine
-from shared.errors import RequestError
-from shared.keypoints import COUNT
+from shared.keypoints import KeypointLayout
 
 
 class FommEngine(TorchEngine[SourceState]):
@@ -57,13 +56,8 @@ class FommBackbone(EngineBackbone[SourceState]):
         device: torch.device | str = "cpu",
         precision: Precision | Literal["auto"] = "float32",
     ) -> None:
-        if model.config.num_kp != COUNT:
-            raise RequestError(
-                f"This FOMM has {model.config.num_kp} keypoints, but calls carry {COUNT}; "
-                "use another checkpoint."
-            )
         chosen = fastest_precision(device) if precision == "auto" else precision
-        super().__init__(FommEngine(model, device, chosen), model.fingerprint())
+        super().__init__(FommEngine(model, device, chosen), layout_of(model), model.fingerprint())
 
     @classmethod
     def load(
@@ -74,3 +68,8 @@ class FommBackbone(EngineBackbone[SourceState]):
     ) -> FommBackbone:
         """Load a checkpoint file or folder (see `load_fomm`); RequestError if there is none to use."""
         return cls(load_fomm(path), device, precision)
+
+
+def layout_of(model: Fomm) -> KeypointLayout:
+    """Return what the network's keypoints are: points and their Jacobians."""
+    return KeypointLayout.of_points(model.config.num_kp, jacobians=True)

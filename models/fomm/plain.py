@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.facade import EngineBackbone
+from models.fomm.backbone import layout_of
 from models.fomm.config import FommConfig
 from models.fomm.generator import Rendered
 from models.fomm.keypoint_detector import Points
@@ -64,4 +65,4 @@ class PlainFomm(EngineBackbone[PlainSource]):
     name = "fomm"
 
     def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:
-        super().__init__(PlainEngine(model, device), model.fingerprint())
+        super().__init__(PlainEngine(model, device), layout_of(model), model.fingerprint())

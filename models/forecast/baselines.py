@@ -21,18 +21,18 @@ class Hold:
         self._last = None
 
     def observe(self, frames: Floats) -> None:
-        """Take in consecutive frames (T, 60)."""
+        """Take in consecutive frames (T, D)."""
         self._last = check_frames(frames)[-1].copy()
 
     def forecast(self, steps: int) -> Floats:
-        """Return the last frame `steps` times: (steps, 60)."""
+        """Return the last frame `steps` times: (steps, D)."""
         check_steps(steps)
         if self._last is None:
             raise RuntimeError("forecast before anything was observed")
         return np.repeat(self._last[None], steps, axis=0)
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:  # noqa: ARG002 - nothing here is random
-        """Return `count` times the same forecast: (count, steps, 60)."""
+        """Return `count` times the same forecast: (count, steps, D)."""
         return np.repeat(self.forecast(steps)[None], count, axis=0)
 
 
@@ -60,13 +60,13 @@ class Damped:
         self._recent = None
 
     def observe(self, frames: Floats) -> None:
-        """Take in consecutive frames (T, 60)."""
+        """Take in consecutive frames (T, D)."""
         frames = check_frames(frames)
         known = frames if self._recent is None else np.concatenate([self._recent, frames])
         self._recent = known[-(self._window + 1) :].copy()
 
     def forecast(self, steps: int) -> Floats:
-        """Return the damped continuation (steps, 60); after a single frame, that frame held."""
+        """Return the damped continuation (steps, D); after a single frame, that frame held."""
         check_steps(steps)
         if self._recent is None:
             raise RuntimeError("forecast before anything was observed")
@@ -77,5 +77,5 @@ class Damped:
         return future
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:  # noqa: ARG002 - nothing here is random
-        """Return `count` times the same forecast: (count, steps, 60)."""
+        """Return `count` times the same forecast: (count, steps, D)."""
         return np.repeat(self.forecast(steps)[None], count, axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models import stored
 from models.forecast.baselines import Damped, Hold
@@ -27,6 +28,10 @@ from models.forecast.served_windows import ServedLinear, ServedNf, ServedSimlpe,
 from models.stored import Stored, Weights
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
+from shared.keypoints import KeypointLayout
+
+if TYPE_CHECKING:
+    from models.forecast.neural import NeuralForecaster
 
 _SERVED: dict[type[NetworkConfig], Callable[..., ServedNetwork]] = {
     LinearConfig: ServedLinear,
@@ -40,24 +45,35 @@ _SERVED: dict[type[NetworkConfig], Callable[..., ServedNetwork]] = {
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
-def load_forecaster(name: str, folder: Path | None = None, device: str = "cpu") -> Forecaster:
+def load_forecaster(
+    name: str, folder: Path | None = None, device: str = "cpu", *, layout: KeypointLayout | None = None
+) -> Forecaster:
     """Return the forecaster `name`, one of `models.forecast.names.NAMES`.
 
     `folder` holds the weights of a learned one; by default those that came with the project. On a CPU NumPy
-    computes it, on a GPU torch. RequestError if the name is unknown or the weights are missing or unfit.
+    computes it, on a GPU torch. RequestError if the name is unknown or the weights are missing, unfit or for
+    frames of another size than `layout` says.
     """
     if name == "hold":
         return Hold()
     if name == "damped":
         return Damped()
-    if device != "cpu":
-        return _in_torch(name, folder, device)
-    return serve(name, stored.read(weights_folder(name, folder), expect=name))
+    learned = (
+        serve(name, stored.read(weights_folder(name, folder), expect=name))
+        if device == "cpu"
+        else _in_torch(name, folder, device)
+    )
+    if layout is not None and learned.dimensions != layout.dimensions:
+        raise RequestError(
+            f"The weights of {name} forecast {learned.dimensions} numbers a frame, and this backbone has "
+            f"{layout.dimensions}; use --forecaster {FALLBACK}, or train {name} on its keypoints."
+        )
+    return learned
 
 
-def mirrored_forecaster(name: str, device: str = "cpu") -> Forecaster:
+def mirrored_forecaster(name: str, layout: KeypointLayout | None = None) -> Forecaster:
     """Return the shipped forecaster that a peer calls `name`; damped velocity where there is none of it."""
-    return load_forecaster(name if name in NAMES else FALLBACK, device=device)
+    return load_forecaster(name if name in NAMES else FALLBACK, layout=layout)
 
 
 def best_forecaster(detector: str, device: str = "cpu") -> Forecaster:
@@ -95,7 +111,7 @@ def weights_folder(name: str, folder: Path | None = None) -> Path:
     return folder
 
 
-def _in_torch(name: str, folder: Path | None, device: str) -> Forecaster:
+def _in_torch(name: str, folder: Path | None, device: str) -> NeuralForecaster:
     from models.forecast.networks import load_network
     from models.forecast.neural import NeuralForecaster
 

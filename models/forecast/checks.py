@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 
-def check_frames(frames: Floats) -> Floats:
-    """Return `frames` as float32 if it is (T, 60), T >= 1 and finite; ValueError otherwise."""
+def check_frames(frames: Floats, dimensions: int | None = None) -> Floats:
+    """Return `frames` as float32 if it is (T, D), T >= 1 and finite; ValueError otherwise.
+
+    D is `dimensions`, or any number of at least 1.
+    """
     frames = np.asarray(frames, dtype=np.float32)
-    if frames.ndim != 2 or frames.shape[1] != DIMENSIONS or not len(frames):
-        raise ValueError(f"frames must be (T, {DIMENSIONS}) with T >= 1, not {frames.shape}")
+    if frames.ndim != 2 or not frames.size or frames.shape[1] != (dimensions or frames.shape[1]):
+        raise ValueError(f"frames must be (T, {dimensions or 'D'}) with T >= 1, not {frames.shape}")
     if not np.isfinite(frames).all():
         # One NaN would stay in a recurrent state for the rest of the call.
         raise ValueError("frames must be finite")

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from shared.errors import RequestError
-from shared.keypoints import DIMENSIONS
 
 if TYPE_CHECKING:
     from models.forecast.recurrent import RecurrentNetwork
@@ -98,8 +97,8 @@ class VrnnConfig:
     """Sizes of a VRNN: GRU units, width of the feature nets, hidden units of prior, posterior and decoder.
 
     `spread` is the decoder's: "learned" as in equation 16, or "unit", where it says a mean alone, as the
-    appendix has it (B.1: a linear layer to the 60 numbers): the density's spread is then one in standardised
-    frames, and the loss the squared error of these.
+    appendix has it (B.1: a linear layer to a frame's numbers): the density's spread is then one in
+    standardised frames, and the loss the squared error of these.
     """
 
     hidden: int
@@ -146,8 +145,9 @@ class SimlpeConfig:
 
 SIMLPE_PRESETS = {
     "call": SimlpeConfig(length=24, blocks=48, width=128),
-    # The sizes of its authors: 50 frames, 48 blocks, a feature a number; 0.14 million parameters.
-    "paper": SimlpeConfig(length=50, blocks=48, width=DIMENSIONS),
+    # The sizes of its authors: 50 frames, 48 blocks, a feature a number of the published networks' keypoints;
+    # 0.14 million parameters.
+    "paper": SimlpeConfig(length=50, blocks=48, width=60),
 }
 
 
@@ -172,11 +172,11 @@ MOST = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "leng
 MOST_UNITS = 8192
 
 
-def build_network(config: NetworkConfig) -> RecurrentNetwork:
-    """Build the untrained network of `config`, in torch."""
+def build_network(config: NetworkConfig, dimensions: int) -> RecurrentNetwork:
+    """Build the untrained network of `config` for frames of so many numbers, in torch."""
     from models.forecast.networks import NETWORKS
 
-    return NETWORKS[type(config)](config)
+    return NETWORKS[type(config)](config, dimensions)
 
 
 def describe(name: str, config: NetworkConfig, tracks_of: str) -> dict[str, object]:

@@ -28,9 +28,9 @@ class Coupling(nn.Module):
     def __init__(self, size: int, condition: int, inner: int, depth: int, parity: int) -> None:
         super().__init__()
         self._parity = parity
-        half = size // 2
-        self.scale = perceptron(half + condition, inner, half, depth, nn.Tanh)
-        self.translation = perceptron(half + condition, inner, half, depth, nn.ReLU)
+        kept = (size + 1 - parity) // 2
+        self.scale = perceptron(kept + condition, inner, size - kept, depth, nn.Tanh)
+        self.translation = perceptron(kept + condition, inner, size - kept, depth, nn.ReLU)
         for net in (self.scale, self.translation):
             # A block starts as the identity: a deep stack is trainable from the first step.
             for parameter in net[-1].parameters():
@@ -56,8 +56,9 @@ class Coupling(nn.Module):
         return values[..., self._parity :: 2], values[..., 1 - self._parity :: 2]
 
     def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
-        pair = [kept, changed] if self._parity == 0 else [changed, kept]
-        return torch.stack(pair, dim=-1).flatten(-2)
+        values = kept.new_empty(*kept.shape[:-1], kept.shape[-1] + changed.shape[-1])
+        values[..., self._parity :: 2], values[..., 1 - self._parity :: 2] = kept, changed
+        return values
 
 
 class FlowNorm(nn.Module):

@@ -10,27 +10,26 @@ from torch import Tensor, nn
 
 from models.forecast.config import GruConfig, Predict
 from models.forecast.recurrent import RecurrentNetwork, State, perceptron
-from shared.keypoints import DIMENSIONS
 
 
 class GruNetwork(RecurrentNetwork):
     """What follows true frames with a GRU in one pass; a subclass says what the next frame is."""
 
-    def __init__(self, predict: Predict, layers: int, hidden: int) -> None:
-        super().__init__(predict, layers, hidden)
-        self.gru = nn.GRU(DIMENSIONS, hidden, layers, batch_first=True)
+    def __init__(self, predict: Predict, dimensions: int, layers: int, hidden: int) -> None:
+        super().__init__(predict, dimensions, layers, hidden)
+        self.gru = nn.GRU(dimensions, hidden, layers, batch_first=True)
 
     def observe(self, state: State, frame: Tensor) -> State:
-        """Return the state after the true `frame` (B, 60)."""
+        """Return the state after the true `frame` (B, D)."""
         seen = self.scaling.describe(frame, state.last)
         return State(self.gru(seen[:, None], state.hidden)[1], frame)
 
     def absorb(self, state: State | None, frames: Tensor) -> State:
-        """Return the state after the true `frames` (B, T, 60), all in one pass."""
+        """Return the state after the true `frames` (B, T, D), all in one pass."""
         return self.follow(state, frames)[1]
 
     def follow(self, state: State | None, frames: Tensor) -> tuple[Tensor, State]:
-        """Follow true `frames` (B, T, 60): the top hidden state after each (B, T, H) and the last state."""
+        """Follow true `frames` (B, T, D): the top hidden state after each (B, T, H) and the last state."""
         state = self.start(frames[:, 0]) if state is None else state
         before = torch.cat([state.last[:, None], frames[:, :-1]], dim=1)
         outputs, hidden = self.gru(self.scaling.describe(frames, before), state.hidden)
@@ -42,9 +41,9 @@ class Gru(GruNetwork):
 
     noise_size = 0
 
-    def __init__(self, config: GruConfig) -> None:
-        super().__init__(config.predict, config.layers, config.hidden)
-        self.output = perceptron(config.hidden, config.inner, DIMENSIONS, 2, nn.ReLU)
+    def __init__(self, config: GruConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.layers, config.hidden)
+        self.output = perceptron(config.hidden, config.inner, dimensions, 2, nn.ReLU)
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:  # noqa: ARG002
         """Predict one frame."""

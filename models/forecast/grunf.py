@@ -13,7 +13,6 @@ from models.forecast.flow import Flow
 from models.forecast.gru import GruNetwork
 from models.forecast.likelihood import unknown
 from models.forecast.recurrent import State
-from shared.keypoints import DIMENSIONS
 
 
 class GruNf(GruNetwork):
@@ -21,14 +20,14 @@ class GruNf(GruNetwork):
 
     ordinary: Tensor
 
-    def __init__(self, config: GruNfConfig) -> None:
-        super().__init__(config.predict, config.layers, config.hidden)
-        self.noise_size = DIMENSIONS
-        self.flow = Flow(DIMENSIONS, config.hidden, config.blocks, config.inner, config.depth)
+    def __init__(self, config: GruNfConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.layers, config.hidden)
+        self.noise_size = dimensions
+        self.flow = Flow(dimensions, config.hidden, config.blocks, config.inner, config.depth)
         self.register_buffer("ordinary", unknown())
 
     def log_prob(self, frames: Tensor) -> Tensor:
-        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, 60).
+        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, D).
 
         In nats, a density in keypoint units (equation 29 of the paper, and the standardisation's part).
         """
@@ -37,7 +36,7 @@ class GruNf(GruNetwork):
         return self.flow.log_prob(target, hidden) + self.scaling.log_determinant()
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:
-        """Predict one frame, the image of zero or of `noise` (B, 60)."""
+        """Predict one frame, the image of zero or of `noise` (B, D)."""
         base = state.last.new_zeros(state.last.shape) if noise is None else noise
         predicted = self.flow.inverse(base, state.hidden[-1])
         return self.observe(state, self.scaling.frame(predicted, state.last))

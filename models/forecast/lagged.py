@@ -14,7 +14,7 @@ from models.forecast.window import WindowNetwork
 
 
 class Pairs(NamedTuple):
-    """Frames to learn from, all (B, T-k, 60), standardised: `seen` is k frames before its `target`.
+    """Frames to learn from, all (B, T-k, D), standardised: `seen` is k frames before its `target`.
 
     `last` are the frames right before the targets, unscaled.
     """
@@ -28,11 +28,11 @@ class LaggedNetwork(WindowNetwork):
     """Its window is the lag k, so that the oldest frame in it says the next one."""
 
     def oldest(self, state: State) -> Tensor:
-        """Return the input (B, 60) of a network for the next frame."""
+        """Return the input (B, D) of a network for the next frame."""
         return self.scaling.describe(state.hidden[0], state.last)
 
     def pairs(self, frames: Tensor) -> Pairs:
-        """Return all pairs of `frames` (B, T, 60), T > k."""
+        """Return all pairs of `frames` (B, T, D), T > k."""
         last = frames[:, self.window - 1 : -1]
         seen = self.scaling.describe(frames[:, : -self.window], last)
         return Pairs(seen, self.scaling.target(frames[:, self.window :], last), last)

@@ -16,19 +16,21 @@ StateT = TypeVar("StateT")
 class ForecastNetwork(Protocol[StateT]):
     """A network that knows p(next frame | past frames).
 
-    `noise_size` is how many standard normal numbers one sampled step takes.
+    `noise_size` is how many standard normal numbers one sampled step takes, `dimensions` D, the numbers of a
+    frame.
     """
 
     noise_size: int
+    dimensions: int
 
     def absorb(self, state: StateT | None, frames: Floats) -> StateT:
-        """Return the state after the true `frames` (T, 60), T >= 1; `None` knows nothing yet."""
+        """Return the state after the true `frames` (T, D), T >= 1; `None` knows nothing yet."""
         ...
 
     def rollout(self, state: StateT, steps: int, noise: Floats | None = None) -> Floats:
-        """Run freely: return the most likely next frames (1, steps, 60).
+        """Run freely: return the most likely next frames (1, steps, D).
 
-        With `noise` (steps, B, noise_size), B samples (B, steps, 60) instead.
+        With `noise` (steps, B, noise_size), B samples (B, steps, D) instead.
         """
         ...
 
@@ -38,6 +40,7 @@ class LearnedForecaster(Generic[StateT]):
 
     def __init__(self, name: str, network: ForecastNetwork[StateT]) -> None:
         self.name = name
+        self.dimensions = network.dimensions
         self._network = network
         self._state: StateT | None = None
 
@@ -46,17 +49,17 @@ class LearnedForecaster(Generic[StateT]):
         self._state = None
 
     def observe(self, frames: Floats) -> None:
-        """Take in consecutive frames (T, 60), T >= 1."""
-        self._state = self._network.absorb(self._state, check_frames(frames))
+        """Take in consecutive frames (T, D), T >= 1."""
+        self._state = self._network.absorb(self._state, check_frames(frames, self._network.dimensions))
 
     def forecast(self, steps: int) -> Floats:
-        """Return the single most likely continuation (steps, 60)."""
+        """Return the single most likely continuation (steps, D)."""
         check_steps(steps)
         future: Floats = self._network.rollout(self._known(), steps)[0]
         return future
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:
-        """Draw `count` continuations (count, steps, 60); the same seed gives the same ones."""
+        """Draw `count` continuations (count, steps, D); the same seed gives the same ones."""
         check_steps(steps)
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")

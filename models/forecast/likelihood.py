@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.forecast.checks import check_frames
 from models.forecast.vrnn import Vrnn
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 Doubles = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class Likelihood(Protocol):
     ordinary: Tensor
 
     def log_prob(self, frames: Tensor) -> Tensor:
-        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, 60).
+        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, D).
 
         In nats, a density in keypoint units.
         """
@@ -40,7 +40,7 @@ def unknown() -> Tensor:
 
 
 def log_likelihood(network: Likelihood, frames: Floats) -> Doubles:
-    """Return the exact log p(frame t | frames before t), (T-1,), t = 1 .. T-1, of `frames` (T, 60), T >= 2.
+    """Return the exact log p(frame t | frames before t), (T-1,), t = 1 .. T-1, of `frames` (T, D), T >= 2.
 
     In nats, a density in keypoint units: their sum is that of the sequence given its first frame.
     """
@@ -54,7 +54,7 @@ def log_likelihood(network: Likelihood, frames: Floats) -> Doubles:
 
 
 def lower_bound(network: Vrnn, frames: Floats, seed: int = 0) -> Doubles:
-    """Return the evidence lower bound (T-1,) of `frames` (T, 60), T >= 2, of one draw of the latents.
+    """Return the evidence lower bound (T-1,) of `frames` (T, D), T >= 2, of one draw of the latents.
 
     Units as those of `log_likelihood`, of which the sum is on average at least that of these.
     """
@@ -70,12 +70,12 @@ def lower_bound(network: Vrnn, frames: Floats, seed: int = 0) -> Doubles:
 
 
 def surprise(network: Likelihood, frames: Floats) -> Doubles:
-    """Return how surprising each of `frames` (T, 60) is given the ones before: z-scores (T,), the first 0.
+    """Return how surprising each of `frames` (T, D) is given the ones before: z-scores (T,), the first 0.
 
     -log p per number, less its median on ordinary footage, over its spread on that side of the median: 3 is a
     frame three standard deviations less likely than usual, -3 one that fits its past suspiciously well.
     """
-    value = -log_likelihood(network, frames) / DIMENSIONS
+    value = -log_likelihood(network, frames) / frames.shape[1]
     median, below, above = network.ordinary.double().tolist()
     z = (value - median) / np.where(value < median, below, above)
     return np.concatenate([[0.0], z])

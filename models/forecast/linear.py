@@ -8,13 +8,12 @@ from torch import Tensor, nn
 from models.forecast.config import LinearConfig
 from models.forecast.recurrent import State
 from models.forecast.window import WindowNetwork
-from shared.keypoints import DIMENSIONS
 
 __all__ = ["Linear", "LinearConfig", "design", "fit"]
 
 
 class Linear(WindowNetwork):
-    """A vector autoregression: all 60 numbers of the last `order` changes say the next 60.
+    """A vector autoregression: all numbers of the last `order` changes say the next ones.
 
     Luetkepohl, "New Introduction to Multiple Time Series Analysis" (2005), chapter 2. Its forecast is its
     mean: all samples are one.
@@ -22,12 +21,12 @@ class Linear(WindowNetwork):
 
     noise_size = 0
 
-    def __init__(self, config: LinearConfig) -> None:
-        super().__init__(config.predict, config.order + 1)
-        self.map = nn.Linear(config.order * DIMENSIONS, DIMENSIONS)
+    def __init__(self, config: LinearConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.order + 1)
+        self.map = nn.Linear(config.order * dimensions, dimensions)
 
     def inputs(self, frames: Tensor) -> Tensor:
-        """Return what the map takes (..., order * 60) for the frame after `frames` (..., order + 1, 60)."""
+        """Return what the map takes (..., order * D) for the frame after `frames` (..., order + 1, D)."""
         return self.scaling.describe(frames[..., 1:, :], frames[..., :-1, :]).flatten(-2)
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:  # noqa: ARG002
@@ -37,20 +36,20 @@ class Linear(WindowNetwork):
 
 
 def design(network: Linear, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return inputs (T-order-1, order * 60) and bounded targets (T-order-1, 60) of a clip (T, 60)."""
+    """Return inputs (T-order-1, order * D) and bounded targets (T-order-1, D) of a clip (T, D)."""
     windows = frames.unfold(0, network.window, 1).transpose(1, 2)[:-1]
     after, before = frames[network.window :], frames[network.window - 1 : -1]
     return network.inputs(windows), network.scaling.describe(after, before)
 
 
 def fit(network: Linear, clips: list[Tensor], ridge: float) -> None:
-    """Set the map to the least squares of all `clips`, each (T, 60), with the penalty `ridge` a sample.
+    """Set the map to the least squares of all `clips`, each (T, D), with the penalty `ridge` a sample.
 
     Hoerl and Kennard, "Ridge Regression" (Technometrics 12(1), 1970). Clips of `order` + 1 frames or fewer
     say nothing. ValueError where that is all of them.
     """
-    size = network.map.in_features + 1
-    products, answers, count = torch.zeros(size, size).double(), torch.zeros(size, DIMENSIONS).double(), 0
+    size, dimensions = network.map.in_features + 1, network.dimensions
+    products, answers, count = torch.zeros(size, size).double(), torch.zeros(size, dimensions).double(), 0
     for clip in clips:
         if len(clip) <= network.window:
             continue

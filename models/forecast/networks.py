@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from models.checkpoint import Checkpoint, load
 from models.forecast.build import weights_folder
@@ -62,8 +63,9 @@ def load_density(name: str, folder: Path | None = None) -> Density:
 def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
     """Return the network `name` with the weights of `checkpoint`; RequestError if they do not fit."""
     # Built without memory, so that sizes in a config cost nothing before the weights are there to match them.
+    dimensions = _frame_size(name, checkpoint.tensors.get("scaling.mean"))
     with torch.device("meta"):
-        network = build_network(parse(name, checkpoint.config))
+        network = build_network(parse(name, checkpoint.config), dimensions)
     wanted = {key: tensor.shape for key, tensor in network.state_dict().items()}
     given = {key: tensor.shape for key, tensor in checkpoint.tensors.items()}
     if wanted != given:
@@ -85,3 +87,12 @@ def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
     if calibration is not None and not (calibration[1:] > 0).all():
         raise RequestError(f"the weights of {name} measure surprise by no spread: use another file")
     return network
+
+
+def _frame_size(name: str, mean: Tensor | None) -> int:
+    """Return how many numbers a frame has, which the mean frame (D,) tells; RequestError without one."""
+    if mean is None or mean.dim() != 1 or not len(mean):
+        raise RequestError(
+            f"the weights do not fit their config.json ({name}, first at scaling.mean): use another file"
+        )
+    return len(mean)

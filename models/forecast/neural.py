@@ -18,6 +18,7 @@ class _InTorch:
         self._device = torch.device(device)
         self.network = network.to(self._device).eval().requires_grad_(requires_grad=False)
         self.noise_size = network.noise_size
+        self.dimensions = network.dimensions
 
     @torch.inference_mode()
     def absorb(self, state: State | None, frames: Floats) -> State:

@@ -15,22 +15,21 @@ from models.forecast.flow import Flow
 from models.forecast.lagged import LaggedNetwork
 from models.forecast.likelihood import unknown
 from models.forecast.recurrent import State
-from shared.keypoints import DIMENSIONS
 
 
 class Nf(LaggedNetwork):
     """A single prediction is the image of z = 0, a sample that of a drawn z."""
 
-    noise_size = DIMENSIONS
     ordinary: Tensor
 
-    def __init__(self, config: NfConfig) -> None:
-        super().__init__(config.predict, config.lag)
-        self.flow = Flow(DIMENSIONS, DIMENSIONS, config.blocks, config.inner, config.depth)
+    def __init__(self, config: NfConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.lag)
+        self.noise_size = dimensions
+        self.flow = Flow(dimensions, dimensions, config.blocks, config.inner, config.depth)
         self.register_buffer("ordinary", unknown())
 
     def log_prob(self, frames: Tensor) -> Tensor:
-        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, 60).
+        """Return log p(frame t | frames before t) for t = 1 .. T-1, (B, T-1), of `frames` (B, T, D).
 
         In nats, a density in keypoint units. Where fewer than k frames are known, the first stands for those
         before it.
@@ -40,7 +39,7 @@ class Nf(LaggedNetwork):
         return self.flow.log_prob(pairs.target, pairs.seen) + self.scaling.log_determinant()
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:
-        """Predict one frame, the image of zero or of `noise` (B, 60)."""
+        """Predict one frame, the image of zero or of `noise` (B, D)."""
         base = state.last.new_zeros(state.last.shape) if noise is None else noise
         predicted = self.flow.inverse(base, self.oldest(state))
         return self.observe(state, self.scaling.frame(predicted, state.last))

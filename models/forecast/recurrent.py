@@ -14,7 +14,7 @@ from models.forecast.scaling import Scaling
 
 
 class State(NamedTuple):
-    """All that a network remembers: `hidden` (layers, B, H) and the `last` frame (B, 60), unscaled."""
+    """All that a network remembers: `hidden` (layers, B, H) and the `last` frame (B, D), unscaled."""
 
     hidden: Tensor
     last: Tensor
@@ -27,42 +27,44 @@ class State(NamedTuple):
 class RecurrentNetwork(nn.Module):
     """A network that knows p(next frame | past frames). No loss and no optimiser in here.
 
-    `noise_size` is how many standard normal numbers one sampled step takes.
+    `noise_size` is how many standard normal numbers one sampled step takes, `dimensions` D, the numbers of a
+    frame.
     """
 
     noise_size: int
 
-    def __init__(self, predict: Predict, layers: int, hidden: int) -> None:
+    def __init__(self, predict: Predict, dimensions: int, layers: int, hidden: int) -> None:
         super().__init__()
-        self.scaling = Scaling(predict)
+        self.scaling = Scaling(predict, dimensions)
+        self.dimensions = dimensions
         self._layers = layers
         self._hidden = hidden
 
     @abstractmethod
     def observe(self, state: State, frame: Tensor) -> State:
-        """Return the state after the true `frame` (B, 60)."""
+        """Return the state after the true `frame` (B, D)."""
 
     @abstractmethod
     def advance(self, state: State, noise: Tensor | None = None) -> State:
-        """Predict one frame and take it as observed: the new state's `last` (B, 60) is the prediction.
+        """Predict one frame and take it as observed: the new state's `last` (B, D) is the prediction.
 
         Without `noise` (B, noise_size) it is the single most likely prediction, with it a sample.
         """
 
     def start(self, frame: Tensor) -> State:
-        """Return the state before the first `frame` (B, 60): nothing known, and no change so far."""
+        """Return the state before the first `frame` (B, D): nothing known, and no change so far."""
         hidden = frame.new_zeros(self._layers, len(frame), self._hidden)
         return State(hidden, frame)
 
     def absorb(self, state: State | None, frames: Tensor) -> State:
-        """Return the state after the true `frames` (B, T, 60), T >= 1; `None` knows nothing yet."""
+        """Return the state after the true `frames` (B, T, D), T >= 1; `None` knows nothing yet."""
         state = self.start(frames[:, 0]) if state is None else state
         for frame in frames.unbind(1):
             state = self.observe(state, frame)
         return state
 
     def rollout(self, state: State, steps: int, noise: Tensor | None = None) -> Tensor:
-        """Run freely: return the next frames (B, steps, 60); `noise` is (steps, B, noise_size)."""
+        """Run freely: return the next frames (B, steps, D); `noise` is (steps, B, noise_size)."""
         frames = []
         for index in range(steps):
             state = self.advance(state, None if noise is None else noise[index])

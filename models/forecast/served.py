@@ -15,13 +15,13 @@ import numpy as np
 
 from models.forecast.config import LIMIT, LOG_VARIANCE, Predict
 from models.stored import Weights
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 Layer = Callable[[Floats], Floats]
 
 
 class State(NamedTuple):
-    """All that a network remembers: `hidden` (layers, B, H) and the `last` frame (B, 60), unscaled."""
+    """All that a network remembers: `hidden` (layers, B, H) and the `last` frame (B, D), unscaled."""
 
     hidden: Floats
     last: Floats
@@ -32,18 +32,19 @@ class Scaling:
 
     def __init__(self, predict: Predict, weights: Weights) -> None:
         self._level = predict == "frame"
-        self._mean = weights.take("scaling.mean", DIMENSIONS)
-        self._std = weights.take_positive("scaling.std", DIMENSIONS)
-        self.step = weights.take_positive("scaling.step", DIMENSIONS)
+        self.dimensions = weights.length("scaling.mean")
+        self._mean = weights.take("scaling.mean", self.dimensions)
+        self._std = weights.take_positive("scaling.std", self.dimensions)
+        self.step = weights.take_positive("scaling.step", self.dimensions)
 
     def describe(self, frame: Floats, last: Floats) -> Floats:
-        """Return a network's input (..., 60), in [-10, 10], for `frame` (..., 60) following `last`."""
+        """Return a network's input (..., D), in [-10, 10], for `frame` (..., D) following `last`."""
         target = (frame - self._mean) / self._std if self._level else (frame - last) / self.step
         bounded: Floats = np.clip(target, -LIMIT, LIMIT)
         return bounded
 
     def frame(self, target: Floats, last: Floats) -> Floats:
-        """Return the frame (..., 60) that a prediction stands for."""
+        """Return the frame (..., D) that a prediction stands for."""
         return self._mean + target * self._std if self._level else last + target * self.step
 
 
@@ -54,28 +55,29 @@ class ServedNetwork(ABC):
 
     def __init__(self, predict: Predict, weights: Weights) -> None:
         self.scaling = Scaling(predict, weights)
+        self.dimensions = self.scaling.dimensions
 
     @abstractmethod
     def start(self, frame: Floats) -> State:
-        """Return the state before the first `frame` (B, 60)."""
+        """Return the state before the first `frame` (B, D)."""
 
     @abstractmethod
     def follow(self, state: State, frames: Floats) -> State:
-        """Return the state after the true `frames` (T, B, 60)."""
+        """Return the state after the true `frames` (T, B, D)."""
 
     @abstractmethod
     def advance(self, state: State, noise: Floats | None) -> State:
-        """Predict one frame and take it as observed: the new state's `last` (B, 60) is the prediction.
+        """Predict one frame and take it as observed: the new state's `last` (B, D) is the prediction.
 
         Without `noise` (B, noise_size) it is the single most likely prediction, with it a sample.
         """
 
     def after(self, state: State, target: Floats) -> State:
-        """Return the state after the frame that is predicted, standardised, to be `target` (B, 60)."""
+        """Return the state after the frame that is predicted, standardised, to be `target` (B, D)."""
         return self.follow(state, self.scaling.frame(target, state.last)[None])
 
     def absorb(self, state: State | None, frames: Floats) -> State:
-        """Return the state after the true `frames` (T, 60), T >= 1; `None` knows nothing yet."""
+        """Return the state after the true `frames` (T, D), T >= 1; `None` knows nothing yet."""
         frames = frames[:, None]
         with np.errstate(all="ignore"):  # a peer may send any numbers
             return self.follow(self.start(frames[0]) if state is None else state, frames)
@@ -88,7 +90,7 @@ class ServedNetwork(ABC):
             return self.run(state, steps, noise)
 
     def run(self, state: State, steps: int, noise: Floats | None) -> Floats:
-        """Return the next frames (B, steps, 60); `noise` is (steps, B, noise_size)."""
+        """Return the next frames (B, steps, D); `noise` is (steps, B, noise_size)."""
         frames = []
         for index in range(steps):
             state = self.advance(state, None if noise is None else noise[index])

@@ -10,7 +10,7 @@ from models.forecast.config import EPSILON, LOG_SCALE
 from models.forecast.served import joined, perceptron, relu
 from models.stored import Weights
 from shared.errors import RequestError
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 Inverse = Callable[[Floats, Floats], Floats]
 
@@ -18,17 +18,19 @@ Inverse = Callable[[Floats, Floats], Floats]
 class ServedFlow:
     """`blocks` couplings with alternating halves and normalisations between them, backwards."""
 
-    def __init__(self, condition: int, blocks: int, inner: int, depth: int, weights: Weights) -> None:
+    def __init__(  # noqa: PLR0917 - the sizes of a flow
+        self, size: int, condition: int, blocks: int, inner: int, depth: int, weights: Weights
+    ) -> None:
         layers: list[Inverse] = []
         for index in range(blocks):
             name = f"flow.layers.{2 * index}"
-            layers.append(_coupling(weights, name, condition, (inner,) * (depth - 1), index % 2))
+            layers.append(_coupling(weights, name, size, condition, (inner,) * (depth - 1), index % 2))
             if index < blocks - 1:
-                layers.append(_norm(weights, f"flow.layers.{2 * index + 1}"))
+                layers.append(_norm(weights, f"flow.layers.{2 * index + 1}", size))
         self._layers = layers[::-1]
 
     def inverse(self, base: Floats, condition: Floats) -> Floats:
-        """Map `base` (B, 60) back to values (B, 60)."""
+        """Map `base` (B, D) back to values (B, D)."""
         for layer in self._layers:
             base = layer(base, condition)
         return base
@@ -40,27 +42,28 @@ def check_calibration(weights: Weights) -> None:
         raise RequestError(f"the weights of {weights.name} measure surprise by no spread: use another file")
 
 
-def _coupling(weights: Weights, name: str, condition: int, inner: tuple[int, ...], parity: int) -> Inverse:
-    half = DIMENSIONS // 2
-    sizes = (half + condition, *inner, half)
+def _coupling(  # noqa: PLR0917 - the sizes of a coupling
+    weights: Weights, name: str, size: int, condition: int, inner: tuple[int, ...], parity: int
+) -> Inverse:
+    known = (size + 1 - parity) // 2
+    sizes = (known + condition, *inner, size - known)
     scale = perceptron(weights, f"{name}.scale", sizes, np.tanh)
     translation = perceptron(weights, f"{name}.translation", sizes, relu)
     kept, changed = slice(parity, None, 2), slice(1 - parity, None, 2)
 
     def run(values: Floats, given: Floats) -> Floats:
-        known = joined(values[:, kept], given)
+        seen = joined(values[:, kept], given)
         out = values.copy()
-        log_scale = LOG_SCALE * np.tanh(scale(known) / LOG_SCALE)
-        out[:, changed] = (values[:, changed] - translation(known)) * np.exp(-log_scale)
+        log_scale = LOG_SCALE * np.tanh(scale(seen) / LOG_SCALE)
+        out[:, changed] = (values[:, changed] - translation(seen)) * np.exp(-log_scale)
         return out
 
     return run
 
 
-def _norm(weights: Weights, name: str) -> Inverse:
+def _norm(weights: Weights, name: str, size: int) -> Inverse:
     gain, bias, mean, variance = (
-        weights.take(f"{name}.{part}", DIMENSIONS)
-        for part in ("log_gain", "bias", "running_mean", "running_var")
+        weights.take(f"{name}.{part}", size) for part in ("log_gain", "bias", "running_mean", "running_var")
     )
     factor = np.exp(0.5 * np.log(variance + np.float32(EPSILON)) - gain)
     return lambda values, _: (values - bias) * factor + mean

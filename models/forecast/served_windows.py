@@ -8,29 +8,29 @@ from models.forecast.config import LEAST, LIMIT, LinearConfig, NfConfig, Predict
 from models.forecast.served import Layer, ServedNetwork, State, at, linear, perceptron, relu
 from models.forecast.served_flow import ServedFlow, check_calibration
 from models.stored import Weights
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 # torch's own.
 _LAYER_NORM_EPSILON = 1e-5
 
 
 class ServedWindow(ServedNetwork):
-    """`models.forecast.window`: `hidden` (window, B, 60) are the last frames, the oldest first."""
+    """`models.forecast.window`: `hidden` (window, B, D) are the last frames, the oldest first."""
 
     def __init__(self, predict: Predict, window: int, weights: Weights) -> None:
         super().__init__(predict, weights)
         self.window = window
 
     def start(self, frame: Floats) -> State:
-        """Return the state before the first `frame` (B, 60): it has always been so."""
+        """Return the state before the first `frame` (B, D): it has always been so."""
         return State(np.repeat(frame[None], self.window, axis=0), frame)
 
     def follow(self, state: State, frames: Floats) -> State:
-        """Return the state after the true `frames` (T, B, 60)."""
+        """Return the state after the true `frames` (T, B, D)."""
         return State(np.concatenate([state.hidden, frames])[-self.window :], frames[-1])
 
     def oldest(self, state: State) -> Floats:
-        """Return the oldest frame (B, 60) in the window, standardised."""
+        """Return the oldest frame (B, D) in the window, standardised."""
         return self.scaling.describe(state.hidden[0], state.last)
 
 
@@ -39,7 +39,7 @@ class ServedLinear(ServedWindow):
 
     def __init__(self, config: LinearConfig, weights: Weights) -> None:
         super().__init__(config.predict, config.order + 1, weights)
-        self._map = linear(weights, "map", config.order * DIMENSIONS, DIMENSIONS)
+        self._map = linear(weights, "map", config.order * self.dimensions, self.dimensions)
 
     def advance(self, state: State, noise: Floats | None) -> State:  # noqa: ARG002
         """Predict one frame."""
@@ -53,8 +53,9 @@ class ServedVae(ServedWindow):
     def __init__(self, config: VaeConfig, weights: Weights) -> None:
         super().__init__(config.predict, config.lag, weights)
         self.noise_size = config.latent
-        self._encoder = perceptron(weights, "encoder", (DIMENSIONS, config.inner, 2 * config.latent), relu)
-        self._decoder = perceptron(weights, "decoder", (config.latent, config.inner, DIMENSIONS), relu)
+        size, inner, latent = self.dimensions, config.inner, config.latent
+        self._encoder = perceptron(weights, "encoder", (size, inner, 2 * latent), relu)
+        self._decoder = perceptron(weights, "decoder", (latent, inner, size), relu)
 
     def advance(self, state: State, noise: Floats | None) -> State:
         """Predict one frame, from the mean of the latent or with `noise` (B, latent)."""
@@ -64,15 +65,14 @@ class ServedVae(ServedWindow):
 class ServedNf(ServedWindow):
     """`models.forecast.nf`."""
 
-    noise_size = DIMENSIONS
-
     def __init__(self, config: NfConfig, weights: Weights) -> None:
         super().__init__(config.predict, config.lag, weights)
-        self._flow = ServedFlow(DIMENSIONS, config.blocks, config.inner, config.depth, weights)
+        self.noise_size = size = self.dimensions
+        self._flow = ServedFlow(size, size, config.blocks, config.inner, config.depth, weights)
         check_calibration(weights)
 
     def advance(self, state: State, noise: Floats | None) -> State:
-        """Predict one frame, the image of zero or of `noise` (B, 60)."""
+        """Predict one frame, the image of zero or of `noise` (B, D)."""
         base = np.zeros_like(state.last) if noise is None else noise
         return self.after(state, self._flow.inverse(base, self.oldest(state)))
 
@@ -84,16 +84,16 @@ class ServedSimlpe(ServedWindow):
         super().__init__(config.predict, config.length, weights)
         length, width = config.length, config.width
         self._basis = weights.take("basis", length, length)
-        self._enter = linear(weights, "enter", DIMENSIONS, width)
+        self._enter = linear(weights, "enter", self.dimensions, width)
         self._blocks = [_temporal(weights, f"blocks.{i}", length, width) for i in range(config.blocks)]
-        self._leave = linear(weights, "leave", width, DIMENSIONS)
+        self._leave = linear(weights, "leave", width, self.dimensions)
 
     def advance(self, state: State, noise: Floats | None) -> State:  # noqa: ARG002
         """Predict one frame, the first of a block."""
         return self.follow(state, self._block(state)[:1])
 
     def run(self, state: State, steps: int, noise: Floats | None) -> Floats:  # noqa: ARG002
-        """Return the next frames (B, steps, 60), block by block."""
+        """Return the next frames (B, steps, D), block by block."""
         blocks = [self._block(state)]
         while len(blocks) * self.window < steps:
             state = self.follow(state, blocks[-1])
@@ -101,7 +101,7 @@ class ServedSimlpe(ServedWindow):
         return np.concatenate(blocks)[:steps].swapaxes(0, 1)
 
     def _block(self, state: State) -> Floats:
-        """Return the next frames (length, B, 60)."""
+        """Return the next frames (length, B, D)."""
         unit = self._liveliness(state.hidden)
         seen = self.scaling.describe(state.hidden, state.last) / unit
         x = self._enter(self._basis @ seen.swapaxes(0, 1))
@@ -111,7 +111,7 @@ class ServedSimlpe(ServedWindow):
         return state.last + changes * (unit * self.scaling.step)
 
     def _liveliness(self, frames: Floats) -> Floats:
-        """Return the unit (B, 1) of motion in `frames` (T, B, 60)."""
+        """Return the unit (B, 1) of motion in `frames` (T, B, D)."""
         changes = np.clip(np.diff(frames, axis=0) / self.scaling.step, -LIMIT, LIMIT)
         unit: Floats = np.sqrt(np.square(changes).mean((0, 2))[:, None] + np.float32(LEAST))
         return unit

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from models.forecast.config import LEAST, LIMIT, SimlpeConfig
 from models.forecast.recurrent import State
 from models.forecast.window import WindowNetwork
-from shared.keypoints import DIMENSIONS
 
 
 class TemporalBlock(nn.Module):
@@ -43,19 +42,19 @@ class Simlpe(WindowNetwork):
     noise_size = 0
     basis: Tensor
 
-    def __init__(self, config: SimlpeConfig) -> None:
-        super().__init__(config.predict, config.length)
+    def __init__(self, config: SimlpeConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.length)
         self.register_buffer("basis", cosines(config.length))
-        self.enter = nn.Linear(DIMENSIONS, config.width)
+        self.enter = nn.Linear(dimensions, config.width)
         self.blocks = nn.Sequential(
             *(TemporalBlock(config.length, config.width) for _ in range(config.blocks))
         )
-        self.leave = nn.Linear(config.width, DIMENSIONS)
+        self.leave = nn.Linear(config.width, dimensions)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
     def block(self, state: State) -> Tensor:
-        """Return the next `length` frames (B, length, 60)."""
+        """Return the next `length` frames (B, length, D)."""
         frames, last = state.hidden.transpose(0, 1), state.last[:, None]
         unit = self._liveliness(frames)
         seen = self.scaling.describe(frames, last) / unit
@@ -63,7 +62,7 @@ class Simlpe(WindowNetwork):
         return torch.addcmul(last, changes, unit * self.scaling.step)
 
     def _liveliness(self, frames: Tensor) -> Tensor:
-        """Return the unit (B, 1, 1) of motion in `frames` (B, T, 60): twice of it, twice the forecast."""
+        """Return the unit (B, 1, 1) of motion in `frames` (B, T, D): twice of it, twice the forecast."""
         changes = (frames[:, 1:] - frames[:, :-1]) / self.scaling.step
         return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2), keepdim=True) + LEAST).sqrt()
 
@@ -72,7 +71,7 @@ class Simlpe(WindowNetwork):
         return self.observe(state, self.block(state)[:, 0])
 
     def rollout(self, state: State, steps: int, noise: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Return the next frames (B, steps, 60), block by block."""
+        """Return the next frames (B, steps, D), block by block."""
         blocks = [self.block(state)]
         while len(blocks) * self.window < steps:
             state = self.absorb(state, blocks[-1])

@@ -13,24 +13,23 @@ from models.forecast.config import VaeConfig
 from models.forecast.lagged import LaggedNetwork
 from models.forecast.recurrent import State, perceptron
 from models.forecast.vrnn import Gaussian, gaussian
-from shared.keypoints import DIMENSIONS
 
 
 class Vae(LaggedNetwork):
     """A single prediction decodes the posterior's mean, a sample a draw from the posterior (equation 8)."""
 
-    def __init__(self, config: VaeConfig) -> None:
-        super().__init__(config.predict, config.lag)
+    def __init__(self, config: VaeConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, config.lag)
         self.noise_size = config.latent
-        self.encoder = perceptron(DIMENSIONS, config.inner, 2 * config.latent, 2, nn.ReLU)
-        self.decoder = perceptron(config.latent, config.inner, DIMENSIONS, 2, nn.ReLU)
+        self.encoder = perceptron(dimensions, config.inner, 2 * config.latent, 2, nn.ReLU)
+        self.decoder = perceptron(config.latent, config.inner, dimensions, 2, nn.ReLU)
 
     def encode(self, seen: Tensor) -> Gaussian:
-        """Return the posterior (..., latent) of what is `seen` (..., 60)."""
+        """Return the posterior (..., latent) of what is `seen` (..., D)."""
         return gaussian(self.encoder(seen))
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Return the standardised prediction (..., 60) of `latent` (..., n)."""
+        """Return the standardised prediction (..., D) of `latent` (..., n)."""
         return cast(Tensor, self.decoder(latent))
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:

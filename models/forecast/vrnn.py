@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from models.forecast.config import LOG_VARIANCE, SPREADS, VrnnConfig
 from models.forecast.recurrent import RecurrentNetwork, State, perceptron
-from shared.keypoints import DIMENSIONS
 
 __all__ = ["SPREADS", "Gaussian", "Unrolled", "Vrnn", "VrnnConfig", "gaussian", "gaussian_kl", "gaussian_nll"]
 
@@ -32,7 +31,7 @@ class Gaussian(NamedTuple):
 class Unrolled(NamedTuple):
     """One pass over true frames; all (B, T-1, ...), for the frames from the second on.
 
-    `hidden` (B, T-1, H) is the state after each of them; `target` (B, T-1, 60) what `decoded` ought to be.
+    `hidden` (B, T-1, H) is the state after each of them; `target` (B, T-1, D) what `decoded` ought to be.
     """
 
     prior: Gaussian
@@ -49,21 +48,21 @@ class Vrnn(RecurrentNetwork):
     between futures, and the decoder's variance is frame-to-frame jitter that nobody wants to see.
     """
 
-    def __init__(self, config: VrnnConfig) -> None:
-        super().__init__(config.predict, layers=1, hidden=config.hidden)
+    def __init__(self, config: VrnnConfig, dimensions: int) -> None:
+        super().__init__(config.predict, dimensions, layers=1, hidden=config.hidden)
         self.noise_size = config.latent
         width, hidden, inner = config.features, config.hidden, config.inner
-        self.from_frame = nn.Sequential(nn.Linear(DIMENSIONS, width), nn.ReLU())
+        self.from_frame = nn.Sequential(nn.Linear(dimensions, width), nn.ReLU())
         self.from_latent = nn.Sequential(nn.Linear(config.latent, width), nn.ReLU())
         self.prior = perceptron(hidden, inner, 2 * config.latent, 2, nn.ReLU)
         self.posterior = perceptron(width + hidden, inner, 2 * config.latent, 2, nn.ReLU)
         self._learned = config.spread == "learned"
-        decoded = (2 if self._learned else 1) * DIMENSIONS
+        decoded = (2 if self._learned else 1) * dimensions
         self.decoder = perceptron(width + hidden, inner, decoded, 2, nn.ReLU)
         self.cell = nn.GRUCell(2 * width, hidden)
 
     def observe(self, state: State, frame: Tensor) -> State:
-        """Return the state after the true `frame` (B, 60), with the posterior's mean as latent."""
+        """Return the state after the true `frame` (B, D), with the posterior's mean as latent."""
         hidden = state.hidden[0]
         seen = self.from_frame(self.scaling.describe(frame, state.last))
         latent = gaussian(self.posterior(torch.cat([seen, hidden], dim=-1))).mean
@@ -80,7 +79,7 @@ class Vrnn(RecurrentNetwork):
         return State(self._update(seen, latent, hidden)[None], frame)
 
     def unroll(self, frames: Tensor, noise: Tensor) -> Unrolled:
-        """Follow true `frames` (B, T, 60), T >= 2, with latents sampled by `noise` (B, T-1, latent).
+        """Follow true `frames` (B, T, D), T >= 2, with latents sampled by `noise` (B, T-1, latent).
 
         The first frame only sets the state: nothing before it says where a person sits.
         """
@@ -105,7 +104,7 @@ class Vrnn(RecurrentNetwork):
         )
 
     def decode(self, known: Tensor) -> Gaussian:
-        """Return the density (..., 60) of what is predicted, from latent features and state (..., n)."""
+        """Return the density (..., D) of what is predicted, from latent features and state (..., n)."""
         raw: Tensor = self.decoder(known)
         return (
             gaussian(raw)
@@ -114,7 +113,7 @@ class Vrnn(RecurrentNetwork):
         )
 
     def elbo(self, frames: Tensor, noise: Tensor) -> Tensor:
-        """Return the evidence lower bound (B, T-1) of each of `frames` (B, T, 60) given those before it.
+        """Return the evidence lower bound (B, T-1) of each of `frames` (B, T, D) given those before it.
 
         In nats, of a density in keypoint units (equation 17), with latents sampled by standard normal `noise`
         (B, T-1, latent): on average at most log p(frame t | frames before t) over a sequence.

@@ -7,28 +7,27 @@ from torch import Tensor
 
 from models.forecast.config import Predict
 from models.forecast.recurrent import RecurrentNetwork, State
-from shared.keypoints import DIMENSIONS
 
 
 class WindowNetwork(RecurrentNetwork):
-    """Its state's `hidden` (window, B, 60) are the last frames, the oldest first, unscaled.
+    """Its state's `hidden` (window, B, D) are the last frames, the oldest first, unscaled.
 
     Where fewer were observed, the first one stands for those before it.
     """
 
-    def __init__(self, predict: Predict, window: int) -> None:
-        super().__init__(predict, layers=window, hidden=DIMENSIONS)
+    def __init__(self, predict: Predict, dimensions: int, window: int) -> None:
+        super().__init__(predict, dimensions, layers=window, hidden=dimensions)
         self.window = window
 
     def start(self, frame: Tensor) -> State:
-        """Return the state before the first `frame` (B, 60): it has always been so."""
+        """Return the state before the first `frame` (B, D): it has always been so."""
         return State(frame.expand(self.window, -1, -1), frame)
 
     def observe(self, state: State, frame: Tensor) -> State:
-        """Return the state after the true `frame` (B, 60)."""
+        """Return the state after the true `frame` (B, D)."""
         return State(torch.cat([state.hidden[1:], frame[None]]), frame)
 
     def absorb(self, state: State | None, frames: Tensor) -> State:
-        """Return the state after the true `frames` (B, T, 60), T >= 1."""
+        """Return the state after the true `frames` (B, T, D), T >= 1."""
         state = self.start(frames[:, 0]) if state is None else state
         return State(torch.cat([state.hidden, frames.transpose(0, 1)])[-self.window :], frames[:, -1])

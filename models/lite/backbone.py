@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from models import stored
 from models.engine import Engine
 from models.facade import EngineBackbone
+from models.lite.layout import LAYOUT
 from models.openvino.engine import Graphs, OpenVinoEngine
 from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
@@ -46,7 +47,7 @@ class LiteBackbone(EngineBackbone[Any]):
         detector: str | None = None,
         otherwise: Callable[[], AnyEngine] | None = None,
     ) -> None:
-        super().__init__(engine, fingerprint, detector)
+        super().__init__(engine, LAYOUT, fingerprint, detector)
         self._otherwise = otherwise
 
     @classmethod

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from models.lite.blocks import ConvBlock, PooledUNet, convolved
 from models.lite.config import LiteConfig
 from models.lite.geometry import axis, halved, product_2x2, warp
+from models.lite.layout import COUNT
 from models.lite.structures import Points
-from shared.keypoints import COUNT
 
 # Where the points of a typical upright face lie, from the middle between its eyes, in a picture 2 wide: the
 # scale at which an upright face has identities for Jacobians. The torso (8) is no part of a face.

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from models.lite.blocks import ConvBlock, Lift, ResidualBlock, convolved
 from models.lite.config import LiteConfig
 from models.lite.geometry import enlarged_flow, unshuffled, warp
+from models.lite.layout import COUNT
 from models.lite.structures import Motion, Source, Window
-from shared.keypoints import COUNT
 
 
 class Generator(nn.Module):

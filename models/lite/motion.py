@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from models.lite.blocks import UNet
 from models.lite.config import LiteConfig
 from models.lite.geometry import AffineMotions, drawn_heat, warp
+from models.lite.layout import COUNT
 from models.lite.structures import GRID, Motion, Points, Source
-from shared.keypoints import COUNT
 
 # Scales the residual flow to what it is for: a tenth of the picture's half width.
 _FINE_MOTION = 0.1

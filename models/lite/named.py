@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.keypoints import COUNT, POSITIONS, Floats
+from models.lite.layout import COUNT, POSITIONS
+from shared.keypoints import Floats
 
 MIRROR = (1, 0, 2, 4, 3, 5, 6, 7, 8, 9)
 """Which point each becomes when the picture is mirrored."""

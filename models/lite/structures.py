@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from shared.keypoints import COUNT, POSITIONS
+from models.lite.layout import COUNT, POSITIONS
 
 GRID = 64
 """Motion and rendering start on a grid of 64x64; the picture is four times as large."""

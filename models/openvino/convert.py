@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.openvino.engine import KEYPOINTS, PICTURE, StageName
+from models.openvino.engine import KEYPOINTS, PICTURE, POINTS, StageName
 from models.openvino.runtime import Model, failure, openvino
 from models.stages import Network
-from shared.keypoints import DIMENSIONS
 
 
 class TorchGraphs:
@@ -35,7 +34,7 @@ class TorchGraphs:
             if stage == "encode":
                 return _converted(_FromBytes(net.encode), {PICTURE: picture}, net.source)
             source = dict(zip(net.source, _FromBytes(net.encode)(picture), strict=True))
-            keypoints = torch.zeros(1, DIMENSIONS)
+            keypoints = torch.zeros_like(source[POINTS])
             return _converted(_ToBytes(net.render), {**source, KEYPOINTS: keypoints}, [PICTURE])
         except RuntimeError as error:
             raise failure(error) from error

@@ -9,7 +9,7 @@ import numpy as np
 from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
 from models.openvino.stage import Stage
 from shared.config import SIZE
-from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.keypoints import Floats, Pictures
 
 StageName = Literal["detect", "encode", "render"]
 STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
@@ -26,9 +26,9 @@ class Graphs(Protocol):
     def model(self, stage: StageName) -> Model:
         """Return the graph of one stage, anew. Raises EngineError where there is none to be had.
 
-        "detect" maps PICTURE (1, 256, 256, 3) uint8 to KEYPOINTS (1, 60); "encode" maps PICTURE to all that
-        depends on a source picture alone, its keypoints POINTS (1, 60) among it; "render" maps that and
-        KEYPOINTS (1, 60) to PICTURE.
+        "detect" maps PICTURE (1, 256, 256, 3) uint8 to KEYPOINTS (1, D); "encode" maps PICTURE to all that
+        depends on a source picture alone, its keypoints POINTS (1, D) among it; "render" maps that and
+        KEYPOINTS (1, D) to PICTURE.
         """
         ...
 
@@ -65,16 +65,16 @@ class OpenVinoEngine:
         return self._stages[name]
 
     def detect(self, pictures: Pictures) -> Floats:
-        """Return the keypoints (B, 60) of pictures (B, 256, 256, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of pictures (B, 256, 256, 3), uint8 RGB."""
         stage = self.stage("detect")
-        found = np.empty((len(pictures), DIMENSIONS), np.float32)
+        found = np.empty((len(pictures), *stage.shape[1:]), np.float32)
         for index, picture in enumerate(pictures):
             stage.put(PICTURE, picture)
             stage.run_into(found[index : index + 1])
         return found
 
     def encode(self, picture: Pictures) -> tuple[Source, Floats]:
-        """Return what is kept of a source picture (256, 256, 3), and its keypoints (60,)."""
+        """Return what is kept of a source picture (256, 256, 3), and its keypoints (D,)."""
         stage = self.stage("encode")
         stage.put(PICTURE, picture)
         source = stage.run()
@@ -82,7 +82,7 @@ class OpenVinoEngine:
         return source, keypoints
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, 60): pictures (B, 256, 256, 3), uint8 RGB."""
+        """Render a source at keypoints (B, D): pictures (B, 256, 256, 3), uint8 RGB."""
         stage = self.stage("render")
         if source is not self._source:
             stage.keep(source)

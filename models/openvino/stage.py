@@ -23,6 +23,8 @@ class Stage:
     def __init__(self, model: Model, precision: str) -> None:
         # Of the graph as it was made: compiling one may give a port the names of others.
         inputs, self.outputs = ([_name(port) for port in ports] for ports in (model.inputs, model.outputs))
+        self.shape = tuple(int(side) for side in model.outputs[0].get_shape())
+        """That of the first output, whose first side is 1."""
         self._inputs = {name: index for index, name in enumerate(inputs)}
         parts = [model] if precision == "float32" else cut_behind_warps(model)
         precisions = ["float32", precision][: len(parts)]

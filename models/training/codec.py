@@ -31,13 +31,11 @@ from shared.config import SIZE
 from shared.entropy import MASS, Family, Whole
 from shared.errors import RequestError
 from shared.interfaces import Backbone
-from shared.keypoints import DIMENSIONS, POSITIONS
 from shared.quantization import MATRIX_BITS, Lattice, track
 from shared.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
 
 Doubles = npt.NDArray[np.float64]
 
-_MOVES = np.where(np.arange(DIMENSIONS) < POSITIONS, 0.01, 0.02)
 BASE_STEP = 2.0**-10
 # Of the variance of a keypoint number: what an error of it counts even where no picture shows it.
 _STIFFNESS = 5e-5
@@ -93,14 +91,15 @@ def _measured_before(path: Path, detector: str) -> Doubles | None:
 
 
 def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: int) -> Doubles:
-    """Return H (60, 60): the picture's mean squared error per squared error of the keypoints, by rendering.
+    """Return H (D, D): the picture's mean squared error per squared error of the keypoints, by rendering.
 
     Of the lite network's frames, eyes and mouth count more, as in its training (see `models.lite.named`).
     Of `frames` clips, drawn at random, one frame each is rendered from the clip's first. RequestError where
     no clip can be read.
     """
     generator = np.random.default_rng(seed)
-    total, count = np.zeros((DIMENSIONS, DIMENSIONS)), 0
+    moves = backbone.layout.step
+    total, count = np.zeros((len(moves), len(moves))), 0
     order = [clips[index] for index in generator.permutation(np.resize(np.arange(len(clips)), frames))]
     for clip in tqdm(order, desc="sensitivity", unit="frame"):
         try:
@@ -109,9 +108,9 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
             continue
         backbone.set_source(pictures[0])
         driving = backbone.detect(pictures[generator.integers(len(pictures))][None])[0]
-        moved = np.concatenate([driving + np.diag(_MOVES), driving - np.diag(_MOVES)]).astype(np.float32)
-        drawn = backbone.render(moved).reshape(2, DIMENSIONS, -1).astype(np.float32) / 255
-        slopes = (drawn[0] - drawn[1]) / (2 * _MOVES[:, None].astype(np.float32))
+        moved = np.concatenate([driving + np.diag(moves), driving - np.diag(moves)])
+        drawn = backbone.render(moved).reshape(2, len(moves), -1).astype(np.float32) / 255
+        slopes = (drawn[0] - drawn[1]) / (2 * moves[:, None])
         if backbone.name == "lite":
             counts = np.sqrt(looked_at(driving, SIZE)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
             slopes *= counts
@@ -123,7 +122,7 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
 
 
 def fit(tracks: Tracks, matrix: Doubles, seed: int = 0) -> CodecTables:
-    """Return tables for `tracks`, whose keypoints' errors count in the picture by `matrix` (60, 60)."""
+    """Return tables for `tracks`, whose keypoints' errors count in the picture by `matrix` (D, D)."""
     lattice = make_lattice(tracks, matrix)
     samples = list(_samples(tracks, lattice, seed))
     return _fit_tables(samples, lattice, matrix, tracks.tracks_of)
@@ -144,7 +143,7 @@ def make_lattice(tracks: Tracks, matrix: Doubles) -> Lattice:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What blocks of one quality consist of: first frames (N, 60) and changes (M, 60) in their order."""
+    """What blocks of one quality consist of: first frames (N, D) and changes (M, D) in their order."""
 
     quality: int
     first: Whole
@@ -161,7 +160,7 @@ def _samples(tracks: Tracks, lattice: Lattice, seed: int) -> Iterator[_Sample]:
     for quality in _QUALITIES:
         chosen = generator.permutation(len(blocks))[: _FRAMES // _BLOCK]
         indices = np.stack([track(lattice.coordinates(blocks[at], quality), None) for at in chosen])
-        yield _Sample(quality, indices[:, 0], np.diff(indices, axis=1).reshape(-1, DIMENSIONS))
+        yield _Sample(quality, indices[:, 0], np.diff(indices, axis=1).reshape(-1, lattice.dimensions))
 
 
 def _fit_tables(samples: Sequence[_Sample], lattice: Lattice, matrix: Doubles, tracks_of: str) -> CodecTables:
@@ -192,7 +191,7 @@ def _fit_tables(samples: Sequence[_Sample], lattice: Lattice, matrix: Doubles, t
 
 
 def _scale(numbers: Whole) -> Doubles:
-    """Return the scale (60,) of numbers (N, 60) as spread out as these."""
+    """Return the scale (D,) of numbers (N, D) as spread out as these."""
     return np.asarray(SCALES_A_LEVEL * np.log2(np.maximum(numbers.std(0), 0.02) / _SMALLEST))
 
 
@@ -248,10 +247,10 @@ def _levels(sample: _Sample, change: Whole, family: Family, likely: Doubles) -> 
 
 
 def _better(samples: Sequence[_Sample], base: Whole, family: Family, levels: Sequence[Whole] | None) -> Whole:
-    """Return how each number's scale (60,) had better be moved: -1, 0 or 1."""
+    """Return how each number's scale (D,) had better be moved: -1, 0 or 1."""
     costs = []
     for move in (-1, 0, 1):
-        total = np.zeros(DIMENSIONS)
+        total = np.zeros(len(base))
         for index, s in enumerate(samples):
             if levels is None:
                 total += family.cost(s.first, (base + move - SCALES_A_QUALITY * s.quality)[None]).sum(0)

@@ -62,7 +62,8 @@ def extract(options: argparse.Namespace) -> int:
             broken += 1
             continue
         person = person_of(folder, file, people[folder])
-        save_track(target, keypoints, fps, person, backbone.detector, sided=backbone.name == "lite")
+        named, sided = (person, backbone.detector, backbone.layout), backbone.name == "lite"
+        save_track(target, keypoints, fps, *named, sided=sided)
     made = len(clips) - done - broken
     print(f"{made} tracks made, {done} were there, {broken} broken clips skipped; all in {options.output}")
     if broken == len(clips):
@@ -71,7 +72,7 @@ def extract(options: argparse.Namespace) -> int:
 
 
 def track(file: Path, backbone: Backbone) -> tuple[Floats, float]:
-    """Return the keypoints (T, 60) of every frame of `file` and their rate in frames a second.
+    """Return the keypoints (T, D) of every frame of `file` and their rate in frames a second.
 
     The rate is that of the timestamps; frames that stand unevenly in time are brought to an even pace first.
     Raises one of CLIP_ERRORS where the file is not a sound video of at least two frames.
@@ -93,7 +94,7 @@ def track(file: Path, backbone: Backbone) -> tuple[Floats, float]:
 
 
 def even_pace(keypoints: Floats, times: npt.NDArray[np.float64]) -> tuple[Floats, float]:
-    """Bring `keypoints` (T, 60) at `times` (T,), in seconds, to their mean rate, by linear interpolation.
+    """Bring `keypoints` (T, D) at `times` (T,), in seconds, to their mean rate, by linear interpolation.
 
     Frames that stand evenly already, but for rounding, stay as they are. Returns them and the rate. Raises
     ValueError where time stands still, runs backwards or runs faster than any camera.

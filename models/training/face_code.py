@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from models.landmarks import points as mesh
 from models.lite.detector import TORSO
+from models.lite.layout import COUNT
 from models.lite.structures import Points
-from shared.keypoints import COUNT, Floats
+from shared.keypoints import Floats
 
 # The landmarks whose mean a point is, and those that its Jacobian follows.
 _PARTS = {

@@ -31,7 +31,6 @@ from models.training.run import load_state, positive_float, positive_int, save_s
 from models.training.tracks import Tracks, load_tracks, split_by_person
 from shared.command import add_network_arguments
 from shared.errors import KeycastError, RequestError
-from shared.keypoints import DIMENSIONS
 
 INTERRUPTED = 130
 HELD_OUT = 0.15
@@ -147,11 +146,12 @@ def _finish(
     best: float,
 ) -> int:
     """Measure what is ordinary on other people, where the network has a density, and write the weights."""
-    network = build_network(config)
+    network = build_network(config, others.layout.dimensions)
     network.load_state_dict(weights)
     if isinstance(network, GruNf | Nf):
         clips = [clip.frames for clip in others.clips]
-        found = np.concatenate([-log_likelihood(network.eval(), frames) / DIMENSIONS for frames in clips])
+        found = np.concatenate([-log_likelihood(network.eval(), frames) for frames in clips])
+        found /= network.dimensions
         weights = {**weights, "ordinary": torch.tensor(ordinary(found))}
     checkpoint.save(options.output / "weights", weights, describe(options.model, config, others.tracks_of))
     print(f"best {best:.3f} of hold; weights in {options.output / 'weights'}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from shared.keypoints import COUNT, POSITIONS
+from shared.keypoints import KeypointLayout, Kind
 
 REVERSED = 0.5
 MIRRORED = 0.5
@@ -20,9 +20,13 @@ TURN = math.radians(40)
 STRETCH = 1.35
 
 
-def augment(frames: Tensor, generator: torch.Generator, mirror: Sequence[int] | None = None) -> Tensor:
-    """Return windows `frames` (B, T, 60) run backwards, mirrored, turned and stretched at random.
+def augment(
+    frames: Tensor, generator: torch.Generator, layout: KeypointLayout, mirror: Sequence[int] | None = None
+) -> Tensor:
+    """Return windows `frames` (B, T, D) run backwards, mirrored, turned and stretched at random.
 
+    What is no point of the plane cannot be turned with it: a layout with other numbers is run
+    backwards alone.
     A linear map A of the picture plane takes a point p to A p and its Jacobian J to A J: the equivariance
     that the detector is trained for (Siarohin et al., NeurIPS 2019, section 3.2). Points that are named parts
     of a face change places when it is mirrored, as `mirror` says, and their Jacobians, which start from an
@@ -31,16 +35,19 @@ def augment(frames: Tensor, generator: torch.Generator, mirror: Sequence[int] | 
     count, length, _ = frames.shape
     backwards = torch.rand(count, generator=generator) < REVERSED
     frames = torch.where(backwards[:, None, None], frames.flip(1), frames)
+    if any(group.kind is Kind.NUMBERS for group in layout.groups):
+        return frames
     maps = _maps(count, generator)[:, None, None]
-    positions = frames[..., :POSITIONS].reshape(count, length, COUNT, 2, 1)
-    jacobians = frames[..., POSITIONS:].reshape(count, length, COUNT, 2, 2)
-    if mirror is not None:
-        flipped = (torch.linalg.det(maps) < 0)[..., None, None]
-        positions = torch.where(flipped, positions[:, :, list(mirror)], positions)
-        back = torch.tensor([-1.0, 1.0])
-        jacobians = torch.where(flipped, jacobians[:, :, list(mirror)] * back, jacobians)
-    moved = torch.cat([(maps @ positions).flatten(2), (maps @ jacobians).flatten(2)], dim=-1)
-    return moved.contiguous()
+    moved = []
+    for group, part in layout.parts():
+        points = group.kind is Kind.POINTS
+        columns = frames[..., part].reshape(count, length, group.count, 2, 1 if points else 2)
+        if mirror is not None:
+            flipped = (torch.linalg.det(maps) < 0)[..., None, None]
+            back = torch.ones(1) if points else torch.tensor([-1.0, 1.0])
+            columns = torch.where(flipped, columns[:, :, list(mirror)] * back, columns)
+        moved.append((maps @ columns).flatten(2))
+    return torch.cat(moved, dim=-1).contiguous()
 
 
 def _maps(count: int, generator: torch.Generator) -> Tensor:

@@ -34,6 +34,7 @@ class Windows:
     def __init__(self, tracks: Tracks, future: int = ROLLOUT, augmented: bool = True) -> None:
         self._future = future
         self._augmented = augmented
+        self._layout = tracks.layout
         self._mirror = MIRROR if tracks.sided else None
         clips = [clip.frames for clip in tracks.clips]
         self._frames = torch.from_numpy(np.concatenate(clips))
@@ -45,7 +46,7 @@ class Windows:
         self._starts: dict[int, Tensor] = {}
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Return frames (batch, split + future, 60) and `split`, how many of them a rollout has observed.
+        """Return frames (batch, split + future, D) and `split`, how many of them a rollout has observed.
 
         Mostly short pasts (3 to 12 frames), as after a pause in a call, at times long ones (to 36).
         """
@@ -57,7 +58,9 @@ class Windows:
         starts = self._starts[length]
         chosen = starts[torch.randint(len(starts), (batch,), generator=generator)]
         frames = self._frames[chosen[:, None] + torch.arange(length)]
-        return (augment(frames, generator, self._mirror) if self._augmented else frames), split
+        if self._augmented:
+            frames = augment(frames, generator, self._layout, self._mirror)
+        return frames, split
 
 
 def fit(scaling: Scaling, tracks: Tracks) -> None:

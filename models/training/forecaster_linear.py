@@ -19,7 +19,7 @@ RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 
 def solve(config: LinearConfig, tracks: Tracks, validation: Validation) -> tuple[dict[str, Tensor], float]:
     """Return the weights whose penalty forecasts `validation` best, and their error as a share of hold's."""
-    network = build_network(config)
+    network = build_network(config, tracks.layout.dimensions)
     assert isinstance(network, Linear)
     forecaster_data.fit(network.scaling, tracks)
     clips = [torch.from_numpy(clip.frames) for clip in tracks.clips]

@@ -14,7 +14,6 @@ from models.forecast.scaling import LIMIT
 from models.forecast.simlpe import Simlpe
 from models.forecast.vae import Vae
 from models.forecast.vrnn import Gaussian, Vrnn, gaussian_kl, gaussian_nll
-from shared.keypoints import DIMENSIONS
 
 # A clip that stands still has changes of almost zero; noise of so many standard deviations keeps densities
 # finite.
@@ -25,7 +24,7 @@ SURPRISING = 3.0
 def sequence_loss(
     network: RecurrentNetwork, frames: Tensor, split: int, generator: torch.Generator
 ) -> tuple[Tensor, State]:
-    """Return the loss per number (lower is better) of true `frames` (B, T, 60), and the state after `split`.
+    """Return the loss per number (lower is better) of true `frames` (B, T, D), and the state after `split`.
 
     The paper's, in standardised units: the squared error of the next frame for a GRU (equation 6), that of
     the lagged frame and the divergence for a VAE (10), the negative ELBO for a VRNN (17, with its sign set
@@ -49,7 +48,7 @@ def sequence_loss(
 
 
 def rollout_loss(network: RecurrentNetwork, state: State, frames: Tensor, split: int) -> Tensor:
-    """Return the mean squared error of free running from `state`, after `split` of `frames` (B, T, 60).
+    """Return the mean squared error of free running from `state`, after `split` of `frames` (B, T, D).
 
     In units of how much the observed frames changed and of the root of the time that passed, so that lively
     and still windows count alike, early and late frames too. Errors beyond 3 such units count linearly: what
@@ -62,7 +61,7 @@ def rollout_loss(network: RecurrentNetwork, state: State, frames: Tensor, split:
 
 
 def liveliness(network: RecurrentNetwork, frames: Tensor) -> Tensor:
-    """Return how much `frames` (B, T, 60), T >= 2, change a frame, in usual changes: (B, 1), at least 0.3."""
+    """Return how much `frames` (B, T, D), T >= 2, change a frame, in usual changes: (B, 1), at least 0.3."""
     changes = (frames[:, 1:] - frames[:, :-1]) / network.scaling.step
     return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2)) + 0.1).sqrt()[:, None]
 
@@ -77,7 +76,7 @@ def _vrnn(network: Vrnn, frames: Tensor, split: int, generator: torch.Generator)
     seen = network.unroll(frames, _noise(network, frames, generator))
     target = _blurred(seen.target, generator)
     divergence = gaussian_kl(seen.posterior, seen.prior).sum(-1)
-    loss = (divergence + gaussian_nll(target, seen.decoded).sum(-1)).mean() / DIMENSIONS
+    loss = (divergence + gaussian_nll(target, seen.decoded).sum(-1)).mean() / network.dimensions
     return loss, State(seen.hidden[:, split - 2][None], frames[:, split - 1])
 
 
@@ -86,7 +85,7 @@ def _gru_nf(network: GruNf, frames: Tensor, split: int, generator: torch.Generat
     rest, _ = network.follow(state, frames[:, split:])
     hidden = torch.cat([past, rest], dim=1)[:, :-1]
     target = _blurred(network.scaling.target(frames[:, 1:], frames[:, :-1]), generator)
-    return -network.flow.log_prob(target, hidden).mean() / DIMENSIONS, state
+    return -network.flow.log_prob(target, hidden).mean() / network.dimensions, state
 
 
 def _gru(network: Gru, frames: Tensor, split: int) -> tuple[Tensor, State]:
@@ -101,13 +100,13 @@ def _vae(network: Vae, frames: Tensor, generator: torch.Generator) -> Tensor:
     posterior = network.encode(seen)
     noise = torch.randn(posterior.mean.shape, generator=generator).to(frames.device)
     zero = torch.zeros_like(posterior.mean)
-    divergence = gaussian_kl(posterior, Gaussian(zero, zero)).sum(-1).mean() / DIMENSIONS
+    divergence = gaussian_kl(posterior, Gaussian(zero, zero)).sum(-1).mean() / network.dimensions
     return squared(network.decode(posterior.at(noise)) - target) + divergence
 
 
 def _nf(network: Nf, frames: Tensor, generator: torch.Generator) -> Tensor:
     seen, target, _ = network.pairs(frames)
-    likelihood = network.flow.log_prob(_blurred(target, generator), seen).mean() / DIMENSIONS
+    likelihood = network.flow.log_prob(_blurred(target, generator), seen).mean() / network.dimensions
     return squared(network.flow.inverse(torch.zeros_like(target), seen) - target) - likelihood
 
 

@@ -59,7 +59,7 @@ class Training:
         self._generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = build_network(settings.config)
+            self.network = build_network(settings.config, tracks.layout.dimensions)
         fit(self.network.scaling, tracks)
         self.network.to(device).train()
         self.best_weights = self._weights()

@@ -12,7 +12,7 @@ from models.forecast.recurrent import RecurrentNetwork
 from models.training.tracks import Tracks
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
-from shared.keypoints import POSITIONS, Floats
+from shared.keypoints import Floats
 
 OBSERVED = 6
 HORIZONS = (6, 24)
@@ -22,7 +22,10 @@ MOST_WINDOWS = 2048
 
 @dataclass(frozen=True)
 class Figures:
-    """Root-mean-square errors by horizon, in keypoint units: of all 60 numbers, of the 20 positions."""
+    """Root-mean-square errors by horizon, in keypoint units: of all numbers, of the points' positions.
+
+    Where a layout has no points, its positions err by 0.
+    """
 
     overall: dict[int, float]
     positions: dict[int, float]
@@ -54,6 +57,7 @@ class Validation:
             np.linspace(0, len(places) - 1, min(len(places), MOST_WINDOWS)).round().astype(int)
         )
         windows = np.stack([places[index][0][places[index][1] :][:length] for index in chosen])
+        self._layout = tracks.layout
         self.past: Floats = windows[:, :OBSERVED]
         self.future: Floats = windows[:, OBSERVED:]
         self.hold = self.of_forecaster(Hold())
@@ -80,8 +84,12 @@ class Validation:
         return self._figures(forecasts)
 
     def _figures(self, forecasts: Floats) -> Figures:
-        error = np.square(forecasts - self.future, dtype=np.float64)
+        error: Floats = forecasts - self.future
         return Figures(
-            {n: float(np.sqrt(error[:, :n].mean())) for n in HORIZONS},
-            {n: float(np.sqrt(error[:, :n, :POSITIONS].mean())) for n in HORIZONS},
+            {n: _root_mean_square(error[:, :n]) for n in HORIZONS},
+            {n: _root_mean_square(self._layout.positions(error)[:, :n]) for n in HORIZONS},
         )
+
+
+def _root_mean_square(error: Floats) -> float:
+    return float(np.sqrt(np.square(error, dtype=np.float64).mean())) if error.size else 0.0

@@ -19,6 +19,7 @@ from bench.animate import driving_frames, main, source_picture
 from bench.animation import Job, adapted_scale, animate
 from bench.media import write_mp4
 from models.forecast.baselines import Hold
+from models.lite.layout import LAYOUT
 from sender.demo import DemoSource
 from shared.config import Schedule
 from shared.errors import RequestError
@@ -70,6 +71,7 @@ class Recorder:
 
     name = "recorder"
     fingerprint = ""
+    layout = LAYOUT
 
     def __init__(self) -> None:
         self.detected: list[int] = []
@@ -134,10 +136,10 @@ def square(centre: float, size: float) -> Floats:
 
 
 def test_the_adapted_scale_is_the_ratio_of_the_hulls_sides() -> None:
-    assert adapted_scale(square(0.3, 0.9), square(-0.2, 0.6)) == pytest.approx(1.5)
-    assert adapted_scale(square(0, 0.3), square(0, 0.6)) == pytest.approx(0.5)
+    assert adapted_scale(LAYOUT, square(0.3, 0.9), square(-0.2, 0.6)) == pytest.approx(1.5)
+    assert adapted_scale(LAYOUT, square(0, 0.3), square(0, 0.6)) == pytest.approx(0.5)
     with pytest.raises(RequestError, match="leave out --adapt-scale"):
-        adapted_scale(square(0, 0.3), square(0, 0.0))
+        adapted_scale(LAYOUT, square(0, 0.3), square(0, 0.0))
 
 
 class Growing(Recorder):

@@ -22,6 +22,7 @@ from models.build import SHIPPED
 from models.forecast.likelihood import ordinary, surprise
 from models.forecast.networks import load_density
 from models.lite.backbone import LiteBackbone
+from models.lite.layout import LAYOUT
 from sender.demo import pose_at
 from shared.keypoints import Floats
 from shared.portrait.portrait import Portrait
@@ -55,7 +56,7 @@ def test_the_score_counts_both_sides() -> None:
 
 def test_faults_are_what_they_say(keypoints: Floats) -> None:
     for kind in KINDS:
-        fault = inject(kind, keypoints, seed=3)
+        fault = inject(kind, keypoints, LAYOUT, seed=3)
         assert fault is not None
         changed = np.abs(fault.keypoints - keypoints).max(axis=1) > 0
         shown = np.flatnonzero(seen(fault))
@@ -70,7 +71,7 @@ def test_faults_are_what_they_say(keypoints: Floats) -> None:
         else:
             assert changed.sum() == LASTING
             assert shown.tolist() == [fault.first, fault.first + LASTING]
-    assert inject("jump", keypoints[:20], seed=0) is None
+    assert inject("jump", keypoints[:20], LAYOUT, seed=0) is None
 
 
 def test_surprise_finds_each_kind_of_fault_in_a_clip(keypoints: Floats) -> None:
@@ -79,7 +80,7 @@ def test_surprise_finds_each_kind_of_fault_in_a_clip(keypoints: Floats) -> None:
     for kind in KINDS:
         shown = [
             score(surprise(network, fault.keypoints))[seen(fault)]
-            for fault in faults(kind, keypoints, 4, seed=0)
+            for fault in faults(kind, keypoints, LAYOUT, 4, seed=0)
         ]
         assert auc(np.concatenate(shown), plain) > 0.8
 

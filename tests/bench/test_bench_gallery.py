@@ -11,6 +11,7 @@ from bench.gallery import Film, liveliest, measure, play, summary
 from bench.gallery_sheet import write_sheet
 from bench.media import write_mp4
 from bench.quality_clips import Clip, spread
+from models.lite.layout import LAYOUT
 from sender.gallery import GalleryOptions
 from shared.keypoints import Floats, Pictures
 
@@ -19,6 +20,7 @@ class Mirror:
     """A picture's keypoints are its brightness; what is rendered is the source picture as it is."""
 
     name, fingerprint = "mirror", ""
+    layout = LAYOUT
 
     def __init__(self) -> None:
         self.sources: dict[int, Pictures] = {}
@@ -56,12 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def film(low: int = 60, high: int = 180) -> Film:
     pictures = np.stack(nodding(low, high))
-    return Film(Clip(Path("x.mp4"), "cy"), pictures, Mirror().detect(pictures))
+    return Film(Clip(Path("x.mp4"), "cy"), pictures, Mirror().detect(pictures), LAYOUT)
 
 
 def test_a_film_runs_forth_and_back() -> None:
     short = Film(
-        Clip(Path("x.mp4"), "cy"), np.zeros((4, 256, 256, 3), np.uint8), np.zeros((4, 60), np.float32)
+        Clip(Path("x.mp4"), "cy"), np.zeros((4, 256, 256, 3), np.uint8), np.zeros((4, 60), np.float32), LAYOUT
     )
     assert [short.place(number) for number in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
 

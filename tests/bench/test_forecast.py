@@ -19,6 +19,7 @@ from bench.quality_clips import Clip, ClipError, find_clips
 from bench.windows import Horizon, Scene, parse_horizons, parse_modes
 from models.forecast.baselines import Damped, Hold
 from models.forecast.build import load_forecaster
+from models.lite.layout import LAYOUT
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
@@ -32,6 +33,7 @@ class Dots:
 
     name = "dots"
     fingerprint = ""
+    layout = LAYOUT
 
     def __init__(self) -> None:
         self.drawn = 0

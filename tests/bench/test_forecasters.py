@@ -19,6 +19,7 @@ from models.forecast.config import build_network, describe
 from models.forecast.names import BASELINES, NAMES
 from models.forecast.vrnn import Vrnn, VrnnConfig
 from models.lite.backbone import LiteBackbone
+from models.lite.layout import DIMENSIONS
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.portrait.portrait import Portrait
@@ -42,7 +43,7 @@ def other() -> LiteBackbone:
 def train(root: Path, tracks_of: str) -> Path:
     """Leave a tiny VRNN as a training run under `root` does."""
     torch.manual_seed(0)
-    network = build_network(TINY)
+    network = build_network(TINY, DIMENSIONS)
     assert isinstance(network, Vrnn)
     save(root / "vrnn" / "weights", network.state_dict(), describe("vrnn", TINY, tracks_of))
     return root

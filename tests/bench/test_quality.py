@@ -28,6 +28,7 @@ from bench.quality_summary import missing_fomm, static_row, summarise, verdicts,
 from models.landmarks.crops import Box
 from models.landmarks.files import LandmarkFolder, save_clip
 from models.landmarks.finder import Found
+from models.lite.layout import LAYOUT
 from models.training.data import load_clips
 from sender.demo import pose_at
 from shared.errors import RequestError
@@ -44,6 +45,7 @@ class Echo:
 
     name = "echo"
     fingerprint = ""
+    layout = LAYOUT
 
     def __init__(self, perfect: bool) -> None:
         self.perfect = perfect

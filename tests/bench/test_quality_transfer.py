@@ -15,6 +15,7 @@ from bench.media import write_mp4
 from bench.quality_clips import Clip
 from bench.quality_measure import Tools
 from bench.quality_transfer import Pair, choose_pairs, transfer, transfer_sheet
+from models.lite.layout import LAYOUT
 from shared.keypoints import Floats, Pictures
 
 
@@ -42,6 +43,7 @@ class Bar:
 
     name = "bar"
     fingerprint = ""
+    layout = LAYOUT
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain

@@ -25,6 +25,7 @@ from bench.rd_measure import STATIC, Plan, Point, measure, rates
 from bench.rd_ours import SimulatedCall
 from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
 from models.build import load_backbone, load_tables
+from models.lite.layout import LAYOUT
 from sender.demo import pose_at
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
@@ -43,6 +44,7 @@ class Still:
 
     name = "still"
     fingerprint = detector = "f"
+    layout = LAYOUT
 
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
@@ -63,6 +65,7 @@ class Level:
 
     name = "level"
     fingerprint = "l"
+    layout = LAYOUT
     qualities: Sequence[float] = (4.0, 16.0)
 
     def __init__(self) -> None:

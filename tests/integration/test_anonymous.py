@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.build import load_backbone
+from models.lite.layout import DIMENSIONS, LAYOUT
 from sender import app
 from sender.app import SenderOptions
 from sender.gallery import GalleryOptions
@@ -47,7 +48,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Network:
     torch.set_num_threads(1)
     folder = save_lite(tmp_path_factory.mktemp("weights"), untrained())
     backbone = load_backbone("lite", folder, "cpu")
-    return Network(folder, backbone, CallTerms(backbone.name, backbone.fingerprint))
+    terms = CallTerms(backbone.name, backbone.fingerprint, LAYOUT.keypoints, DIMENSIONS)
+    return Network(folder, backbone, terms)
 
 
 @dataclass
@@ -85,7 +87,7 @@ async def receive(
 ) -> Ended:
     """A receiver that is interested in pictures only: once streaming it asks, and later it ends the call."""
     clock = SystemClock()
-    session = ReceiverSession(terms, {"paper": PaperCodec()}, avatar, "hold")
+    session = ReceiverSession(terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold")
     until = float("inf")
     while True:
         try:
@@ -203,9 +205,9 @@ async def test_no_name_and_no_path_of_the_machine_leaves_it(
 
 
 def test_further_pictures_are_off_without_a_first_one() -> None:
-    codec = PaperCodec()
-    session = SenderSession(CallTerms("lite", "abc"), codec, None)
+    codec = PaperCodec(DIMENSIONS)
+    session = SenderSession(CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), codec, None)
     with ThreadPoolExecutor(1) as encoding:
         options = SenderOptions(source="demo", anonymous=True)
-        assert app._gallery(options, session, None, encoding) is None
-        assert app._gallery(options, session, b"a picture", encoding) is not None
+        assert app._gallery(options, session, None, encoding, LAYOUT.distance) is None
+        assert app._gallery(options, session, b"a picture", encoding, LAYOUT.distance) is not None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
+from models.lite.layout import LAYOUT
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
@@ -179,7 +180,7 @@ class Peer:
         call = ReceiverCall(
             connection=right,
             session=ReceiverSession(TERMS, CODECS),
-            renderer=Renderer(Backbone(), Filler(Hold())),
+            renderer=Renderer(Backbone(), Filler(Hold(), LAYOUT)),
             sink=Sink(),
             playout=Playout(FPS),
             clock=FakeClock(),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.live import Snapshot
 from receiver.pipeline import WAITING
 from sender.gallery import GalleryOptions
@@ -19,7 +20,7 @@ from sender.schedule import Adaptive, Scheduler
 from shared.codec import Codec, CodedCodec
 from shared.config import CallTerms, Schedule
 from shared.fill import Filler
-from shared.keypoints import DIMENSIONS, Pictures
+from shared.keypoints import Pictures
 from shared.transport.loopback import Impairment, LoopbackConnection
 from tests.integration.world import (
     BLOCK,
@@ -393,7 +394,7 @@ def test_copies_mend_the_past_of_a_lost_block() -> None:
 def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> None:
     def make(name: str) -> Scheduler:
         assert name == "hold"
-        return Adaptive(Filler(Hold()), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
+        return Adaptive(Filler(Hold(), LAYOUT), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
 
     terms = replace(CODED_TERMS, policy="adaptive", skip=0)
     world = CodedWorld(source=Source(120), sender_terms=terms, make_scheduler=make).run()

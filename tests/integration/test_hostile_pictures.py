@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, features
 
 from models.forecast.baselines import Hold
+from models.lite.layout import LAYOUT
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
@@ -119,7 +120,7 @@ async def attack() -> AsyncIterator[Attack]:
         call = ReceiverCall(
             connection=right,
             session=ReceiverSession(TERMS, CODECS),
-            renderer=Renderer(backbone, Filler(Hold())),
+            renderer=Renderer(backbone, Filler(Hold(), LAYOUT)),
             sink=Sink(),
             playout=Playout(FPS),
             clock=SystemClock(),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from models.lite.layout import DIMENSIONS
 from shared.codec import PaperCodec
 from shared.events import PeerReady, State
 from shared.messages import Hello, parse_message
@@ -54,8 +55,8 @@ async def set_up(call: Any, sender: SenderSession, receiver: ReceiverSession) ->
 
 
 async def test_who_answers_in_the_receivers_place_cannot_take_the_call_up(call_through: Through) -> None:
-    sender = SenderSession(TERMS, PaperCodec(), PICTURE)
-    receiver = ReceiverSession(TERMS, {"paper": PaperCodec()}, forecaster="hold", secret=SECRET)
+    sender = SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE)
+    receiver = ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)}, forecaster="hold", secret=SECRET)
     async with call_through() as call:
         await set_up(call, sender, receiver)
     # The connection is lost, and a thief answers at the address where the receiver was.

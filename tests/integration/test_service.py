@@ -14,6 +14,7 @@ import pytest
 from aiortc.rtcsctptransport import ReconfigChunk, StreamResetOutgoingParam, tsn_minus_one
 
 from models.forecast.baselines import Hold
+from models.lite.layout import DIMENSIONS
 from receiver.options import ReceiverOptions
 from receiver.service import Models, Service
 from receiver.sinks import Sinks
@@ -118,7 +119,7 @@ async def calling(there: Serving) -> AsyncIterator[tuple[Link, "asyncio.Task[End
     link = await first_link(lambda: connect(there.url, TOKEN), FakeClock())
     call = SenderCall(
         connection=link,
-        session=SenderSession(TERMS, PaperCodec(), PICTURE),
+        session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE),
         source=Source(10**6),
         backbone=Backbone(),
         make_scheduler=lambda _: Alternate(TERMS.schedule, 3),

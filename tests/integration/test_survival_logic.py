@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
+from models.lite.layout import LAYOUT
 from receiver.doorman import Doorman
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
@@ -110,7 +111,7 @@ class Place:
             call = ReceiverCall(
                 connection=guest.link,
                 session=ReceiverSession(TERMS, CODECS, False, "hold", bytes([len(self.calls) + 1]) * 16),
-                renderer=Renderer(self.backbone, Filler(Hold())),
+                renderer=Renderer(self.backbone, Filler(Hold(), LAYOUT)),
                 sink=sink,
                 playout=Playout(FPS),
                 clock=FakeClock(),

@@ -11,6 +11,7 @@ import pytest
 
 from bench.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
 from models.forecast.baselines import Hold
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.hearing import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
@@ -80,7 +81,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
     ):  # fmt: skip
         sending = SenderCall(
             connection=call.sender,
-            session=SenderSession(TERMS, PaperCodec(), PICTURE, voice=True),
+            session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE, voice=True),
             source=Changing(),
             backbone=Backbone(),
             make_scheduler=lambda _: Alternate(TERMS.schedule, 3),
@@ -92,7 +93,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
         receiving = ReceiverCall(
             connection=call.receiver,
             session=ReceiverSession(TERMS, CODECS, False, "hold", voice=True),
-            renderer=Renderer(Backbone(), Filler(Hold())),
+            renderer=Renderer(Backbone(), Filler(Hold(), LAYOUT)),
             sink=sinks,
             playout=playout,
             clock=clock,

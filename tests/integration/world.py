@@ -12,6 +12,7 @@ import numpy as np
 
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.hearing import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
@@ -31,7 +32,7 @@ from shared.config import FPS, CallTerms
 from shared.errors import KeycastError
 from shared.events import Ended
 from shared.fill import Filler
-from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.keypoints import Floats, Pictures
 from shared.opus import RATE, OpusEncoder, Sound
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
@@ -39,8 +40,8 @@ from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
 Result = TypeVar("Result")
-TERMS = CallTerms("fake", "abc")
-CODECS: dict[str, Codec] = {"paper": PaperCodec()}
+TERMS = CallTerms("fake", "abc", LAYOUT.keypoints, DIMENSIONS)
+CODECS: dict[str, Codec] = {"paper": PaperCodec(DIMENSIONS)}
 TABLES = CodecTables.load(SHIPPED / "lite" / "codec.safetensors")
 PICTURE = pictures.encode(np.full((256, 256, 3), 77, np.uint8))
 
@@ -147,6 +148,7 @@ class Backbone:
     """A frame's keypoints are its number / 1000; a rendered picture is the keypoints' number again."""
 
     name = "fake"
+    layout = LAYOUT
 
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken
@@ -290,7 +292,7 @@ class World:
         self.left, self.right = pair(self.impairment)
         if self.spoil is not None:
             self._intercept(self.spoil)
-        codec = self.codecs.get(self.sender_terms.codec, PaperCodec())
+        codec = self.codecs.get(self.sender_terms.codec, PaperCodec(DIMENSIONS))
         session = SenderSession(self.sender_terms, codec, PICTURE, self.sound is not None)
         voice = None
         if self.sound is not None:
@@ -303,7 +305,7 @@ class World:
             )
         further = None
         if self.gallery is not None:
-            policy = GalleryPolicy(self.gallery, len(PICTURE))
+            policy = GalleryPolicy(self.gallery, len(PICTURE), LAYOUT.distance)
             further = FurtherPictures(session, policy, VirtualExecutor(0.06))
         self.sending = SenderCall(
             connection=self.left,
@@ -325,7 +327,7 @@ class World:
             session=ReceiverSession(
                 self.receiver_terms, self.codecs, self.avatar is not None, "hold", voice=self.takes_sound
             ),
-            renderer=Renderer(self.receiver_backbone, Filler(Hold()), self.avatar),
+            renderer=Renderer(self.receiver_backbone, Filler(Hold(), LAYOUT), self.avatar),
             sink=self.sink,
             playout=playout,
             clock=self.receiver_clock,

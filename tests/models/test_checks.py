@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from models.checks import check_keypoints, check_pictures
+from models.lite.layout import DIMENSIONS
 from shared.errors import RequestError
 
 
@@ -23,13 +24,13 @@ def test_wrong_pictures_are_refused(pictures: np.ndarray) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e5, -1e30])
 def test_keypoints_no_frame_can_have_are_refused(bad: float) -> None:
     keypoints = np.zeros((2, 60), np.float32)
-    check_keypoints(keypoints)
+    check_keypoints(keypoints, DIMENSIONS)
     keypoints[1, 59] = bad
     with pytest.raises(RequestError, match="NaN, infinity or positions far outside"):
-        check_keypoints(keypoints)
+        check_keypoints(keypoints, DIMENSIONS)
 
 
 @pytest.mark.parametrize("shape", [(60,), (1, 59), (0, 60), (1, 10, 6)])
 def test_keypoints_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError, match=r"shape \(B, 60\)"):
-        check_keypoints(np.zeros(shape, np.float32))
+        check_keypoints(np.zeros(shape, np.float32), DIMENSIONS)

@@ -14,8 +14,9 @@ from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.dense_motion import inverse
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import PARTS, Fomm, load_fomm, save_fomm
+from models.lite.layout import LAYOUT, POSITIONS
 from shared.errors import KeycastError, RequestError
-from shared.keypoints import Keypoints
+from shared.keypoints import KeypointLayout
 
 TINY = FommConfig(
     image_size=64,
@@ -72,9 +73,9 @@ def test_the_anti_alias_filter_equals_a_blur_that_is_then_thinned_out() -> None:
 
 def test_points_split_as_the_rest_of_the_product_does() -> None:
     flat = np.arange(60, dtype=np.float32)
-    points, expected = Points.from_flat(torch.from_numpy(flat)[None]), Keypoints.from_flat(flat)
-    np.testing.assert_array_equal(points.value[0], expected.value)
-    np.testing.assert_array_equal(points.jacobian[0], expected.jacobian)
+    points = Points.from_flat(torch.from_numpy(flat)[None])
+    np.testing.assert_array_equal(points.value[0], LAYOUT.positions(flat))
+    np.testing.assert_array_equal(points.jacobian[0].flatten(), flat[POSITIONS:])
     np.testing.assert_array_equal(points.flat()[0], flat)
 
 
@@ -173,9 +174,10 @@ def test_half_precision_draws_nearly_the_same(model: Fomm, backbone: FommBackbon
     assert np.abs(difference).mean() < 3
 
 
-def test_a_model_with_other_keypoints_cannot_serve_calls() -> None:
-    with pytest.raises(RequestError, match="5 keypoints, but calls carry 10"):
-        FommBackbone(Fomm(FommConfig(**{**TINY.__dict__, "num_kp": 5})))
+def test_a_model_with_other_keypoints_says_so_in_its_layout() -> None:
+    few = FommBackbone(Fomm(FommConfig(**{**TINY.__dict__, "num_kp": 5})))
+    assert few.layout == KeypointLayout.of_points(5, jacobians=True)
+    assert few.detect(random_pictures(1)).shape == (1, 30)
 
 
 # Loading.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.landmarks.points import mirrored
 from models.lite.detector import TORSO
+from models.lite.layout import LAYOUT
 from models.lite.named import MIRROR
 from models.training import forecaster_augment
 from models.training.face_code import LABELLED, FaceCode
@@ -32,7 +33,7 @@ def test_a_mirrored_track_is_the_track_of_the_mirrored_face(monkeypatch: pytest.
     mirror = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]])
     monkeypatch.setattr(forecaster_augment, "_maps", lambda *_: mirror)
     frames = code_of(landmarks, torso).expand(1, 3, 60)
-    got = forecaster_augment.augment(frames, torch.Generator().manual_seed(0), MIRROR)
+    got = forecaster_augment.augment(frames, torch.Generator().manual_seed(0), LAYOUT, MIRROR)
     expected = code_of(mirrored(landmarks), torso * torch.tensor([-1.0, 1.0]))
     torch.testing.assert_close(got, expected.expand(1, 3, 60), atol=1e-5, rtol=0)
 
@@ -41,7 +42,7 @@ def test_points_without_names_stay_in_their_places(monkeypatch: pytest.MonkeyPat
     mirror = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]])
     monkeypatch.setattr(forecaster_augment, "_maps", lambda *_: mirror)
     frames = torch.randn(1, 1, 60, generator=torch.Generator().manual_seed(1)).expand(1, 3, 60)
-    got = forecaster_augment.augment(frames, torch.Generator().manual_seed(0))
+    got = forecaster_augment.augment(frames, torch.Generator().manual_seed(0), LAYOUT)
     torch.testing.assert_close(got[..., :20:2], -frames[..., :20:2])
     torch.testing.assert_close(got[..., 1:20:2], frames[..., 1:20:2])
     jacobians = frames[..., 20:].reshape(1, 3, 10, 2, 2)

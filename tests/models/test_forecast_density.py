@@ -13,6 +13,7 @@ from models.forecast.likelihood import lower_bound
 from models.forecast.networks import load_density, load_network
 from models.forecast.nf import Nf, NfConfig
 from models.forecast.vrnn import Vrnn
+from models.lite.layout import DIMENSIONS
 from shared.errors import RequestError
 
 torch.set_num_threads(1)
@@ -22,7 +23,8 @@ def flow_network(name: str, predict: Predict) -> Nf | GruNf:
     torch.manual_seed(1)
     small = {"blocks": 3, "depth": 2, "inner": 12, "predict": predict}
     network = build_network(
-        NfConfig(lag=3, **small) if name == "nf" else GruNfConfig(layers=1, hidden=8, **small)  # type: ignore[arg-type]
+        NfConfig(lag=3, **small) if name == "nf" else GruNfConfig(layers=1, hidden=8, **small),  # type: ignore[arg-type]
+        DIMENSIONS,
     )
     assert isinstance(network, Nf | GruNf)
     for parameter in network.parameters():
@@ -76,7 +78,7 @@ spreads = pytest.mark.parametrize("spread", SPREADS)
 @spreads
 def test_the_bound_is_the_likelihood_where_the_latent_says_nothing(spread: Spread) -> None:
     torch.manual_seed(0)
-    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=3, spread=spread))
+    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=3, spread=spread), DIMENSIONS)
     assert isinstance(network, Vrnn)
     network.scaling.step.fill_(0.02)
     network.scaling.std.fill_(0.3)
@@ -96,7 +98,7 @@ def test_the_bound_is_the_likelihood_where_the_latent_says_nothing(spread: Sprea
 @torch.no_grad()
 def test_the_bound_is_not_above_what_importance_sampling_finds(spread: Spread) -> None:
     torch.manual_seed(0)
-    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=2, spread=spread))
+    network = build_network(VrnnConfig(hidden=8, features=6, inner=8, latent=2, spread=spread), DIMENSIONS)
     assert isinstance(network, Vrnn)
     network.scaling.step.fill_(0.02)
     frames = walk(2).expand(4000, -1, -1)

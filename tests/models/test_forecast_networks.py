@@ -20,6 +20,7 @@ from models.forecast.scaling import Predict, Scaling
 from models.forecast.simlpe import SimlpeConfig, cosines
 from models.forecast.vae import VaeConfig
 from models.forecast.vrnn import Gaussian, VrnnConfig, gaussian_kl, gaussian_nll
+from models.lite.layout import DIMENSIONS
 from shared.errors import RequestError
 from shared.keypoints import Floats
 
@@ -37,7 +38,7 @@ TINY: dict[str, NetworkConfig] = {
 
 def make(name: str, predict: Predict = "delta") -> NeuralForecaster:
     torch.manual_seed(0)
-    network = build_network(type(TINY[name])(**{**asdict(TINY[name]), "predict": predict}))
+    network = build_network(type(TINY[name])(**{**asdict(TINY[name]), "predict": predict}), DIMENSIONS)
     for key, value in network.state_dict().items():
         if key.endswith(("weight", "bias")):
             value.add_(0.1 * torch.randn(value.shape))
@@ -61,7 +62,7 @@ every = pytest.mark.parametrize("name", list(TINY))
 
 @pytest.mark.parametrize("predict", ["delta", "frame"])
 def test_standardisation_round_trip(predict: Predict) -> None:
-    scaling = Scaling(predict)
+    scaling = Scaling(predict, DIMENSIONS)
     scaling.mean.uniform_(-1, 1)
     scaling.std.uniform_(0.1, 2)
     scaling.step.uniform_(0.01, 0.2)
@@ -71,7 +72,7 @@ def test_standardisation_round_trip(predict: Predict) -> None:
 
 
 def test_standardised_changes_are_in_units_of_the_step() -> None:
-    scaling = Scaling("delta")
+    scaling = Scaling("delta", DIMENSIONS)
     scaling.step.fill_(0.5)
     assert scaling.target(torch.full((60,), 3.0), torch.full((60,), 2.0)).tolist() == [2.0] * 60
 
@@ -192,9 +193,11 @@ def test_the_paper_sizes_are_those_of_its_appendix() -> None:
     assert (flow.layers, 512 <= flow.hidden <= 2048, flow.blocks) == (3, True, 12)
     assert (flow.depth, flow.inner) == (5, 2048)
     with torch.device("meta"):
-        simlpe = sum(part.numel() for part in build_network(PRESETS["simlpe"]["paper"]).parameters())
+        simlpe = sum(
+            part.numel() for part in build_network(PRESETS["simlpe"]["paper"], DIMENSIONS).parameters()
+        )
         assert 0.13e6 < simlpe < 0.145e6
-        assert build_network(vrnn).decoder[-1].out_features == 60  # type: ignore[index, union-attr]
+        assert build_network(vrnn, DIMENSIONS).decoder[-1].out_features == 60  # type: ignore[index, union-attr]
 
 
 def test_every_learned_forecaster_is_tested() -> None:
@@ -232,7 +235,7 @@ def test_hostile_config_is_refused(change: dict[str, Any]) -> None:
     "config", [GruNfConfig(32, 8192, 32, 32, 8192), GruNfConfig(1, 8, 2, 2, 16)], ids=["huge", "wider"]
 )
 def test_config_that_does_not_fit_its_weights_is_refused(config: GruNfConfig) -> None:
-    tensors = build_network(TINY["gru-nf"]).state_dict()
+    tensors = build_network(TINY["gru-nf"], DIMENSIONS).state_dict()
     stored = checkpoint.Checkpoint(describe("gru-nf", config, "f"), tensors, "")
     with pytest.raises(RequestError, match="do not fit"):
         restore("gru-nf", stored)
@@ -240,7 +243,7 @@ def test_config_that_does_not_fit_its_weights_is_refused(config: GruNfConfig) ->
 
 @pytest.mark.parametrize(("key", "value"), [("scaling.step", 0.0), ("cell.weight_hh", float("nan"))])
 def test_unusable_weights_are_refused(key: str, value: float) -> None:
-    tensors = build_network(TINY["vrnn"]).state_dict()
+    tensors = build_network(TINY["vrnn"], DIMENSIONS).state_dict()
     tensors[key] = torch.full_like(tensors[key], value)
     stored = checkpoint.Checkpoint(describe("vrnn", TINY["vrnn"], "f"), tensors, "")
     with pytest.raises(RequestError, match=r"not positive|not finite"):

@@ -33,6 +33,7 @@ from models.forecast.names import LEARNED
 from models.forecast.networks import load_network, restore
 from models.forecast.neural import NeuralForecaster
 from models.forecast.recurrent import RecurrentNetwork
+from models.lite.layout import DIMENSIONS
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
 from shared.keypoints import Floats
@@ -56,7 +57,7 @@ EVERY = [pytest.param(name, one, id=f"{name}-{i}") for name in SMALL for i, one 
 def random_network(config: NetworkConfig) -> RecurrentNetwork:
     """A network whose every weight and statistic matters."""
     torch.manual_seed(0)
-    network = build_network(config)
+    network = build_network(config, DIMENSIONS)
     for key, value in network.state_dict().items():
         if key.endswith(("weight", "bias", "mean", "log_gain")):
             value.add_(0.1 * torch.randn(value.shape))

@@ -19,6 +19,7 @@ from models.forecast.nf import NfConfig
 from models.forecast.simlpe import SimlpeConfig
 from models.forecast.vae import VaeConfig
 from models.forecast.vrnn import VrnnConfig
+from models.lite.layout import LAYOUT
 from models.training import forecaster
 from models.training.forecaster import main
 from models.training.forecaster_augment import augment
@@ -52,7 +53,7 @@ def oscillation(person: int, count: int = 90) -> Floats:
 
 def tracks(people: range) -> Tracks:
     clips = tuple(Track(f"clip{person}", f"person{person}", oscillation(person)) for person in people)
-    return Tracks(clips, 0, 0, "beef")
+    return Tracks(clips, 0, 0, "beef", LAYOUT)
 
 
 def settings(name: str, steps: int = 90) -> Settings:
@@ -126,7 +127,7 @@ def test_another_run_or_a_damaged_one_is_not_resumed() -> None:
 
 def test_figures_of_holding_a_ramp_are_known() -> None:
     ramp = (np.arange(40, dtype=np.float32)[:, None] + np.zeros((1, 60), np.float32)) * np.float32(0.1)
-    validation = Validation(Tracks((Track("a", "a", ramp),), 0, 0, "beef"))
+    validation = Validation(Tracks((Track("a", "a", ramp),), 0, 0, "beef", LAYOUT))
     assert len(validation.past) == 2
     expected = 0.1 * np.sqrt(np.mean(np.arange(1, 7) ** 2))
     assert validation.hold.overall[6] == pytest.approx(expected, rel=1e-5)
@@ -143,7 +144,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     where = tmp_path / "tracks"
     where.mkdir()
     for person in range(5):
-        save_track(where / f"{person}.npz", oscillation(person), 30.0, f"person{person}", "beef")
+        save_track(where / f"{person}.npz", oscillation(person), 30.0, f"person{person}", "beef", LAYOUT)
     return where
 
 
@@ -194,7 +195,7 @@ def test_a_wrong_request_is_one_sentence(
     assert capsys.readouterr().err.count("\n") == 1
     other = tmp_path / "other"
     other.mkdir()
-    save_track(other / "1.npz", oscillation(1), 30.0, "b", "cafe")
+    save_track(other / "1.npz", oscillation(1), 30.0, "b", "cafe", LAYOUT)
     assert main(command(folder, tmp_path / "run", "--validate", str(other))) == 2
     assert "different detectors" in capsys.readouterr().err
 
@@ -240,7 +241,7 @@ def test_the_command_calibrates_surprise(folder: Path, tmp_path: Path) -> None:
 
 def test_augmented_windows_move_as_another_camera_would_see_them() -> None:
     frames = torch.from_numpy(oscillation(0, 12))[None].expand(500, -1, -1)
-    moved = augment(frames, torch.Generator().manual_seed(0))
+    moved = augment(frames, torch.Generator().manual_seed(0), LAYOUT)
     assert moved.shape == frames.shape
     flipped = 0
     for before, after in zip(frames.double(), moved.double(), strict=True):

@@ -18,6 +18,7 @@ from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
 from models.graphs import Replay, StaticPass, overwrite, recorded, tensors
 from models.lite.backbone import LiteBackbone
+from models.lite.layout import LAYOUT
 from models.lite.network import LiteNetwork
 from models.lite.torch_engine import LiteTorchEngine
 from models.torch_engine import TorchEngine
@@ -125,7 +126,7 @@ class ShadesBackbone(EngineBackbone[tuple[Tensor]]):
     def __init__(self, records: bool = True) -> None:
         self.shades = Shades()
         self.shades._may_record = records
-        super().__init__(self.shades)
+        super().__init__(self.shades, LAYOUT)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models.build import TABLES, load_backbone, load_tables
+from models.lite.layout import LAYOUT
 from models.training.__main__ import main
 from models.training.codec import fit, make_lattice
 from models.training.tracks import Track, Tracks, save_track
@@ -26,7 +27,7 @@ def walk(seed: int, frames: int = 400) -> np.ndarray:
     return np.clip(generator.uniform(-0.5, 0.5, 60) + steps.cumsum(0), -1, 1).astype(np.float32)
 
 
-TRACKS = Tracks(tuple(Track(f"c{n}", f"p{n}", walk(n)) for n in range(6)), 0, 0, "abc")
+TRACKS = Tracks(tuple(Track(f"c{n}", f"p{n}", walk(n)) for n in range(6)), 0, 0, "abc", LAYOUT)
 
 
 def test_a_step_is_as_large_in_the_picture_whichever_way_it_goes() -> None:
@@ -44,7 +45,7 @@ def test_what_moves_together_is_told_once() -> None:
     """The walk's 60 numbers share one movement; the same movements each by itself take many more bytes."""
     apart = tuple(Track(clip.name, clip.person, shuffled(clip.frames)) for clip in TRACKS.clips)
     together, alone = (
-        CodedCodec(fit(Tracks(clips, 0, 0, "abc"), SENSITIVITY), 2) for clips in (TRACKS.clips, apart)
+        CodedCodec(fit(Tracks(clips, 0, 0, "abc", LAYOUT), SENSITIVITY), 2) for clips in (TRACKS.clips, apart)
     )
     blocks = [walk(100 + number, 6) for number in range(20)]
     ours = sum(len(together.encode(Block(block))) for block in blocks)
@@ -62,7 +63,8 @@ def shuffled(frames: np.ndarray) -> np.ndarray:
 def test_fitted_tables_beat_those_of_other_tracks() -> None:
     ours = fit(TRACKS, SENSITIVITY)
     wild = fit(
-        Tracks(tuple(Track(c.name, c.person, 5 * c.frames) for c in TRACKS.clips), 0, 0, "abc"), SENSITIVITY
+        Tracks(tuple(Track(c.name, c.person, 5 * c.frames) for c in TRACKS.clips), 0, 0, "abc", LAYOUT),
+        SENSITIVITY,
     )
     blocks = [Block(walk(50 + n, 6)) for n in range(20)]
     assert sum(len(CodedCodec(ours).encode(b)) for b in blocks) < sum(
@@ -91,7 +93,7 @@ def test_the_command_measures_fits_and_writes_tables_that_the_backbone_loads(
     backbone = load_backbone("lite", weights, "cpu")
     assert load_tables(backbone, weights) is None
     for number in range(3):
-        save_track(tmp_path / f"{number}.npz", walk(number), 30.0, f"p{number}", backbone.fingerprint)
+        save_track(tmp_path / f"{number}.npz", walk(number), 30.0, f"p{number}", backbone.fingerprint, LAYOUT)
     line = f"codec --clips {clip} --tracks {tmp_path} --frames 2 --checkpoint {weights} --device cpu"
     assert main([*line.split(), "--output", str(weights / TABLES)]) == 0
     tables = load_tables(backbone, weights)
@@ -119,7 +121,7 @@ def test_tables_of_other_weights_are_refused(weights: Path, tmp_path: Path) -> N
 def test_tracks_of_another_detector_are_refused(
     weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_track(tmp_path / "a.npz", walk(1), 30.0, "p", "another")
+    save_track(tmp_path / "a.npz", walk(1), 30.0, "p", "another", LAYOUT)
     line = (
         f"codec --clips {clip} --tracks {tmp_path} --checkpoint {weights} --device cpu --output {tmp_path}/t"
     )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.build import load_backbone
 from models.clips.video import timed_pictures
+from models.lite.layout import LAYOUT
 from models.training.__main__ import main
 from models.training.extract import even_pace, track
 from models.training.tracks import load_tracks, save_track
@@ -80,7 +81,7 @@ def test_only_what_this_detector_has_not_done_is_done(
     output = tmp_path / "tracks"
     assert main(command(clips, output, weights)) == 0
     before = (output / "a.npz").stat().st_mtime_ns
-    save_track(output / "more-b.npz", np.zeros((5, 60), np.float32), 30.0, "b", "another detector")
+    save_track(output / "more-b.npz", np.zeros((5, 60), np.float32), 30.0, "b", "another detector", LAYOUT)
     assert main(command(clips, output, weights)) == 0
     assert "1 tracks made, 1 were there, 1 broken" in capsys.readouterr().out
     assert (output / "a.npz").stat().st_mtime_ns == before

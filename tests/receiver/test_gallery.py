@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.gallery import DWELL_FRAMES, Choice, Gallery
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 
 
 def at(position: float) -> Floats:
@@ -10,7 +11,7 @@ def at(position: float) -> Floats:
 
 
 def gallery(*positions: float) -> Gallery:
-    made = Gallery()
+    made = Gallery(LAYOUT.distance)
     for slot, position in enumerate(positions):
         made.put(slot, at(position))
     return made
@@ -22,7 +23,7 @@ def slots(made: Gallery, *positions: float) -> list[int]:
 
 def test_nothing_is_chosen_from_nothing() -> None:
     with pytest.raises(ValueError, match="no picture"):
-        Gallery().choose(at(0))
+        Gallery(LAYOUT.distance).choose(at(0))
 
 
 def test_the_first_frame_takes_the_nearest_at_once() -> None:

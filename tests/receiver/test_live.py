@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.live import STATES, Counts, Live, Snapshot, listening
 from shared.config import CallTerms
 from shared.fill import Kind
 
-TERMS = CallTerms("lite", "abc")
+TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 NAMES = {
     "state", "seconds", "payload_kbps", "pictures_kbps", "audio_kbps", "overhead_kbps", "wire_up_kbps",
     "wire_down_kbps", "fps_shown", "latency_ms", "clocks_apart_s", "loss_percent", "frame", "strip",

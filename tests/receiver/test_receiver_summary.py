@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.jitter_buffer import JitterBuffer
 from receiver.summary import CallSummary, Shown
 from shared.config import CallTerms
@@ -96,7 +97,12 @@ def test_memory_is_bounded_however_the_sender_numbers() -> None:
 
 def test_a_call_without_frames_has_a_summary_too() -> None:
     summary = CallSummary(30)
-    summary.close(pair()[0], ReceiverSession(CallTerms("lite", "abc"), {}), JitterBuffer(), StageTimes())
+    summary.close(
+        pair()[0],
+        ReceiverSession(CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), {}),
+        JitterBuffer(),
+        StageTimes(),
+    )
     values = summary.to_map()
     assert (values["seconds"], values["fps_shown"], values["payload_bytes"]) == (0, 0, 0)
     assert summary.lines()

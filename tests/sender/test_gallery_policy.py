@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy, Moments
 from shared import picture as pictures
 from shared.codec import PaperCodec
@@ -11,7 +12,7 @@ from shared.config import FPS, CallTerms
 from shared.errors import RequestError
 from shared.events import State
 from shared.feed import wire_bytes
-from shared.keypoints import DIMENSIONS, Floats, Pictures
+from shared.keypoints import Floats, Pictures
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from tests.shared.session_pair import with_pictures
@@ -29,7 +30,7 @@ class Watched:
     """A policy on a path of positions, one a frame; every proposal is taken at once."""
 
     def __init__(self, size: int = 4, kbps: float = 1000.0) -> None:
-        self.policy = GalleryPolicy(GalleryOptions(size, kbps), FIRST_BYTES)
+        self.policy = GalleryPolicy(GalleryOptions(size, kbps), FIRST_BYTES, LAYOUT.distance)
         self.spent = wire_bytes(FIRST_BYTES)
         self.number = 0
         self.proposed: list[tuple[int, int]] = []
@@ -141,7 +142,7 @@ def face(eyes: int, shift: int = 0) -> Pictures:
 
 
 def test_of_the_last_frames_one_with_open_eyes_is_taken() -> None:
-    moments = Moments()
+    moments = Moments(LAYOUT.distance)
     for number in range(12):
         moments.keep(face(eyes=100 if number in {3, 10, 11} else 10, shift=number % 2), at(0.5))
     chosen, _ = moments.typical()
@@ -149,7 +150,7 @@ def test_of_the_last_frames_one_with_open_eyes_is_taken() -> None:
 
 
 def test_only_frames_in_the_newest_pose_are_typical_of_it() -> None:
-    moments = Moments()
+    moments = Moments(LAYOUT.distance)
     for _ in range(8):
         moments.keep(face(eyes=10), at(0.0))
     for _ in range(3):
@@ -178,10 +179,14 @@ class Later(Executor):
 
 def test_further_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None:
     first, second = (np.full((256, 256, 3), level, np.uint8) for level in (50, 200))
-    sender = SenderSession(CallTerms("lite", "abc"), PaperCodec(), pictures.encode(first))
-    receiver = ReceiverSession(CallTerms("lite", "abc"), {"paper": PaperCodec()})
+    sender = SenderSession(
+        CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), PaperCodec(DIMENSIONS), pictures.encode(first)
+    )
+    receiver = ReceiverSession(
+        CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), {"paper": PaperCodec(DIMENSIONS)}
+    )
     executor = Later()
-    policy = GalleryPolicy(GalleryOptions(4, 100.0), 1000)
+    policy = GalleryPolicy(GalleryOptions(4, 100.0), 1000, LAYOUT.distance)
     further = FurtherPictures(sender, policy, executor)
     slots: list[int] = []
 

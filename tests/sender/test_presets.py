@@ -3,6 +3,7 @@ import pytest
 
 from models.build import SHIPPED, TABLES
 from models.forecast.baselines import Hold
+from models.lite.layout import LAYOUT
 from sender.__main__ import parser
 from sender.presets import (
     DEFAULT,
@@ -55,17 +56,17 @@ def test_what_cannot_be_is_refused_in_a_sentence(sending: Sending, sentence: str
 
 
 def test_without_tables_keypoints_are_sent_raw_and_coded_ones_refused() -> None:
-    assert make_codec(Sending(), None)[0] == "paper"
-    assert make_codec(Sending(), CODEC_TABLES)[0] == DEFAULT
+    assert make_codec(Sending(), None, LAYOUT)[0] == "paper"
+    assert make_codec(Sending(), CODEC_TABLES, LAYOUT)[0] == DEFAULT
     with pytest.raises(RequestError, match="saver preset needs codec tables"):
-        make_codec(Sending("saver"), None)
+        make_codec(Sending("saver"), None, LAYOUT)
     with pytest.raises(RequestError, match="adaptive policy needs codec tables"):
-        scheduler_maker(Sending(policy="adaptive"), 6, None, lambda _: Hold())
+        scheduler_maker(Sending(policy="adaptive"), 6, None, LAYOUT, lambda _: Hold())
 
 
 @pytest.mark.parametrize(("preset", "frames"), [("saver", 6), ("balanced", 3), ("paper", 3)])
 def test_so_many_frames_share_a_message(preset: str, frames: int) -> None:
-    name, codec = make_codec(Sending(preset), CODEC_TABLES)
+    name, codec = make_codec(Sending(preset), CODEC_TABLES, LAYOUT)
     assert frames_per_message(Sending(preset), name, codec) == frames
     assert frames_per_message(Sending(preset, frames_per_message=2), name, codec) == 2
     for wrong in (-1, 0, 33):
@@ -77,9 +78,9 @@ def test_so_many_frames_share_a_message(preset: str, frames: int) -> None:
 def test_half_of_all_frames_leave_in_blocks_that_fill_messages(preset: str, blocks: str) -> None:
     assert str(schedule_of(Sending(preset), CODEC_TABLES)) == blocks
     assert str(schedule_of(Sending(preset, schedule=Schedule(2, 1)), CODEC_TABLES)) == "2-1"
-    name, codec = make_codec(Sending(preset), CODEC_TABLES)
+    name, codec = make_codec(Sending(preset), CODEC_TABLES, LAYOUT)
     per_message = frames_per_message(Sending(preset), name, codec)
-    scheduler = scheduler_maker(Sending(preset), per_message, CODEC_TABLES, lambda _: Hold())("hold")
+    scheduler = scheduler_maker(Sending(preset), per_message, CODEC_TABLES, LAYOUT, lambda _: Hold())("hold")
     observe = int(blocks[0])
     assert [scheduler.wants(number) for number in range(2 * observe)] == [True] * observe + [False] * observe
 
@@ -91,10 +92,10 @@ def test_the_policy_makes_its_scheduler_with_the_receivers_forecaster() -> None:
         asked.append(name)
         return Hold()
 
-    alternate = scheduler_maker(Sending(), 3, CODEC_TABLES, forecaster)("vrnn")
+    alternate = scheduler_maker(Sending(), 3, CODEC_TABLES, LAYOUT, forecaster)("vrnn")
     assert isinstance(alternate, Alternate)
     assert asked == []
-    adaptive = scheduler_maker(Sending(policy="adaptive"), 6, CODEC_TABLES, forecaster)("vrnn")
+    adaptive = scheduler_maker(Sending(policy="adaptive"), 6, CODEC_TABLES, LAYOUT, forecaster)("vrnn")
     assert isinstance(adaptive, Adaptive)
     assert asked == ["vrnn"]
     still = np.zeros(60, np.float32)

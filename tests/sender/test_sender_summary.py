@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.summary import CallSummary
 from shared.codec import Block, PaperCodec
 from shared.config import CallTerms
@@ -16,7 +17,11 @@ def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary
     summary = CallSummary()
     if last is not None:
         summary.seen(last, 0.001, 0.004, 0.0005)
-    session = SenderSession(CallTerms("lite", "abc", observe=observe, skip=skip), PaperCodec(), None)
+    session = SenderSession(
+        CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS, observe=observe, skip=skip),
+        PaperCodec(DIMENSIONS),
+        None,
+    )
     session.state = State.STREAMING
     session.sent(session.packet(0, 0, Block(np.zeros((3, 60), np.float32))), 3)
     summary.close(pair()[0], session)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from shared import picture as pictures
 from shared.codec import PaperCodec
 from shared.config import CallTerms
@@ -19,7 +20,7 @@ from shared.resumption import proof
 from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
 
-TERMS = CallTerms("lite", "abc")
+TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
 SECRET = bytes(range(16))
 BINDING = b"the keys of both ends"
@@ -57,9 +58,9 @@ class ConnectionPair:
         offers_voice: bool = False,
         wants_voice: bool = False,
     ) -> None:
-        self.sender = SenderSession(sender_terms, PaperCodec(), picture, offers_voice)
+        self.sender = SenderSession(sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice)
         self.receiver = ReceiverSession(
-            receiver_terms, {"paper": PaperCodec()}, avatar, "hold", SECRET, voice=wants_voice
+            receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET, voice=wants_voice
         )
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []

@@ -2,10 +2,11 @@ import dataclasses
 
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from shared.config import PROTOCOL, CallTerms, Schedule
 from shared.errors import PeerError, RequestError
 
-TERMS = CallTerms("lite", "abc123")
+TERMS = CallTerms("lite", "abc123", LAYOUT.keypoints, DIMENSIONS)
 
 
 def test_six_of_twelve_frames_ship() -> None:
@@ -32,7 +33,9 @@ def test_other_text_is_no_schedule(text: str) -> None:
 
 
 def test_terms_go_there_and_back() -> None:
-    terms = CallTerms("fomm", "ff", codec="coded", tables="00", observe=3, skip=9)
+    terms = CallTerms(
+        "fomm", "ff", LAYOUT.keypoints, DIMENSIONS, codec="coded", tables="00", observe=3, skip=9
+    )
     assert CallTerms.from_map(terms.to_map()) == terms
     assert terms.schedule == Schedule(3, 9)
 
@@ -68,6 +71,22 @@ def test_missing_fields_are_refused_and_unknown_ones_left_out() -> None:
     for name in whole:
         with pytest.raises(PeerError):
             CallTerms.from_map({key: value for key, value in whole.items() if key != name})
+
+
+def test_six_numbers_a_keypoint_are_not_told_and_others_are() -> None:
+    assert "dimensions" not in TERMS.to_map()
+    plate = dataclasses.replace(TERMS, keypoints=50, dimensions=100)
+    assert plate.to_map()["dimensions"] == 100
+    assert CallTerms.from_map(plate.to_map()) == plate
+    for wrong in (0, 10**6, "100", True, None):
+        with pytest.raises(PeerError, match="dimensions"):
+            CallTerms.from_map(plate.to_map() | {"dimensions": wrong})
+
+
+def test_other_numbers_of_a_keypoint_are_a_difference() -> None:
+    sentence = TERMS.difference(dataclasses.replace(TERMS, dimensions=20))
+    assert sentence is not None
+    assert "The receiver has keypoint numbers 60, the sender has 20;" in sentence
 
 
 def test_another_protocol_is_named_even_when_its_fields_differ() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from shared.config import MAX_CTL_MESSAGE, PROTOCOL, CallTerms
 from shared.errors import PeerError
 from shared.messages import (
@@ -21,7 +22,7 @@ from shared.messages import (
     parse_message,
 )
 
-TERMS = CallTerms("lite", "abc")
+TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 counts = st.integers(0, 2**53)
 maps = st.one_of(
     st.builds(

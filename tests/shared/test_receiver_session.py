@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from models.lite.layout import DIMENSIONS
 from shared.codec import Block, PaperCodec
 from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
 from shared.frame_clock import MOST_AWAY_FRAMES
@@ -410,9 +411,9 @@ def test_without_a_secret_and_before_or_after_streaming_nothing_matches() -> Non
     pair.receiver.end("Enough.")
     assert not pair.receiver.matches(right, BINDING)
     pair = ConnectionPair()
-    pair.receiver = ReceiverSession(TERMS, {"paper": PaperCodec()})
+    pair.receiver = ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)})
     pair.settle()
     assert not pair.receiver.matches(Hello(TERMS), BINDING)
     assert not pair.receiver.matches(Hello(TERMS, secret=proof(b"", "sender", BINDING)), BINDING)
-    reconnected(pair, ReceiverSession(TERMS, {"paper": PaperCodec()}))
+    reconnected(pair, ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)}))
     assert pair.sender_events[-1] == PeerReady(resumed=False)

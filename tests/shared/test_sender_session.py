@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from models.lite.layout import DIMENSIONS
 from shared.codec import PaperCodec
 from shared.config import PICTURE_CHUNK
 from shared.events import Ended, SourcePicture, State
@@ -50,9 +51,9 @@ def test_the_sender_checks_the_receivers_terms_too() -> None:
 
 def test_sessions_of_another_codec_or_without_a_sound_picture_are_not_made() -> None:
     with pytest.raises(ValueError, match="codec 'paper' is not the one of the terms, 'zip'"):
-        SenderSession(dataclasses.replace(TERMS, codec="zip"), PaperCodec(), PICTURE)
+        SenderSession(dataclasses.replace(TERMS, codec="zip"), PaperCodec(DIMENSIONS), PICTURE)
     with pytest.raises(ValueError, match="picture has 0 bytes"):
-        SenderSession(TERMS, PaperCodec(), b"")
+        SenderSession(TERMS, PaperCodec(DIMENSIONS), b"")
 
 
 def test_starting_twice_is_a_mistake_of_ours() -> None:

@@ -6,6 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from models.lite.layout import DIMENSIONS
 from shared.codec import Block, PaperCodec
 from shared.events import Agreed, Ended, FramesArrived, PeerReady, PeerReport, SourcePicture, State
 from shared.messages import (
@@ -207,7 +208,7 @@ def test_a_receiver_of_another_call_gets_the_pictures_of_all_slots() -> None:
         pair.settle()
     assert pair.sender.pictures.completed == 2
     pair.receiver_events.clear()
-    other = ReceiverSession(TERMS, {"paper": PaperCodec()}, forecaster="damped", secret=bytes(16))
+    other = ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)}, forecaster="damped", secret=bytes(16))
     reconnected(pair, other)
     assert pair.sender_events[-2:] == [Agreed(TERMS, "damped"), PeerReady(resumed=False)]
     for _ in range(40):

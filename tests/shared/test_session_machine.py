@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from shared import picture as pictures
 from shared.codec import Block, PaperCodec
 from shared.config import (
@@ -46,7 +47,7 @@ from shared.resumption import proof
 from shared.sender_session import SenderSession
 from shared.wire import KeypointPacket
 
-TERMS = CallTerms("lite", "abc")
+TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 BINDING = b"the keys of both ends"
 SMOOTH = np.linspace(0, 255, 256, dtype=np.uint8)[:, None, None] * np.ones((1, 256, 3), np.uint8)
 PICTURE = pictures.encode(np.roll(SMOOTH, 64, 0) ^ np.transpose(SMOOTH, (1, 0, 2)), 95)
@@ -70,7 +71,13 @@ def chunks(draw: st.DrawFn) -> SourceChunk:
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Hello,
-        st.sampled_from([TERMS, CallTerms("fomm", "abc"), CallTerms("lite", "abc", "coded", "tables")]),
+        st.sampled_from(
+            [
+                TERMS,
+                CallTerms("fomm", "abc", LAYOUT.keypoints, DIMENSIONS),
+                CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS, "coded", "tables"),
+            ]
+        ),
         st.booleans(),
         st.sampled_from(["", "hold", "../../etc/passwd"]),
     ),
@@ -90,7 +97,7 @@ class Calls(RuleBasedStateMachine):
 
     @initialize(avatar=st.booleans(), picture=st.sampled_from([True, True, False]), settled=st.booleans())
     def begin(self, avatar: bool, picture: bool, settled: bool) -> None:
-        self.sender = SenderSession(TERMS, PaperCodec(), PICTURE if picture else None)
+        self.sender = SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE if picture else None)
         self.avatar, self.picture, self.receivers = avatar, picture, 0
         self.receiver = self.new_receiver()
         self.undecoded: list[SourcePicture] = []
@@ -108,7 +115,7 @@ class Calls(RuleBasedStateMachine):
         """Return one with a secret of its own."""
         self.receivers += 1
         secret = self.receivers.to_bytes(SECRET_BYTES, "big")
-        return ReceiverSession(TERMS, {"paper": PaperCodec()}, self.avatar, "hold", secret)
+        return ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)}, self.avatar, "hold", secret)
 
     def collect(self) -> None:
         """Take what both sides have to say; once over, a side says nothing more than its bye."""
