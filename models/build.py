@@ -8,6 +8,7 @@ from models.devices import choose_device
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
 from models.lite.backbone import LiteBackbone
+from models.stored import read_config
 from models.threads import one_thread, use_threads
 from shared.config import BACKBONES
 from shared.errors import RequestError
@@ -24,29 +25,59 @@ TABLES = "codec.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
 
+# What the weights of a backbone that is not shipped are called, and a file of them.
+_PUBLISHED = {
+    "fomm": ("First Order Motion Model", "vox-cpk.pth.tar"),
+    "tps": ("Thin-Plate-Spline Motion Model", "vox.pth.tar"),
+    "nth": ("neural talking head", "00000189-checkpoint.pth.tar of Vox-256-New"),
+}
+
+
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
     """Build the backbone called `name` from the weights at `path`.
 
-    The lite backbone's weights are shipped; the full First Order Motion Model needs a public checkpoint.
-    Without a name it is what the weights are of: fomm for a published file, lite for a folder or for none.
+    The lite backbone's weights are shipped; the others need a public checkpoint. Without a name it is what
+    the weights are of: fomm for a published file, what a folder says, lite for none.
     Raises RequestError, in one sentence, for whatever is missing or does not fit.
     """
     where = choose_device(device)
     if name is None:
-        name = "fomm" if path is not None and path.is_file() else "lite"
+        name = _named_by(path)
     if name == "lite":
         return LiteBackbone.load(path or SHIPPED / "lite", where)
-    if name == "fomm":
-        if path is None:
-            raise RequestError(
-                "The fomm backbone needs --checkpoint with a published First Order Motion Model file, "
-                "such as vox-cpk.pth.tar; without one, use --backbone lite."
-            )
-        # Imported here, with torch, which the lite network does without on a CPU.
-        from models.fomm.backbone import FommBackbone
+    if name not in _PUBLISHED:
+        raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+    if path is None:
+        called, file = _PUBLISHED[name]
+        raise RequestError(
+            f"The {name} backbone needs --checkpoint with a published {called} file, such as {file}; "
+            "without one, use --backbone lite."
+        )
+    return _load_published(name, path, where)
 
-        return FommBackbone.load(path, where)
-    raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+
+def _named_by(path: Path | None) -> str:
+    if path is None:
+        return "lite"
+    if path.is_file():
+        return "fomm"
+    name = read_config(path).get("model")
+    return name if name in BACKBONES else "lite"
+
+
+def _load_published(name: str, path: Path, device: str) -> Backbone:
+    # Imported here, with torch, which the lite network does without on a CPU.
+    if name == "tps":
+        from models.tps.backbone import TpsBackbone
+
+        return TpsBackbone.load(path, device)
+    if name == "nth":
+        from models.nth.backbone import NthBackbone
+
+        return NthBackbone.load(path, device)
+    from models.fomm.backbone import FommBackbone
+
+    return FommBackbone.load(path, device)
 
 
 def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:

@@ -12,7 +12,7 @@ from shared.keypoints import MAX_DIMENSIONS
 PROTOCOL = 2
 FPS = 30
 SIZE = 256
-BACKBONES = ("lite", "fomm")
+BACKBONES = ("lite", "fomm", "tps", "nth")
 DEVICES = ("auto", "cpu", "cuda")
 REFERENCE_KBPS = 500.0
 """What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""

@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 # Where each heavy dependency may be imported; a name that ends in a dot stands for all below it.
 DOORS = {
-    "torch": ("models.", "bench.metrics", "bench.throughput", "bench.subjects"),
+    "torch": ("models.", "bench.metrics", "bench.throughput", "bench.subjects", "bench.published_subjects"),
     "safetensors": ("models.", "shared.tables"),
     "constriction": ("shared.entropy",),
     "aiortc": ("shared.transport.",),

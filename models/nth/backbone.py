@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from models.fomm.serving import Precision
+from models.facade import EngineBackbone
+from models.fomm.serving import Precision, fastest_precision
 from models.nth.generator import SourceState
-from models.nth.model import Nth
+from models.nth.layout import layout_of
+from models.nth.model import Nth, load_nth
 from models.nth.pose import Pose
 from models.nth.serving import serve
 from models.packing import pack
@@ -49,3 +52,33 @@ class NthEngine(TorchEngine[NthSource]):
         step = 1 if self.device.type == "cpu" else len(driving)
         draw = self.model.generator.decode
         return torch.cat([draw(source.state, part).prediction for part in torch.split(driving, step)])
+
+
+class NthBackbone(EngineBackbone):
+    """The published network, ready to serve on one device: 51 numbers a frame.
+
+    `precision` is that of motion and drawing; keypoints are float32 always. "auto" takes what is fastest on
+    this machine (see `fastest_precision`).
+    """
+
+    name = "nth"
+
+    def __init__(
+        self,
+        model: Nth,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "float32",
+    ) -> None:
+        chosen = fastest_precision(device) if precision == "auto" else precision
+        layout = layout_of(model.config.num_kp)
+        super().__init__(NthEngine(model, device, chosen), layout, model.fingerprint())
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "auto",
+    ) -> NthBackbone:
+        """Load a checkpoint file or folder (see `load_nth`); RequestError if there is none to use."""
+        return cls(load_nth(path), device, precision)

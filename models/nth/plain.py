@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.facade import EngineBackbone
 from models.nth.config import VOX_256, NthConfig
 from models.nth.generator import OriginalGenerator, Rendered, SpadeGenerator
+from models.nth.layout import layout_of
 from models.nth.model import Nth
 from models.nth.pose import Pose
 from models.torch_engine import TorchEngine
@@ -67,3 +69,12 @@ class PlainNthEngine(TorchEngine[PlainSource]):
         picture, canonical, own = source
         rendered: Rendered = self.model.generator(picture, own, Pose.from_flat(keypoints).place(canonical))
         return rendered.prediction
+
+
+class PlainNth(EngineBackbone):
+    """`PlainNthEngine` as a backbone."""
+
+    name = "nth"
+
+    def __init__(self, model: Nth, device: torch.device | str = "cpu") -> None:
+        super().__init__(PlainNthEngine(model, device), layout_of(model.config.num_kp), model.fingerprint())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from models.fomm.serving import Precision
+from models.facade import EngineBackbone
+from models.fomm.serving import Precision, fastest_precision
 from models.packing import pack
 from models.torch_engine import TorchEngine
 from models.tps.dense_motion import Motion
-from models.tps.model import SourceState, Tps
+from models.tps.model import SourceState, Tps, load_tps
 from models.tps.serving import serve
+from shared.keypoints import KeypointLayout
 
 
 class TpsEngine(TorchEngine[SourceState]):
-    """The network as it serves, on one device, in one precision of motion and painting."""
+    """The network as it serves, on one device, in one precision of painting."""
 
     def __init__(self, model: Tps, device: torch.device | str, precision: Precision) -> None:
         super().__init__(device, precision, model.config.image_size)
@@ -39,3 +44,37 @@ class TpsEngine(TorchEngine[SourceState]):
         return torch.cat([
             paint(source.picture, source.levels, part).prediction for part in motion.split(step)
         ])  # fmt: skip
+
+
+class TpsBackbone(EngineBackbone):
+    """The published network, ready to serve on one device: 100 numbers a frame.
+
+    `precision` is that of painting; points and motion are float32 always. "auto" takes what is
+    fastest on this machine (see `fastest_precision`).
+    """
+
+    name = "tps"
+
+    def __init__(
+        self,
+        model: Tps,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "float32",
+    ) -> None:
+        chosen = fastest_precision(device) if precision == "auto" else precision
+        super().__init__(TpsEngine(model, device, chosen), layout_of(model), model.fingerprint())
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        device: torch.device | str = "cpu",
+        precision: Precision | Literal["auto"] = "auto",
+    ) -> TpsBackbone:
+        """Load a checkpoint file or folder (see `load_tps`); RequestError if there is none to use."""
+        return cls(load_tps(path), device, precision)
+
+
+def layout_of(model: Tps) -> KeypointLayout:
+    """Return what the network's keypoints are: points, and nothing else."""
+    return KeypointLayout.of_points(model.config.num_kp)

@@ -48,7 +48,6 @@ class DenseMotionNetwork(nn.Module):
 
     def __init__(self, config: TpsConfig) -> None:
         super().__init__()
-        self.dtype = torch.float32
         self.kp_variance = config.kp_variance
         motions = config.num_tps + 1
         self.hourglass = Hourglass(
@@ -65,12 +64,6 @@ class DenseMotionNetwork(nn.Module):
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in seen)
         self.down = AntiAliasInterpolation2d(config.num_channels, config.scale_factor)
 
-    def convolve_in(self, dtype: torch.dtype) -> None:
-        """Do the convolutions in another precision from now on; positions stay float32."""
-        self.dtype = dtype
-        for part in (self.hourglass, self.maps, self.up, self.occlusion):
-            part.to(dtype)
-
     def encode_source(self, picture: Tensor, points: Tensor) -> MotionSource:
         """Do the part that depends on the source alone: `picture` (B, C, H, W), its `points` (B, K, 2)."""
         small = self.down(picture).float()
@@ -83,9 +76,9 @@ class DenseMotionNetwork(nn.Module):
         """
         motions = self.transformations(source, driving, still)
         maps, occlusions = self._maps(self._inputs(source, driving, motions))
-        contributions = maps.float().softmax(dim=1)
+        contributions = maps.softmax(dim=1)
         deformation = torch.einsum("bkhw,bkhwc->bhwc", contributions, motions)
-        return Motion(contributions, deformation, tuple(each.float().sigmoid() for each in occlusions))
+        return Motion(contributions, deformation, tuple(each.sigmoid() for each in occlusions))
 
     def transformations(self, source: MotionSource, driving: Tensor, still: Tensor | None = None) -> Tensor:
         """Return (B, 1 + K, h, w, 2): the background, and each spline from `driving` to the source."""
@@ -115,7 +108,7 @@ class DenseMotionNetwork(nn.Module):
 
     def _maps(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits of the contributions (B, 1 + K, h, w), and of each occlusion map."""
-        stages = self.hourglass(inputs.to(self.dtype))
+        stages = self.hourglass(inputs)
         seen = stages[len(self.up) - MASKS :]
         for block in self.up:
             seen.append(block(seen[-1]))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.facade import EngineBackbone
 from models.torch_engine import TorchEngine
+from models.tps.backbone import layout_of
 from models.tps.config import GROUP, VOX_256, TpsConfig
 from models.tps.inpainting import Rendered
 from models.tps.model import Tps
@@ -59,3 +61,12 @@ class PlainTpsEngine(TorchEngine[PlainSource]):
     def _draw(self, source: PlainSource, keypoints: Tensor) -> Tensor:
         rendered: Rendered = self.model(*source, keypoints.reshape(len(keypoints), -1, 2))
         return rendered.prediction
+
+
+class PlainTps(EngineBackbone):
+    """`PlainTpsEngine` as a backbone."""
+
+    name = "tps"
+
+    def __init__(self, model: Tps, device: torch.device | str = "cpu") -> None:
+        super().__init__(PlainTpsEngine(model, device), layout_of(model), model.fingerprint())
