@@ -67,7 +67,7 @@ def _frames(device: str, frames: int) -> tuple[int, int]:
 def _tps_published(model: Tps) -> Costs:
     """Return the multiply-accumulates of a detection and of a frame, source and all."""
     picture, points = _zeros(model, model.config.image_size, (model.config.num_kp, 2))
-    detect = operations(model, lambda x: model.kp_detector(x), picture)
+    detect = operations(model, model.kp_detector, picture)
     return detect, operations(model, lambda x: model(picture, points, x).prediction, points)
 
 
@@ -79,7 +79,7 @@ def _tps_served(served: Tps) -> Costs:
     picture, points = _zeros(served, served.config.image_size, (served.config.num_kp, 2))
     with torch.no_grad():
         state = served.encode_source(picture, points)
-    detect = operations(served, lambda x: served.kp_detector(x), picture)
+    detect = operations(served, served.kp_detector, picture)
     return detect, operations(served, lambda x: served.decode(state, x).prediction, points)
 
 

@@ -10,5 +10,5 @@ TPS = TpsConfig(
 NTH = NthConfig(
     depth=4, feature_channels=4, detector_expansion=4, detector_max_features=16, estimator_width=4,
     motion_expansion=4, motion_max_features=16, generator_expansion=4, generator_max_features=16,
-    generator_blocks=2,
+    generator_blocks=2, spade_channels=8,
 )  # fmt: skip

@@ -41,6 +41,7 @@ class NthConfig:
     generator_max_features: int = 512
     generator_down_blocks: int = 2
     generator_blocks: int = 6
+    spade_channels: int = 128
     kp_variance: float = 0.01
 
     def __post_init__(self) -> None:

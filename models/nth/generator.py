@@ -113,7 +113,7 @@ class SpadeGenerator(Generator):
     def __init__(self, config: NthConfig) -> None:
         super().__init__(config, first_kernel=3)
         widths = generator_widths(config)
-        self.decoder = SpadeDecoder(widths[-1], widths[0], config.num_channels, config.generator_blocks)
+        self.decoder = SpadeDecoder(config, widths[-1], widths[0])
 
     def convolve_in(self, dtype: torch.dtype) -> None:
         """Do the convolutions of a frame in another precision, the decoder's among them."""

@@ -57,7 +57,7 @@ def load_nth(path: Path | str, config: NthConfig | None = None) -> Nth:
     if path.is_dir():
         return _load_folder(path)
     parts = read_parts(path, PARTS, "talking head", "00000189-checkpoint.pth.tar")
-    model = _without_weights(config or _published_config(parts, path))
+    model = _without_weights(config or published_config(parts, path))
     for part in PARTS:
         checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
     return model
@@ -79,7 +79,7 @@ def _without_weights(config: NthConfig) -> Nth:
         return Nth(config)
 
 
-def _published_config(parts: Mapping[str, State], path: Path) -> NthConfig:
+def published_config(parts: Mapping[str, State], path: Path) -> NthConfig:
     """Tell the generator by its names, and the older code's weights by the detector that only these have.
 
     Their names and shapes are otherwise those of today. That code halved volumes by strided convolutions,

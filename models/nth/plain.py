@@ -38,7 +38,7 @@ def untrained_nth(seed: int = 0, config: NthConfig = VOX_256) -> Nth:
             ):
                 head.weight.mul_(0.1)
             if isinstance(model.generator, OriginalGenerator):
-                model.generator.final.weight.mul_(0.2)
+                model.generator.final.weight.mul_(0.5)
             if isinstance(model.generator, SpadeGenerator):
                 model.generator.decoder.conv_img.weight.mul_(0.15)
         return model

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Channels between the map and what it makes of each norm.
-HIDDEN = 128
+from models.nth.config import NthConfig
 
 
 class SpectralConv2d(nn.Module):
@@ -51,11 +50,11 @@ class SpectralConv2d(nn.Module):
 class Spade(nn.Module):
     """A norm without weights of its own: a map says, place by place, how to scale and shift."""
 
-    def __init__(self, features: int, map_features: int) -> None:
+    def __init__(self, features: int, map_features: int, hidden: int) -> None:
         super().__init__()
-        self.mlp_shared = nn.Sequential(nn.Conv2d(map_features, HIDDEN, 3, padding=1), nn.ReLU())
-        self.mlp_gamma = nn.Conv2d(HIDDEN, features, 3, padding=1)
-        self.mlp_beta = nn.Conv2d(HIDDEN, features, 3, padding=1)
+        self.mlp_shared = nn.Sequential(nn.Conv2d(map_features, hidden, 3, padding=1), nn.ReLU())
+        self.mlp_gamma = nn.Conv2d(hidden, features, 3, padding=1)
+        self.mlp_beta = nn.Conv2d(hidden, features, 3, padding=1)
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         """Norm `x` (B, C, H, W) by itself, and modulate it by `where` (B, map_features, H, W)."""
@@ -68,17 +67,17 @@ class Spade(nn.Module):
 class SpadeResBlock(nn.Module):
     """Residual block of modulated norms: (B, in, H, W) -> (B, out, H, W)."""
 
-    def __init__(self, in_features: int, out_features: int, map_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, map_features: int, hidden: int) -> None:
         super().__init__()
         middle = min(in_features, out_features)
         self.conv_0: nn.Module = SpectralConv2d(in_features, middle)
         self.conv_1: nn.Module = SpectralConv2d(middle, out_features)
-        self.norm_0 = Spade(in_features, map_features)
-        self.norm_1 = Spade(middle, map_features)
+        self.norm_0 = Spade(in_features, map_features, hidden)
+        self.norm_1 = Spade(middle, map_features, hidden)
         self.shortcut = in_features != out_features
         if self.shortcut:
             self.conv_s: nn.Module = SpectralConv2d(in_features, out_features, size=1, bias=False)
-            self.norm_s = Spade(in_features, map_features)
+            self.norm_s = Spade(in_features, map_features, hidden)
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         """Add the shortcut to what the convolutions make of `x`, under the map `where` of its size."""
@@ -90,15 +89,15 @@ class SpadeResBlock(nn.Module):
 class SpadeDecoder(nn.Module):
     """Features (B, C, h, w), their own map, to pictures (B, channels, 4h, 4w) before the sigmoid."""
 
-    def __init__(self, features: int, out_features: int, channels: int, blocks: int) -> None:
+    def __init__(self, config: NthConfig, features: int, out_features: int) -> None:
         super().__init__()
-        self.blocks = blocks
+        self.blocks, hidden = config.generator_blocks, config.spade_channels
         self.fc = nn.Conv2d(features, 2 * features, 3, padding=1)
-        for index in range(blocks):
-            setattr(self, f"G_middle_{index}", SpadeResBlock(2 * features, 2 * features, features))
-        self.up_0 = SpadeResBlock(2 * features, features, features)
-        self.up_1 = SpadeResBlock(features, out_features, features)
-        self.conv_img = nn.Conv2d(out_features, channels, 3, padding=1)
+        for index in range(self.blocks):
+            setattr(self, f"G_middle_{index}", SpadeResBlock(2 * features, 2 * features, features, hidden))
+        self.up_0 = SpadeResBlock(2 * features, features, features, hidden)
+        self.up_1 = SpadeResBlock(features, out_features, features, hidden)
+        self.conv_img = nn.Conv2d(out_features, config.num_channels, 3, padding=1)
 
     def middle(self, features: Tensor) -> Tensor:
         """Return what the blocks at the resolution of `features` make of them."""
