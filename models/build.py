@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from models import stored
 from models.devices import choose_device
+from models.entry import WEIGHTS, Entry
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
-from models.lite.backbone import LiteBackbone
 from models.threads import one_thread, use_threads
 from shared.config import BACKBONES
 from shared.errors import RequestError
@@ -16,37 +19,49 @@ from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
 __all__ = [
-    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_tables", "one_thread",
-    "use_threads",
+    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_stages", "load_tables",
+    "one_thread", "use_threads",
 ]  # fmt: skip
 
+if TYPE_CHECKING:
+    from models.stages import Network
+
 TABLES = "codec.safetensors"
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = WEIGHTS
+_USUAL, _PUBLISHED = "lite", "fomm"
 
 
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
-    """Build the backbone called `name` from the weights at `path`.
+    """Build the backbone called `name`, one of `shared.config.BACKBONES`, from the weights at `path`.
 
-    The lite backbone's weights are shipped; the full First Order Motion Model needs a public checkpoint.
-    Without a name it is what the weights are of: fomm for a published file, lite for a folder or for none.
-    Raises RequestError, in one sentence, for whatever is missing or does not fit.
+    Some have weights that came with the project, the full First Order Motion Model needs a public checkpoint.
+    Without a name it is what the weights are of: fomm for a published file, for a folder what its config
+    says, lite for none. Raises RequestError, in one sentence, for whatever is missing or does not fit.
     """
     where = choose_device(device)
-    if name is None:
-        name = "fomm" if path is not None and path.is_file() else "lite"
-    if name == "lite":
-        return LiteBackbone.load(path or SHIPPED / "lite", where)
-    if name == "fomm":
-        if path is None:
-            raise RequestError(
-                "The fomm backbone needs --checkpoint with a published First Order Motion Model file, "
-                "such as vox-cpk.pth.tar; without one, use --backbone lite."
-            )
-        # Imported here, with torch, which the lite network does without on a CPU.
-        from models.fomm.backbone import FommBackbone
+    return _entry(name or _named_by(path)).load(path, where)
 
-        return FommBackbone.load(path, where)
-    raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+
+def load_stages(name: str, path: Path | None = None) -> Network:
+    """Return the network of the backbone `name` in torch, stage by stage. Raises as `load_backbone`."""
+    return _entry(name).stages(path)
+
+
+def _entry(name: str) -> Entry:
+    if name not in BACKBONES:
+        raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
+    entry: Entry = importlib.import_module(f"models.{name}.entry").ENTRY
+    return entry
+
+
+def _named_by(path: Path | None) -> str:
+    """Return the backbone whose weights lie at `path`; the usual one where that is not to be told."""
+    if path is None or not path.exists():
+        return _USUAL
+    if path.is_file():
+        return _PUBLISHED
+    model = str(stored.read_config(path)["model"])
+    return model if model in BACKBONES else _USUAL
 
 
 def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
