@@ -40,7 +40,8 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     With a forecaster, only the frames that the schedule ships are detected; the others are filled in exactly
     as a receiver does it.
     """
-    own, layout = job.backbone.set_source(picture), job.backbone.layout
+    source, layout = job.backbone.encode(picture), job.backbone.layout
+    own = source.keypoints
     filler = Filler(job.forecaster, layout) if job.forecaster is not None else None
     first: Floats | None = None
     number, scale = 0, 1.0
@@ -51,7 +52,7 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
             scale = adapted_scale(layout, own, first) if job.adapt_scale else 1.0
         number += len(batch)
         moved = layout.transfer(own, points, first, scale) if job.mode == "transfer" else points
-        for drawn, kind in zip(job.backbone.render(moved), kinds, strict=True):
+        for drawn, kind in zip(job.backbone.render(source, moved), kinds, strict=True):
             yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
 
 

@@ -66,11 +66,11 @@ def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, tra
     futures = fan.forecaster.sample(fan.count, fan.predicted, fan.seed)
     if fan.count > 1 and np.ptp(futures, axis=0).max() < 1e-6:
         raise RequestError(f"{fan.forecaster.name} knows one future only; use --forecaster gru-nf or vrnn.")
-    own = backbone.set_source(picture)
+    source = backbone.encode(picture)
 
     def render(points: Floats) -> Pictures:
-        moved = backbone.layout.transfer(own, points, keypoints[0]) if transfer else points
-        return backbone.render(moved)
+        moved = backbone.layout.transfer(source.keypoints, points, keypoints[0]) if transfer else points
+        return backbone.render(source, moved)
 
     truth = keypoints[moment + 1 : moment + 1 + fan.predicted]
     return Drawn(

@@ -7,7 +7,8 @@ each clip's first picture. Means over people, clips of one person counting toget
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -79,20 +80,22 @@ def _measure(
     footage = film(clip, seconds)
     truth = [footage.frames[index] for index in footage.shown]
     keypoints = detect_all(backbone, footage.frames)[list(footage.shown)]
-    backbone.set_source(footage.frames[0])
+    draw = partial(render_all, backbone, backbone.encode(footage.frames[0]))
     rows: list[Row] = []
     for loss in LOSSES:
         for delay in DELAYS:
             call = simulated(backbone, tables, sending, delay=delay, loss=loss)
             named = {"delay_ms": round(1000 * delay / FPS), "loss": loss}
-            rows.append({**named, **_row(list(call.run(keypoints)), backbone, truth)})
+            rows.append({**named, **_row(list(call.run(keypoints)), draw, truth)})
     return Measured(clip, rows)
 
 
 def _row(
-    shown: Sequence[tuple[int, Floats, Kind]], backbone: Backbone, truth: Sequence[Pictures]
+    shown: Sequence[tuple[int, Floats, Kind]],
+    draw: Callable[[Floats], Pictures],
+    truth: Sequence[Pictures],
 ) -> dict[str, float]:
-    drawn = render_all(backbone, np.stack([points for _, points, _ in shown]))
+    drawn = draw(np.stack([points for _, points, _ in shown]))
     errors = [mae(truth[number], picture) for (number, _, _), picture in zip(shown, drawn, strict=True)]
     missing = [error for error, (_, _, kind) in zip(errors, shown, strict=True) if kind is not Kind.OBSERVED]
     kinds = [kind for _, _, kind in shown]

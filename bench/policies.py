@@ -7,8 +7,9 @@ picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +21,7 @@ from bench.quality_clips import Clip
 from bench.quality_report import Pass, each
 from bench.rd_calls import film
 from bench.report import Row, Value
-from bench.simulate import detect_all, render_all, simulated
+from bench.simulate import Simulation, detect_all, render_all, simulated
 from sender.presets import Sending, schedule_of
 from shared.config import Schedule
 from shared.interfaces import Backbone
@@ -71,25 +72,26 @@ def _measure(
     footage = film(clip, seconds)
     truth = [footage.frames[index] for index in footage.shown]
     keypoints = detect_all(backbone, footage.frames)[list(footage.shown)]
-    backbone.set_source(footage.frames[0])
+    draw = partial(render_all, backbone, backbone.encode(footage.frames[0]))
     rows = []
     for sending in settings():
         speech = None if landmarks is None else Speech(landmarks.finder)
-        rows.append(_row(backbone, tables, truth, keypoints, sending, speech))
+        call = simulated(backbone, tables, sending)
+        rows.append(_row(call, draw, truth, keypoints, sending, tables, speech))
     return Measured(clip, rows)
 
 
 def _row(  # noqa: PLR0917 - what is sent, how, and who looks at it
-    backbone: Backbone,
-    tables: CodecTables,
+    call: Simulation,
+    draw: Callable[[Floats], Pictures],
     truth: Sequence[Pictures],
     keypoints: Floats,
     sending: Sending,
+    tables: CodecTables,
     speech: Speech | None,
 ) -> Row:
-    call = simulated(backbone, tables, sending)
     shown, sent = list(call.run(keypoints)), call.sent
-    drawn = render_all(backbone, np.stack([points for _, points, _ in shown]))
+    drawn = draw(np.stack([points for _, points, _ in shown]))
     if speech is not None:
         numbers = range(0, len(drawn), _EVERY)
         speech.add([truth[shown[n][0]] for n in numbers], [drawn[n] for n in numbers])

@@ -67,13 +67,13 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
     numbers, truth = _moments(clip, tools)
     pictures = chosen(clip, [0, *numbers])
     source = next(pictures)
-    backbone.set_source(source)
+    encoded = backbone.encode(source)
     series = _Series()
     if tools.landmarks is not None:
         series.speech = Speech(tools.landmarks.finder, source, truth)
     for batch in batches(pictures):
         driving = np.stack(batch)
-        rendered = backbone.render(backbone.detect(driving))
+        rendered = backbone.render(encoded, backbone.detect(driving))
         start = len(series.numbers)
         series.numbers += numbers[start : start + len(batch)]
         series.whole.append(compare(driving, {"": rendered, "static_": source[None]}, tools.perceptual))
@@ -83,7 +83,7 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
             series.speech.add(batch, rendered)
     measured = _conclude(backbone.name, clip, series, tools.finder is not None)
     if tools.landmarks is not None:
-        measured.row["jitter_px"] = jitter(backbone, source, tools.landmarks.finder)
+        measured.row["jitter_px"] = jitter(backbone, encoded, source, tools.landmarks.finder)
     return measured
 
 

@@ -106,8 +106,8 @@ def _spoken(backbone: Backbone, moment: Moment, finder: LandmarkFinder, part: Ro
 def _shown(backbone: Backbone, moment: Moment) -> tuple[Pictures, Pictures, Pictures]:
     """Return the source picture, the driving frame at `moment`, and its rendering."""
     source, driving = chosen(moment.clip, [0, moment.frame])
-    backbone.set_source(source)
-    return source, driving, backbone.render(backbone.detect(driving[None]))[0]
+    drawn: Pictures = backbone.render(backbone.encode(source), backbone.detect(driving[None]))[0]
+    return source, driving, drawn
 
 
 def _detail(picture: Pictures, centre: Floats) -> Pictures:

@@ -96,7 +96,8 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     numbers = moments(pair.driver, tools.frames)
     pictures = chosen(pair.driver, [0, *numbers])
     first = next(pictures)
-    initial, own = backbone.detect(first[None])[0], backbone.set_source(source)
+    initial, encoded = backbone.detect(first[None])[0], backbone.encode(source)
+    own = encoded.keypoints
     shown = set(np.linspace(0, len(numbers) - 1, _SHOWN).round().astype(int).tolist())
     face = None if tools.finder is None else tools.finder.find(source)
     speech = None if tools.landmarks is None else Speech(tools.landmarks.finder)
@@ -104,7 +105,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     for batch in batches(pictures):
         driving = np.stack(batch)
         asked = backbone.layout.transfer(own, backbone.detect(driving), initial)
-        rendered = backbone.render(asked)
+        rendered = backbone.render(encoded, asked)
         here = [index for index in range(len(batch)) if len(seen.asked) + index in shown]
         driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]
         seen.asked += list(asked - own)

@@ -20,7 +20,7 @@ from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec import Block, Codec, filled_copies
 from shared.config import FPS
 from shared.fill import Filler, Kind
-from shared.interfaces import Backbone
+from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
 from shared.tables import CodecTables
 
@@ -163,9 +163,11 @@ def simulated(
     )  # fmt: skip
 
 
-def render_all(backbone: Backbone, points: Floats) -> Pictures:
+def render_all(backbone: Backbone, source: Source, points: Floats) -> Pictures:
     """Return the pictures (T, 256, 256, 3) of `points` (T, D), in batches that bound the memory."""
-    batches = [backbone.render(points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)]
+    batches = [
+        backbone.render(source, points[start : start + _BATCH]) for start in range(0, len(points), _BATCH)
+    ]
     return np.concatenate(batches)
 
 

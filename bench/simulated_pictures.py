@@ -8,18 +8,19 @@ from sender.gallery import MOST_BYTES, QUALITY, GalleryOptions, GalleryPolicy, M
 from shared import picture as pictures
 from shared.config import FPS
 from shared.feed import PictureAssembler, PictureFeed
-from shared.interfaces import Backbone
+from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
 
 
 class SimulatedPictures:
-    """Begins with `first` (256, 256, 3), as it arrives. The backbone's slots are its own while it lasts.
+    """Begins with `first` (256, 256, 3), as it arrives.
 
     `step` takes the sender through a frame's capture; `draw` renders a frame as the receiver would by now.
     """
 
     def __init__(self, backbone: Backbone, first: Pictures, options: GalleryOptions) -> None:
         self._backbone = backbone
+        self._sources: dict[int, Source] = {}
         self._feed, self._assembler = PictureFeed(), PictureAssembler()
         distance = backbone.layout.distance
         self._gallery, self._moments = Gallery(distance), Moments(distance)
@@ -60,10 +61,14 @@ class SimulatedPictures:
 
     def draw(self, points: Floats, choice: Choice) -> Pictures:
         """Return the picture (256, 256, 3) of a frame (D,)."""
-        drawn: Pictures = self._backbone.render(points[None], choice.slot)[0]
+        drawn = self._from(choice.slot, points)
         if choice.before is None:
             return drawn
-        return blended(drawn, self._backbone.render(points[None], choice.before)[0], choice.share)
+        return blended(drawn, self._from(choice.before, points), choice.share)
+
+    def _from(self, slot: int, points: Floats) -> Pictures:
+        drawn: Pictures = self._backbone.render(self._sources[slot], points[None])[0]
+        return drawn
 
     def _consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
         self._policy.observe(number, keypoints)
@@ -80,5 +85,6 @@ class SimulatedPictures:
 
     def _receive(self, data: bytes | None, slot: int) -> None:
         if data is not None:
-            self._gallery.put(slot, self._backbone.set_source(pictures.decode(data), slot))
+            self._sources[slot] = source = self._backbone.encode(pictures.decode(data))
+            self._gallery.put(slot, source.keypoints)
             self._feed.confirm(self._feed.completed)

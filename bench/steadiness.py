@@ -8,7 +8,7 @@ import numpy as np
 
 from models.landmarks.finder import LandmarkFinder
 from shared.config import SIZE
-from shared.interfaces import Backbone
+from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
 
 FRAMES = 24
@@ -22,12 +22,12 @@ def noisy(picture: Pictures, count: int = FRAMES) -> Pictures:
     return (picture + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def jitter(backbone: Backbone, picture: Pictures, finder: LandmarkFinder) -> float:
-    """Return how far the face in `picture`, which is the source, moves when it is drawn without moving.
+def jitter(backbone: Backbone, source: Source, picture: Pictures, finder: LandmarkFinder) -> float:
+    """Return how far the face in `picture`, which `source` is of, moves when it is drawn without moving.
 
     In pixels, RMS over all landmarks and frames, each from its mean; NaN where no face is found.
     """
-    drawn = backbone.render(backbone.detect(noisy(picture)))
+    drawn = backbone.render(source, backbone.detect(noisy(picture)))
     return moved(finder.follow(list(drawn)))
 
 

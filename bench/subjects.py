@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics import operations, parameters
-from models.build import SHIPPED
+from models.build import SHIPPED, load_backbone, load_stages
 from models.fomm import keypoint_detector as fomm_points
 from models.fomm.backbone import FommBackbone
 from models.fomm.model import Fomm, load_fomm
@@ -67,6 +67,29 @@ class Forecasting:
     forecaster: Forecaster
     macs: int
     trained: bool
+
+
+def subjects(name: str, path: Path | None, device: str, frames: int, seed: int) -> Iterator[Subject]:
+    """Describe the backbone `name` in each way of running it that is worth comparing."""
+    if name == "fomm":
+        return fomm_subjects(load_or_untrained_fomm(path, seed), device, frames, path is not None)
+    return (
+        lite_subjects(path, device, frames) if name == "lite" else served_subjects(name, path, device, frames)
+    )
+
+
+def served_subjects(name: str, path: Path | None, device: str, frames: int) -> Iterator[Subject]:
+    """Describe any backbone as it runs in a call; operations are counted on its stages in torch."""
+    backbone, stages = load_backbone(name, path, device), load_stages(name, path)
+    picture = torch.zeros(1, 3, stages.size, stages.size)
+    with torch.no_grad():
+        source = dict(zip(stages.source, stages.encode(picture), strict=True))
+    yield Subject(
+        name, backbone.engine, backbone.precision, backbone, parameters(stages.render),
+        operations(stages.detect, stages.detect, picture),
+        operations(stages.render, lambda x: stages.render(*source.values(), x), source["points"]),
+        trained=True, frames=frames, latency_frames=LATENCY_FRAMES,
+    )  # fmt: skip
 
 
 def lite_subjects(path: Path | None, device: str, frames: int) -> Iterator[Subject]:

@@ -132,10 +132,10 @@ def load(subject: Subject, ahead: Forecasting, clip: Pictures, memory: Memory) -
     """Run every path of `subject` once, with the first frame of `clip` as the source picture."""
     facade = subject.facade
     facade.warmup()
-    facade.set_source(clip[0])
+    source = facade.encode(clip[0])
     ahead.forecaster.observe(facade.detect(clip[:1]))
     ahead.forecaster.forecast(1)
-    drawn = facade.render(facade.detect(clip[[index % len(clip) for index in COMPARED]]))
+    drawn = facade.render(source, facade.detect(clip[[index % len(clip) for index in COMPARED]]))
     return Loaded(Timed(subject), drawn, memory.peak_mb())
 
 
@@ -228,11 +228,9 @@ def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
 
 def _subjects(options: argparse.Namespace, device: str) -> Iterator[Subject]:
     """Build what was asked for, one after the other: the full network first, since others refer to it."""
-    if options.backbone != "lite":
-        model = subjects.load_or_untrained_fomm(options.checkpoint, options.seed)
-        yield from subjects.fomm_subjects(model, device, FRAMES, options.checkpoint is not None)
-    if options.backbone != "fomm":
-        yield from subjects.lite_subjects(options.checkpoint, device, FRAMES)
+    names = [options.backbone] if options.backbone else sorted(BACKBONES, key=lambda name: name != "fomm")
+    for name in names:
+        yield from subjects.subjects(name, options.checkpoint, device, FRAMES, options.seed)
 
 
 def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
@@ -261,6 +259,6 @@ def _check(options: argparse.Namespace) -> None:
             "Runs, threads and batches are whole numbers from 1 on; correct --runs, --threads or --batch."
         )
     if options.checkpoint is not None and options.backbone is None:
-        raise RequestError("A --checkpoint belongs to one network; add --backbone lite or --backbone fomm.")
+        raise RequestError("A --checkpoint belongs to one network; add --backbone.")
     if options.json is not None:
         check_output(options.json)

@@ -84,6 +84,7 @@ def run_blocks(subject: Subject, ahead: Forecasting, clip: Pictures) -> Stages:
     """
     half = min(BLOCKS.observe, subject.frames // 2)
     ahead.forecaster.reset()
+    source = subject.facade.encode(clip[0])
     detect = forecast = render = 0.0
     for start in range(0, subject.frames, 2 * half):
         begin = time.perf_counter()
@@ -92,7 +93,7 @@ def run_blocks(subject: Subject, ahead: Forecasting, clip: Pictures) -> Stages:
         ahead.forecaster.observe(seen)
         predicted = ahead.forecaster.forecast(half)
         known = time.perf_counter()
-        subject.facade.render(np.concatenate([seen, predicted]))
+        subject.facade.render(source, np.concatenate([seen, predicted]))
         drawn = time.perf_counter()
         detect, forecast, render = (
             detect + detected - begin,
@@ -105,13 +106,13 @@ def run_blocks(subject: Subject, ahead: Forecasting, clip: Pictures) -> Stages:
 
 def latencies(subject: Subject, clip: Pictures) -> Latencies:
     """Time single frames: each of the subject's `latency_frames` is detected and rendered alone."""
-    detect, render = [], []
+    source, detect, render = subject.facade.encode(clip[0]), [], []
     for index in range(subject.latency_frames):
         frame = clip[index % len(clip)]
         begin = time.perf_counter()
         keypoints = subject.facade.detect(frame[None])
         detected = time.perf_counter()
-        subject.facade.render(keypoints)
+        subject.facade.render(source, keypoints)
         render.append(1000 * (time.perf_counter() - detected))
         detect.append(1000 * (detected - begin))
     return Latencies(tuple(detect), tuple(render))
@@ -120,12 +121,12 @@ def latencies(subject: Subject, clip: Pictures) -> Latencies:
 def batch_fps(subject: Subject, clip: Pictures, batch: int, repeats: int = 3) -> float:
     """Return the frames a second of offline work in passes of `batch` frames, half of them detected."""
     frames = clip[np.arange(batch) % len(clip)]
-    keypoints = subject.facade.detect(frames)
+    keypoints, source = subject.facade.detect(frames), subject.facade.encode(clip[0])
     spent = []
     for _ in range(repeats):
         begin = time.perf_counter()
         subject.facade.detect(frames)
         detected = time.perf_counter()
-        subject.facade.render(keypoints)
+        subject.facade.render(source, keypoints)
         spent.append(BLOCKS.duty * (detected - begin) + time.perf_counter() - detected)
     return batch / statistics.median(spent)

@@ -106,14 +106,14 @@ def others(clips: Sequence[Clip], clip: Clip) -> list[Clip]:
 class Scene:
     """One clip in one mode: draws keypoints of its motion, each distinct set once while it is remembered.
 
-    Not thread-safe, and one at a time: making one gives the backbone its source picture.
+    Not thread-safe.
     """
 
     def __init__(self, backbone: Backbone, mode: Mode, source: Pictures, first: Floats) -> None:
         """Take the picture to move (256, 256, 3), and the keypoints (D,) of the clip's first frame."""
         self.mode = mode
         self._backbone = backbone
-        self._own = backbone.set_source(source)
+        self._source = backbone.encode(source)
         self._first = first
         self._drawn: OrderedDict[bytes, Pictures] = OrderedDict()
         self.renders = 0
@@ -125,7 +125,7 @@ class Scene:
         fresh: dict[bytes, Pictures] = {}
         if missing:
             rows = keypoints[list(missing.values())]
-            fresh = dict(zip(missing, self._backbone.render(self._placed(rows)), strict=True))
+            fresh = dict(zip(missing, self._backbone.render(self._source, self._placed(rows)), strict=True))
             self.renders += len(missing)
         pictures = np.stack([fresh[key] if key in fresh else self._drawn[key] for key in keys])
         self._remember(keys, pictures)
@@ -134,7 +134,7 @@ class Scene:
     def _placed(self, keypoints: Floats) -> Floats:
         if self.mode == "reconstruction":
             return keypoints
-        return self._backbone.layout.transfer(self._own, keypoints, self._first)
+        return self._backbone.layout.transfer(self._source.keypoints, keypoints, self._first)
 
     def _remember(self, keys: Sequence[bytes], pictures: Pictures) -> None:
         for key, picture in zip(keys, pictures, strict=True):

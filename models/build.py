@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from models import stored
 from models.devices import choose_device
+from models.entry import WEIGHTS, Entry
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
-from models.lite.backbone import LiteBackbone
-from models.stored import read_config
 from models.threads import one_thread, use_threads
 from shared.config import BACKBONES
 from shared.errors import RequestError
@@ -17,67 +19,49 @@ from shared.interfaces import Backbone
 from shared.tables import CodecTables
 
 __all__ = [
-    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_tables", "one_thread",
-    "use_threads",
+    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_stages", "load_tables",
+    "one_thread", "use_threads",
 ]  # fmt: skip
 
+if TYPE_CHECKING:
+    from models.stages import Network
+
 TABLES = "codec.safetensors"
-SHIPPED = Path(__file__).parent / "weights"
-
-
-# What the weights of a backbone that is not shipped are called, and a file of them.
-_PUBLISHED = {
-    "fomm": ("First Order Motion Model", "vox-cpk.pth.tar"),
-    "tps": ("Thin-Plate-Spline Motion Model", "vox.pth.tar"),
-    "nth": ("neural talking head", "00000189-checkpoint.pth.tar of Vox-256-New"),
-}
+SHIPPED = WEIGHTS
+_USUAL, _PUBLISHED = "lite", "fomm"
 
 
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
-    """Build the backbone called `name` from the weights at `path`.
+    """Build the backbone called `name`, one of `shared.config.BACKBONES`, from the weights at `path`.
 
-    The lite backbone's weights are shipped; the others need a public checkpoint. Without a name it is what
-    the weights are of: fomm for a published file, what a folder says, lite for none.
-    Raises RequestError, in one sentence, for whatever is missing or does not fit.
+    Some have weights that came with the project, the full First Order Motion Model needs a public checkpoint.
+    Without a name it is what the weights are of: fomm for a published file, for a folder what its config
+    says, lite for none. Raises RequestError, in one sentence, for whatever is missing or does not fit.
     """
     where = choose_device(device)
-    if name is None:
-        name = _named_by(path)
-    if name == "lite":
-        return LiteBackbone.load(path or SHIPPED / "lite", where)
-    if name not in _PUBLISHED:
+    return _entry(name or _named_by(path)).load(path, where)
+
+
+def load_stages(name: str, path: Path | None = None) -> Network:
+    """Return the network of the backbone `name` in torch, stage by stage. Raises as `load_backbone`."""
+    return _entry(name).stages(path)
+
+
+def _entry(name: str) -> Entry:
+    if name not in BACKBONES:
         raise RequestError(f"There is no backbone {name!r}; choose from: {', '.join(BACKBONES)}.")
-    if path is None:
-        called, file = _PUBLISHED[name]
-        raise RequestError(
-            f"The {name} backbone needs --checkpoint with a published {called} file, such as {file}; "
-            "without one, use --backbone lite."
-        )
-    return _load_published(name, path, where)
+    entry: Entry = importlib.import_module(f"models.{name}.entry").ENTRY
+    return entry
 
 
 def _named_by(path: Path | None) -> str:
-    if path is None:
-        return "lite"
+    """Return the backbone whose weights lie at `path`; the usual one where that is not to be told."""
+    if path is None or not path.exists():
+        return _USUAL
     if path.is_file():
-        return "fomm"
-    name = read_config(path).get("model")
-    return name if name in BACKBONES else "lite"
-
-
-def _load_published(name: str, path: Path, device: str) -> Backbone:
-    # Imported here, with torch, which the lite network does without on a CPU.
-    if name == "tps":
-        from models.tps.backbone import TpsBackbone
-
-        return TpsBackbone.load(path, device)
-    if name == "nth":
-        from models.nth.backbone import NthBackbone
-
-        return NthBackbone.load(path, device)
-    from models.fomm.backbone import FommBackbone
-
-    return FommBackbone.load(path, device)
+        return _PUBLISHED
+    model = str(stored.read_config(path)["model"])
+    return model if model in BACKBONES else _USUAL
 
 
 def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from shared.keypoints import Floats, Pictures
 
 SourceT = TypeVar("SourceT")
 
 
-class Engine(Protocol[SourceT]):
-    """One network on one device, in one precision. Not thread-safe; one thread owns it.
+@dataclass(frozen=True, eq=False)
+class Encoded(Generic[SourceT]):
+    """A source picture as one engine keeps it: `keypoints` (D,), and all that depends on the picture alone.
 
-    `SourceT` is all that depends on a source picture alone: computed once, used for every frame, and looked
-    into by nobody else. `size` is the side of all pictures. Arguments have been checked.
+    That was computed once, is used for every frame, and is looked into by `engine` alone. It is freed with
+    this object.
+    """
+
+    engine: Engine
+    keypoints: Floats
+    kept: SourceT
+
+
+class Engine(Protocol):
+    """One network on one device, in one precision: OpenVINO's graphs, torch, or CUDA graphs of torch.
+
+    Thread-safe: an engine locks what cannot run side by side. `size` is the side of all pictures. Arguments
+    have been checked.
     """
 
     @property
@@ -35,10 +49,13 @@ class Engine(Protocol[SourceT]):
         """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""
         ...
 
-    def encode(self, picture: Pictures) -> tuple[SourceT, Floats]:
-        """Return what is kept of a source picture (size, size, 3), and its keypoints (D,)."""
+    def encode(self, picture: Pictures) -> Encoded[Any]:
+        """Return what is kept of a source picture (size, size, 3)."""
         ...
 
-    def render(self, source: SourceT, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
+    def render(self, source: Encoded[Any], keypoints: Floats) -> Pictures:
+        """Render a source of this engine's at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB.
+
+        They are written once, into memory that is the caller's.
+        """
         ...

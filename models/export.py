@@ -25,12 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import stored
-from models.build import SHIPPED
-from models.fomm.model import load_fomm
-from models.inference import prepare
-from models.lite.torch_engine import load_network
-from models.stages import Network, fomm_network, lite_network
+from models.build import load_stages
+from models.stages import Network
 from shared.command import run_command
 from shared.config import BACKBONES
 from shared.errors import KeycastError, RequestError
@@ -62,16 +58,6 @@ class _Clipped(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         return torch.as_tensor(self.render(*tensors).clamp(0, 1))
-
-
-def load(backbone: str, path: Path | None) -> Network:
-    """Load the weights of `backbone`. Raises RequestError where there are none, or they do not fit."""
-    if backbone == "fomm":
-        if path is None:
-            raise RequestError("The fomm backbone has no shipped weights; name some with --checkpoint.")
-        return fomm_network(load_fomm(path))
-    folder = path or SHIPPED / "lite"
-    return lite_network(prepare(load_network(folder)), stored.read(folder).fingerprint)
 
 
 def export(network: Network, folder: Path, opset: int = 20) -> dict[str, float]:
@@ -207,7 +193,9 @@ def _run(given: argparse.Namespace) -> int:
     # The exporter reports about packages that it looks for and we do not need.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     _check_packages()
-    for name, difference in export(load(given.backbone, given.checkpoint), given.output, given.opset).items():
+    for name, difference in export(
+        load_stages(given.backbone, given.checkpoint), given.output, given.opset
+    ).items():
         size = (given.output / name).stat().st_size / 1e6
         print(f"wrote {given.output / name} ({size:.1f} MB, differs from torch by at most {difference:.1e})")
     return 0

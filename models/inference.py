@@ -62,12 +62,22 @@ def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype
 def to_bytes(tensor: Tensor) -> Tensor:
     """Turn a tensor (B, 3, H, W) in [0, 1] into one (B, H, W, 3) of uint8; the rest is clipped."""
     rows = tensor.permute(0, 2, 3, 1).float()
-    if tensor.device.type == "cpu":
-        levels = np.multiply(rows.detach().numpy(), np.float32(255))
-        # fmin and fmax, unlike clip, leave no NaN.
-        np.fmax(np.fmin(np.rint(levels, out=levels), 255, out=levels), 0, out=levels)
-        return torch.from_numpy(np.ascontiguousarray(levels.astype(np.uint8)))
-    return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+    if tensor.device.type != "cpu":
+        return rows.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+    pictures: Pictures = np.empty(tuple(rows.shape), np.uint8)
+    write_bytes(tensor, pictures)
+    return torch.from_numpy(pictures)
+
+
+def write_bytes(tensor: Tensor, pictures: Pictures) -> None:
+    """Write a tensor (B, 3, H, W) in [0, 1] into `pictures` (B, H, W, 3) of uint8; the rest is clipped."""
+    if tensor.device.type != "cpu":
+        torch.from_numpy(pictures).copy_(to_bytes(tensor))
+        return
+    levels = np.multiply(tensor.permute(0, 2, 3, 1).float().detach().numpy(), np.float32(255))
+    # fmin and fmax, unlike clip, leave no NaN.
+    np.fmax(np.fmin(np.rint(levels, out=levels), 255, out=levels), 0, out=levels)
+    np.copyto(pictures, levels, casting="unsafe")
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic
 
@@ -9,16 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine import SourceT
+from models.engine import Encoded, SourceT
 from models.graphs import StaticPass, recorded
-from models.inference import to_bytes, to_tensor
+from models.inference import to_bytes, to_tensor, write_bytes
 from models.threads import apply_to_torch
 from shared.config import SIZE
 from shared.keypoints import Floats, Pictures
 
 
 class TorchEngine(ABC, Generic[SourceT]):
-    """Implements `models.engine.Engine` for a network in torch, which a subclass runs on tensors."""
+    """Implements `models.engine.Engine` for a network in torch, which a subclass runs on tensors.
+
+    One pass runs at a time, whoever asks: layers and recorded passes have memory of their own.
+    """
 
     name = "torch"
     # Bounds the memory of one pass; on a CPU larger batches are no faster.
@@ -34,8 +39,9 @@ class TorchEngine(ABC, Generic[SourceT]):
         self._may_record = self.records and self.device.type == "cuda"
         self._detection: StaticPass[tuple[()]] | None = None
         self._drawing: StaticPass[SourceT] | None = None
-        # The source whose content the recorded pass has.
-        self._kept: SourceT | None = None
+        # The source whose content the recorded pass has; who drops it shall have freed it.
+        self._kept: weakref.ref[Encoded[SourceT]] | None = None
+        self._lock = threading.Lock()
 
     @abstractmethod
     def _detect(self, pictures: Tensor) -> Tensor:
@@ -53,25 +59,30 @@ class TorchEngine(ABC, Generic[SourceT]):
     def detect(self, pictures: Pictures) -> Floats:
         """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""
         starts = range(0, len(pictures), self.max_batch)
-        found = [self._found(self._tensor(pictures[start : start + self.max_batch])) for start in starts]
-        return _floats(torch.cat(found))
+        with self._lock:
+            found = [self._found(self._tensor(pictures[start : start + self.max_batch])) for start in starts]
+            return _floats(torch.cat(found))
 
     @torch.inference_mode()
-    def encode(self, picture: Pictures) -> tuple[SourceT, Floats]:
-        """Return what is kept of a source picture (size, size, 3), and its keypoints (D,)."""
-        source, keypoints = self._encode(self._tensor(picture[None]))
-        self._record(source, keypoints)
-        return source, _floats(keypoints[0])
+    def encode(self, picture: Pictures) -> Encoded[SourceT]:
+        """Return what is kept of a source picture (size, size, 3)."""
+        with self._lock:
+            kept, keypoints = self._encode(self._tensor(picture[None]))
+            source = Encoded(self, _floats(keypoints[0]), kept)
+            self._record(source, keypoints)
+            return source
 
     @torch.inference_mode()
-    def render(self, source: SourceT, keypoints: Floats) -> Pictures:
+    def render(self, source: Encoded[SourceT], keypoints: Floats) -> Pictures:
         """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
         # A copy, because torch takes neither read-only arrays nor mirrored views.
         rows = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
-        starts = range(0, len(rows), self.max_batch)
-        drawn = [self._drawn(source, rows[start : start + self.max_batch]).cpu().numpy() for start in starts]
-        # The memory of a recorded pass is drawn over by the next frame.
-        return np.concatenate(drawn) if len(drawn) > 1 or self._drawing is not None else drawn[0]
+        drawn: Pictures = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        with self._lock:
+            for start in range(0, len(rows), self.max_batch):
+                part = slice(start, start + self.max_batch)
+                self._draw_into(drawn[part], source, rows[part])
+        return drawn
 
     def _found(self, pictures: Tensor) -> Tensor:
         """Detect, by a recorded pass where there is one for a single picture."""
@@ -82,21 +93,24 @@ class TorchEngine(ABC, Generic[SourceT]):
             return self._detection(pictures)
         return self._detect(pictures)
 
-    def _record(self, source: SourceT, keypoints: Tensor) -> None:
+    def _record(self, source: Encoded[SourceT], keypoints: Tensor) -> None:
         """Record drawing where that has not been done: `source`, at keypoints (1, D) that it can have."""
         if self._may_record and self._drawing is None:
-            self._drawing = recorded(lambda kept, row: to_bytes(self._draw(kept, row)), source, keypoints)
+            self._drawing = recorded(
+                lambda kept, row: to_bytes(self._draw(kept, row)), source.kept, keypoints
+            )
             self._may_record = self._drawing is not None
-            self._kept = source
+            self._kept = weakref.ref(source)
 
-    def _drawn(self, source: SourceT, rows: Tensor) -> Tensor:
+    def _draw_into(self, drawn: Pictures, source: Encoded[SourceT], rows: Tensor) -> None:
         """Draw as bytes (B, H, W, 3), by the recorded pass where there is one for a single frame."""
         if self._drawing is None or len(rows) > 1:
-            return to_bytes(self._draw(source, rows))
-        if self._kept is not source:
-            self._drawing.keep(source)
-            self._kept = source
-        return self._drawing(rows)
+            write_bytes(self._draw(source.kept, rows), drawn)
+            return
+        if self._kept is None or self._kept() is not source:
+            self._drawing.keep(source.kept)
+            self._kept = weakref.ref(source)
+        torch.from_numpy(drawn).copy_(self._drawing(rows))
 
     def _tensor(self, pictures: Pictures) -> Tensor:
         return to_tensor(pictures, self.device, torch.float32)

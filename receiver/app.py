@@ -86,7 +86,7 @@ def _load(options: ReceiverOptions) -> Models:
     picture = load_avatar(options.avatar) if options.avatar is not None else None
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     backbone.warmup(detect=False)
-    avatar = backbone.set_source(picture) if picture is not None else None
+    avatar = backbone.encode(picture) if picture is not None else None
     name = options.forecaster
     layout = backbone.layout
     forecaster = best_forecaster(backbone.detector) if name is None else load_forecaster(name, layout=layout)

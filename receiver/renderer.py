@@ -11,7 +11,7 @@ import numpy as np
 from receiver.gallery import Gallery
 from shared.config import FPS
 from shared.fill import Ahead, Filler, Kind
-from shared.interfaces import Backbone
+from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
 from shared.quantization import MAX_MAGNITUDE
 from shared.stats import StageTimes
@@ -31,15 +31,16 @@ class Rendered:
 class Renderer:
     """Renders any frame number asked for, from whatever has been observed.
 
-    `avatar` are the keypoints (D,) of the receiver's own picture, where `backbone` has been given one as
-    its source: motion is then transferred onto it relative to the first frame shown. Without it, keypoints
-    are the sender's own and drive the nearest of the sender's pictures.
+    `avatar` is the receiver's own picture, where it has one: motion is then transferred onto it relative to
+    the first frame shown. Without it, keypoints are the sender's own and drive the nearest of the sender's
+    pictures.
     """
 
-    def __init__(self, backbone: Backbone, filler: Filler, avatar: Floats | None = None) -> None:
+    def __init__(self, backbone: Backbone, filler: Filler, avatar: Source | None = None) -> None:
         self._backbone = backbone
         self._filler = filler
         self._avatar = avatar
+        self._sources: dict[int, Source] = {}
         self.gallery = Gallery(backbone.layout.distance)
         self._initial: Floats | None = None
         self._usual_seconds = 0.0
@@ -47,7 +48,8 @@ class Renderer:
 
     def set_source(self, picture: Pictures, slot: int = 0) -> None:
         """Take a picture of the sender's into `slot`."""
-        self.gallery.put(slot, self._backbone.set_source(picture, slot))
+        self._sources[slot] = source = self._backbone.encode(picture)
+        self.gallery.put(slot, source.keypoints)
 
     def render(
         self, number: int, observed: Mapping[int, Floats], ahead: Ahead | None = None
@@ -62,7 +64,9 @@ class Renderer:
         if filled is None:
             return None
         points = (
-            filled.keypoints if self._avatar is None else self._transferred(self._avatar, filled.keypoints)
+            filled.keypoints
+            if self._avatar is None
+            else self._transferred(self._avatar.keypoints, filled.keypoints)
         )
         middle = perf_counter()
         picture = self._drawn(points)
@@ -72,21 +76,21 @@ class Renderer:
 
     def _drawn(self, points: Floats) -> Pictures:
         if self._avatar is not None:
-            return self._from(0, points)
+            return self._from(self._avatar, points)
         choice = self.gallery.choose(points)
-        picture = self._from(choice.slot, points)
+        picture = self._from(self._sources[choice.slot], points)
         if choice.before is None or not self._has_time_for_two:
             return picture
-        return blended(picture, self._from(choice.before, points), choice.share)
+        return blended(picture, self._from(self._sources[choice.before], points), choice.share)
 
     @property
     def _has_time_for_two(self) -> bool:
         """Whether a frame can be drawn twice in its time; a machine that is too slow cuts instead."""
         return 2 * self._usual_seconds < 1 / FPS
 
-    def _from(self, slot: int, points: Floats) -> Pictures:
+    def _from(self, source: Source, points: Floats) -> Pictures:
         start = perf_counter()
-        drawn: Pictures = self._backbone.render(points[None], slot)[0]
+        drawn: Pictures = self._backbone.render(source, points[None])[0]
         self._usual_seconds += _SMOOTHING * (perf_counter() - start - self._usual_seconds)
         return drawn
 

@@ -29,9 +29,8 @@ from shared.errors import KeycastError, described
 from shared.eventloop import beside, on_interrupt
 from shared.events import Ended
 from shared.fill import Filler
-from shared.interfaces import Backbone, Forecaster
+from shared.interfaces import Backbone, Forecaster, Source
 from shared.journal import Journal
-from shared.keypoints import Floats
 from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
 from shared.transport.broadcast import Broadcast
@@ -50,15 +49,12 @@ HOLD_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Models:
-    """What draws and fills in frames.
-
-    `avatar`: the keypoints (D,) of the receiver's own picture, the backbone's source; or None.
-    """
+    """What draws and fills in frames; `avatar` is the receiver's own picture, if it has one."""
 
     backbone: Backbone
     codecs: dict[str, Codec]
     forecaster: Forecaster
-    avatar: Floats | None
+    avatar: Source | None
 
 
 class Service:

@@ -13,6 +13,7 @@ PROTOCOL = 2
 FPS = 30
 SIZE = 256
 BACKBONES = ("lite", "fomm", "tps", "nth")
+"""All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")
 REFERENCE_KBPS = 500.0
 """What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""

@@ -12,8 +12,20 @@ DRAIN_SECONDS = 4.0
 """How long a last word may take. SCTP says it again each second until it is confirmed."""
 
 
+class Source(Protocol):
+    """A source picture as a backbone keeps it. Whoever drops it frees what was kept."""
+
+    @property
+    def keypoints(self) -> Floats:
+        """The picture's keypoints (D,)."""
+        ...
+
+
 class Backbone(Protocol):
-    """A motion-transfer network: NumPy outside, the network inside. Not thread-safe; one thread owns it."""
+    """A motion-transfer network: NumPy outside, the network inside.
+
+    It has no state of a call: several calls and threads may share one, each with source pictures of its own.
+    """
 
     name: str
     fingerprint: str
@@ -22,20 +34,30 @@ class Backbone(Protocol):
     layout: KeypointLayout
     """What the D numbers of a frame stand for."""
 
+    @property
+    def engine(self) -> str:
+        """What runs the network, such as "torch"."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision of the renderer's convolutions, such as "float32"."""
+        ...
+
     def detect(self, frames: Pictures) -> Floats:
         """Return the keypoints (B, D) of `frames` (B, 256, 256, 3), uint8 RGB."""
         ...
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        """Encode a source picture (256, 256, 3) once into `slot`, 0 to 7; return its keypoints (D,)."""
+    def encode(self, picture: Pictures) -> Source:
+        """Encode a source picture (256, 256, 3), uint8 RGB, once for all that is rendered from it."""
         ...
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
-        """Render the source picture in `slot` at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB."""
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        """Render a source of this backbone's at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB."""
         ...
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
-        """Run what will be used once, so that the first real frame is not slow; all source pictures stay."""
+        """Run what will be used once, so that the first real frame is not slow."""
         ...
 
 

@@ -13,7 +13,8 @@ Other versions: the protocol's number stands in the hello's terms and is read be
 refused, and named. It is raised where a reader of the version before could not go on. Smaller things are said
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
-refuse unknown fields, so none may be added before protocol 3.
+refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
+`voice` where there is none, a frame's `dimensions` where they are six a keypoint.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.config import BACKBONES
+
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "shared": {"shared"},
@@ -145,7 +147,9 @@ def test_a_heavy_dependency_has_its_door(dependency: str) -> None:
 
 @pytest.mark.parametrize("side", ["sender", "receiver"])
 def test_torch_is_not_on_the_way_of_a_call(side: str) -> None:
-    seen, waiting = set(), [f"{side}.__main__", f"{side}.app"]
+    # Backbones are imported by name.
+    entries = [f"models.{name}.entry" for name in BACKBONES]
+    seen, waiting = set(), [f"{side}.__main__", f"{side}.app", *entries]
     while waiting:
         name = waiting.pop()
         if name not in seen:
@@ -153,6 +157,17 @@ def test_torch_is_not_on_the_way_of_a_call(side: str) -> None:
             assert "torch" not in tops(imports_at_once(name)), f"{name} loads torch"
             waiting += [found for found in imports_at_once(name) if found in modules()]
     assert {"models.lite.backbone", "models.openvino.engine", "models.forecast.build"} <= seen
+
+
+def test_nothing_but_training_and_measurements_names_a_backbone() -> None:
+    folders = tuple(f"models.{name}." for name in BACKBONES)
+    # Graphs are kept for the lite network alone; it is what a call takes by itself.
+    may = (*folders, "models.training.", "models.openvino.keep", "bench.")
+    others = [name for name in modules() if not within(name, may)]
+    wrong = {
+        name: sorted(found) for name in others if (found := {i for i in imports(name) if within(i, folders)})
+    }
+    assert not wrong
 
 
 def test_what_is_pure_touches_neither_clock_nor_network_nor_thread() -> None:

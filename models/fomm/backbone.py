@@ -41,7 +41,7 @@ class FommEngine(TorchEngine[SourceState]):
         return self.model.generator.decode(source, Points.from_flat(keypoints)).prediction
 
 
-class FommBackbone(EngineBackbone[SourceState]):
+class FommBackbone(EngineBackbone):
     """The published network, ready to serve on one device.
 
     `precision` is that of the renderer's convolutions; keypoints and motion are float32 always. "auto" takes

@@ -59,7 +59,7 @@ class PlainEngine(TorchEngine[PlainSource]):
         return rendered.prediction
 
 
-class PlainFomm(EngineBackbone[PlainSource]):
+class PlainFomm(EngineBackbone):
     """`PlainEngine` as a backbone."""
 
     name = "fomm"

@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from models import stored
 from models.engine import Engine
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16", "auto"]
 EngineName = Literal["torch", "openvino", "auto"]
-# Each engine has its own form of a source.
-AnyEngine = Engine[Any]
 _log = logging.getLogger(__name__)
 
 
-class LiteBackbone(EngineBackbone[Any]):
+class LiteBackbone(EngineBackbone):
     """The lite network, ready to serve.
 
     "auto" is OpenVINO on a CPU, and torch on a GPU and where OpenVINO does not work. Between engines of one
@@ -42,10 +40,10 @@ class LiteBackbone(EngineBackbone[Any]):
 
     def __init__(
         self,
-        engine: AnyEngine,
+        engine: Engine,
         fingerprint: str = "",
         detector: str | None = None,
-        otherwise: Callable[[], AnyEngine] | None = None,
+        otherwise: Callable[[], Engine] | None = None,
     ) -> None:
         super().__init__(engine, LAYOUT, fingerprint, detector)
         self._otherwise = otherwise
@@ -61,14 +59,14 @@ class LiteBackbone(EngineBackbone[Any]):
     ) -> LiteBackbone:
         """Serve a network that is in torch already."""
 
-        def in_torch() -> AnyEngine:
+        def in_torch() -> Engine:
             from models.lite.torch_engine import LiteTorchEngine
 
             return LiteTorchEngine(network, device, precision)
 
         def graphs() -> Graphs:
+            from models.lite.stages import lite_network
             from models.openvino.convert import TorchGraphs
-            from models.stages import lite_network
 
             # A copy, since graphs are made later, when the network may have been trained on.
             return TorchGraphs(lite_network(copy.deepcopy(network).eval(), fingerprint))
@@ -84,7 +82,7 @@ class LiteBackbone(EngineBackbone[Any]):
         checkpoint = stored.read(folder, expect="lite")
         fingerprint = checkpoint.fingerprint
 
-        def in_torch() -> AnyEngine:
+        def in_torch() -> Engine:
             from models.lite.torch_engine import LiteTorchEngine, load_network
 
             return LiteTorchEngine(load_network(folder), device, precision)
@@ -105,7 +103,6 @@ class LiteBackbone(EngineBackbone[Any]):
                 raise
             _tell(error)
             self._engine, self._otherwise = self._otherwise(), None
-            self._sources.clear()
             super().warmup(detect=detect, render=render)
 
 
@@ -114,8 +111,8 @@ def _choose(
     device: str,
     precision: Precision,
     graphs: Callable[[], Graphs],
-    in_torch: Callable[[], AnyEngine],
-) -> tuple[AnyEngine, Callable[[], AnyEngine] | None]:
+    in_torch: Callable[[], Engine],
+) -> tuple[Engine, Callable[[], Engine] | None]:
     """Return the engine that was asked for or is the better one, and what to use where it fails, if any."""
     if engine == "openvino" and device != "cpu":
         raise RequestError("OpenVINO runs the network on CPUs only; choose --device cpu or torch.")
@@ -142,8 +139,8 @@ def _graphs(folder: Path, fingerprint: str) -> Graphs:
     except EngineError as error:
         level = logging.DEBUG if isinstance(error, NoGraphsError) else logging.WARNING
         _log.log(level, "%s Making them with torch; `python -m models.openvino` keeps them.", error)
+    from models.lite.stages import lite_network
     from models.lite.torch_engine import load_network
     from models.openvino.convert import TorchGraphs
-    from models.stages import lite_network
 
     return TorchGraphs(lite_network(load_network(folder), fingerprint))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+import threading
+import weakref
+from typing import Literal, Protocol
 
 import numpy as np
 
+from models.engine import Encoded
 from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
 from models.openvino.stage import Stage
 from shared.config import SIZE
@@ -17,7 +20,7 @@ STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
 PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
 
 # The parts of a source picture by name.
-Source = dict[str, Tensor]
+Source = Encoded[dict[str, Tensor]]
 
 
 class Graphs(Protocol):
@@ -38,8 +41,8 @@ class OpenVinoEngine:
 
     `precision` is that of the renderer's convolutions; "auto" is bfloat16 where the CPU computes in it.
     Keypoints, motion and warps are float32. It uses as many threads as were chosen (`models.threads`) when a
-    stage is compiled. Raises EngineError where OpenVINO is missing; each method does where it cannot take the
-    network.
+    stage is compiled. Stages run side by side, each for one caller at a time. Raises EngineError where
+    OpenVINO is missing; each method does where it cannot take the network.
     """
 
     name = "openvino"
@@ -50,7 +53,9 @@ class OpenVinoEngine:
         self.precision = ("bfloat16" if able else "float32") if precision == "auto" else precision
         self._graphs = graphs
         self._stages: dict[StageName, Stage] = {}
-        self._source: Source | None = None
+        self._locks = {name: threading.Lock() for name in STAGES}
+        # The source that rendering reads. Whoever drops it frees it, but for the memory that is read from.
+        self._source: weakref.ref[Source] | None = None
 
     @property
     def compiled(self) -> tuple[StageName, ...]:
@@ -66,29 +71,31 @@ class OpenVinoEngine:
 
     def detect(self, pictures: Pictures) -> Floats:
         """Return the keypoints (B, D) of pictures (B, 256, 256, 3), uint8 RGB."""
-        stage = self.stage("detect")
-        found = np.empty((len(pictures), *stage.shape[1:]), np.float32)
-        for index, picture in enumerate(pictures):
-            stage.put(PICTURE, picture)
-            stage.run_into(found[index : index + 1])
+        with self._locks["detect"]:
+            stage = self.stage("detect")
+            found = np.empty((len(pictures), *stage.shape[1:]), np.float32)
+            for index, picture in enumerate(pictures):
+                stage.put(PICTURE, picture)
+                stage.run_into(found[index : index + 1])
         return found
 
-    def encode(self, picture: Pictures) -> tuple[Source, Floats]:
-        """Return what is kept of a source picture (256, 256, 3), and its keypoints (D,)."""
-        stage = self.stage("encode")
-        stage.put(PICTURE, picture)
-        source = stage.run()
-        keypoints: Floats = source[POINTS].data[0].copy()
-        return source, keypoints
+    def encode(self, picture: Pictures) -> Source:
+        """Return what is kept of a source picture (256, 256, 3)."""
+        with self._locks["encode"]:
+            stage = self.stage("encode")
+            stage.put(PICTURE, picture)
+            parts = stage.run()
+        return Encoded(self, parts[POINTS].data[0].copy(), parts)
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
         """Render a source at keypoints (B, D): pictures (B, 256, 256, 3), uint8 RGB."""
-        stage = self.stage("render")
-        if source is not self._source:
-            stage.keep(source)
-            self._source = source
-        drawn: np.ndarray[Any, np.dtype[np.uint8]] = np.empty((len(keypoints), SIZE, SIZE, 3), np.uint8)
-        for index, row in enumerate(keypoints):
-            stage.put(KEYPOINTS, row)
-            stage.run_into(drawn[index : index + 1])
+        drawn: Pictures = np.empty((len(keypoints), self.size, self.size, 3), np.uint8)
+        with self._locks["render"]:
+            stage = self.stage("render")
+            if self._source is None or self._source() is not source:
+                stage.keep(source.kept)
+                self._source = weakref.ref(source)
+            for index, row in enumerate(keypoints):
+                stage.put(KEYPOINTS, row)
+                stage.run_into(drawn[index : index + 1])
         return drawn

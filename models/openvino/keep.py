@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models.engine import Engine, SourceT
+from models.engine import Engine
 from models.inference import to_bytes
+from models.lite.stages import lite_network
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from models.openvino.convert import TorchGraphs, shrink
 from models.openvino.engine import STAGES, OpenVinoEngine
 from models.openvino.files import write_graphs
-from models.stages import lite_network
 from models.stored import read
 from shared.errors import KeycastError
 from shared.keypoints import Floats, Pictures
@@ -72,9 +72,8 @@ def _compared(ours: OpenVinoEngine, theirs: LiteTorchEngine) -> Difference:
     return found
 
 
-def _rendered(engine: Engine[SourceT], picture: Pictures, keypoints: Floats) -> Pictures:
-    source, _ = engine.encode(picture)
-    return engine.render(source, keypoints)
+def _rendered(engine: Engine, picture: Pictures, keypoints: Floats) -> Pictures:
+    return engine.render(engine.encode(picture), keypoints)
 
 
 def _pictures() -> Pictures:

@@ -106,11 +106,13 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
             pictures = [picture for _, picture in timed_pictures(clip)]
         except CLIP_ERRORS:
             continue
-        backbone.set_source(pictures[0])
         driving = backbone.detect(pictures[generator.integers(len(pictures))][None])[0]
         moved = np.concatenate([driving + np.diag(moves), driving - np.diag(moves)])
-        drawn = backbone.render(moved).reshape(2, len(moves), -1).astype(np.float32) / 255
-        slopes = (drawn[0] - drawn[1]) / (2 * moves[:, None])
+        drawn = (
+            backbone.render(backbone.encode(pictures[0]), moved).reshape(2, len(moves), -1).astype(np.float32)
+            / 255
+        )
+        slopes = (drawn[0].astype(np.float32) - drawn[1]) / 255 / (2 * moves[:, None])
         if backbone.name == "lite":
             counts = np.sqrt(looked_at(driving, SIZE)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
             slopes *= counts

@@ -23,7 +23,9 @@ from models.lite.layout import LAYOUT
 from sender.demo import DemoSource
 from shared.config import Schedule
 from shared.errors import RequestError
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
+from tests.kept import Kept
 from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
@@ -82,10 +84,10 @@ class Recorder:
         self.detected += levels.tolist()
         return np.stack([self._points(level / 1000) for level in levels])
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
-        return self._points(0.5)
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(self._points(0.5), picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
+    def render(self, source: Source, keypoints: Floats) -> Pictures:  # noqa: ARG002
         self.rendered += list(keypoints)
         return np.zeros((len(keypoints), 256, 256, 3), np.uint8)
 

@@ -13,7 +13,9 @@ from bench.media import write_mp4
 from bench.quality_clips import Clip, spread
 from models.lite.layout import LAYOUT
 from sender.gallery import GalleryOptions
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
+from tests.kept import Kept
 
 
 class Mirror:
@@ -22,20 +24,16 @@ class Mirror:
     name, fingerprint = "mirror", ""
     layout = LAYOUT
 
-    def __init__(self) -> None:
-        self.sources: dict[int, Pictures] = {}
-
     def detect(self, frames: Pictures) -> Floats:
         mean = frames.reshape(len(frames), -1).mean(axis=1) / 255
         return np.repeat(mean[:, None], 60, axis=1).astype(np.float32)
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        self.sources[slot] = image
-        found: Floats = self.detect(image[None])[0]
-        return found
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(self.detect(picture[None])[0], picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
-        return np.broadcast_to(self.sources[slot], (len(keypoints), 256, 256, 3))
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        assert isinstance(source, Kept)
+        return np.broadcast_to(source.picture, (len(keypoints), 256, 256, 3))
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass

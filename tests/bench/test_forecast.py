@@ -22,8 +22,10 @@ from models.forecast.build import load_forecaster
 from models.lite.layout import LAYOUT
 from sender.demo import pose_at
 from shared.errors import RequestError
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
+from tests.kept import Kept
 
 torch.set_num_threads(1)
 
@@ -42,10 +44,10 @@ class Dots:
         mean = pictures.reshape(len(pictures), -1).mean(axis=1) / 255
         return np.repeat(mean[:, None], 60, axis=1).astype(np.float32)
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
-        return self.detect(image[None])[0]
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(self.detect(picture[None])[0], picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
+    def render(self, source: Source, keypoints: Floats) -> Pictures:  # noqa: ARG002
         self.drawn += len(keypoints)
         level = (keypoints[:, 0].clip(0, 1) * 255).round().astype(np.uint8)
         return np.broadcast_to(level[:, None, None, None], (len(level), 256, 256, 3)).copy()

@@ -32,9 +32,11 @@ from models.lite.layout import LAYOUT
 from models.training.data import load_clips
 from sender.demo import pose_at
 from shared.errors import RequestError
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.drawn_face import face
+from tests.kept import Kept
 from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
@@ -54,12 +56,12 @@ class Echo:
         self.seen = pictures
         return np.zeros((len(pictures), 60), np.float32)
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
-        self.source = image
-        return np.zeros(60, np.float32)
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(np.zeros(60, np.float32), picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
-        return self.seen if self.perfect else np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        assert isinstance(source, Kept)
+        return self.seen if self.perfect else np.broadcast_to(source.picture, (len(keypoints), 256, 256, 3))
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass

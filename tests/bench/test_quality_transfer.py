@@ -16,7 +16,9 @@ from bench.quality_clips import Clip
 from bench.quality_measure import Tools
 from bench.quality_transfer import Pair, choose_pairs, transfer, transfer_sheet
 from models.lite.layout import LAYOUT
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
+from tests.kept import Kept
 
 
 def clips(people: int, each: int = 1) -> list[Clip]:
@@ -51,12 +53,12 @@ class Bar:
     def detect(self, frames: Pictures) -> Floats:
         return np.stack([self._points(frame) for frame in frames])
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
-        self.own = self._points(image)
-        return self.own
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(self._points(picture), picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
-        return np.stack([bar(self.own[0] + self.gain * (row[0] - self.own[0])) for row in keypoints])
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        own = source.keypoints[0]
+        return np.stack([bar(own + self.gain * (row[0] - own)) for row in keypoints])
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass

@@ -31,8 +31,10 @@ from sender.gallery import GalleryOptions
 from sender.presets import Sending
 from shared.config import Schedule
 from shared.errors import RequestError
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
+from tests.kept import Kept
 
 torch.set_num_threads(1)
 
@@ -49,12 +51,12 @@ class Still:
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:  # noqa: ARG002
-        self.source = image
-        return np.zeros(60, np.float32)
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(np.zeros(60, np.float32), picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
-        return np.broadcast_to(self.source, (len(keypoints), 256, 256, 3))
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        assert isinstance(source, Kept)
+        return np.broadcast_to(source.picture, (len(keypoints), 256, 256, 3))
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass

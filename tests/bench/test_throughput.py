@@ -118,9 +118,9 @@ def test_half_of_the_frames_are_detected_and_all_are_rendered() -> None:
             self.detected += len(frames)
             return super().detect(frames)
 
-        def render(self, keypoints):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def render(self, source, keypoints):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
             self.rendered += len(keypoints)
-            return super().render(keypoints)
+            return super().render(source, keypoints)
 
     facade = Counting.of(untrained())
     counted = Subject("lite", "torch", "float32", facade, 0, 0, 0, True, frames=24, latency_frames=1)

@@ -36,6 +36,7 @@ from tests.integration.world import (
     World,
     drop,
 )
+from tests.kept import Kept
 
 
 def test_a_clean_call() -> None:
@@ -52,7 +53,7 @@ def test_a_clean_call() -> None:
     assert (sent["packets"], sent["frames"], sent["payload_bytes"]) == (10, 30, 30 * 240)
     assert values["payload_bytes"] == 30 * 240
     assert sent["seconds"] == 2.0
-    assert world.receiver_backbone.source is not None
+    assert len(world.receiver_backbone.encoded) == 1
     # An observed frame that no blend is under way at shows its own number.
     shown = dict(zip(world.sink.numbers, world.sink.levels, strict=True))
     assert [shown[n] for n in (0, 1, 5, 15, 16, 17, 29)] == [0, 1, 5, 15, 16, 17, 29]
@@ -71,7 +72,7 @@ class Turning(Source):
 def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
     world = World(source=Turning(480), gallery=GalleryOptions(4, 2.0)).run()
     assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
-    assert world.receiver_backbone.slots == [0, 1]
+    assert len(world.receiver_backbone.encoded) == 2
     assert world.receiving._renderer.gallery.switches >= 3
     sent, values = world.sending.summary.to_map(), world.receiving.summary.to_map()
     assert sent["pictures_sent"] == 2
@@ -82,7 +83,7 @@ def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
 
 def test_a_gallery_of_one_sends_one_picture() -> None:
     world = World(source=Turning(240), gallery=GalleryOptions(1, 2.0)).run()
-    assert world.receiver_backbone.slots == [0]
+    assert len(world.receiver_backbone.encoded) == 1
     assert world.sending.summary.to_map()["pictures_sent"] == 1
 
 
@@ -90,10 +91,10 @@ def test_a_receiver_with_an_avatar_is_sent_no_pictures() -> None:
     own = np.zeros(DIMENSIONS, np.float32)
     own[20:] = np.tile([1, 0, 0, 1], 10)
     receiver = Backbone()
-    receiver.set_source(np.zeros((256, 256, 3), np.uint8))
+    avatar = Kept(own, np.zeros((256, 256, 3), np.uint8))
     options = GalleryOptions(4, 2.0)
-    world = World(source=Turning(240), receiver_backbone=receiver, avatar=own, gallery=options).run()
-    assert receiver.slots == [0]
+    world = World(source=Turning(240), receiver_backbone=receiver, avatar=avatar, gallery=options).run()
+    assert not receiver.encoded
     assert world.sending.summary.to_map()["source_bytes"] == 0
 
 
@@ -337,7 +338,7 @@ def test_a_slow_receiver_leaves_frames_out_and_does_not_fall_behind() -> None:
 
 
 def test_an_avatar_moves_and_no_picture_leaves_the_sender() -> None:
-    world = World(avatar=np.full(DIMENSIONS, 0.1, np.float32))
+    world = World(avatar=Kept(np.full(DIMENSIONS, 0.1, np.float32), np.zeros((256, 256, 3), np.uint8)))
     world.receiver_backbone.source = np.zeros((256, 256, 3), np.uint8)
     world.run()
     assert world.receiver.ended == ENDED

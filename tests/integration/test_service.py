@@ -21,6 +21,7 @@ from receiver.sinks import Sinks
 from sender.line import first_link
 from sender.pipeline import SenderCall
 from sender.schedule import Alternate, Redundancy
+from shared import interfaces
 from shared.codec import PaperCodec
 from shared.console import Console
 from shared.errors import KeycastError
@@ -60,10 +61,10 @@ class Fragile(Backbone):
 
     draws = True
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
+    def render(self, source: interfaces.Source, keypoints: Floats) -> Pictures:
         if not self.draws:
             raise RuntimeError("the network broke\nwith details")
-        return super().render(keypoints, slot)
+        return super().render(source, keypoints)
 
 
 @dataclass

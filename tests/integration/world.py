@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from sender.rate import RateController
 from sender.schedule import Alternate, Redundancy, Scheduler
 from sender.sound import SoundSource
 from sender.voice import Voice
+from shared import interfaces
 from shared import picture as pictures
 from shared.clock import WALL_MODULUS
 from shared.codec import Codec, PaperCodec
@@ -32,12 +33,13 @@ from shared.config import FPS, CallTerms
 from shared.errors import KeycastError
 from shared.events import Ended
 from shared.fill import Filler
-from shared.keypoints import Floats, Pictures
+from shared.keypoints import Floats, KeypointLayout, Pictures
 from shared.opus import RATE, OpusEncoder, Sound
 from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
+from tests.kept import Kept
 
 Result = TypeVar("Result")
 TERMS = CallTerms("fake", "abc", LAYOUT.keypoints, DIMENSIONS)
@@ -144,28 +146,44 @@ class Source:
         pass
 
 
+class Fake(Protocol):
+    """What the world asks of a backbone beyond a call."""
+
+    name: str
+    fingerprint: str
+    detector: str
+    layout: KeypointLayout
+    encoded: list[Pictures]
+
+    def detect(self, frames: Pictures) -> Floats: ...
+
+    def encode(self, picture: Pictures) -> Kept: ...
+
+    def render(self, source: interfaces.Source, keypoints: Floats) -> Pictures: ...
+
+    def warmup(self, *, detect: bool = True, render: bool = True) -> None: ...
+
+
 class Backbone:
     """A frame's keypoints are its number / 1000; a rendered picture is the keypoints' number again."""
 
-    name = "fake"
+    name, detector = "fake", "abc"
     layout = LAYOUT
 
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken
-        self.source: Pictures | None = None
-        self.slots: list[int] = []
+        self.encoded: list[Pictures] = []
 
     def detect(self, frames: Pictures) -> Floats:
         found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
         return np.full_like(found, np.nan) if self.broken else found
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        self.source = image
-        self.slots.append(slot)
-        return self.detect(image[None])[0]
+    def encode(self, picture: Pictures) -> Kept:
+        self.encoded.append(picture)
+        return Kept(self.detect(picture[None])[0], picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:  # noqa: ARG002
-        assert self.source is not None
+    def render(self, source: interfaces.Source, keypoints: Floats) -> Pictures:
+        assert isinstance(source, Kept)
         levels = np.round(keypoints[:, 0] * 1000).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(levels), 256, 256, 3))
 
@@ -260,9 +278,11 @@ class World:
     sink: Sink = field(default_factory=Sink)
     sender_terms: CallTerms = TERMS
     receiver_terms: CallTerms = TERMS
-    sender_backbone: Backbone = field(default_factory=Backbone)
-    receiver_backbone: Backbone = field(default_factory=Backbone)
-    avatar: Floats | None = None
+    sender_backbone: Fake = field(default_factory=Backbone)
+    receiver_backbone: Fake = field(default_factory=Backbone)
+    avatar: interfaces.Source | None = None
+    picture: bytes = PICTURE
+    forecaster: interfaces.Forecaster = field(default_factory=Hold)
     per_message: int = 3
     playout_delay: float = DELAY_SECONDS
     make_scheduler: Callable[[str], Scheduler] | None = None
@@ -292,8 +312,9 @@ class World:
         self.left, self.right = pair(self.impairment)
         if self.spoil is not None:
             self._intercept(self.spoil)
-        codec = self.codecs.get(self.sender_terms.codec, PaperCodec(DIMENSIONS))
-        session = SenderSession(self.sender_terms, codec, PICTURE, self.sound is not None)
+        layout = self.sender_backbone.layout
+        codec = self.codecs.get(self.sender_terms.codec, PaperCodec(layout.dimensions))
+        session = SenderSession(self.sender_terms, codec, self.picture, self.sound is not None)
         voice = None
         if self.sound is not None:
             voice = Voice(
@@ -305,7 +326,7 @@ class World:
             )
         further = None
         if self.gallery is not None:
-            policy = GalleryPolicy(self.gallery, len(PICTURE), LAYOUT.distance)
+            policy = GalleryPolicy(self.gallery, len(self.picture), layout.distance)
             further = FurtherPictures(session, policy, VirtualExecutor(0.06))
         self.sending = SenderCall(
             connection=self.left,
@@ -325,9 +346,13 @@ class World:
         self.receiving = ReceiverCall(
             connection=self.right,
             session=ReceiverSession(
-                self.receiver_terms, self.codecs, self.avatar is not None, "hold", voice=self.takes_sound
+                self.receiver_terms,
+                self.codecs,
+                self.avatar is not None,
+                self.forecaster.name,
+                voice=self.takes_sound,
             ),
-            renderer=Renderer(self.receiver_backbone, Filler(Hold(), LAYOUT), self.avatar),
+            renderer=Renderer(self.receiver_backbone, Filler(self.forecaster, layout), self.avatar),
             sink=self.sink,
             playout=playout,
             clock=self.receiver_clock,

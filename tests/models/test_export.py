@@ -13,12 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from models.export import export, load, main
+from models.build import load_stages as load
+from models.export import export, main
 from models.fomm.config import FommConfig
 from models.fomm.model import save_fomm
 from models.fomm.plain import untrained_fomm
+from models.fomm.stages import fomm_network
 from models.inference import prepare
-from models.stages import Network, fomm_network, lite_network
+from models.lite.stages import lite_network
+from models.stages import Network
 from shared.errors import KeycastError
 from tests.tiny_lite import unsettled
 
@@ -108,7 +111,7 @@ def test_a_request_that_cannot_be_met_is_one_sentence(
         return lines[0]
 
     (tmp_path / "file").write_text("")
-    assert "no shipped weights" in said("--backbone", "fomm", "--output", str(tmp_path))
+    assert "needs --checkpoint" in said("--backbone", "fomm", "--output", str(tmp_path))
     assert "no checkpoint folder" in said("--checkpoint", str(tmp_path / "none"), "--output", str(tmp_path))
     assert "choose another folder" in said("--output", str(tmp_path / "file" / "below"))
     monkeypatch.setitem(sys.modules, "onnxscript", None)

@@ -15,7 +15,8 @@ from models.fomm.dense_motion import inverse
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import PARTS, Fomm, load_fomm, save_fomm
 from models.lite.layout import LAYOUT, POSITIONS
-from shared.errors import KeycastError, RequestError
+from shared.errors import RequestError
+from shared.interfaces import Source
 from shared.keypoints import KeypointLayout
 
 TINY = FommConfig(
@@ -49,9 +50,12 @@ def model() -> Fomm:
 
 @pytest.fixture(scope="module")
 def backbone(model: Fomm) -> FommBackbone:
-    backbone = FommBackbone(model)
-    backbone.set_source(random_pictures(1)[0])
-    return backbone
+    return FommBackbone(model)
+
+
+@pytest.fixture(scope="module")
+def source(backbone: FommBackbone) -> Source:
+    return backbone.encode(random_pictures(1)[0])
 
 
 def public(model: Fomm) -> dict[str, object]:
@@ -126,51 +130,48 @@ def test_inverse_is_the_inverse_and_stays_finite_where_there_is_none() -> None:
 # The backbone.
 
 
-def test_batches_longer_than_a_pass_equal_single_frames(backbone: FommBackbone) -> None:
+def test_batches_longer_than_a_pass_equal_single_frames(backbone: FommBackbone, source: Source) -> None:
     frames = random_pictures(FommEngine.max_batch + 2, seed=5)
     keypoints = backbone.detect(frames)
     assert keypoints.shape == (FommEngine.max_batch + 2, 60)
     assert keypoints.dtype == np.float32
-    rendered = backbone.render(keypoints)
+    rendered = backbone.render(source, keypoints)
     assert rendered.shape == frames.shape
     assert rendered.dtype == np.uint8
     for row in (0, FommEngine.max_batch + 1):
         np.testing.assert_allclose(keypoints[row], backbone.detect(frames[row, None])[0], atol=1e-5)
-        alone = backbone.render(keypoints[row, None])[0]
+        alone = backbone.render(source, keypoints[row, None])[0]
         assert np.abs(rendered[row].astype(int) - alone).max() <= 1
 
 
-def test_set_source_returns_what_detect_sees(model: Fomm) -> None:
-    backbone, picture = FommBackbone(model), random_pictures(1)[0]
-    np.testing.assert_allclose(backbone.set_source(picture), backbone.detect(picture[None])[0], atol=1e-6)
+def test_a_source_has_the_keypoints_that_detect_sees(backbone: FommBackbone, source: Source) -> None:
+    np.testing.assert_allclose(source.keypoints, backbone.detect(random_pictures(1))[0], atol=1e-6)
 
 
-def test_a_source_must_be_set_before_rendering(model: Fomm) -> None:
-    backbone = FommBackbone(model)
-    backbone.warmup()
-    with pytest.raises(KeycastError, match="no source picture"):
-        backbone.render(np.zeros((1, 60), np.float32))
+def test_a_source_of_another_network_is_refused(model: Fomm, source: Source) -> None:
+    with pytest.raises(RequestError, match="encoded by another network"):
+        FommBackbone(model).render(source, np.zeros((1, 60), np.float32))
 
 
-def test_warmup_keeps_the_source(backbone: FommBackbone) -> None:
+def test_warmup_keeps_the_source(backbone: FommBackbone, source: Source) -> None:
     keypoints = backbone.detect(random_pictures(1, seed=7))
-    before = backbone.render(keypoints)
+    before = backbone.render(source, keypoints)
     backbone.warmup()
-    np.testing.assert_array_equal(backbone.render(keypoints), before)
+    np.testing.assert_array_equal(backbone.render(source, keypoints), before)
 
 
-def test_hostile_keypoints_never_crash_the_renderer(backbone: FommBackbone) -> None:
+def test_hostile_keypoints_never_crash_the_renderer(backbone: FommBackbone, source: Source) -> None:
     for value in (0.0, 1e4, -1e4):
-        assert backbone.render(np.full((1, 60), value, np.float32)).shape == (1, 64, 64, 3)
+        assert backbone.render(source, np.full((1, 60), value, np.float32)).shape == (1, 64, 64, 3)
     with pytest.raises(RequestError, match="NaN"):
-        backbone.render(np.full((1, 60), np.nan, np.float32))
+        backbone.render(source, np.full((1, 60), np.nan, np.float32))
 
 
-def test_half_precision_draws_nearly_the_same(model: Fomm, backbone: FommBackbone) -> None:
+def test_half_precision_draws_nearly_the_same(model: Fomm, backbone: FommBackbone, source: Source) -> None:
     half, picture = FommBackbone(model, precision="bfloat16"), random_pictures(1)[0]
-    half.set_source(picture)
     keypoints = backbone.detect(random_pictures(1, seed=2))
-    difference = half.render(keypoints).astype(int) - backbone.render(keypoints)
+    drawn = half.render(half.encode(picture), keypoints).astype(int)
+    difference = drawn - backbone.render(source, keypoints)
     assert np.abs(difference).mean() < 3
 
 

@@ -115,16 +115,12 @@ def test_residual_blocks_by_winograds_way(model: Fomm) -> None:
 
 
 def served(model: Fomm, precision: Precision) -> FommBackbone:
-    backbone = FommBackbone(model, precision=precision)
-    backbone.set_source(pictures(1)[0])
-    return backbone
+    return FommBackbone(model, precision=precision)
 
 
 @pytest.fixture(scope="module")
 def plain(model: Fomm) -> PlainFomm:
-    backbone = PlainFomm(model)
-    backbone.set_source(pictures(1)[0])
-    return backbone
+    return PlainFomm(model)
 
 
 @torch.inference_mode()
@@ -160,8 +156,9 @@ def test_the_exact_precisions_err_less(model: Fomm, plain: PlainFomm) -> None:
 def test_streaming_equals_offline(model: Fomm, precision: Precision) -> None:
     backbone = served(model, precision)
     keypoints = backbone.detect(pictures(5, seed=2))
-    together = backbone.render(keypoints).astype(int)
-    singly = np.concatenate([backbone.render(row[None]) for row in keypoints])
+    source = backbone.encode(pictures(1)[0])
+    together = backbone.render(source, keypoints).astype(int)
+    singly = np.concatenate([backbone.render(source, row[None]) for row in keypoints])
     assert np.abs(together - singly).max() <= 1
 
 
@@ -188,10 +185,8 @@ def test_sides_that_winograd_cannot_tile_are_served_all_the_same() -> None:
     model = untrained_fomm(0, UNTILED)
     plain, fast = PlainFomm(model), FommBackbone(model)
     frame = pictures(1)[:, :64, :64]
-    for backbone in (plain, fast):
-        backbone.set_source(frame[0])
-    difference = plain.render(plain.detect(frame)).astype(int) - fast.render(fast.detect(frame))
-    assert np.abs(difference).max() <= 1
+    one, other = (net.render(net.encode(frame[0]), net.detect(frame)) for net in (plain, fast))
+    assert np.abs(one.astype(int) - other).max() <= 1
 
 
 def test_a_cpu_chooses_among_its_precisions_and_a_gpu_takes_the_finer_half() -> None:
@@ -202,7 +197,7 @@ def test_a_cpu_chooses_among_its_precisions_and_a_gpu_takes_the_finer_half() -> 
 def test_random_weights_draw_varied_pictures() -> None:
     model = untrained_fomm(0, CONFIG)
     backbone = PlainFomm(model)
-    keypoints = backbone.set_source(pictures(1)[0])
-    picture = backbone.render(keypoints[None])
+    source = backbone.encode(pictures(1)[0])
+    picture = backbone.render(source, source.keypoints[None])
     assert 5 < picture.std() < 120
     assert model.fingerprint() == untrained_fomm(0, CONFIG).fingerprint()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +24,6 @@ from models.lite.layout import LAYOUT
 from models.lite.network import LiteNetwork
 from models.lite.torch_engine import LiteTorchEngine
 from models.torch_engine import TorchEngine
-from shared.errors import KeycastError, RequestError
 
 SMALL = FommConfig(
     detector_blocks=2, detector_max_features=32, motion_blocks=2, motion_max_features=32,
@@ -120,7 +121,7 @@ class Shades(TorchEngine[tuple[Tensor]]):
         return source[0] + keypoints[:, :1, None, None]
 
 
-class ShadesBackbone(EngineBackbone[tuple[Tensor]]):
+class ShadesBackbone(EngineBackbone):
     name = "shades"
 
     def __init__(self, records: bool = True) -> None:
@@ -152,40 +153,54 @@ def levels(pictures: np.ndarray) -> list[int]:
 
 def test_single_frames_and_batches_draw_the_same_source(shades: ShadesBackbone) -> None:
     for level in (100, 50):
-        shades.set_source(grey(level)[0])
-        assert levels(shades.render(shift(1))) == [level + 1]
-        assert levels(shades.render(shift(2))) == [level + 2]
-        assert levels(shades.render(shift(3, 4))) == [level + 3, level + 4]
+        source = shades.encode(grey(level)[0])
+        assert levels(shades.render(source, shift(1))) == [level + 1]
+        assert levels(shades.render(source, shift(2))) == [level + 2]
+        assert levels(shades.render(source, shift(3, 4))) == [level + 3, level + 4]
 
 
 def test_warming_up_keeps_the_source_of_the_recording(shades: ShadesBackbone) -> None:
-    shades.set_source(grey(100)[0])
+    source = shades.encode(grey(100)[0])
     shades.warmup()
-    assert levels(shades.render(shift(1))) == [101]
-    assert levels(shades.render(shift(1, 2))) == [101, 102]
+    assert levels(shades.render(source, shift(1))) == [101]
+    assert levels(shades.render(source, shift(1, 2))) == [101, 102]
 
 
-def test_each_slot_keeps_its_source_and_none_is_encoded_again(shades: ShadesBackbone) -> None:
-    for slot, level in ((0, 100), (7, 50), (3, 150)):
-        shades.set_source(grey(level)[0], slot)
+def test_sources_do_not_mix_and_none_is_encoded_again(shades: ShadesBackbone) -> None:
+    sources = {level: shades.encode(grey(level)[0]) for level in (100, 50, 150)}
     shades.warmup()
     encoded = shades.shades.encoded
-    for slot, level in ((7, 50), (0, 100), (3, 150), (0, 100), (0, 100)):
-        assert levels(shades.render(shift(1), slot)) == [level + 1]
-        assert levels(shades.render(shift(1, 2), slot)) == [level + 1, level + 2]
+    for level in (50, 100, 150, 100, 100):
+        assert levels(shades.render(sources[level], shift(1))) == [level + 1]
+        assert levels(shades.render(sources[level], shift(1, 2))) == [level + 1, level + 2]
     assert shades.shades.encoded == encoded
-    shades.set_source(grey(200)[0], 3)
-    assert levels(shades.render(shift(1), 3)) == [201]
-    assert levels(shades.render(shift(1), 7)) == [51]
 
 
-@pytest.mark.parametrize("slot", [-1, 8])
-def test_there_are_eight_slots(shades: ShadesBackbone, slot: int) -> None:
-    with pytest.raises(RequestError, match=f"no slot {slot}"):
-        shades.set_source(grey(1)[0], slot)
-    shades.set_source(grey(1)[0], 0)
-    with pytest.raises(KeycastError, match="no source picture"):
-        shades.render(shift(1), slot)
+def test_a_source_that_nobody_holds_is_freed(shades: ShadesBackbone) -> None:
+    source = shades.encode(grey(100)[0])
+    shades.render(source, shift(1))
+    freed = weakref.ref(source)
+    del source
+    assert freed() is None
+    # Another one may lie where it lay, and is not taken for it.
+    for level in range(50, 60):
+        assert levels(shades.render(shades.encode(grey(level)[0]), shift(1))) == [level + 1]
+
+
+def test_many_owners_may_render_at_once(shades: ShadesBackbone) -> None:
+    def own(level: int) -> set[int]:
+        source = shades.encode(grey(level)[0])
+        return {levels(shades.render(source, shift(1)))[0] for _ in range(200)}
+
+    with ThreadPoolExecutor(4) as owners:
+        assert list(owners.map(own, (20, 60, 100, 140))) == [{21}, {61}, {101}, {141}]
+
+
+def test_pictures_drawn_before_stay_as_they_were(shades: ShadesBackbone) -> None:
+    source = shades.encode(grey(100)[0])
+    before = shades.render(source, shift(1))
+    shades.render(source, shift(50))
+    assert levels(before) == [101]
 
 
 def test_detections_of_one_picture_are_not_overwritten(shades: ShadesBackbone) -> None:
@@ -200,8 +215,7 @@ def test_what_cannot_be_recorded_is_tried_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("models.torch_engine.recorded", lambda *_: tried.append(1))
     backbone = ShadesBackbone()
     for level in (100, 50):
-        backbone.set_source(grey(level)[0])
-        assert levels(backbone.render(shift(1))) == [level + 1]
+        assert levels(backbone.render(backbone.encode(grey(level)[0]), shift(1))) == [level + 1]
         backbone.detect(grey(level))
     assert tried == [1]
 
@@ -225,12 +239,12 @@ def test_a_gpu_replays_what_it_would_compute(which: str, caplog: pytest.LogCaptu
     engine = backbone._engine
     assert isinstance(engine, FommEngine | LiteTorchEngine)
     frames = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
-    for source in frames[:2]:
-        backbone.set_source(source)
+    for picture in frames[:2]:
+        source = backbone.encode(picture)
         keypoints = backbone.detect(frames)
         assert engine._drawing is not None
-        batch = backbone.render(keypoints).astype(int)
+        batch = backbone.render(source, keypoints).astype(int)
         for row, together in zip(keypoints, batch, strict=True):
-            assert np.abs(backbone.render(row[None])[0] - together).max() <= 2
+            assert np.abs(backbone.render(source, row[None])[0] - together).max() <= 2
     np.testing.assert_allclose(backbone.detect(frames[:1])[0], backbone.detect(frames)[0], atol=1e-3)
     assert not caplog.messages

@@ -13,7 +13,7 @@ from models.inference import fold_batchnorm
 from models.lite.backbone import LiteBackbone
 from models.lite.blocks import ResidualBlock
 from models.lite.torch_engine import LiteTorchEngine, load_network
-from shared.errors import KeycastError, RequestError
+from shared.errors import RequestError
 from shared.keypoints import Pictures
 from tests.tiny_lite import TINY, unsettled
 
@@ -59,49 +59,35 @@ def test_one_frame_at_a_time_is_the_whole_batch() -> None:
     assert whole.shape == (LiteTorchEngine.max_batch + 2, 60)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
-    net.set_source(clip[0])
-    rendered = net.render(whole)
+    source = net.encode(clip[0])
+    rendered = net.render(source, whole)
     assert rendered.shape == clip.shape
     assert rendered.dtype == np.uint8
-    single = np.concatenate([net.render(points[None]) for points in whole])
+    single = np.concatenate([net.render(source, points[None]) for points in whole])
     assert np.abs(single.astype(int) - rendered).max() <= 1
     assert rendered.std() > 1
 
 
-def test_a_new_source_replaces_the_one_before() -> None:
-    net, points = backbone(), backbone().detect(frames(1, seed=4))
-    first, second = frames(2, seed=5)
-    net.set_source(first)
-    of_first = net.render(points)
-    net.set_source(second)
-    fresh = backbone()
-    found = fresh.set_source(second)
-    np.testing.assert_array_equal(net.render(points), fresh.render(points))
-    assert not np.array_equal(net.render(points), of_first)
-    np.testing.assert_allclose(found, fresh.detect(second[None])[0], atol=1e-5)
-
-
-def test_slots_do_not_mix() -> None:
-    net, alone, sources = backbone(), backbone(), frames(3)
-    points = net.detect(sources)
-    for slot, source in enumerate(sources):
-        net.set_source(source, slot)
-    for slot in (2, 0, 1, 2):
-        alone.set_source(sources[slot])
-        np.testing.assert_array_equal(net.render(points, slot), alone.render(points))
-    with pytest.raises(KeycastError, match="no source picture"):
-        net.render(points, 3)
+def test_sources_do_not_mix() -> None:
+    net, alone, pictures = backbone(), backbone(), frames(3)
+    points = net.detect(pictures)
+    sources = [net.encode(picture) for picture in pictures]
+    np.testing.assert_allclose(sources[1].keypoints, points[1], atol=1e-5)
+    drawn = [net.render(sources[index], points) for index in (2, 0, 1, 2)]
+    for index, found in zip((2, 0, 1, 2), drawn, strict=True):
+        np.testing.assert_array_equal(found, alone.render(alone.encode(pictures[index]), points))
+    assert not np.array_equal(drawn[0], drawn[1])
+    with pytest.raises(RequestError, match="encoded by another network"):
+        alone.render(sources[0], points)
 
 
 def test_warming_up_keeps_the_source_and_needs_none() -> None:
     net, points = backbone(), backbone().detect(frames(1))
     net.warmup()
-    with pytest.raises(KeycastError, match="no source picture"):
-        net.render(points)
-    net.set_source(frames(1)[0])
-    before = net.render(points)
+    source = net.encode(frames(1)[0])
+    before = net.render(source, points)
     net.warmup()
-    np.testing.assert_array_equal(net.render(points), before)
+    np.testing.assert_array_equal(net.render(source, points), before)
 
 
 @pytest.mark.parametrize(
@@ -119,26 +105,27 @@ def test_pictures_of_another_shape_are_refused(wrong: Pictures) -> None:
     with pytest.raises(RequestError, match="256x256 RGB"):
         net.detect(wrong)
     with pytest.raises(RequestError, match="256x256 RGB"):
-        net.set_source(wrong if wrong.ndim == 4 else wrong[0])
+        net.encode(wrong if wrong.ndim == 4 else wrong[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e9])
 def test_keypoints_that_no_frame_can_have_are_refused(value: float) -> None:
     net = backbone()
-    points = net.set_source(frames(1)[0])[None]
+    source = net.encode(frames(1)[0])
+    points = source.keypoints[None].copy()
     points[0, 33] = value
     with pytest.raises(RequestError, match="NaN"):
-        net.render(points)
+        net.render(source, points)
     for shape in ((60,), (1, 59), (0, 60)):
         with pytest.raises(RequestError, match="shape"):
-            net.render(np.zeros(shape, np.float32))
+            net.render(source, np.zeros(shape, np.float32))
 
 
 def test_extreme_keypoints_still_give_a_picture() -> None:
     net = backbone()
-    net.set_source(frames(1)[0])
+    source = net.encode(frames(1)[0])
     for value in (0.0, 1e4, -1e4):
-        assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
+        assert net.render(source, np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
 
 
 def test_arrays_that_torch_would_not_take_are_taken() -> None:
@@ -146,9 +133,10 @@ def test_arrays_that_torch_would_not_take_are_taken() -> None:
     mirrored = clip[:, :, ::-1]
     mirrored.flags.writeable = False
     np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
-    points = net.set_source(mirrored[0])[None]
+    source = net.encode(mirrored[0])
+    points = source.keypoints[None].copy()
     points.flags.writeable = False
-    net.render(points)
+    net.render(source, points)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -222,11 +210,10 @@ def test_bfloat16_differs_by_little_and_keeps_keypoints() -> None:
     net, clip = unsettled(), frames(3)
     exact, half = LiteBackbone.of(net), LiteBackbone.of(net, precision="bfloat16")
     assert (exact.precision, half.precision) == ("float32", "bfloat16")
-    for served in (exact, half):
-        served.set_source(clip[0])
     keypoints = exact.detect(clip)
     assert np.array_equal(keypoints, half.detect(clip))
-    difference = np.abs(exact.render(keypoints).astype(int) - half.render(keypoints))
+    fine, rough = (served.render(served.encode(clip[0]), keypoints) for served in (exact, half))
+    difference = np.abs(fine.astype(int) - rough)
     assert difference.max() <= 8
     assert difference.mean() < 0.5
 

@@ -14,9 +14,9 @@ import pytest
 from models.build import SHIPPED, one_thread, use_threads
 from models.lite.backbone import EngineName, LiteBackbone, Precision
 from models.lite.config import LiteConfig
+from models.lite.stages import lite_network
 from models.openvino.convert import TorchGraphs
 from models.openvino.engine import OpenVinoEngine
-from models.stages import lite_network
 from sender.demo import DemoSource
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
@@ -69,9 +69,10 @@ def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precis
     assert (net.engine, net.precision) == (engine, precision)
     whole = net.detect(clip)
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
-    np.testing.assert_allclose(net.set_source(clip[0]), whole[0], atol=1e-4)
-    drawn = net.render(moved(whole))
-    single = np.concatenate([net.render(points[None]) for points in moved(whole)])
+    source = net.encode(clip[0])
+    np.testing.assert_allclose(source.keypoints, whole[0], atol=1e-4)
+    drawn = net.render(source, moved(whole))
+    single = np.concatenate([net.render(source, points[None]) for points in moved(whole)])
     assert worst(single, drawn) <= 1
     assert worst(drawn[:1], drawn[1:2]) > 10
 
@@ -90,12 +91,12 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -
     assert plain.fingerprint == fast.fingerprint == half.fingerprint
     keypoints = plain.detect(portrait)
     np.testing.assert_allclose(fast.detect(portrait), keypoints, atol=1e-4)
-    for net in (plain, fast, half):
-        net.set_source(portrait[0])
-    expected = plain.render(moved(keypoints))
+    expected, exact, rough = (
+        net.render(net.encode(portrait[0]), moved(keypoints)) for net in (plain, fast, half)
+    )
     assert expected.std() > 5
-    assert worst(fast.render(moved(keypoints)), expected) <= 1
-    difference = np.abs(half.render(moved(keypoints)).astype(int) - expected)
+    assert worst(exact, expected) <= 1
+    difference = np.abs(rough.astype(int) - expected)
     assert difference.max() <= 8
     assert difference.mean() < 0.5
 
@@ -103,45 +104,44 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -
 def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
     net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
     net.warmup()
-    with pytest.raises(KeycastError, match="no source picture"):
-        net.render(np.zeros((1, 60), np.float32))
-    points = moved(net.set_source(first)[None])
-    of_first = net.render(points)
+    kept = net.encode(first)
+    points = moved(kept.keypoints[None])
+    of_first = net.render(kept, points)
     net.warmup()
-    np.testing.assert_array_equal(net.render(points), of_first)
-    net.set_source(second)
+    np.testing.assert_array_equal(net.render(kept, points), of_first)
     fresh = LiteBackbone.of(unsettled(), engine="openvino")
-    fresh.set_source(second)
-    np.testing.assert_array_equal(net.render(points), fresh.render(points))
-    assert worst(net.render(points), of_first) > 10
+    of_second = net.render(net.encode(second), points)
+    np.testing.assert_array_equal(of_second, fresh.render(fresh.encode(second), points))
+    assert worst(of_second, of_first) > 10
 
 
-def test_slots_do_not_mix() -> None:
+def test_sources_do_not_mix() -> None:
     net, alone = (LiteBackbone.of(unsettled(), engine="openvino") for _ in range(2))
-    sources = frames(3)
-    points = moved(net.detect(sources[:1]))
-    for slot, source in enumerate(sources):
-        net.set_source(source, slot)
+    pictures = frames(3)
+    points = moved(net.detect(pictures[:1]))
+    sources = [net.encode(picture) for picture in pictures]
     net.warmup()
-    for slot in (2, 0, 1, 2):
-        alone.set_source(sources[slot])
-        np.testing.assert_array_equal(net.render(points, slot), alone.render(points))
+    for index in (2, 0, 1, 2):
+        expected = alone.render(alone.encode(pictures[index]), points)
+        np.testing.assert_array_equal(net.render(sources[index], points), expected)
+    with pytest.raises(RequestError, match="encoded by another network"):
+        alone.render(sources[0], points)
 
 
 def test_pictures_drawn_before_stay_as_they_were() -> None:
     net = LiteBackbone.of(unsettled(), engine="openvino")
-    points = net.set_source(frames(1)[0])[None]
-    before = net.render(points)
+    source = net.encode(frames(1)[0])
+    before = net.render(source, source.keypoints[None])
     kept = before.copy()
-    net.render(moved(points))
+    net.render(source, moved(source.keypoints[None]))
     np.testing.assert_array_equal(before, kept)
 
 
 def test_extreme_keypoints_still_give_a_picture() -> None:
     net = LiteBackbone.of(unsettled(), engine="openvino", precision="bfloat16")
-    net.set_source(frames(1)[0])
+    source = net.encode(frames(1)[0])
     for value in (0.0, 1e4, -1e4):
-        assert net.render(np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
+        assert net.render(source, np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
 
 
 def test_openvino_is_the_choice_on_a_cpu(tmp_path: Path) -> None:
@@ -189,7 +189,8 @@ def test_only_what_is_used_is_compiled() -> None:
     other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
     net = LiteBackbone(other)
     net.warmup(detect=False)
-    net.render(net.set_source(frames(1)[0])[None])
+    source = net.encode(frames(1)[0])
+    net.render(source, source.keypoints[None])
     assert other.compiled == ("encode", "render")
 
 
@@ -198,11 +199,11 @@ def test_arrays_in_any_order_of_memory_are_taken() -> None:
     mirrored = clip[:, :, ::-1]
     mirrored.flags.writeable = False
     np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
-    points = net.set_source(mirrored[0])[None]
-    expected = net.render(points)
-    points = np.asfortranarray(points.astype(np.float64))
+    source = net.encode(mirrored[0])
+    expected = net.render(source, source.keypoints[None])
+    points = np.asfortranarray(source.keypoints[None].astype(np.float64))
     points.flags.writeable = False
-    np.testing.assert_array_equal(net.render(points), expected)
+    np.testing.assert_array_equal(net.render(source, points), expected)
 
 
 def test_openvino_is_for_cpus() -> None:

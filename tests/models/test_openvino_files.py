@@ -64,8 +64,7 @@ def frames(count: int) -> Pictures:
 
 def rendered(backbone: LiteBackbone) -> Pictures:
     clip = frames(2)
-    backbone.set_source(clip[0])
-    return backbone.render(backbone.detect(clip))
+    return backbone.render(backbone.encode(clip[0]), backbone.detect(clip))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -72,8 +72,8 @@ def test_the_full_network_learns_to_follow(
     served = load_backbone("fomm", tmp_path / "weights", "cpu")
     clip = [picture for _, picture in timed_pictures(people / "test" / "ann#1")]
     source, driving = fitted_to(64, clip[7]), fitted_to(64, clip[22])
-    served.set_source(source)
-    followed, still = (served.render(served.detect(picture[None]))[0] for picture in (driving, source))
+    kept = served.encode(source)
+    followed, still = (served.render(kept, served.detect(picture[None]))[0] for picture in (driving, source))
     assert distance(followed, driving) < 0.9 * distance(still, driving)
 
 

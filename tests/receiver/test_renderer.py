@@ -7,8 +7,11 @@ from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
 from receiver.renderer import Renderer
 from shared.fill import Filler, Kind
+from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
+from tests.kept import Kept
 
+BLACK = np.zeros((256, 256, 3), np.uint8)
 IDENTITY = np.tile(np.eye(2, dtype=np.float32).reshape(-1), 10)
 
 
@@ -23,23 +26,20 @@ class Backbone:
     layout = LAYOUT
 
     def __init__(self) -> None:
-        self.source: Pictures | None = None
         self.asked: list[Floats] = []
-        self.sources: dict[int, int] = {}
 
     def detect(self, frames: Pictures) -> Floats:
         raise NotImplementedError
 
-    def set_source(self, image: Pictures, slot: int = 0) -> Floats:
-        self.source = image
-        self.sources[slot] = int(image[0, 0, 0])
-        return points(self.sources[slot] / 200)
+    def encode(self, picture: Pictures) -> Kept:
+        return Kept(points(int(picture[0, 0, 0]) / 200), picture)
 
-    def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
+    def render(self, source: Source, keypoints: Floats) -> Pictures:
+        assert isinstance(source, Kept)
         assert np.isfinite(keypoints).all()
         assert np.abs(keypoints).max() <= 1e4
         self.asked += list(keypoints)
-        return np.full((len(keypoints), 256, 256, 3), self.sources.get(slot, 0), np.uint8)
+        return np.full((len(keypoints), 256, 256, 3), source.picture[0, 0, 0], np.uint8)
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         pass
@@ -49,7 +49,6 @@ def test_frames_are_rendered_as_they_are_observed_or_forecast() -> None:
     backbone = Backbone()
     renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
     renderer.set_source(np.ones((256, 256, 3), np.uint8))
-    assert backbone.source is not None
     assert renderer.render(3, {}) is None
     shown = [renderer.render(4, {4: points(0.25)}), renderer.render(5, {})]
     assert [r and r.kind for r in shown] == [Kind.OBSERVED, Kind.FORECAST]
@@ -75,9 +74,9 @@ def test_each_frame_is_rendered_from_the_nearest_picture_and_the_change_is_faded
 
 def test_a_slow_machine_cuts_from_one_picture_to_the_next() -> None:
     class Slow(Backbone):
-        def render(self, keypoints: Floats, slot: int = 0) -> Pictures:
+        def render(self, source: Source, keypoints: Floats) -> Pictures:
             time.sleep(0.03)
-            return super().render(keypoints, slot)
+            return super().render(source, keypoints)
 
     backbone = Slow()
     renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
@@ -103,7 +102,7 @@ def test_without_a_second_picture_nothing_is_drawn_twice() -> None:
 
 def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=points(0.5, IDENTITY * 3))
+    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=Kept(points(0.5, IDENTITY * 3), BLACK))
     renderer.render(0, {0: points(-0.2, IDENTITY * 2)})
     renderer.render(1, {1: points(-0.1, IDENTITY * 4)})
     np.testing.assert_allclose(backbone.asked[0], points(0.5, IDENTITY * 3), atol=1e-6)
@@ -113,7 +112,7 @@ def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None
 @pytest.mark.parametrize("first", [0.0, 1e-30, 1e-45, 1e3])
 def test_a_hostile_first_frame_breaks_no_avatar(first: float) -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=points(0.0))
+    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=Kept(points(0.0), BLACK))
     renderer.render(0, {0: np.full(DIMENSIONS, first, np.float32)})
     renderer.render(1, {1: np.full(DIMENSIONS, -1e3, np.float32)})
     assert len(backbone.asked) == 2

@@ -1,0 +1,126 @@
+"""Calls of a backbone whose frames have 17 numbers, through everything that a call of 60 goes through."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from models.forecast.baselines import Damped
+from sender.gallery import GalleryOptions
+from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
+from shared import picture as pictures
+from shared.codec import Codec, PaperCodec
+from shared.config import CallTerms
+from shared.errors import RequestError
+from shared.keypoints import KeypointLayout, Pictures
+from tests.integration.world import ENDED, TABLES, Sink, Source, World
+from tests.tinted import LAYOUT, Tinted, square, tables
+
+TINTED_TABLES = tables(TABLES.family, TABLES.levels)
+RED, BLUE = (200, 120, 100), (100, 120, 200)
+SEEN = square(40, 90, RED)
+TERMS = CallTerms("tinted", "abc", LAYOUT.keypoints, LAYOUT.dimensions)
+
+
+def filmed(n: int) -> Pictures:
+    """A square that moves to and fro; every other two seconds it is blue."""
+    return square(40 + round(30 * np.sin(n / 12) ** 2), 90, BLUE if n // 60 % 2 else RED)
+
+
+class Moving(Source):
+    def frame(self, n: int) -> Pictures | None:
+        return filmed(n) if super().frame(n) is not None else None
+
+
+class Still(Source):
+    def frame(self, n: int) -> Pictures | None:
+        return SEEN if super().frame(n) is not None else None
+
+
+@dataclass
+class Screen(Sink):
+    """Keeps what is shown."""
+
+    shown: dict[int, Pictures] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def write(self, number: int, picture: Pictures, note: str) -> None:
+        super().write(number, picture, note)
+        self.shown[number] = picture
+
+
+def call(preset: str, source: Source, policy: str = "alternate", **more: object) -> tuple[World, Screen]:
+    """Run a call as the commands would put it together with these options."""
+    sending, screen = Sending(preset, policy, threshold=0.01), Screen()
+    name, codec = make_codec(sending, TINTED_TABLES, LAYOUT)
+    per_message = frames_per_message(sending, name, codec)
+    codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec(LAYOUT.dimensions), codec.name: codec}
+    world = World(
+        source=source, sink=screen, sender_backbone=Tinted(), receiver_backbone=Tinted(), codecs=codecs,
+        sender_terms=replace(TERMS, codec=codec.name, tables=codec.tables, policy=policy),
+        receiver_terms=TERMS, forecaster=Damped(), picture=pictures.encode(SEEN, 95), per_message=per_message,
+        make_scheduler=scheduler_maker(sending, per_message, TINTED_TABLES, LAYOUT, lambda _: Damped()),
+        **more,  # type: ignore[arg-type]
+    ).run()  # fmt: skip
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    return world, screen
+
+
+def moved_by(screen: Screen) -> dict[int, tuple[float, float]]:
+    """Return where each frame shown has its square, and how red it is, less where and how it was filmed."""
+    found = {}
+    for number, picture in screen.shown.items():
+        error = Tinted().detect(picture[None])[0] - Tinted().detect(filmed(number)[None])[0]
+        found[number] = float(error[0]), float(error[12])
+    return found
+
+
+@pytest.mark.parametrize("preset", ["saver", "paper"])
+def test_frames_of_other_numbers_are_coded_forecast_and_shown(preset: str) -> None:
+    world, screen = call(preset, Moving(150))
+    values, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
+    assert values["frames_forecast"] > 40
+    assert (values["frames_held"], values["bad_packets"]) == (0, 0)
+    payload = sent["payload_bytes"] / sent["frames"]
+    assert payload == 4 * 17 if preset == "paper" else payload < 17
+    places, reds = np.abs(list(moved_by(screen).values())).T
+    # A square that stood still would be off by .12 of the picture's half width on average.
+    assert places.mean() < 0.03
+    assert np.median(reds) < 0.02
+
+
+def test_the_adaptive_policy_sends_little_of_what_stands_still_and_much_of_what_moves() -> None:
+    (still, _), (moving, screen) = (call("saver", film, "adaptive") for film in (Still(150), Moving(150)))
+    sent = [world.sending.summary.to_map()["frames"] for world in (still, moving)]
+    assert sent[0] < 40 < sent[1]
+    assert np.abs(list(moved_by(screen).values())).mean(axis=0)[0] < 0.06
+
+
+def test_motion_is_transferred_onto_an_avatar() -> None:
+    avatar = Tinted().encode(square(100, 20, BLUE))
+    world, screen = call("saver", Moving(60), avatar=avatar)
+    assert not world.receiver_backbone.encoded
+    first = Tinted().detect(filmed(0)[None])[0]
+    for number in (3, 4, 5, 16, 17):
+        wanted = avatar.keypoints + Tinted().detect(filmed(number)[None])[0] - first
+        np.testing.assert_allclose(Tinted().detect(screen.shown[number][None])[0][:2], wanted[:2], atol=0.03)
+
+
+def test_a_picture_of_another_colour_is_sent_and_chosen() -> None:
+    world, _ = call("saver", Moving(480), gallery=GalleryOptions(4, 2.0))
+    assert world.sending.summary.to_map()["pictures_sent"] >= 2
+    assert world.receiving._renderer.gallery.switches >= 3
+
+
+def test_presets_say_what_a_layout_without_tables_can_have() -> None:
+    plate = KeypointLayout.of_points(50)
+    with pytest.raises(RequestError, match=r"needs codec tables .* or use --preset paper"):
+        make_codec(Sending("saver"), None, plate)
+    name, codec = make_codec(Sending(), None, plate)
+    # 400 bytes a frame: two of them fit a message, where the preset would have three.
+    assert (name, frames_per_message(Sending(), name, codec)) == ("paper", 2)
+    huge = KeypointLayout.of_points(300)
+    with pytest.raises(RequestError, match="too large for a message of the paper preset"):
+        frames_per_message(Sending(), *make_codec(Sending(), None, huge))
