@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -11,10 +11,9 @@ import numpy as np
 
 from bench.media import mark
 from shared.config import Schedule
-from shared.errors import RequestError
 from shared.fill import Filler, Kind
 from shared.interfaces import Backbone, Forecaster
-from shared.keypoints import Floats, KeypointLayout, Pictures
+from shared.keypoints import Floats, Pictures
 
 Mode = Literal["transfer", "reconstruction"]
 BATCH = 12
@@ -29,9 +28,11 @@ class Job:
     forecaster: Forecaster | None = None
     schedule: Schedule | None = None
     adapt_scale: bool = False
-    """Transfer alone: scale the motion by the sizes of the two faces, as `adapted_scale` says."""
+    """Transfer alone: scale the motion by the sizes of the two faces."""
     mark: bool = False
     """Say in the picture which frames were forecast."""
+    turn: Callable[[Floats], Floats] | None = None
+    """Takes the driver's keypoints (T, D), and returns them with the head held otherwise."""
 
 
 def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator[Pictures]:
@@ -40,40 +41,21 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     With a forecaster, only the frames that the schedule ships are detected; the others are filled in exactly
     as a receiver does it.
     """
-    source, layout = job.backbone.encode(picture), job.backbone.layout
-    own = source.keypoints
-    filler = Filler(job.forecaster, layout) if job.forecaster is not None else None
+    backbone = job.backbone
+    source = backbone.encode(picture)
+    filler = Filler(job.forecaster, backbone.layout) if job.forecaster is not None else None
     first: Floats | None = None
-    number, scale = 0, 1.0
+    number = 0
     while batch := list(islice(frames, BATCH)):
         points, kinds = _keypoints(job, filler, np.stack(batch), number)
-        if first is None:
-            first = points[0]
-            scale = adapted_scale(layout, own, first) if job.adapt_scale else 1.0
+        first = points[0] if first is None else first
         number += len(batch)
-        moved = layout.transfer(own, points, first, scale) if job.mode == "transfer" else points
-        for drawn, kind in zip(job.backbone.render(source, moved), kinds, strict=True):
+        if job.turn is not None:
+            points = job.turn(points)
+        if job.mode == "transfer":
+            points = backbone.transfer(source, points, first, adapt_scale=job.adapt_scale)
+        for drawn, kind in zip(backbone.render(source, points), kinds, strict=True):
             yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
-
-
-def adapted_scale(layout: KeypointLayout, source: Floats, initial: Floats) -> float:
-    """Return how much larger the motion is on `source` (D,) than on the driving frame `initial` (D,).
-
-    sqrt(area of the source's points) / sqrt(area of the driving ones), the areas of their convex hulls
-    (Siarohin et al., NeurIPS 2019, the published `normalize_kp` with `adapt_movement_scale`). Raises
-    RequestError where the driving points have no area.
-    """
-    import cv2
-
-    ours, theirs = (
-        cv2.contourArea(cv2.convexHull(points)) if len(points) else 0.0
-        for points in (layout.positions(frame).astype(np.float32) for frame in (source, initial))
-    )
-    if theirs <= 0:
-        raise RequestError(
-            "The keypoints of the first driving frame cover no area; leave out --adapt-scale, or start later."
-        )
-    return float(np.sqrt(ours) / np.sqrt(theirs))
 
 
 def _keypoints(

@@ -69,7 +69,7 @@ def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, tra
     source = backbone.encode(picture)
 
     def render(points: Floats) -> Pictures:
-        moved = backbone.layout.transfer(source.keypoints, points, keypoints[0]) if transfer else points
+        moved = backbone.transfer(source, points, keypoints[0]) if transfer else points
         return backbone.render(source, moved)
 
     truth = keypoints[moment + 1 : moment + 1 + fan.predicted]

@@ -104,7 +104,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
-        asked = backbone.layout.transfer(own, backbone.detect(driving), initial)
+        asked = backbone.transfer(encoded, backbone.detect(driving), initial)
         rendered = backbone.render(encoded, asked)
         here = [index for index in range(len(batch)) if len(seen.asked) + index in shown]
         driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]

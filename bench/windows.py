@@ -134,7 +134,7 @@ class Scene:
     def _placed(self, keypoints: Floats) -> Floats:
         if self.mode == "reconstruction":
             return keypoints
-        return self._backbone.layout.transfer(self._source.keypoints, keypoints, self._first)
+        return self._backbone.transfer(self._source, keypoints, self._first)
 
     def _remember(self, keys: Sequence[bytes], pictures: Pictures) -> None:
         for key, picture in zip(keys, pictures, strict=True):

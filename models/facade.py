@@ -9,6 +9,7 @@ from models.engine import Encoded, Engine
 from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, KeypointLayout, Pictures
+from shared.transfer import transferred
 
 
 class EngineBackbone:
@@ -59,6 +60,12 @@ class EngineBackbone:
             raise RequestError("The source picture was encoded by another network; encode it with this one.")
         check_keypoints(keypoints, self.layout.dimensions)
         return self._engine.render(source, keypoints)
+
+    def transfer(
+        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
+    ) -> Floats:
+        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source` (see `transferred`)."""
+        return transferred(self.layout, source.keypoints, driving, initial, adapt_scale=adapt_scale)
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         """Run what will be used once: detection of frames, rendering.

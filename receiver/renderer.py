@@ -64,9 +64,7 @@ class Renderer:
         if filled is None:
             return None
         points = (
-            filled.keypoints
-            if self._avatar is None
-            else self._transferred(self._avatar.keypoints, filled.keypoints)
+            filled.keypoints if self._avatar is None else self._transferred(self._avatar, filled.keypoints)
         )
         middle = perf_counter()
         picture = self._drawn(points)
@@ -94,12 +92,12 @@ class Renderer:
         self._usual_seconds += _SMOOTHING * (perf_counter() - start - self._usual_seconds)
         return drawn
 
-    def _transferred(self, avatar: Floats, points: Floats) -> Floats:
+    def _transferred(self, avatar: Source, points: Floats) -> Floats:
         if self._initial is None:
             self._initial = points
         # A peer's first frame may hardly be invertible; what comes of it is limited to what networks take.
         with np.errstate(all="ignore"):
-            moved = self._backbone.layout.transfer(avatar, points[None], self._initial)[0]
+            moved = self._backbone.transfer(avatar, points[None], self._initial)[0]
         limited: Floats = np.nan_to_num(np.clip(moved, -MAX_MAGNITUDE, MAX_MAGNITUDE))
         return limited
 

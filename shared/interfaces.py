@@ -56,6 +56,16 @@ class Backbone(Protocol):
         """Render a source of this backbone's at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB."""
         ...
 
+    def transfer(
+        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
+    ) -> Floats:
+        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+
+        As the network's authors do. With `adapt_scale` motion is scaled by how large the two faces are;
+        raises RequestError where keypoints have no such size.
+        """
+        ...
+
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         """Run what will be used once, so that the first real frame is not slow."""
         ...

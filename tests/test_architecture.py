@@ -37,7 +37,7 @@ DOORS = {
         "bench.",
     ),
     "sounddevice": ("shared.portaudio",),
-    "cv2": ("sender.camera", "receiver.screen", "models.clips.faces", "models.training.", "bench.animation"),
+    "cv2": ("sender.camera", "receiver.screen", "models.clips.faces", "models.training."),
     "skimage": ("bench.metrics",),
     "fvcore": ("bench.metrics",),
     "openvino": ("models.openvino.",),

@@ -7,7 +7,7 @@ from shared.entropy import Family
 from shared.keypoints import Floats, Group, KeypointLayout, Pictures
 from shared.quantization import MATRIX_BITS, Lattice
 from shared.tables import CodecTables
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 
 LAYOUT = KeypointLayout(
     (Group.points(2), Group.jacobians(2), Group.numbers(3, reach=0.5), Group.numbers(1, 2, weight=0.25))
@@ -16,7 +16,7 @@ LAYOUT = KeypointLayout(
 STEP = 2.0**-8
 
 
-class Tinted:
+class Tinted(Transferring):
     """Pictures are dark but for a square of one colour: keypoints are its place and its colour."""
 
     name, fingerprint, detector = "tinted", "abc", "abc"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.engine import Encoded
 from models.facade import EngineBackbone
 from models.fomm.serving import Precision, fastest_precision
 from models.nth.generator import SourceState
@@ -17,6 +19,11 @@ from models.nth.pose import Pose
 from models.nth.serving import serve
 from models.packing import pack
 from models.torch_engine import TorchEngine
+from shared.errors import RequestError
+from shared.hulls import volume
+from shared.interfaces import Source
+from shared.keypoints import Floats
+from shared.transfer import scale_between
 
 
 class NthSource(NamedTuple):
@@ -73,6 +80,27 @@ class NthBackbone(EngineBackbone):
         layout = layout_of(model.config.num_kp)
         super().__init__(NthEngine(model, device, chosen), layout, model.fingerprint())
 
+    def transfer(
+        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
+    ) -> Floats:
+        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+
+        On the keypoints in space, as the published code does: s + (d - d0), with `adapt_scale` times
+        sqrt(volume of the source's hull / volume of the initial one). What moves is then told as expression,
+        the head being held as in the source. Raises RequestError where the initial hull has no volume.
+        """
+        canonical = canonical_of(source)
+        own, first, moved = (
+            _pose(rows).place(canonical) for rows in (source.keypoints[None], initial[None], driving)
+        )
+        scale = scale_between(volume(own[0].numpy()), volume(first[0].numpy())) if adapt_scale else 1.0
+        pose = _pose(source.keypoints[None])
+        still = pose._replace(expression=torch.zeros_like(pose.expression)).place(canonical)
+        expression = (moved - first) * scale + own - still
+        held = [part.expand(len(moved), -1) for part in (pose.translation, pose.angles)]
+        flat: Floats = Pose(expression, *held).flat().numpy()
+        return flat
+
     @classmethod
     def load(
         cls,
@@ -82,3 +110,14 @@ class NthBackbone(EngineBackbone):
     ) -> NthBackbone:
         """Load a checkpoint file or folder (see `load_nth`); RequestError if there is none to use."""
         return cls(load_nth(path), device, precision)
+
+
+def canonical_of(source: Source) -> Tensor:
+    """Return the canonical keypoints (1, K, 3) of a source picture; RequestError for another network's."""
+    if not isinstance(source, Encoded) or not isinstance(source.kept, NthSource):
+        raise RequestError("The source picture was encoded by another network; encode it with this one.")
+    return source.kept.canonical.cpu()
+
+
+def _pose(rows: Floats) -> Pose:
+    return Pose.from_flat(torch.from_numpy(np.array(rows, np.float32)))

@@ -15,7 +15,10 @@ from models.torch_engine import TorchEngine
 from models.tps.dense_motion import Motion
 from models.tps.model import SourceState, Tps, load_tps
 from models.tps.serving import serve
-from shared.keypoints import KeypointLayout
+from shared.hulls import area
+from shared.interfaces import Source
+from shared.keypoints import Floats, KeypointLayout
+from shared.transfer import scale_between
 
 
 class TpsEngine(TorchEngine[SourceState]):
@@ -63,6 +66,23 @@ class TpsBackbone(EngineBackbone):
     ) -> None:
         chosen = fastest_precision(device) if precision == "auto" else precision
         super().__init__(TpsEngine(model, device, chosen), layout_of(model), model.fingerprint())
+
+    def transfer(
+        self,
+        source: Source,
+        driving: Floats,
+        initial: Floats,
+        *,
+        adapt_scale: bool = False,  # noqa: ARG002 - it always is
+    ) -> Floats:
+        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+
+        Points: s + (d - d0) sqrt(area of the source's hull / area of the initial one), always scaled, as the
+        published demo's relative mode is. Initial points without an area are followed as they are.
+        """
+        ours, theirs = (area(self.layout.positions(frame)) for frame in (source.keypoints, initial))
+        scale = scale_between(ours, theirs) if theirs > 0 else 1.0
+        return self.layout.transfer(source.keypoints, driving, initial, scale)
 
     @classmethod
     def load(

@@ -86,7 +86,7 @@ class WinogradResBlock(nn.Module):
         inside = self._padded[1:-1, 1:-1]
         torch.clamp_min(normed[0].permute(1, 2, 0), 0, out=inside)
         # A view of memory that the next convolution writes over: here it becomes a picture of its own.
-        squares = conv(self._padded, self._memory)
+        squares: Tensor = conv(self._padded, self._memory)
         picture = squares.reshape(inside.shape)
         return picture.permute(2, 0, 1).unsqueeze(0)
 

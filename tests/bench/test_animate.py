@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from bench.animate import driving_frames, main, source_picture
-from bench.animation import Job, adapted_scale, animate
+from bench.animation import Job, animate
 from bench.media import write_mp4
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
@@ -25,7 +25,7 @@ from shared.config import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 from tests.tiny_lite import save_lite, untrained
 
 torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def test_an_npy_holds_every_frame(place: Path, tmp_path: Path) -> None:
     assert frames.dtype == np.uint8
 
 
-class Recorder:
+class Recorder(Transferring):
     """A network whose keypoints are the frame's grey level, and whose pictures are nothing."""
 
     name = "recorder"
@@ -135,13 +135,6 @@ def square(centre: float, size: float) -> Floats:
         np.array([*corners, *[(0.5 * x, 0.2 * y) for x, y in corners], (0, 0), (1, 0)]) * size / 2 + centre
     )
     return np.concatenate([places.ravel(), np.tile([1, 0, 0, 1], 10)]).astype(np.float32)
-
-
-def test_the_adapted_scale_is_the_ratio_of_the_hulls_sides() -> None:
-    assert adapted_scale(LAYOUT, square(0.3, 0.9), square(-0.2, 0.6)) == pytest.approx(1.5)
-    assert adapted_scale(LAYOUT, square(0, 0.3), square(0, 0.6)) == pytest.approx(0.5)
-    with pytest.raises(RequestError, match="leave out --adapt-scale"):
-        adapted_scale(LAYOUT, square(0, 0.3), square(0, 0.0))
 
 
 class Growing(Recorder):

@@ -25,12 +25,12 @@ from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 
 torch.set_num_threads(1)
 
 
-class Dots:
+class Dots(Transferring):
     """Keypoints are the picture's mean in all places; what is drawn has that mean. Counts what it draws."""
 
     name = "dots"

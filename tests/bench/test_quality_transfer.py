@@ -18,7 +18,7 @@ from bench.quality_transfer import Pair, choose_pairs, transfer, transfer_sheet
 from models.lite.layout import LAYOUT
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 
 
 def clips(people: int, each: int = 1) -> list[Clip]:
@@ -40,7 +40,7 @@ def test_one_person_makes_no_pair() -> None:
     assert choose_pairs(clips(1, 3)) == []
 
 
-class Bar:
+class Bar(Transferring):
     """A network for pictures of a bright column: its points all stand there, and it draws one there."""
 
     name = "bar"

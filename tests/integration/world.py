@@ -39,7 +39,7 @@ from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.tables import CodecTables
 from shared.transport.loopback import Impairment, LoopbackConnection, pair
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 
 Result = TypeVar("Result")
 TERMS = CallTerms("fake", "abc", LAYOUT.keypoints, DIMENSIONS)
@@ -164,7 +164,7 @@ class Fake(Protocol):
     def warmup(self, *, detect: bool = True, render: bool = True) -> None: ...
 
 
-class Backbone:
+class Backbone(Transferring):
     """A frame's keypoints are its number / 1000; a rendered picture is the keypoints' number again."""
 
     name, detector = "fake", "abc"

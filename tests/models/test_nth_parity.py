@@ -7,6 +7,7 @@ which takes three times as long, as it is served in float32.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.engine import Encoded
+from models.nth.backbone import NthBackbone
 from models.nth.config import VOX_256, VOX_256_SPADE
 from models.nth.generator import Generator, Rendered, SourceState
 from models.nth.model import Nth
+from models.nth.plain import untrained_nth
 from models.nth.pose import Pose, rotation
 from models.nth.serving import serve
 from tests.public_weights import figures, fill, nth_weights, picture
+from tests.tiny_published import NTH
 
 SHAPES, REFERENCE = figures("nth")
 SEEN = ("source", "driving", "first")
@@ -129,3 +134,26 @@ def check_motion(drawn: Drawn, prefix: str) -> None:
     }
     check({prefix + name: tensor for name, tensor in found.items()}, 1e-4)
     check({f"{prefix}warped": drawn.rendered.warped[0, ::16, ::8, ::8]}, 5e-4)
+
+
+def test_relative_motion() -> None:
+    """Of the published figures themselves: what network finds the poses does not matter."""
+    backbone = NthBackbone(untrained_nth(0, NTH))
+    source, driving, first = (pose_of(name).flat().numpy() for name in SEEN)
+    canonical = torch.from_numpy(REFERENCE["source_canonical"])[None]
+    kept = backbone.encode(np.zeros((256, 256, 3), np.uint8))
+    assert isinstance(kept, Encoded)
+    known = replace(kept, keypoints=source[0], kept=kept.kept._replace(canonical=canonical))
+    moved = backbone.transfer(known, driving, first[0], adapt_scale=True)
+    places = Pose.from_flat(torch.from_numpy(moved)).place(canonical)
+    check({"relative_kp": places[0]}, 2e-5)
+    plain = Pose.from_flat(torch.from_numpy(backbone.transfer(known, driving, first[0]))).place(canonical)
+    own = torch.from_numpy(REFERENCE["source_kp"])
+    torch.testing.assert_close(
+        (places[0] - own), float(REFERENCE["movement_scale"]) * (plain[0] - own), rtol=0, atol=2e-5
+    )
+
+
+def pose_of(name: str) -> Pose:
+    parts = (REFERENCE[f"{name}_{part}"][None] for part in ("expression", "translation", "angles"))
+    return Pose(*(torch.from_numpy(part) for part in parts))

@@ -13,11 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.tps.backbone import TpsBackbone
 from models.tps.dense_motion import Motion
 from models.tps.inpainting import Rendered
 from models.tps.model import PARTS, SourceState, Tps
+from models.tps.plain import untrained_tps
 from models.tps.splines import Splines
+from tests.kept import Kept
 from tests.public_weights import figures, fill, picture, tps_weights
+from tests.tiny_published import TPS
 
 SHAPES, REFERENCE = figures("tps")
 
@@ -103,3 +107,13 @@ def test_pictures(outcome: Outcome) -> None:
     levels = {f"encoder_{i}": outcome.state.levels[i + 1][0, ::16, ::8, ::8] for i in range(3)}
     check({**levels, "prediction": outcome.rendered.prediction[0, :, ::4, ::4]}, 1e-4)
     check({"deformed": outcome.rendered.deformed[0, :, ::4, ::4]}, 3e-4)
+
+
+def test_relative_motion() -> None:
+    """Of the published figures themselves: what network finds the points does not matter."""
+    backbone = TpsBackbone(untrained_tps(0, TPS))
+    source, driving, first = (REFERENCE[f"{name}_kp"].reshape(-1) for name in ("source", "driving", "first"))
+    moved = backbone.transfer(Kept(source, np.zeros(0, np.uint8)), driving[None], first)
+    np.testing.assert_allclose(moved[0].reshape(-1, 2), REFERENCE["relative_kp"], rtol=0, atol=1e-5)
+    scale = (moved[0] - source)[0] / (driving - first)[0]
+    assert scale == pytest.approx(float(REFERENCE["movement_scale"]), abs=1e-4)

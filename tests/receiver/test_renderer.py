@@ -9,7 +9,7 @@ from receiver.renderer import Renderer
 from shared.fill import Filler, Kind
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
-from tests.kept import Kept
+from tests.kept import Kept, Transferring
 
 BLACK = np.zeros((256, 256, 3), np.uint8)
 IDENTITY = np.tile(np.eye(2, dtype=np.float32).reshape(-1), 10)
@@ -19,7 +19,7 @@ def points(position: float, jacobian: Floats = IDENTITY) -> Floats:
     return np.concatenate([np.full(POSITIONS, position, np.float32), jacobian])
 
 
-class Backbone:
+class Backbone(Transferring):
     """Notes what it is asked to render."""
 
     name = fingerprint = "fake"
