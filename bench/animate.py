@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
@@ -24,6 +25,7 @@ from models.forecast.build import load_forecaster
 from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
 from models.forecast.networks import Density
+from models.nth.layout import turned
 from receiver.avatar import load_avatar
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
@@ -33,6 +35,8 @@ from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
 
+ANGLES = ("yaw", "pitch", "roll")
+MOST_DEGREES = 180
 WRITERS: dict[str, Callable[[Path, Iterator[Pictures]], int]] = {".mp4": write_mp4, ".npy": write_npy}
 
 
@@ -58,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
         help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
     add("--adapt-scale", action="store_true",
         help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
+    for axis in ANGLES:
+        add(f"--{axis}", type=float, metavar="DEGREES", help="nth: turn the driver's head by so much more")
     add("--forecaster", choices=NAMES, help="predict frames instead of detecting them")
     add(
         "--futures",
@@ -109,7 +115,7 @@ def _run(given: argparse.Namespace) -> int:
     if used is not None:
         check_fit(used.name, given.weights, backbone)
     known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
-    job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark)
+    job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark, _turn(given, backbone))
     driving = _open_driving(given)
     try:
         frames = driving_frames(driving)
@@ -213,6 +219,23 @@ def _mode(given: argparse.Namespace) -> Mode:
     if given.adapt_scale and mode != "transfer":
         raise RequestError("--adapt-scale scales relative motion; use it with --source and --mode transfer.")
     return mode
+
+
+def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], Floats] | None:
+    """Return how heads are turned. Raises RequestError where the backbone does not know how they are held."""
+    asked: dict[str, float] = {name: vars(given)[name] for name in ANGLES if vars(given)[name] is not None}
+    if not asked:
+        return None
+    if backbone.name != "nth":
+        raise RequestError(
+            f"The {backbone.name} backbone does not know how a head is held; --yaw, --pitch and --roll need "
+            "--backbone nth."
+        )
+    if given.futures is not None or not all(abs(degrees) <= MOST_DEGREES for degrees in asked.values()):
+        raise RequestError(
+            f"--yaw, --pitch and --roll are degrees from -{MOST_DEGREES} to {MOST_DEGREES}, without --futures."
+        )
+    return partial(turned, **asked)
 
 
 def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule | None]:

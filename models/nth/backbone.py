@@ -77,6 +77,9 @@ class NthBackbone(EngineBackbone):
         precision: Precision | Literal["auto"] = "float32",
     ) -> None:
         chosen = fastest_precision(device) if precision == "auto" else precision
+        if model.config.spade and chosen in ("mixed", "bfloat16"):
+            # Its norms magnify what bfloat16 rounds: single pixels were off by more than 0.02.
+            chosen = "float32"
         layout = layout_of(model.config.num_kp)
         super().__init__(NthEngine(model, device, chosen), layout, model.fingerprint())
 

@@ -18,7 +18,7 @@ from models.inference import prepare
 from models.nth.config import NthConfig
 from models.nth.generator import OriginalGenerator, SpadeGenerator
 from models.nth.model import Nth
-from models.nth.spade import Spade, SpadeResBlock, SpectralConv2d
+from models.nth.spade import Spade, SpadeResBlock
 
 
 def serve(model: Nth, device: torch.device | str, precision: Precision) -> Nth:
@@ -71,7 +71,34 @@ class JoinedSpade(nn.Module):
         """Norm `x` (B, C, H, W) by itself, and modulate it by `where` (B, map_features, H, W)."""
         scale, shift = self.mlp_both(self.mlp_shared(where)).chunk(2, dim=1)
         # The group norm that this instance norm is: torch does that one several times faster.
-        return torch.addcmul(shift, F.group_norm(x, x.shape[1]), 1 + scale)
+        return torch.addcmul(shift.float(), F.group_norm(x, x.shape[1]), 1 + scale.float())
+
+
+class ServedSpadeBlock(nn.Module):
+    """A `SpadeResBlock` with convolutions of any precision, between norms and a running sum of float32.
+
+    A norm divides by the spread of what it sees, and what was rounded before by as much.
+    """
+
+    def __init__(self, block: SpadeResBlock) -> None:
+        super().__init__()
+        self.norm_0, self.norm_1 = JoinedSpade(block.norm_0), JoinedSpade(block.norm_1)
+        self.conv_0, self.conv_1 = block.conv_0.plain(), block.conv_1.plain()
+        self.dtype = self.conv_0.weight.dtype
+        self.shortcut = block.shortcut
+        if self.shortcut:
+            self.norm_s, self.conv_s = JoinedSpade(block.norm_s), block.conv_s.plain()
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        """Add the shortcut to what the convolutions make of `x`, under the map `where` of its size."""
+        exact = x.float()
+        out = self._convolved(self.conv_0, F.leaky_relu(self.norm_0(exact, where), 0.2))
+        out = self._convolved(self.conv_1, F.leaky_relu(self.norm_1(out, where), 0.2))
+        return out + (self._convolved(self.conv_s, self.norm_s(exact, where)) if self.shortcut else exact)
+
+    def _convolved(self, conv: nn.Module, x: Tensor) -> Tensor:
+        out: Tensor = conv(x.to(self.dtype))
+        return out.float()
 
 
 def _residuals(
@@ -87,12 +114,7 @@ def _residuals(
 
 
 def _work_out(decoder: nn.Module) -> None:
-    """Replace spectral norms by the weights that they make, and norms by their joined form, in place."""
-    for block in decoder.children():
-        if not isinstance(block, SpadeResBlock):
-            continue
-        for name, child in list(block.named_children()):
-            if isinstance(child, SpectralConv2d):
-                setattr(block, name, child.plain())
-            if isinstance(child, Spade):
-                setattr(block, name, JoinedSpade(child))
+    """Replace blocks, whose weights are divided anew for each frame, by their served form, in place."""
+    for name, block in list(decoder.named_children()):
+        if isinstance(block, SpadeResBlock):
+            setattr(decoder, name, ServedSpadeBlock(block))

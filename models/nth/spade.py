@@ -70,13 +70,13 @@ class SpadeResBlock(nn.Module):
     def __init__(self, in_features: int, out_features: int, map_features: int, hidden: int) -> None:
         super().__init__()
         middle = min(in_features, out_features)
-        self.conv_0: nn.Module = SpectralConv2d(in_features, middle)
-        self.conv_1: nn.Module = SpectralConv2d(middle, out_features)
+        self.conv_0 = SpectralConv2d(in_features, middle)
+        self.conv_1 = SpectralConv2d(middle, out_features)
         self.norm_0 = Spade(in_features, map_features, hidden)
         self.norm_1 = Spade(middle, map_features, hidden)
         self.shortcut = in_features != out_features
         if self.shortcut:
-            self.conv_s: nn.Module = SpectralConv2d(in_features, out_features, size=1, bias=False)
+            self.conv_s = SpectralConv2d(in_features, out_features, size=1, bias=False)
             self.norm_s = Spade(in_features, map_features, hidden)
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
@@ -112,5 +112,5 @@ class SpadeDecoder(nn.Module):
         for block in (self.up_0, self.up_1):
             features, out = F.interpolate(features, scale_factor=2), F.interpolate(out, scale_factor=2)
             out = block(out, features)
-        logits: Tensor = self.conv_img(F.leaky_relu(out, 0.2))
+        logits: Tensor = self.conv_img(F.leaky_relu(out, 0.2).to(features.dtype))
         return logits

@@ -103,7 +103,7 @@ def test_forward_is_encoding_once_and_decoding_every_frame(model: Nth) -> None:
         forward = model.generator(
             pictures[:1].expand(3, -1, -1, -1), places[:1].expand(3, -1, -1), places[1:]
         ).prediction
-    torch.testing.assert_close(together, forward, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together, forward, rtol=0, atol=5e-5)
     assert float((together[0] - together[1]).abs().max()) > 1e-2
 
 
@@ -121,8 +121,21 @@ def test_spectral_norms_use_the_vectors_that_are_stored() -> None:
 # Serving.
 
 
-@pytest.mark.parametrize(("precision", "largest"), [("float32", 1e-4), ("bfloat16", 0.02)])
-def test_served_pictures_are_the_published_ones(model: Nth, precision: Precision, largest: float) -> None:
+def test_served_pictures_are_the_published_ones(model: Nth) -> None:
+    assert largest_error(model, "float32") < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["mixed", "bfloat16"])
+def test_half_precision_draws_nearly_the_same(precision: Precision) -> None:
+    assert 1e-4 < largest_error(untrained_nth(1, KINDS["original"]), precision) < 0.02
+
+
+def test_spade_is_left_in_a_precision_that_its_norms_bear() -> None:
+    assert NthBackbone(untrained_nth(1, KINDS["spade"]), precision="mixed").precision == "float32"
+
+
+def largest_error(model: Nth, precision: Precision) -> float:
+    """Of three frames as they are served, beside the published pass, before they are rounded to bytes."""
     plain, served = PlainNthEngine(model), NthEngine(model, "cpu", precision)
     with torch.inference_mode():
         source, pose = plain._encode(smooth(1))
@@ -134,7 +147,7 @@ def test_served_pictures_are_the_published_ones(model: Nth, precision: Precision
     # Without variety an error would not show.
     assert float(expected.std()) > 0.03
     assert float((expected[0] - expected[1]).abs().max()) > 0.02
-    assert float((drawn - expected).abs().max()) < largest
+    return float((drawn - expected).abs().max())
 
 
 def test_serving_leaves_the_model_as_it_was(model: Nth) -> None:
