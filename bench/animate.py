@@ -223,19 +223,20 @@ def _mode(given: argparse.Namespace) -> Mode:
 
 def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], Floats] | None:
     """Return how heads are turned. Raises RequestError where the backbone does not know how they are held."""
-    asked: dict[str, float] = {name: vars(given)[name] for name in ANGLES if vars(given)[name] is not None}
-    if not asked:
+    degrees: list[float | None] = [vars(given)[axis] for axis in ANGLES]
+    if not any(degrees):
         return None
     if backbone.name != "nth":
         raise RequestError(
             f"The {backbone.name} backbone does not know how a head is held; --yaw, --pitch and --roll need "
             "--backbone nth."
         )
-    if given.futures is not None or not all(abs(degrees) <= MOST_DEGREES for degrees in asked.values()):
+    if given.futures is not None or not all(abs(angle or 0) <= MOST_DEGREES for angle in degrees):
         raise RequestError(
-            f"--yaw, --pitch and --roll are degrees from -{MOST_DEGREES} to {MOST_DEGREES}, without --futures."
+            f"--yaw, --pitch and --roll are at most {MOST_DEGREES} degrees each way, and not for --futures."
         )
-    return partial(turned, **asked)
+    yaw, pitch, roll = (angle or 0.0 for angle in degrees)
+    return partial(turned, yaw=yaw, pitch=pitch, roll=roll)
 
 
 def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule | None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics import operations, parameters
-from bench.subjects import LATENCY_FRAMES, PLAIN_CPU_FRAMES, Subject
+from bench.subject import LATENCY_FRAMES, PLAIN_CPU_FRAMES, Subject
 from models.fomm.serving import Precision
 from models.nth.backbone import NthBackbone
 from models.nth.model import Nth, load_nth

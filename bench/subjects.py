@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 from bench.metrics import operations, parameters
+from bench.published_subjects import (
+    load_or_untrained_nth,
+    load_or_untrained_tps,
+    nth_subjects,
+    tps_subjects,
+)  # fmt: skip
+from bench.subject import LATENCY_FRAMES, PLAIN_CPU_FRAMES, Subject
 from models.build import SHIPPED, load_backbone, load_stages
 from models.fomm import keypoint_detector as fomm_points
 from models.fomm.backbone import FommBackbone
@@ -30,34 +37,11 @@ from models.lite.network import LiteNetwork, Points
 from models.lite.torch_engine import load_network
 from shared.config import SIZE
 from shared.errors import RequestError
-from shared.interfaces import Backbone, Forecaster
+from shared.interfaces import Forecaster
 
-# 36 frames of the plain full network take 15 seconds on a CPU: these few are scaled instead, and run often.
-PLAIN_CPU_FRAMES = 2
-# Single frames timed for their latency.
-LATENCY_FRAMES = 60
 FOMM_CPU_LATENCY_FRAMES = 12
 # Frames forecast in one go, as the paper's schedule skips them.
 _BLOCK = 6
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One way of running one network; multiply-accumulates are per frame.
-
-    One run measures `frames` of them in blocks; `latency_frames` are timed singly.
-    """
-
-    backbone: str
-    engine: str
-    precision: str
-    facade: Backbone
-    parameters: int
-    macs_detect: int
-    macs_render: int
-    trained: bool
-    frames: int
-    latency_frames: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +57,10 @@ def subjects(name: str, path: Path | None, device: str, frames: int, seed: int) 
     """Describe the backbone `name` in each way of running it that is worth comparing."""
     if name == "fomm":
         return fomm_subjects(load_or_untrained_fomm(path, seed), device, frames, path is not None)
+    if name == "tps":
+        return tps_subjects(load_or_untrained_tps(path, seed), device, frames, path is not None)
+    if name == "nth":
+        return nth_subjects(load_or_untrained_nth(path, seed), device, frames, path is not None)
     return (
         lite_subjects(path, device, frames) if name == "lite" else served_subjects(name, path, device, frames)
     )
@@ -195,8 +183,10 @@ def load_or_untrained_fomm(path: Path | None, seed: int) -> Fomm:
     return untrained_fomm(seed) if path is None else load_fomm(path)
 
 
-def forecasting(name: str, device: str, seed: int) -> Forecasting:
+def forecasting(name: str, device: str, seed: int, dimensions: int = LAYOUT.dimensions) -> Forecasting:
     """Return the forecaster `name` with its shipped weights; with random ones where none are shipped.
+
+    Those that are shipped are for the 60 numbers of the lite network's keypoints.
 
     Raises RequestError for an unknown name.
     """
@@ -204,13 +194,13 @@ def forecasting(name: str, device: str, seed: int) -> Forecasting:
         return Forecasting(load_forecaster(name), 0, trained=True)
     if name not in NAMES:
         raise RequestError(f"There is no forecaster {name!r}; choose from: {', '.join(NAMES)}.")
-    if (SHIPPED / name / "config.json").is_file():
+    if dimensions == LAYOUT.dimensions and (SHIPPED / name / "config.json").is_file():
         # As a call runs it; its network in torch is for counting.
         macs = _forecast_macs(load_forecast_network(name), device)
         return Forecasting(load_forecaster(name, device=device), macs, trained=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(PRESETS[name]["call"], LAYOUT.dimensions)
+        network = build_network(PRESETS[name]["call"], dimensions)
     macs = _forecast_macs(network, device)
     return Forecasting(NeuralForecaster(name, network, device), macs, trained=False)
 

@@ -36,8 +36,8 @@ FRAMES = 36
 # The frames whose pictures are compared with the published forward pass.
 COMPARED = (1, 11, 22, 35)
 COLUMNS = (
-    "backbone", "engine", "device", "precision", "detect_ms", "forecast_ms", "render_ms", "seconds_per_30",
-    "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m", "gmac_detect", "gmac_render",
+    "backbone", "engine", "device", "precision", "weights", "detect_ms", "forecast_ms", "render_ms",
+    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m", "gmac_detect", "gmac_render",
     "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps", "detect_latency_p50_ms",
     "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms", "latency_frames",
     "peak_memory_mb",
@@ -46,7 +46,7 @@ COLUMNS = (
 _PUBLISHED = {
     "fomm": (0.0336, 0.0743, 0.7097, 0.0310, 0.0001, 2.6883, 2.7194, 36.69),
     "tps": (0.0283, 0.0878, 0.9466, 0.0592, 0.0001, 6.3617, 6.4210, 28.23),
-    "neural talking head": (0.0893, 0.0782, 1.1323, 0.1958, 0.0001, 9.8067, 10.0026, 23.08),
+    "nth": (0.0893, 0.0782, 1.1323, 0.1958, 0.0001, 9.8067, 10.0026, 23.08),
 }
 
 
@@ -68,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench throughput`."""
     add = parser.add_argument
     add("--backbone", choices=BACKBONES, help="measure this one alone; default: all")
-    add("--checkpoint", type=Path, help="weights of the chosen backbone; fomm runs with random ones without")
+    add(
+        "--checkpoint",
+        type=Path,
+        help="weights of the chosen backbone; without, only lite has trained ones",
+    )
     add("--forecaster", default=BEST, choices=NAMES, help=f"default: {BEST}")
     add("--device", choices=DEVICES, default="auto")
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
@@ -84,9 +88,44 @@ def run(options: argparse.Namespace) -> int:
     if options.threads:
         use_threads(options.threads)
     device = choose_device(options.device)
-    ahead = subjects.forecasting(options.forecaster, device, options.seed)
     clip = demo_clip(FRAMES)
-    loaded = list(_load(_subjects(options, device), ahead, clip, device))
+    rows: list[Row] = []
+    notes: dict[str, Value] = {}
+    for names in _families(options):
+        found, noted = _measured(names, options, device, clip)
+        rows += found
+        notes |= noted
+    meta = describe(
+        "throughput", device, options.seed,
+        processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
+        frames=FRAMES, schedule=str(BLOCKS), forecaster=options.forecaster, batch=options.batch,
+        stage_times="milliseconds for 30 frames of output", **notes,
+    )  # fmt: skip
+    Report("throughput", [*rows, *published_rows()], COLUMNS, meta).publish(options.json)
+    for note in notes.values():
+        print(f"note: {note}")
+    return 0
+
+
+def _families(options: argparse.Namespace) -> list[list[str]]:
+    """Return the backbones to measure; those side by side share a forecaster and a plain pass."""
+    if options.backbone:
+        return [[options.backbone]]
+    return [["fomm", "lite"], *([name] for name in BACKBONES if name not in ("fomm", "lite"))]
+
+
+def _measured(
+    names: list[str], options: argparse.Namespace, device: str, clip: Pictures
+) -> tuple[list[Row], dict[str, Value]]:
+    """Measure backbones whose keypoints are alike, and return their rows and what must be known of them."""
+    found = (
+        each for name in names
+        for each in subjects.subjects(name, options.checkpoint, device, FRAMES, options.seed)
+    )  # fmt: skip
+    memory = Memory(device)
+    first = next(found)
+    ahead = subjects.forecasting(options.forecaster, device, options.seed, first.facade.layout.dimensions)
+    loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
     rows = [
@@ -95,17 +134,10 @@ def run(options: argparse.Namespace) -> int:
     ]
     notes = _notes(loaded, options)
     if not ahead.trained:
-        notes["forecaster_weights"] = f"{options.forecaster} ran with random weights: none are shipped"
-    meta = describe(
-        "throughput", device, options.seed,
-        processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
-        frames=FRAMES, schedule=str(BLOCKS), forecaster=options.forecaster, forecast_macs=ahead.macs,
-        batch=options.batch, stage_times="milliseconds for 30 frames of output", **notes,
-    )  # fmt: skip
-    Report("throughput", [*rows, *published_rows()], COLUMNS, meta).publish(options.json)
-    for note in notes.values():
-        print(f"note: {note}")
-    return 0
+        notes[f"{names[0]}_forecaster"] = (
+            f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
+        )
+    return rows, notes
 
 
 def demo_clip(count: int) -> Pictures:
@@ -154,12 +186,13 @@ def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device:
     """Return what the runs over blocks of frames say, in time, arithmetic, exactness and memory."""
     subject, stages = loaded.subject, loaded.timed.stages()
     # Another network draws other pictures: only the same one, run otherwise, errs.
-    error = pixel_error(loaded, plain) if plain and subject.backbone == "fomm" else None
+    error = pixel_error(loaded, plain) if plain and subject.backbone == plain.subject.backbone else None
     return {
         "backbone": subject.backbone,
         "engine": subject.engine,
         "device": device,
         "precision": subject.precision,
+        "weights": "trained" if subject.trained else "random",
         **_times(stages),
         **_arithmetic(subject, ahead),
         "ratio_to_plain": plain.timed.stages().total / stages.total if plain else None,
@@ -192,6 +225,7 @@ def published_rows() -> list[Row]:
     for backbone, (detect, forecast, render, *load, total, fps) in _PUBLISHED.items():
         rows.append({
             "backbone": backbone, "engine": "published", "device": "RTX 3090", "precision": "float32",
+            "weights": "trained",
             **_times(Stages(detect, forecast, render)), "fps": fps, "tops": total,
             **dict(zip(("tops_detect", "tops_forecast", "tops_render"), load, strict=True)),
             "source": "published",
@@ -226,13 +260,6 @@ def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
     }
 
 
-def _subjects(options: argparse.Namespace, device: str) -> Iterator[Subject]:
-    """Build what was asked for, one after the other: the full network first, since others refer to it."""
-    names = [options.backbone] if options.backbone else sorted(BACKBONES, key=lambda name: name != "fomm")
-    for name in names:
-        yield from subjects.subjects(name, options.checkpoint, device, FRAMES, options.seed)
-
-
 def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
     """Return what a reader of the rows must know."""
     notes: dict[str, Value] = {}
@@ -241,11 +268,11 @@ def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value
         if not subject.trained:
             notes[f"{name}_weights"] = f"{name} ran with random weights: its time does not depend on them"
         if subject.frames != FRAMES:
-            notes["plain_frames"] = (
+            notes[f"{name}_{subject.engine}_frames"] = (
                 f"{name} {subject.engine} was measured over {subject.frames} frames, scaled, "
                 "before each run of another network and after the last; ratios are of medians"
             )
-    if any(each.subject.backbone == "fomm" for each in loaded):
+    if any(each.subject.engine == "plain" for each in loaded):
         notes["pixel_error"] = f"the largest error of a pixel is that of {len(COMPARED)} frames of the demo"
     if options.batch:
         notes["offline"] = f"batch_fps is offline, in passes of {options.batch} frames"
