@@ -32,7 +32,7 @@ AMORTISED_SECONDS = 60.0
 _SHEET_COLUMNS = 8
 _SAME = (
     "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_interpolated", "frames_held",
-    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms",
+    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms", "processing_delay_ms",
 )  # fmt: skip
 
 

@@ -1,12 +1,38 @@
-"""When a rendered frame is shown, so that frames of all kinds follow each other at one pace."""
+"""How long frames take to be drawn and shown, and when they are shown, so that all keep one pace."""
 
 from __future__ import annotations
 
 from collections import deque
 
+MAX_PROCESSING_SECONDS = 0.25
+"""A machine that takes longer for a frame shows fewer than four a second, whatever the delay."""
 _FRAMES = 60
 _SHARE = 0.9
 _STEP_SECONDS = 0.0005
+
+
+class _Usual:
+    """What nine of ten of the last 60 values do not exceed."""
+
+    def __init__(self) -> None:
+        self._values: deque[float] = deque(maxlen=_FRAMES)
+
+    def add(self, value: float) -> float:
+        """Take in a value; return what is usual now."""
+        self._values.append(value)
+        return sorted(self._values)[int(_SHARE * (len(self._values) - 1))]
+
+
+class Processing:
+    """How long drawing a frame and handing it to the sink usually take together, waits left out."""
+
+    def __init__(self) -> None:
+        self._usual = _Usual()
+        self.seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Take note that a frame took so many `seconds`."""
+        self.seconds = min(self._usual.add(seconds), MAX_PROCESSING_SECONDS)
 
 
 class Pacing:
@@ -19,12 +45,10 @@ class Pacing:
 
     def __init__(self, most: float) -> None:
         self._most = most
-        self._late: deque[float] = deque(maxlen=_FRAMES)
+        self._late = _Usual()
         self.offset = most
 
     def ready(self, late: float) -> None:
         """Take note that a frame was ready `late` seconds after it was due, or before (negative)."""
-        self._late.append(late)
-        usual = sorted(self._late)[int(_SHARE * (len(self._late) - 1))]
-        wanted = min(max(usual, 0.0), self._most)
+        wanted = min(max(self._late.add(late), 0.0), self._most)
         self.offset += min(max(wanted - self.offset, -_STEP_SECONDS), _STEP_SECONDS)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from receiver.hearing import Hearing
 from receiver.jitter_buffer import JitterBuffer
 from receiver.live import Snapshot
-from receiver.pacing import Pacing
-from receiver.playout import DECIDING_SECONDS, Playout
+from receiver.pacing import Pacing, Processing
+from receiver.playout import Playout
 from receiver.reception import Reception
 from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Screen
@@ -44,11 +44,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class _Ready:
-    """A rendered frame, and when (wall clock, ms) its rendering began."""
+    """A rendered frame, when (wall clock, ms) its rendering began, and how many seconds that took."""
 
     number: int
     rendered: Rendered
     began_ms: int
+    seconds: float
 
 
 class ReceiverCall:
@@ -90,6 +91,7 @@ class ReceiverCall:
         self._taking = asyncio.Lock()
         self._playing = asyncio.Event()
         self._pacing = Pacing(_MOST_PACING_SECONDS)
+        self._processing = Processing()
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(_AHEAD)
         self._ended: Ended | None = None
         self._stop = False
@@ -285,8 +287,10 @@ class ReceiverCall:
                 number = min(number, self._current() + 1 + _AHEAD)
                 continue
             await self._render(number)
-            self.summary.dropped += max(0, self._current() - number - 1)
-            number = max(number + 1, self._current())
+            # Of those that can still be shown before the frame after them is due.
+            soonest = self._playout.current(self._clock.now() + self._playout.deciding)
+            self.summary.dropped += max(0, soonest - number - 1)
+            number = max(number + 1, soonest)
         await self._ready.put(None)
         await presenting
 
@@ -301,22 +305,26 @@ class ReceiverCall:
     async def _may_begin(self, number: int) -> bool:
         """Sleep until frame `number` may be rendered, but not long: the call may end, the timeline move.
 
-        One that is here has not to wait for its moment, but no further ahead than `_AHEAD` frames.
+        One that is here has not to wait for its moment, but is drawn no more than `_AHEAD` frames before it
+        has to be.
         """
-        early = _AHEAD / FPS if number in self._buffer else DECIDING_SECONDS
+        early = self._playout.deciding
+        if number in self._buffer:
+            early = max(early, _AHEAD / FPS)
         moment, nap = self._playout.due(number) - early, self._clock.now() + _NAP_SECONDS
         await self._clock.sleep_until(min(moment, nap))
         return moment <= nap
 
     async def _render(self, number: int) -> None:
-        began = self._clock.wall_ms()
+        began, start = self._clock.wall_ms(), self._clock.now()
         frames, ahead = self._buffer.take(number), self._buffer.following(number)
         rendered: Rendered | None = await self._in(
             self._inference, self._renderer.render, number, frames, ahead
         )
         if rendered is not None:
-            self._pacing.ready(self._clock.now() - self._playout.due(number))
-            await self._ready.put(_Ready(number, rendered, began))
+            now = self._clock.now()
+            self._pacing.ready(now - self._playout.due(number))
+            await self._ready.put(_Ready(number, rendered, began, now - start))
 
     async def _present(self) -> None:
         """Show what has been rendered, each frame at its moment, while the next ones are rendered."""
@@ -328,14 +336,16 @@ class ReceiverCall:
         number, kind = ready.number, ready.rendered.kind
         due = self._playout.due(number)
         # No longer than a frame can have been begun too early: the timeline may have jumped.
-        latest = self._clock.now() + (_AHEAD + 1) / FPS
+        latest = self._clock.now() + (_AHEAD + 1) / FPS + self._playout.deciding
         await self._clock.sleep_until(min(due + self._pacing.offset, latest))
-        note = self._note(kind)
+        note, start = self._note(kind), self._clock.now()
         try:
             await self._in(self._output, self._sink.write, number, ready.rendered.picture, note)
         except WindowClosed:
             self.end("The receiver closed its window.")
         now = self._clock.now()
+        self._processing.took(ready.seconds + now - start)
+        self._playout.processing(self._processing.seconds)
         in_time = now <= due + 1 / FPS
         self.summary.lateness.add(1000 * (now - due - self._pacing.offset))
         self.summary.shown(Shown(number, kind, in_time, ready.began_ms, self._clock.wall_ms(), now))
@@ -365,6 +375,7 @@ class ReceiverCall:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
             self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
+            self.summary.processing_delay_ms = 1000 * self._playout.deciding
             self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
             self._handle([])
 

@@ -57,6 +57,8 @@ class CallSummary:
         self.longest_held = 0
         self._held = 0
         self.playout_delay_ms = 0.0
+        self.processing_delay_ms = 0.0
+        """The part of it that drawing a frame and handing it to the sink take."""
         self.lateness = Reservoir()
         """How long after its moment each frame was handed to the sink, in ms."""
         self.dropped = 0
@@ -186,6 +188,7 @@ class CallSummary:
             "longest_freeze_ms": self.longest_gap_ms,
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
+            "processing_delay_ms": self.processing_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
             "clocks_apart_s": self._apart_s,
             "picture_late_p95_ms": self.lateness.percentiles().p95,
