@@ -28,6 +28,7 @@ _TIMES = (
 )  # fmt: skip
 _PROCESSES = (
     "cpu_sender", "cpu_receiver", "rss_sender_mb", "rss_receiver_mb", "start_sender_s", "start_receiver_s",
+    "loop_block_ms", "loop_block_p99_ms",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sender.camera import CameraPausedError
 from sender.capture import VideoSource
-from sender.gallery import FurtherPictures
+from sender.further_pictures import FurtherPictures
 from sender.line import Line, Reconnecting
 from sender.live import Live, Sent
 from sender.rate import RateController
@@ -50,9 +50,9 @@ class Seen:
 class SenderCall:
     """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
-    `inference` is single-threaded and owns source and networks; the event loop only moves messages. Frame n
-    is taken n / 30 s after streaming began, whatever happens to the connection; what the scheduler does not
-    want to see is not even captured. `make_scheduler` gets the name of the receiver's forecaster.
+    `inference` is single-threaded and owns source, networks and codec; the event loop only moves messages.
+    Frame n is taken n / 30 s after streaming began, whatever happens to the connection; what the scheduler
+    does not want to see is not even captured. `make_scheduler` gets the name of the receiver's forecaster.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class SenderCall:
         self._start, self._start_wall_ms, self._base = 0.0, 0, 0
         self._over = asyncio.Event()
         self._ended: Ended | None = None
+        self._group: asyncio.TaskGroup | None = None
         self._forecaster = ""
         self._uncodable = 0
         self._paused = False
@@ -124,6 +125,7 @@ class SenderCall:
         self._session.start()
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 works = [self._line.run(), self._line.watch(), self._stream()]
                 if self._voice is not None:
                     works.append(self._voice.run(self._line, self._session))
@@ -187,9 +189,9 @@ class SenderCall:
             self._paused = False
             if seen is None:
                 break
-            self._ship(scheduler, number, seen)
+            await self._ship(scheduler, number, seen)
             number = max(number + 1, self._behind())
-        self._send(scheduler, scheduler.flush())
+        await self._send(scheduler, await self._in(scheduler.flush))
         self._line.tell(self._session.end("The video has ended."))
 
     def _behind(self) -> int:
@@ -208,11 +210,13 @@ class SenderCall:
             self._voice.begin(self._start, self._base)
         self._line.tell([])
 
-    def _ship(self, scheduler: Scheduler, number: int, seen: Seen) -> None:
+    async def _ship(self, scheduler: Scheduler, number: int, seen: Seen) -> None:
         self.summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
-        self._send(scheduler, seen.batches)
+        await self._send(scheduler, seen.batches)
         if self._gallery is not None:
-            self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
+            assert self._group is not None
+            considered = self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
+            self._group.create_task(considered)
 
     def _look(self, scheduler: Scheduler, number: int, late_ms: int) -> Seen | None:
         began = perf_counter()
@@ -226,12 +230,12 @@ class SenderCall:
         decided = perf_counter()
         return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
 
-    def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
+    async def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
         for batch in batches:
             if not self._rate.may_send(self._clock.now()):
                 self.summary.held_back_packets += 1
                 continue
-            packet = self._packet(batch)
+            packet = await self._in(self._packet, batch)
             if packet is None:
                 continue
             if not self._line.connection.send_kp(packet):
@@ -242,7 +246,10 @@ class SenderCall:
             self._rate.sent(last, len(packet), self._clock.now())
             self._session.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
-            scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))
+            await self._in(self._shipped, scheduler, batch, packet)
+
+    def _shipped(self, scheduler: Scheduler, batch: Batch, packet: bytes) -> None:
+        scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))
 
     def _packet(self, batch: Batch) -> bytes | None:
         """Code a batch; None where the network found no plausible keypoints, which must not last."""
