@@ -26,9 +26,11 @@ from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, Source
 from shared.fill import Kind
 from shared.interfaces import Channel, Connection
 from shared.liveness import Liveness, Phase
+from shared.logs import logger
 from shared.messages import Hello
 from shared.receiver_session import ReceiverSession
 
+_log = logger("call")
 REPORT_SECONDS = 0.5
 SILENCE_SECONDS = 1.0
 HOLDING = "connection lost, holding"
@@ -169,6 +171,7 @@ class ReceiverCall:
                 for task in others:
                     task.cancel()
         except ExceptionGroup as failures:
+            _log.debug("the call has to stop", exc_info=failures.exceptions[0])
             self._handle(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
@@ -376,7 +379,9 @@ class ReceiverCall:
             self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
             self.summary.processing_delay_ms = 1000 * self._playout.deciding
-            self._session.report(self._reception.report(self._clock.now(), *self.summary.kinds()))
+            report = self._reception.report(self._clock.now(), *self.summary.kinds())
+            _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
+            self._session.report(report)
             self._handle([])
 
     async def _in(self, executor: Executor, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from shared.logs import logger
+
+_log = logger("playout")
 DELAY_SECONDS = 0.05
 MAX_DELAY_SECONDS = 2.0
 WINDOW_SECONDS = 10.0
@@ -72,6 +75,7 @@ class Playout:
             while len(self._recent) > _LOST_PACKETS:
                 self._recent.popleft()
             self._measure()
+            _log.debug("the timeline jumps by %.1f s", self._wanted - self._anchor)
             self._anchor = self._wanted
             self.jumps += 1
 

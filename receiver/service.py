@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster
 from shared.journal import Journal
 from shared.keypoints import Floats
+from shared.logs import logger
 from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
 from shared.transport.broadcast import Broadcast
@@ -42,7 +42,7 @@ from shared.transport.tls import describe
 from shared.usage import seconds_since_start
 from shared.watch import STATUS_SECONDS, Figures, Watch
 
-_log = logging.getLogger(__name__)
+_log = logger("call")
 _TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
 """How long a call waits for a sender whose connection is lost."""

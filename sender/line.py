@@ -14,9 +14,11 @@ from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Connection
 from shared.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Liveness, Phase
+from shared.logs import logger
 from shared.sender_session import SenderSession
 from shared.stats import Traffic
 
+_log = logger("call")
 # Also the grain of the pace that source pictures keep.
 _TICK_SECONDS = 0.1
 STILL_SECONDS = 1.5
@@ -51,6 +53,7 @@ async def first_link(connect: Callable[[], Awaitable[Result]], clock: Clock) -> 
         except BusyError:
             if clock.now() >= until:
                 raise
+            _log.debug("the receiver is busy; asking again")
         await clock.sleep_until(clock.now() + _BUSY_SECONDS)
 
 
@@ -150,8 +153,10 @@ class Line:
             self._ready.set()
             if self.reconnects and self._again is not None:
                 self._again.notify("The call goes on.")
-        elif isinstance(event, PeerReport) and event.report.packets != self._packets:
-            self._packets, self._confirmed = event.report.packets, now
+        elif isinstance(event, PeerReport):
+            _log.debug("%s", event.report)
+            if event.report.packets != self._packets:
+                self._packets, self._confirmed = event.report.packets, now
 
     def _live_on(self, now: float) -> None:
         if self.streaming and now - self._confirmed >= STILL_SECONDS:
@@ -173,7 +178,9 @@ class Line:
         self._ready.clear()
         self._liveness.lost(self._clock.now())
         while not self._ended:
-            await self._clock.sleep_until(self._clock.now() + self._backoff.next())
+            wait = self._backoff.next()
+            _log.debug("calling again in %.1f s", wait)
+            await self._clock.sleep_until(self._clock.now() + wait)
             self._liveness.tries(self._clock.now())
             try:
                 connection = await again.connect()
@@ -184,6 +191,7 @@ class Line:
             return
 
     def _failed(self, error: KeycastError) -> None:
+        _log.debug("calling again came to nothing: %s", error)
         self._liveness.failed()
         # Once may be a receiver that is just starting again, and has not said its new token yet.
         self._refusals += isinstance(error, WrongTokenError)

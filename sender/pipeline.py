@@ -28,9 +28,11 @@ from shared.errors import KeycastError
 from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Floats, Pictures
+from shared.logs import logger
 from shared.sender_session import SenderSession
 from shared.watch import Figures
 
+_log = logger("call")
 _MOST_UNCODABLE = 30
 Result = TypeVar("Result")
 
@@ -134,6 +136,7 @@ class SenderCall:
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as failures:
+            _log.debug("the call has to stop", exc_info=failures.exceptions[0])
             self._line.tell(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:

@@ -12,7 +12,7 @@ from shared.feed import PictureFeed
 from shared.keypoints import Floats
 from shared.messages import Hello, Message, Ready, Report, Start, Still, Want
 from shared.resumption import proof
-from shared.session import Session
+from shared.session import Session, log
 from shared.voice import VoicePacket
 from shared.wire import HEADER_BYTES, KeypointPacket
 
@@ -22,6 +22,8 @@ class SenderSession(Session):
 
     `voice` offers the receiver sound as well.
     """
+
+    side = "sender"
 
     def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
         super().__init__(terms)
@@ -47,6 +49,7 @@ class SenderSession(Session):
         """Queue the hello."""
         if self.state is not State.START:
             raise ValueError("the call has been started before")
+        log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
         self._queue(Hello(self.terms, voice=self._offers_voice))
         self.state = State.HELLO
 
@@ -66,6 +69,7 @@ class SenderSession(Session):
         if self._secret:
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
+        log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
         self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice))
         self.state = State.HELLO
 
@@ -159,6 +163,11 @@ class SenderSession(Session):
             raise PeerError("The receiver takes sound that was not offered.")
         self._takes_voice = message.voice
         agreed = Agreed(self.terms, message.forecaster)
+        log.debug(
+            "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
+            "has a picture of its own" if message.avatar else "wants a picture",
+            "takes sound" if message.voice else "takes no sound",
+        )  # fmt: skip
         if self._proof and hmac.compare_digest(self._proof, message.secret):
             self.pictures.restart()
             self.state = State.STREAMING
