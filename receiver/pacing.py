@@ -7,32 +7,39 @@ from collections import deque
 MAX_PROCESSING_SECONDS = 0.25
 """A machine that takes longer for a frame shows fewer than four a second, whatever the delay."""
 _FRAMES = 60
-_SHARE = 0.9
+_MOST_OF_THEM = 0.9
 _STEP_SECONDS = 0.0005
 
 
-class _Usual:
-    """What nine of ten of the last 60 values do not exceed."""
+class _Recent:
+    """The last 60 values."""
 
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=_FRAMES)
 
-    def add(self, value: float) -> float:
-        """Take in a value; return what is usual now."""
+    def add(self, value: float) -> None:
         self._values.append(value)
-        return sorted(self._values)[int(_SHARE * (len(self._values) - 1))]
+
+    def quantile(self, share: float) -> float:
+        """Return what `share` of the values do not exceed; 0 before the first."""
+        return sorted(self._values)[int(share * (len(self._values) - 1))] if self._values else 0.0
 
 
 class Processing:
-    """How long drawing a frame and handing it to the sink usually take together, waits left out."""
+    """How long drawing a frame and handing it to the sink take together, waits left out, of late.
+
+    `usual` is the median, what the delay has to make room for; nine of ten frames take no more than `most`.
+    """
 
     def __init__(self) -> None:
-        self._usual = _Usual()
-        self.seconds = 0.0
+        self._recent = _Recent()
+        self.usual = self.most = 0.0
 
     def took(self, seconds: float) -> None:
         """Take note that a frame took so many `seconds`."""
-        self.seconds = min(self._usual.add(seconds), MAX_PROCESSING_SECONDS)
+        self._recent.add(seconds)
+        self.usual = min(self._recent.quantile(0.5), MAX_PROCESSING_SECONDS)
+        self.most = min(self._recent.quantile(_MOST_OF_THEM), MAX_PROCESSING_SECONDS)
 
 
 class Pacing:
@@ -45,10 +52,11 @@ class Pacing:
 
     def __init__(self, most: float) -> None:
         self._most = most
-        self._late = _Usual()
+        self._late = _Recent()
         self.offset = most
 
     def ready(self, late: float) -> None:
         """Take note that a frame was ready `late` seconds after it was due, or before (negative)."""
-        wanted = min(max(self._late.add(late), 0.0), self._most)
+        self._late.add(late)
+        wanted = min(max(self._late.quantile(_MOST_OF_THEM), 0.0), self._most)
         self.offset += min(max(wanted - self.offset, -_STEP_SECONDS), _STEP_SECONDS)

@@ -291,7 +291,7 @@ class ReceiverCall:
                 continue
             await self._render(number)
             # Of those that can still be shown before the frame after them is due.
-            soonest = self._playout.current(self._clock.now() + self._playout.deciding)
+            soonest = self._playout.current(self._clock.now() + self._processing.most)
             self.summary.dropped += max(0, soonest - number - 1)
             number = max(number + 1, soonest)
         await self._ready.put(None)
@@ -348,9 +348,11 @@ class ReceiverCall:
             self.end("The receiver closed its window.")
         now = self._clock.now()
         self._processing.took(ready.seconds + now - start)
-        self._playout.processing(self._processing.seconds)
-        in_time = now <= due + 1 / FPS
-        self.summary.lateness.add(1000 * (now - due - self._pacing.offset))
+        self._playout.processing(self._processing.usual)
+        late = now - due - self._pacing.offset
+        self.summary.lateness.add(1000 * late)
+        # Before the moment of the frame after it.
+        in_time = late <= 1 / FPS
         self.summary.shown(Shown(number, kind, in_time, ready.began_ms, self._clock.wall_ms(), now))
 
     def _note(self, kind: Kind) -> str:
@@ -378,7 +380,7 @@ class ReceiverCall:
             await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
             self.summary.count(self._connection, self._session, self._clock.now())
             self.summary.playout_delay_ms = 1000 * self._playout.delay
-            self.summary.processing_delay_ms = 1000 * self._playout.deciding
+            self.summary.processing_delay_ms = 1000 * (self._playout.deciding + self._pacing.offset)
             report = self._reception.report(self._clock.now(), *self.summary.kinds())
             _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
             self._session.report(report)

@@ -58,7 +58,7 @@ class CallSummary:
         self._held = 0
         self.playout_delay_ms = 0.0
         self.processing_delay_ms = 0.0
-        """The part of it that drawing a frame and handing it to the sink take."""
+        """What a frame is given from being decided on to being shown; all but the pacing is in the above."""
         self.lateness = Reservoir()
         """How long after its moment each frame was handed to the sink, in ms."""
         self.dropped = 0
