@@ -15,7 +15,7 @@ import numpy as np
 from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
-from sender.line import Line, Reconnecting
+from sender.line import CallingLine, Reconnecting
 from sender.live import Live, Sent
 from sender.rate import RateController
 from sender.schedule import Batch, Redundancy, Scheduler
@@ -93,7 +93,7 @@ class SenderCall:
         self._paused = False
         self._live = Live()
         self.summary = CallSummary()
-        self._line = Line(
+        self._line = CallingLine(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, again=again,
         )  # fmt: skip

@@ -131,7 +131,7 @@ def test_the_delay_falls_again_when_drawing_gets_faster() -> None:
     delays = []
 
     async def disturb(world: World) -> None:
-        drawing = world.receiving._inference
+        drawing = world.receiving._player._inference
         assert isinstance(drawing, VirtualExecutor)
         for render_seconds in (0.015, 0.09, 0.015):
             drawing.seconds = render_seconds
@@ -241,7 +241,8 @@ def test_a_long_delay_interpolates_what_was_skipped() -> None:
     # Between known frames whose numbers are their keypoints, the line is the truth.
     off = [abs(a - b) for a, b in zip(world.sink.levels, world.sink.numbers, strict=True)]
     assert max(off) == 0
-    assert world.receiving.summary.kinds() == (30, 24, 0)
+    values = world.receiving.summary.to_map()
+    assert [values[f"frames_{kind}"] for kind in ("observed", "interpolated", "held")] == [30, 24, 0]
 
 
 def watched(seconds: float, seen: list[Snapshot]) -> Callable[[World], Coroutine[Any, Any, None]]:
