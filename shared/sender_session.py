@@ -41,9 +41,6 @@ class SenderSession(Session):
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
-        self.packets = 0
-        self.frames = 0
-        self.payload_bytes = 0
 
     def start(self) -> None:
         """Queue the hello."""
@@ -94,12 +91,6 @@ class SenderSession(Session):
     def as_received(self, packet: bytes, frames: int) -> Floats:
         """Return what the receiver reads in a packet of ours: its frames (T, 60)."""
         return self._codec.decode(packet[HEADER_BYTES:], frames).frames
-
-    def sent(self, packet: bytes, frames: int) -> None:
-        """Count a packet of `frames` frames that has left."""
-        self.packets += 1
-        self.frames += frames
-        self.payload_bytes += len(packet) - HEADER_BYTES
 
     @property
     def takes_voice(self) -> bool:

@@ -161,7 +161,7 @@ def test_the_sender_learns_what_the_receiver_shows() -> None:
     # Five messages a second; the last report is at most half a second old.
     assert report.packets == pytest.approx(5 * 5, abs=3)
     assert report.highest == pytest.approx(150, abs=18)
-    assert (report.delay_ms, world.sending.summary.rate_halved) == (0, 0)
+    assert (report.delay_ms, world.sending.summary.to_map()["rate_halved"]) == (0, 0)
 
 
 def test_a_ceiling_holds_messages_back_and_the_receiver_forecasts_them() -> None:
