@@ -7,7 +7,7 @@ from collections import deque
 MAX_PROCESSING_SECONDS = 0.25
 """A machine that takes longer for a frame shows fewer than four a second, whatever the delay."""
 _FRAMES = 60
-_MOST_OF_THEM = 0.9
+_SHARE = 0.9
 _STEP_SECONDS = 0.0005
 
 
@@ -26,20 +26,17 @@ class _Recent:
 
 
 class Processing:
-    """How long drawing a frame and handing it to the sink take together, waits left out, of late.
-
-    `usual` is the median, what the delay has to make room for; nine of ten frames take no more than `most`.
-    """
+    """How long drawing a frame and handing it to the sink usually take together, waits left out."""
 
     def __init__(self) -> None:
         self._recent = _Recent()
-        self.usual = self.most = 0.0
+        self.seconds = 0.0
 
     def took(self, seconds: float) -> None:
         """Take note that a frame took so many `seconds`."""
         self._recent.add(seconds)
-        self.usual = min(self._recent.quantile(0.5), MAX_PROCESSING_SECONDS)
-        self.most = min(self._recent.quantile(_MOST_OF_THEM), MAX_PROCESSING_SECONDS)
+        # The median: what single frames take longer, the pacing makes up for.
+        self.seconds = min(self._recent.quantile(0.5), MAX_PROCESSING_SECONDS)
 
 
 class Pacing:
@@ -58,5 +55,5 @@ class Pacing:
     def ready(self, late: float) -> None:
         """Take note that a frame was ready `late` seconds after it was due, or before (negative)."""
         self._late.add(late)
-        wanted = min(max(self._late.quantile(_MOST_OF_THEM), 0.0), self._most)
+        wanted = min(max(self._late.quantile(_SHARE), 0.0), self._most)
         self.offset += min(max(wanted - self.offset, -_STEP_SECONDS), _STEP_SECONDS)

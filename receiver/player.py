@@ -128,7 +128,7 @@ class Player:
                 continue
             await self._render(number)
             # Of those that can still be shown before the frame after them is due.
-            soonest = self._playout.current(self._clock.now() + self._processing.most)
+            soonest = self._playout.current(self._clock.now() + self._playout.deciding)
             self._summary.dropped += max(0, soonest - number - 1)
             number = max(number + 1, soonest)
 
@@ -181,7 +181,7 @@ class Player:
         )
         now = self._clock.now()
         self._processing.took(ready.seconds + now - start)
-        self._playout.processing(self._processing.usual)
+        self._playout.processing(self._processing.seconds)
         late = now - due - self._pacing.offset
         self._summary.shown(Shown(number, kind, late, ready.began_ms, self._clock.wall_ms(), now))
 
