@@ -32,7 +32,7 @@ AMORTISED_SECONDS = 60.0
 _SHEET_COLUMNS = 8
 _SAME = (
     "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_interpolated", "frames_held",
-    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms",
+    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms", "processing_delay_ms",
 )  # fmt: skip
 
 
@@ -181,7 +181,8 @@ def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
     `cpu_*`: CPU seconds per second of call. `rss_*_mb`: the most resident memory. `start_sender_s`: from the
     process's start to its first packet. `start_receiver_s`: from the process's start until it is ready, and
-    from the call until its first frame is shown, added up.
+    from the call until its first frame is shown, added up. `loop_block_*ms`: how
+    long something that was due waited for the event loop of the worse of the two, at most and as p99.
     """
     return {
         "cpu_sender": ours["cpu"],
@@ -190,6 +191,7 @@ def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         "rss_receiver_mb": theirs["rss_peak_mb"],
         "start_sender_s": ours["start_s"],
         "start_receiver_s": theirs["ready_s"] + (theirs["first_frame_s"] or 0.0),
+        **{name: max(ours[name], theirs[name]) for name in ("loop_block_ms", "loop_block_p99_ms")},
     }
 
 

@@ -23,11 +23,12 @@ _RATES = (
 )  # fmt: skip
 _TIMES = (
     "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_arrival_p95_ms", "latency_buffer_p95_ms",
-    "latency_present_p95_ms", "stage_capture_ms", "stage_detect_ms", "stage_decide_ms", "stage_forecast_ms",
-    "stage_render_ms", "longest_freeze_ms",
+    "latency_present_p95_ms", "playout_delay_ms", "processing_delay_ms", "stage_capture_ms",
+    "stage_detect_ms", "stage_decide_ms", "stage_forecast_ms", "stage_render_ms", "longest_freeze_ms",
 )  # fmt: skip
 _PROCESSES = (
     "cpu_sender", "cpu_receiver", "rss_sender_mb", "rss_receiver_mb", "start_sender_s", "start_receiver_s",
+    "loop_block_ms", "loop_block_p99_ms",
 )  # fmt: skip
 
 

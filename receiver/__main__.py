@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
     best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
-    delay = "least spare time for jitter (default 50); from 200 on, skipped frames are interpolated"
+    delay = "least time for jitter and drawing (default 50); from 200 on, skipped frames are interpolated"
     add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
     add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
     add_ice_arguments(commands)

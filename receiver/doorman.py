@@ -10,8 +10,10 @@ from receiver.pipeline import ReceiverCall
 from shared.errors import PeerError
 from shared.interfaces import Connection
 from shared.liveness import SETUP_SECONDS, Phase
+from shared.logs import logger
 from shared.messages import Bye, Hello, pack_message, parse_message
 
+_log = logger("admission")
 _BUSY = "The receiver already has a call; wait until it has ended."
 
 
@@ -59,6 +61,7 @@ class Doorman:
 
     def arrived(self, link: Connection) -> None:
         """Take in a link that has opened."""
+        _log.debug("a connection has opened (%s)", link.path or "way unknown")
         greeting = asyncio.create_task(self._greet(link))
         self._greetings.add(greeting)
         greeting.add_done_callback(self._greetings.discard)
@@ -69,11 +72,12 @@ class Doorman:
             said = await asyncio.wait_for(_first_control_message(link), SETUP_SECONDS)
             kept = said is not None and self._admit(link, said)
             if not kept:
+                _log.debug("a connection was not taken: %s", link.reason or "it ended before it said hello")
                 if link.reason:
                     self._say(f"refused a call: {link.reason}")
                 await link.drained()
         except TimeoutError:
-            pass
+            _log.debug("a connection said no hello for %.0f seconds", SETUP_SECONDS)
         finally:
             if not kept:
                 await link.close()
@@ -83,11 +87,14 @@ class Doorman:
         hello = _hello(said)
         if self.call is not None:
             if hello is not None and self.call.matches(hello, link):
+                _log.debug("the call's own sender is back")
                 self.call.resume(link)
                 return True
             if self.call.phase is Phase.LIVELY:
+                _log.debug("refused another sender: a call is on")
                 link.send_ctl(pack_message(Bye(_BUSY, ok=False)))
                 return False
+            _log.debug("the call's sender is silent (%s); another takes its place", self.call.phase.value)
             self.call.give_way()
         # One that is no hello is refused by the session of a call, with a reason.
         self._guests.put_nowait(Guest(link, said))

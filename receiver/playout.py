@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from shared.logs import logger
+
+_log = logger("playout")
 DELAY_SECONDS = 0.05
 MAX_DELAY_SECONDS = 2.0
 WINDOW_SECONDS = 10.0
@@ -14,7 +17,7 @@ SLEW = 0.05
 LOST_SECONDS = 1.0
 """Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
 DECIDING_SECONDS = 0.012
-"""So long before it is due a frame that is not here is given up: it has to be forecast and rendered."""
+"""At least so long before it is due a frame that is not here is given up: it has to be forecast and drawn."""
 _LOST_PACKETS = 5
 _MOST_PACKETS = 512
 _EASE_SECONDS = 1.0
@@ -27,10 +30,10 @@ class Playout:
 
     The first packet sets the anchor: its first frame is due `delay` seconds after it arrives. From then on
     the anchor slides to where nineteen of twenty packets of the last ten seconds are in time, which is
-    `DECIDING_SECONDS` before they are due, and the quickest waits at least `delay`, at most
-    `MAX_DELAY_SECONDS`. Network jitter, a slow first packet and clocks that
-    run apart are all followed in that way. Only where five packets in a row are off by over a second beyond
-    that, since a machine slept or the sender was held up, the timeline jumps.
+    `deciding` seconds before they are due, and the quickest waits at least `delay`, at most
+    `MAX_DELAY_SECONDS`. Network jitter, a slow first packet, clocks that run apart and drawing that takes
+    long are all followed in that way. Only where five packets in a row are off by over a second beyond that,
+    since a machine slept or the sender was held up, the timeline jumps.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
@@ -44,6 +47,8 @@ class Playout:
         self._sound: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
         self._slowest_sound = -math.inf
         self._quickest = 0.0
+        self.deciding = DECIDING_SECONDS
+        """So long before it is due a frame is decided on: known, or else forecast."""
         self.jumps = 0
 
     @property
@@ -56,6 +61,10 @@ class Playout:
         """Seconds that the quickest packets of late wait at present; 0 before the first packet."""
         return self._anchor - self._quickest if self._anchor is not None else 0.0
 
+    def processing(self, seconds: float) -> None:
+        """Take note that a frame usually takes so many `seconds` from being decided on to being shown."""
+        self.deciding = max(seconds, DECIDING_SECONDS)
+
     def arrived(self, first: int, now: float) -> None:
         """Take note that a packet starting with frame `first` arrived at `now` (monotonic seconds)."""
         self._take(self._recent, first, now)
@@ -66,6 +75,7 @@ class Playout:
             while len(self._recent) > _LOST_PACKETS:
                 self._recent.popleft()
             self._measure()
+            _log.debug("the timeline jumps by %.1f s", self._wanted - self._anchor)
             self._anchor = self._wanted
             self.jumps += 1
 
@@ -87,7 +97,8 @@ class Playout:
     def _measure(self) -> None:
         """Find the wanted anchor."""
         self._quickest, slowest = _within(self._recent)
-        latest = max(slowest, self._slowest_sound) + DECIDING_SECONDS
+        # Sound has not to be drawn.
+        latest = max(slowest + self.deciding, self._slowest_sound + DECIDING_SECONDS)
         self._wanted = min(max(self._quickest + self._least, latest), self._quickest + MAX_DELAY_SECONDS)
 
     def _is_lost(self, anchor: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,11 +25,13 @@ from shared.codec import Codec
 from shared.config import FPS, SECRET_BYTES, CallTerms
 from shared.console import Console
 from shared.errors import KeycastError, described
-from shared.eventloop import beside, on_interrupt
+from shared.eventloop import LoopProbe, beside, on_interrupt
 from shared.events import Ended
 from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster, Source
 from shared.journal import Journal
+from shared.keypoints import Floats
+from shared.logs import logger
 from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession
 from shared.transport.broadcast import Broadcast
@@ -41,7 +42,7 @@ from shared.transport.tls import describe
 from shared.usage import seconds_since_start
 from shared.watch import STATUS_SECONDS, Figures, Watch
 
-_log = logging.getLogger(__name__)
+_log = logger("call")
 _TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
 """How long a call waits for a sender whose connection is lost."""
@@ -151,8 +152,10 @@ class Service:
         call = self._new_call(guest)
         self._sink.new_call()
         self._doorman.call = call
+        probe = LoopProbe()
         try:
-            return call, await call.run(guest.hello)
+            async with beside(probe.run()):
+                return call, await call.run(guest.hello)
         except Exception as error:
             if self._sink.failed:
                 raise
@@ -162,7 +165,7 @@ class Service:
             self._doorman.call = None
             await guest.link.close()
             if call.streaming:
-                self._record(call)
+                self._record(call, probe)
 
     def _new_call(self, guest: Guest) -> ReceiverCall:
         models = self._models
@@ -187,9 +190,11 @@ class Service:
             hearing=sound,
         )
 
-    def _record(self, call: ReceiverCall) -> None:
+    def _record(self, call: ReceiverCall, probe: LoopProbe) -> None:
         forecaster = self._models.forecaster.name
-        figures = {"ready_s": self._ready_s, **call.summary.to_map(), **self._sink.figures()}
+        figures = {
+            "ready_s": self._ready_s, **call.summary.to_map(), **probe.to_map(), **self._sink.figures(),
+        }  # fmt: skip
         self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
         self._calls += 1
         self._console.say(*call.summary.lines())

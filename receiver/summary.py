@@ -1,4 +1,4 @@
-"""What a call came to at the receiver: frames by kind, times, bytes."""
+"""What a call comes to at the receiver: frames by kind, times, bytes. Told of each thing once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 from receiver.jitter_buffer import JitterBuffer
 from receiver.latency import apart, is_plausible
-from receiver.live import Counts, Live
+from receiver.live import Counts, Live, Snapshot
+from receiver.reception import Reception
 from receiver.voice_track import VoiceTrack
 from shared.clock import elapsed_ms
+from shared.events import FramesArrived
 from shared.fill import Kind
 from shared.interfaces import Connection, Path
+from shared.messages import Report
 from shared.receiver_session import ReceiverSession
 from shared.sound_report import sound_figures, sound_line
 from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
@@ -25,18 +28,25 @@ _RECENT_FRAMES = 300
 
 @dataclass(frozen=True)
 class Shown:
-    """One frame handed to the sink. Times are wall clock, ms modulo 2**32; `done` is in monotonic seconds."""
+    """One frame handed to the sink, `late` seconds after its moment.
+
+    Other times are wall clock, ms modulo 2**32; `done` is in monotonic seconds.
+    """
 
     number: int
     kind: Kind
-    in_time: bool
+    late: float
     began_ms: int
     done_ms: int
     done: float
 
 
 class CallSummary:
-    """Counts while a call runs. Memory stays bounded however long it runs."""
+    """All figures of a call: those of the whole, the live ones, and what is reported to the sender.
+
+    Tell it of every message (`arrived`) and every frame (`shown`). Memory stays bounded however long the call
+    runs.
+    """
 
     def __init__(self, fps: int) -> None:
         self._fps = fps
@@ -57,22 +67,44 @@ class CallSummary:
         self.longest_held = 0
         self._held = 0
         self.playout_delay_ms = 0.0
+        self.processing_delay_ms = 0.0
+        """What a frame is given from being decided on to being shown; all but the pacing is in the above."""
         self.lateness = Reservoir()
         """How long after its moment each frame was handed to the sink, in ms."""
         self.dropped = 0
         self.started = False
-        self.resumed = 0
+        self._resumed = 0
+        self._reception = Reception()
         self.traffic = Traffic()
         self.usage = Usage()
         self.live = Live()
         self.path: Path = ""
         self._fields: dict[str, Any] = {}
 
-    def arrived(self, first: int, count: int, timestamp_ms: int | None, wall_ms: int) -> None:
-        """A packet came at `wall_ms`: frames from `first`, captured from `timestamp_ms` (None: not known)."""
-        if timestamp_ms is not None:
-            self._captured = (first, timestamp_ms)
-        for number in range(first, first + count):
+    def began(self) -> None:
+        """The call is set up, or set up again."""
+        if not self.started:
+            self.usage.begin()
+        self.started = True
+
+    def resumed(self, path: Path) -> None:
+        """The call goes on over another connection, which runs by `path`."""
+        self.path = path
+        self._resumed += 1
+        self._reception = Reception()
+
+    def delayed(self, playout_ms: float, processing_ms: float) -> None:
+        """Frames wait for so long: from arrival until they are due; and are given so long to be drawn."""
+        self.playout_delay_ms, self.processing_delay_ms = playout_ms, processing_ms
+
+    def arrived(self, event: FramesArrived, now: float, wall_ms: int) -> None:
+        """A packet came at `now` (monotonic seconds), `wall_ms` by the wall's clock."""
+        count = len(event.frames)
+        self._reception.arrived(event.first, count, event.captured_ms, now)
+        self.live.arrived(count, now)
+        if event.timestamp_ms is not None:
+            self._captured = (event.first, event.timestamp_ms)
+        for number in range(event.first, event.first + count):
             self._arrivals.setdefault(number, wall_ms)
         while len(self._arrivals) > _ARRIVALS_KEPT:
             del self._arrivals[next(iter(self._arrivals))]
@@ -81,11 +113,14 @@ class CallSummary:
         """A frame was handed to the sink."""
         self.usage.first()
         self._kinds[frame.kind] += 1
-        self._in_time += frame.in_time
+        self.lateness.add(1000 * frame.late)
+        # Before the moment of the frame after it.
+        in_time = frame.late <= 1 / self._fps
+        self._in_time += in_time
         self._span += max(1, frame.number - self._last) if self._span else 1
         self._last = frame.number
         if len(self._frames) < _FRAMES_LISTED:
-            self._frames.append((frame.number, frame.kind.value, frame.in_time))
+            self._frames.append((frame.number, frame.kind.value, in_time))
             self._moments.append(frame.done_ms)
         if self._last_done is not None:
             # Not by the wall's clock, which may be set meanwhile.
@@ -94,7 +129,7 @@ class CallSummary:
         self._held = self._held + 1 if frame.kind is Kind.HELD else 0
         self.longest_held = max(self.longest_held, self._held)
         latency = self._measure(frame)
-        self.live.shown(frame.number, frame.kind, frame.in_time, latency, frame.done)
+        self.live.shown(frame.number, frame.kind, in_time, latency, frame.done)
 
     def _measure(self, frame: Shown) -> int | None:
         """Take in the frame's latency and its parts, unless the clocks make nonsense of them.
@@ -122,13 +157,18 @@ class CallSummary:
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
         return latency
 
-    def kinds(self) -> tuple[int, int, int]:
-        """Return how many frames were observed, forecast or interpolated, and held."""
+    def report(self, connection: Connection, session: ReceiverSession, now: float) -> Report:
+        """Return what the sender is told at `now`: what has come, and frames by kind."""
+        self._count(connection, session, now)
         filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
-        return self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD]
+        return self._reception.report(now, self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD])
 
-    def count(self, connection: Connection, session: ReceiverSession, now: float) -> None:
-        """Have the live figures know what has come so far."""
+    def snapshot(self, connection: Connection, session: ReceiverSession, now: float) -> Snapshot:
+        """Return the live figures at `now`; see `receiver.live.Live.snapshot`."""
+        self._count(connection, session, now)
+        return self.live.snapshot(now)
+
+    def _count(self, connection: Connection, session: ReceiverSession, now: float) -> None:
         total = self.traffic.total(connection)
         counts = Counts(
             payload=session.payload_bytes,
@@ -180,12 +220,13 @@ class CallSummary:
             "frames": total,
             **{f"frames_{kind.value}": self._kinds[kind] for kind in Kind},
             "frames_dropped": self.dropped,
-            "reconnects": self.resumed,
+            "reconnects": self._resumed,
             "fps_shown": self._in_time / seconds if seconds else 0.0,
             "fps_rendered": 1000 / stages["render"] if stages.get("render") else 0.0,
             "longest_freeze_ms": self.longest_gap_ms,
             "longest_held_ms": round(1000 * self.longest_held / self._fps),
             "playout_delay_ms": self.playout_delay_ms,
+            "processing_delay_ms": self.processing_delay_ms,
             **{f"latency_{name}_ms": value for name, value in latency._asdict().items()},
             "clocks_apart_s": self._apart_s,
             "picture_late_p95_ms": self.lateness.percentiles().p95,

@@ -18,7 +18,8 @@ from models.forecast.build import mirrored_forecaster
 from sender.automatic import AutomaticFraming
 from sender.capture import VideoSource, open_source
 from sender.crop import Framing
-from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.further_pictures import FurtherPictures
+from sender.gallery import GalleryOptions, GalleryPolicy
 from sender.line import Reconnecting, first_link
 from sender.live import status
 from sender.pipeline import SenderCall
@@ -34,7 +35,7 @@ from shared.codec import Codec
 from shared.config import CallTerms, Schedule
 from shared.console import Console
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import beside, on_interrupt
+from shared.eventloop import LoopProbe, beside, on_interrupt
 from shared.interfaces import Backbone
 from shared.journal import Journal
 from shared.keypoints import Distance
@@ -209,13 +210,14 @@ async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str
         show=lambda figures, now: console.status(status(figures), now),
         record=partial(journal.write, "second"),
     )
+    probe = LoopProbe()
     try:
-        async with beside(watch.run()):
+        async with beside(watch.run()), beside(probe.run()):
             ended = await call.run()
     finally:
         await link.close()
         console.close()
-        journal.write("summary", {"preset": preset, **call.summary.to_map()})
+        journal.write("summary", {"preset": preset, **call.summary.to_map(), **probe.to_map()})
         console.say(*call.summary.lines())
         journal.close()
     if not ended.ok:

@@ -1,4 +1,4 @@
-"""When another source picture is worth its bytes: keypoints and `now` in, a slot out; and the way there.
+"""When another source picture is worth its bytes: keypoints and `now` in, a slot out.
 
 The receiver renders each frame from the picture with the nearest keypoints. So a picture of the current frame
 is worth what it would have brought the last frames nearer: a passing glance brings little, a pose that is
@@ -8,17 +8,14 @@ held or returned to brings much. The frame itself should be calm, since a moving
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import numpy as np
 
-from shared import picture as pictures
 from shared.config import FPS, MAX_PICTURES
 from shared.errors import RequestError
 from shared.feed import wire_bytes
 from shared.keypoints import Distance, Floats, Pictures
-from shared.sender_session import SenderSession
 
 BUDGET_SECONDS = 60.0
 HISTORY_FRAMES = 10 * FPS
@@ -168,35 +165,3 @@ class Moments:
         # Squares, because shut eyes are a large difference in few pixels.
         odd = ((small - np.median(small, axis=0)) ** 2).mean(axis=(1, 2, 3))
         return alike[int(np.argmin(odd))]
-
-
-class FurtherPictures:
-    """Sends what `policy` proposes through `session`; `executor` encodes, so that no frame waits."""
-
-    def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
-        self._session, self._policy, self._executor = session, policy, executor
-        self._moments = Moments(policy.metric)
-        self._encoded: Future[bytes] | None = None
-        self._slot = 0
-        self._keypoints: Floats | None = None
-
-    def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
-        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,); the session's ticks send."""
-        self._policy.observe(number, keypoints)
-        self._moments.keep(picture, keypoints)
-        if self._encoded is not None:
-            self._begin(now)
-        elif self._session.takes_pictures:
-            slot = self._policy.propose(self._session.pictures.sent_bytes, now)
-            if slot is not None:
-                chosen, self._keypoints = self._moments.typical()
-                self._slot = slot
-                self._encoded = self._executor.submit(pictures.encode_within, chosen, QUALITY, MOST_BYTES)
-
-    def _begin(self, now: float) -> None:
-        if self._encoded is None or not self._encoded.done():
-            return
-        data, self._encoded = self._encoded.result(), None
-        affordable = self._policy.affords(len(data), self._session.pictures.sent_bytes, now)
-        if affordable and self._keypoints is not None and self._session.send_picture(self._slot, data):
-            self._policy.added(self._slot, self._keypoints)

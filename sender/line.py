@@ -1,4 +1,4 @@
-"""The connection that a sender's call runs over, and the next one when it breaks."""
+"""The connection that a sender's call runs over: it calls again when that breaks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import TypeVar
 
 from shared.clock import Clock
 from shared.errors import BusyError, KeycastError, WrongTokenError
-from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
+from shared.events import Agreed, Event, PeerReady, PeerReport
 from shared.interfaces import Connection
-from shared.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Liveness, Phase
+from shared.line import Line
+from shared.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Phase
+from shared.logs import logger
 from shared.sender_session import SenderSession
 from shared.stats import Traffic
 
-# Also the grain of the pace that source pictures keep.
-_TICK_SECONDS = 0.1
+_log = logger("call")
 STILL_SECONDS = 1.5
 """Where no keypoints are known to have arrived for so long, a sign of life goes the reliable way."""
 _MOST_REFUSALS = 3
@@ -51,14 +52,16 @@ async def first_link(connect: Callable[[], Awaitable[Result]], clock: Clock) -> 
         except BusyError:
             if clock.now() >= until:
                 raise
+            _log.debug("the receiver is busy; asking again")
         await clock.sleep_until(clock.now() + _BUSY_SECONDS)
 
 
-class Line:
-    """Carries `session` over `connection`, and where `again` is given over those that follow.
+class CallingLine(Line):
+    """Calls the receiver again as `again` says, where that is given; see `shared.line.Line`."""
 
-    `on_event` learns of all that happens, in order; `traffic` counts. `run` and `watch` run side by side.
-    """
+    # Also the grain of the pace that source pictures keep.
+    tick_seconds = 0.1
+    gone = "The receiver is gone."
 
     def __init__(
         self,
@@ -70,16 +73,20 @@ class Line:
         traffic: Traffic,
         again: Reconnecting | None = None,
     ) -> None:
-        self.connection = connection
-        self._session = session
-        self._clock = clock
-        self._on_event = on_event
-        self._traffic = traffic
+        super().__init__(
+            connection=connection,
+            session=session,
+            receive={"ctl": session.receive_ctl},
+            clock=clock,
+            on_event=on_event,
+            traffic=traffic,
+            resumes=again is not None,
+            give_up=again.give_up if again is not None else math.inf,
+        )
+        self._sender = session
         self._again = again
         self._backoff = Backoff(again.chance if again is not None else random)
-        self._liveness = Liveness(clock.now(), again.give_up if again is not None else math.inf)
         self._ready = asyncio.Event()
-        self._ended = False
         self._refusals = 0
         self._confirmed, self._packets = 0.0, 0
 
@@ -96,107 +103,66 @@ class Line:
             return "live" if phase is Phase.LIVELY else "stalled"
         return "reconnecting" if self._liveness.links else "connecting"
 
-    @property
-    def reconnects(self) -> int:
-        """How often the call went on over a new connection."""
-        return max(self._liveness.links - 1, 0)
-
     async def until_streaming(self) -> None:
         """Return once keypoints may be sent."""
         await self._ready.wait()
 
-    async def run(self) -> None:
-        """Say hello and hear the receiver out, over one connection after the other, until the call ends."""
-        self.tell([])
-        while not self._ended:
-            await self._hear()
-            if self._again is None or not self._liveness.links:
-                self.tell(self._session.lost(self.connection.reason or "The receiver is gone."))
-            elif not self._ended:
-                await self._call_again(self._again)
-
-    async def watch(self) -> None:
-        """Look after the connection: silence, the pace of pictures, signs of life."""
-        while True:
-            await self._clock.sleep_until(self._clock.now() + _TICK_SECONDS)
-            now = self._clock.now()
-            phase = self._liveness.tick(now)
-            if self._again is not None and phase is Phase.OVER:
-                self.tell(self._session.lost(_gave_up(self._again.give_up)))
-            elif self._again is not None and phase is Phase.AWAY:
-                await self.connection.close()
-            else:
-                self._live_on(now)
-                self.tell(self._session.tick(now))
-
-    def tell(self, events: list[Event]) -> None:
-        """Pass `events` of the session on, and send what it has to say."""
-        for event in events:
-            self._note(event)
-            self._on_event(event)
-        for message in self._session.outgoing():
-            self.connection.send_ctl(message)
+    def _tick(self, now: float) -> None:
+        if self.streaming and now - self._confirmed >= STILL_SECONDS:
+            self._confirmed = now
+            self._sender.still()
+        super()._tick(now)
 
     def _note(self, event: Event) -> None:
+        super()._note(event)
         now = self._clock.now()
-        if isinstance(event, Ended):
-            self._ended = True
-        elif isinstance(event, Agreed):
+        if isinstance(event, Agreed):
             self._liveness.tries(now, PICTURES_SECONDS)
         elif isinstance(event, PeerReady):
             self._backoff.reset()
-            self._liveness.linked(now)
             self._confirmed, self._refusals = now, 0
             self._ready.set()
             if self.reconnects and self._again is not None:
                 self._again.notify("The call goes on.")
-        elif isinstance(event, PeerReport) and event.report.packets != self._packets:
-            self._packets, self._confirmed = event.report.packets, now
+        elif isinstance(event, PeerReport):
+            _log.debug("%s", event.report)
+            if event.report.packets != self._packets:
+                self._packets, self._confirmed = event.report.packets, now
 
-    def _live_on(self, now: float) -> None:
-        if self.streaming and now - self._confirmed >= STILL_SECONDS:
-            self._confirmed = now
-            self._session.still()
-
-    async def _hear(self) -> None:
-        while (message := await self.connection.recv()) is not None:
-            channel, data = message
-            now = self._clock.now()
-            self._liveness.heard(now)
-            if channel == "ctl":
-                self.tell(self._session.receive_ctl(data, now))
-
-    async def _call_again(self, again: Reconnecting) -> None:
+    async def _reconnect(self) -> None:
         """Make connections until one opens."""
+        assert self._again is not None  # or it would not resume
         if self.streaming:
-            again.notify("The connection is lost; calling again.")
+            self._again.notify("The connection is lost; calling again.")
         self._ready.clear()
         self._liveness.lost(self._clock.now())
-        while not self._ended:
-            await self._clock.sleep_until(self._clock.now() + self._backoff.next())
+        while not self.ended:
+            wait = self._backoff.next()
+            _log.debug("calling again in %.1f s", wait)
+            await self._clock.sleep_until(self._clock.now() + wait)
             self._liveness.tries(self._clock.now())
             try:
-                connection = await again.connect()
+                connection = await self._again.connect()
             except KeycastError as error:
                 self._failed(error)
                 continue
-            self._take(connection)
+            self._resume(connection)
             return
 
     def _failed(self, error: KeycastError) -> None:
+        _log.debug("calling again came to nothing: %s", error)
         self._liveness.failed()
         # Once may be a receiver that is just starting again, and has not said its new token yet.
         self._refusals += isinstance(error, WrongTokenError)
         if self._refusals >= _MOST_REFUSALS:
             self.tell(self._session.lost(str(error)))
 
-    def _take(self, connection: Connection) -> None:
-        self._traffic.left(self.connection)
-        self.connection = connection
-        self._session.restart(connection.binding)
+    def _resume(self, connection: Connection) -> None:
+        self._replace(connection)
+        self._sender.restart(connection.binding)
         self._liveness.tries(self._clock.now())
         self.tell([])
 
-
-def _gave_up(seconds: float) -> str:
-    return f"The receiver did not come back within {seconds:.0f} seconds; start the call again."
+    def _gave_up(self) -> str:
+        seconds = self._give_up
+        return f"The receiver did not come back within {seconds:.0f} seconds; start the call again."

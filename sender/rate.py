@@ -7,8 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from shared.config import MESSAGE_OVERHEAD
+from shared.logs import logger
 from shared.messages import Report
 
+_log = logger("rate")
 MIN_GAP_SECONDS = 1.0
 """One message a second may leave in any case: without any, nobody would learn that the link is well again."""
 DELAY_MS = 150
@@ -142,10 +144,10 @@ class RateController:
             return
         if self._filling(before, report):
             self._loss_at_cut = None
-            self._halve(now)
+            self._halve(now, f"messages wait {report.delay_ms} ms on the path")
         elif self._losing():
             self._loss_at_cut, self._rate_at_cut = self._loss()[1], self._limit.rate
-            self._halve(now)
+            self._halve(now, f"{self._loss()[1]:.0%} of the messages are lost")
         else:
             self._grow(now)
 
@@ -191,7 +193,7 @@ class RateController:
             self._unheard, self._unheard_since = 0, now
             if self._rate_before_silence is None:
                 self._rate_before_silence = min(self._limit.rate, self._sent_rate(now))
-            self._halve(now)
+            self._halve(now, "no message is heard to have come")
 
     def _end_silence(self) -> None:
         """What was lost meanwhile is the gap's doing, and has had its answer."""
@@ -199,16 +201,18 @@ class RateController:
         if self._rate_before_silence is not None:
             share = 0.5 if self._report.delay_ms > QUEUE_MS else 1.0
             self._limit.rate = max(self._limit.rate, self._rate_before_silence * share)
+            _log.debug("messages come again: held to %.1f kbps", self.limit_kbps)
             self._rate_before_silence = None
             self._skip_loss = True
 
-    def _halve(self, now: float) -> None:
+    def _halve(self, now: float, why: str) -> None:
         self._limit.ready(now)
         self._limit.rate = max(min(self._limit.rate, self._sent_rate(now)) / 2, LEAST_RATE)
         self._wait_until = now + HOLD_SECONDS
         self._grown_at = now + HOLD_SECONDS
         self._heard.clear()
         self.halved += 1
+        _log.debug("%s: held to %.1f kbps", why, self.limit_kbps)
 
     def _grow(self, now: float) -> None:
         if math.isfinite(self._limit.rate):
@@ -228,6 +232,7 @@ class RateController:
         if loss > self._loss_at_cut / 2:
             self._own_loss, self._own_loss_until = max(loss, self._own_loss), now + OWN_LOSS_SECONDS
             self._limit.rate = self._rate_at_cut
+            _log.debug("the path loses %.0f %% by itself: held to %.1f kbps", 100 * loss, self.limit_kbps)
         self._loss_at_cut = None
 
     def _sent_rate(self, now: float) -> float:

@@ -1,10 +1,11 @@
-"""What a call came to at the sender: frames, times, bytes."""
+"""What a call comes to at the sender: frames, times, bytes. Told of each thing once."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from sender.live import Live, Sent
 from shared.config import FPS, CallTerms
 from shared.interfaces import Connection, Path
 from shared.messages import Report
@@ -12,16 +13,20 @@ from shared.sender_session import SenderSession
 from shared.sound_report import sound_figures, sound_line
 from shared.stats import StageTimes, Traffic, kbps, savings, way_told
 from shared.usage import Usage, peak_memory_mb
+from shared.watch import Figures
+from shared.wire import HEADER_BYTES
 
 
 class CallSummary:
-    """Counts while a call runs."""
+    """All figures of a call: those of the whole, and the live ones."""
 
     def __init__(self) -> None:
         self.report = Report()
+        self._live = Live()
+        self._packets = self._frames = self._payload_bytes = 0
         self.dropped_packets = 0
         self.held_back_packets = 0
-        self.rate_halved = 0
+        self._rate_halved = 0
         self.reconnects = 0
         self.base = 0
         """The frame of the video that the receiver counts as 0: not the first, where it started again."""
@@ -39,6 +44,43 @@ class CallSummary:
         self._stages.add("capture", capture)
         self._stages.add("detect", detect)
         self._stages.add("decide", decide)
+
+    def sent(self, packet: bytes, frames: int) -> None:
+        """A keypoint packet of so many frames has left."""
+        self.usage.first()
+        self._packets += 1
+        self._frames += frames
+        self._payload_bytes += len(packet) - HEADER_BYTES
+
+    def reported(self, report: Report, rate_halved: int) -> None:
+        """The receiver has reported; for such reports the rate has been halved so many times."""
+        self.report, self._rate_halved = report, rate_halved
+
+    def snapshot(
+        self,
+        connection: Connection,
+        session: SenderSession,
+        now: float,
+        *,
+        state: str,
+        loss: float,
+        limit_kbps: float | None,
+    ) -> Figures:
+        """Return the live figures at `now`; see `sender.live.Live.snapshot`."""
+        total = self.traffic.total(connection)
+        sent = Sent(
+            payload=self._payload_bytes,
+            pictures=session.pictures.picture_bytes,
+            audio=session.voice_bytes,
+            wire_up=total["wire_sent"],
+            wire_down=total["wire_received"],
+            frames=self._frames,
+            messages=self._packets,
+            held_back=self.held_back_packets,
+            dropped=self.dropped_packets,
+            reconnects=self.reconnects,
+        )
+        return self._live.snapshot(now, state, sent, loss, limit_kbps)
 
     def began(self, connection: Connection, session: SenderSession) -> None:
         """Streaming begins: what was sent until now was set-up and the source picture."""
@@ -62,9 +104,9 @@ class CallSummary:
             "backbone": session.terms.backbone,
             "policy": _policy(session.terms),
             "seconds": frames / FPS,
-            "packets": session.packets,
-            "frames": session.frames,
-            "payload_bytes": session.payload_bytes,
+            "packets": self._packets,
+            "frames": self._frames,
+            "payload_bytes": self._payload_bytes,
             "source_bytes": session.pictures.sent_bytes,
             **sound_figures(session.voice_packets, session.voice_bytes, frames / FPS),
             "pictures_sent": session.pictures.completed,
@@ -82,7 +124,7 @@ class CallSummary:
             **self._fields,
             "dropped_packets": self.dropped_packets,
             "held_back_packets": self.held_back_packets,
-            "rate_halved": self.rate_halved,
+            "rate_halved": self._rate_halved,
             "cpu": self.usage.cpu,
             "rss_peak_mb": peak_memory_mb(),
             "start_s": self.usage.start_s,

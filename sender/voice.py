@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from sender.line import Line
+from sender.line import CallingLine
 from sender.sound import SoundSource
 from shared.clock import Clock
 from shared.opus import RATE, SAMPLES, OpusEncoder
@@ -64,7 +64,7 @@ class Voice:
         """Be prepared to lose so many packets in a hundred."""
         self._loss = percent
 
-    async def run(self, line: Line, session: SenderSession) -> None:
+    async def run(self, line: CallingLine, session: SenderSession) -> None:
         """Send block after block, for ever. Raises KeycastError where the source fails."""
         await self._begun.wait()
         if session.refuses_voice:

@@ -16,6 +16,7 @@ from pathlib import Path
 from shared.config import BACKBONES, DEVICES
 from shared.console import printable
 from shared.errors import KeycastError, described
+from shared.logs import debug_log
 
 FAILED = 1
 INTERRUPTED = 130
@@ -39,7 +40,8 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stats", type=Path, metavar="FILE", help=figures)
     plain = "acknowledge and encrypt as aiortc does by itself: more bytes on the wire"
     add("--no-compact-transport", dest="compact", action="store_false", help=plain)
-    add("--debug", action="store_true", help="show tracebacks")
+    debug = "tell on stderr what happens in the call, as KEYCAST_LOG=debug does, and show tracebacks"
+    add("--debug", action="store_true", help=debug)
 
 
 def run_command(main: Callable[[], int], debug: bool) -> int:
@@ -47,11 +49,12 @@ def run_command(main: Callable[[], int], debug: bool) -> int:
 
     A KeycastError is printed as its own sentence and gives its `exit_code`; Ctrl-C gives 130; a reader that
     closed our output (`| head`) gives 1 in silence; anything else is a fault of ours, named as such, and
-    gives 1. `debug` prints the traceback before the sentence. SIGTERM does as Ctrl-C: containers and services
-    stop with it. Each line leaves as it is printed, into a pipe or a log too, and in any encoding.
+    gives 1. `debug` prints the traceback before the sentence, and has the call's log go to stderr. SIGTERM
+    does as Ctrl-C: containers and services stop with it. Each line leaves as it is printed, into a pipe or a
+    log too, and in any encoding.
     """
     try:
-        with _prepared():
+        with _prepared(), debug_log(debug):
             code = main()
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ nowhere before. `shared.command` sees to it that any stdout takes any letter.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,9 @@ class Console:
         columns: Callable[[], int] = _columns,
     ) -> None:
         self._out, self._err, self._columns = out, err, columns
-        self._rewrites = out.isatty() and environ.get("TERM") != "dumb"
+        logs = logging.getLogger("keycast").isEnabledFor(logging.DEBUG)
+        # Between the lines of a log, none can stand still.
+        self._rewrites = out.isatty() and environ.get("TERM") != "dumb" and not logs
         self._colours = self._rewrites and not environ.get("NO_COLOR")
         self._standing = ""
         self._state = ""

@@ -5,11 +5,40 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from shared.stats import Reservoir
+
 Result = TypeVar("Result")
+PROBE_SECONDS = 0.01
+
+
+class LoopProbe:
+    """How long the event loop keeps what is due waiting: what computes on it delays every packet and frame.
+
+    Wakes every 10 ms and takes note of how late that is. Time in which the process gets no processor, or a
+    thread of its own holds the interpreter, counts as well: to a packet it is the same.
+    """
+
+    def __init__(self) -> None:
+        self._late_ms = Reservoir()
+        self._longest_ms = 0.0
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            due = time.perf_counter() + PROBE_SECONDS
+            await asyncio.sleep(PROBE_SECONDS)
+            late_ms = 1000 * max(0.0, time.perf_counter() - due)
+            self._late_ms.add(late_ms)
+            self._longest_ms = max(self._longest_ms, late_ms)
+
+    def to_map(self) -> dict[str, float]:
+        """Return the longest block and the 99th percentile, in ms; zeros before the first 10 ms."""
+        return {"loop_block_ms": self._longest_ms, "loop_block_p99_ms": self._late_ms.percentiles().p99}
 
 
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:

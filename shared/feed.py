@@ -11,8 +11,10 @@ from __future__ import annotations
 from shared.config import MAX_PICTURE_BYTES, MAX_PICTURES, PICTURE_CHUNK
 from shared.errors import PeerError
 from shared.limits import RateLimit
+from shared.logs import logger
 from shared.messages import SourceChunk
 
+_log = logger("pictures")
 PACE_KBPS = 12.0
 """Of all IP bytes while a picture is under way: about five seconds for one of 7 kB."""
 MESSAGE_BYTES = 93 + 56
@@ -88,11 +90,13 @@ class PictureFeed:
         if number == self._number and self._under_way:
             self._under_way = False
             self.completed += 1
+            _log.debug("the receiver has picture %d", number)
 
     def again(self, slot: int) -> None:
         """Send what `slot` holds once more, later, and in the long run every 30 s. PeerError for no slot."""
         if slot not in self._slots:
             raise PeerError(f"The receiver wants the picture of slot {slot}, which was never sent.")
+        _log.debug("the receiver wants the picture of slot %d again", slot)
         if self._sent_whole and slot == self._slot:
             self._under_way = False
         if slot not in self._wanted:
@@ -124,6 +128,7 @@ class PictureFeed:
     def _start(self, slot: int) -> None:
         self._slot, self._offset, self._under_way = slot, 0, True
         self._number += 1
+        _log.debug("sending picture %d into slot %d, %d bytes", self._number, slot, len(self._slots[slot]))
 
     def _chunk(self) -> SourceChunk:
         picture = self._slots[self._slot]
@@ -174,6 +179,7 @@ class PictureAssembler:
         if not self._limit.allows(now):
             raise PeerError("The sender sends too many source pictures.")
         whole = b"".join(self._chunks)
+        _log.debug("picture %d for slot %d has come, %d bytes", chunk.picture, chunk.slot, len(whole))
         self._chunks, self._received, self._begun = [], 0, None
         self._next += 1
         return whole

@@ -16,6 +16,9 @@ import math
 from collections.abc import Callable
 from enum import Enum, auto
 
+from shared.logs import logger
+
+_log = logger("call")
 STALL_SECONDS = 2.0
 LOST_SECONDS = 5.5
 SETUP_SECONDS = 8.0
@@ -120,7 +123,10 @@ class Liveness:
         return self.phase
 
     def _step(self, happening: Happening) -> None:
-        self.phase = _NEXT.get((self.phase, happening), self.phase)
+        phase = _NEXT.get((self.phase, happening), self.phase)
+        if phase is not self.phase:
+            _log.debug("%s -> %s (%s)", self.phase.name, phase.name, happening.name)
+        self.phase = phase
 
 
 class Backoff:

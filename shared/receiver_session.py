@@ -14,13 +14,15 @@ from shared.events import Agreed, Event, FramesArrived, PeerReady, SourcePicture
 from shared.feed import PictureAssembler
 from shared.frame_clock import FrameClock
 from shared.limits import RateLimit
+from shared.logs import logger
 from shared.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
 from shared.resumption import proof
-from shared.session import Session
+from shared.session import Session, log
 from shared.voice import BLOCK_SECONDS
 from shared.voice_intake import VoiceIntake
 from shared.wire import KeypointPacket
 
+pictures_log = logger("pictures")
 MAX_BAD_PACKETS = 200
 MAX_BAD_PICTURES = 8
 MAX_WAITING_PICTURES = 4
@@ -36,6 +38,8 @@ class ReceiverSession(Session):
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
     where `voice` is true and the sender offers it.
     """
+
+    side = "receiver"
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class ReceiverSession(Session):
         self._link += 1
         self._awaits_start, self._clock_is_set = True, True
         self.voice.restart()
+        log.debug("receiver: the call goes on over a new connection")
         self._queue(self._hello(proof(self._secret, "receiver", binding)))
 
     def _hello(self, secret: bytes) -> Hello:
@@ -125,12 +130,15 @@ class ReceiverSession(Session):
 
     def _over_limit(self, now: float) -> list[Event]:
         self.flood_packets += 1
+        if self.flood_packets == 1:
+            log.debug("receiver: keypoint packets come too fast; those over the limit are dropped")
         if self._limit.seconds_over(now) <= FLOOD_SECONDS:
             return []
         return self._refuse("The sender floods the call with keypoint packets.")
 
     def _bad_packet(self) -> list[Event]:
         self.bad_packets += 1
+        log.debug("receiver: dropped a broken keypoint packet, the %d. of this call", self.bad_packets)
         if self.bad_packets <= MAX_BAD_PACKETS:
             return []
         return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
@@ -153,6 +161,7 @@ class ReceiverSession(Session):
         self._waiting_pictures -= 1
         if self.state is State.ENDED:
             return []
+        pictures_log.debug("picture %d is in slot %d", source.number, source.slot)
         # Over another connection the sender counts anew, and sends again what was not confirmed.
         if source.link == self._link:
             self._queue(Ready(source.number))
@@ -167,6 +176,7 @@ class ReceiverSession(Session):
         if self.state is State.ENDED:
             return []
         self.bad_pictures += 1
+        pictures_log.debug("picture %d for slot %d is broken: %s", source.number, source.slot, reason)
         if self.state is State.PICTURE or self.bad_pictures > MAX_BAD_PICTURES:
             return self._refuse(reason)
         if source.link == self._link:
@@ -204,6 +214,7 @@ class ReceiverSession(Session):
                 return super()._handle(message, now)
 
     def _on_hello(self, message: Hello, now: float) -> list[Event]:
+        log.debug("receiver: hello with %s%s", message.terms, " and sound" if message.voice else "")
         self._codec = self._codecs.get(message.terms.codec)
         if self._codec is None:
             known = ", ".join(sorted(self._codecs))
@@ -233,6 +244,7 @@ class ReceiverSession(Session):
         if not self._clock_is_set:
             self._frame_clock.begin(now)
         self._clock_is_set = True
+        log.debug("receiver: frames begin at %d ms of the sender's clock", message.wall_ms)
         self._started_ms, self._awaits_start = message.wall_ms, False
         return []
 

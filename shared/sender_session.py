@@ -12,7 +12,7 @@ from shared.feed import PictureFeed
 from shared.keypoints import Floats
 from shared.messages import Hello, Message, Ready, Report, Start, Still, Want
 from shared.resumption import proof
-from shared.session import Session
+from shared.session import Session, log
 from shared.voice import VoicePacket
 from shared.wire import HEADER_BYTES, KeypointPacket
 
@@ -22,6 +22,8 @@ class SenderSession(Session):
 
     `voice` offers the receiver sound as well.
     """
+
+    side = "sender"
 
     def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
         super().__init__(terms)
@@ -39,14 +41,12 @@ class SenderSession(Session):
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
-        self.packets = 0
-        self.frames = 0
-        self.payload_bytes = 0
 
     def start(self) -> None:
         """Queue the hello."""
         if self.state is not State.START:
             raise ValueError("the call has been started before")
+        log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
         self._queue(Hello(self.terms, voice=self._offers_voice))
         self.state = State.HELLO
 
@@ -66,6 +66,7 @@ class SenderSession(Session):
         if self._secret:
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
+        log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
         self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice))
         self.state = State.HELLO
 
@@ -90,12 +91,6 @@ class SenderSession(Session):
     def as_received(self, packet: bytes, frames: int) -> Floats:
         """Return what the receiver reads in a packet of ours: its frames (T, D)."""
         return self._codec.decode(packet[HEADER_BYTES:], frames).frames
-
-    def sent(self, packet: bytes, frames: int) -> None:
-        """Count a packet of `frames` frames that has left."""
-        self.packets += 1
-        self.frames += frames
-        self.payload_bytes += len(packet) - HEADER_BYTES
 
     @property
     def takes_voice(self) -> bool:
@@ -159,6 +154,11 @@ class SenderSession(Session):
             raise PeerError("The receiver takes sound that was not offered.")
         self._takes_voice = message.voice
         agreed = Agreed(self.terms, message.forecaster)
+        log.debug(
+            "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
+            "has a picture of its own" if message.avatar else "wants a picture",
+            "takes sound" if message.voice else "takes no sound",
+        )  # fmt: skip
         if self._proof and hmac.compare_digest(self._proof, message.secret):
             self.pictures.restart()
             self.state = State.STREAMING

@@ -30,8 +30,10 @@ from shared.config import MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.events import Ended, Event, State
 from shared.limits import RateLimit
+from shared.logs import logger
 from shared.messages import Bye, Message, pack_message, parse_message
 
+log = logger("session")
 CTL_PER_SECOND, CTL_BURST = 20.0, 600.0
 SETUP_SECONDS = 15.0
 PICTURE_SECONDS = 45.0
@@ -40,12 +42,25 @@ PICTURE_SECONDS = 45.0
 class Session:
     """What both sides have in common: the outgoing queue, the state, and the end."""
 
+    side = ""
+
     def __init__(self, terms: CallTerms) -> None:
         self.terms = terms
-        self.state = State.START
+        self._state = State.START
         self._outgoing: list[bytes] = []
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
         self._set_up_by: float | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the call stands."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state is not self._state:
+            log.debug("%s: %s -> %s", self.side, self._state.name, state.name)
+        self._state = state
 
     def receive_ctl(self, data: bytes, now: float) -> list[Event]:
         """Take in one ctl message that arrived at `now` (monotonic seconds)."""
@@ -56,6 +71,7 @@ class Session:
         try:
             message = parse_message(data)
             if isinstance(message, Bye):
+                log.debug("%s: the other side says bye", self.side)
                 return self._ended(message.reason, message.ok)
             return self._handle(message, now)
         except PeerError as error:
@@ -104,5 +120,6 @@ class Session:
         return self.end(reason, ok=False)
 
     def _ended(self, reason: str, ok: bool) -> list[Event]:
+        log.debug("%s: ended %s: %s", self.side, "in order" if ok else "with an error", reason)
         self.state = State.ENDED
         return [Ended(reason, ok)]

@@ -12,12 +12,14 @@ from typing import Self
 import aiohttp
 
 from shared.errors import BusyError, KeycastError, PeerError, RequestError, WrongTokenError
+from shared.logs import logger
 from shared.transport.datachannel import OPEN_SECONDS, Link
 from shared.transport.pairing import call_url, check_token
 from shared.transport.published import find
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
+_log = logger("signaling")
 _ATTEMPTS = 2
 _HTTP_SECONDS = 10.0
 _SESSION = re.compile(r"/session/[A-Za-z0-9_-]{1,64}")
@@ -135,7 +137,8 @@ async def _attempt(http: _Http, new_link: Callable[[], Link], seconds: float) ->
         await _accept(link, http.url, answer)
         try:
             await link.opened(seconds)
-        except KeycastError:
+        except KeycastError as error:
+            _log.debug("%s answered, but: %s", http.url, error)
             # The receiver would hold its half open for seconds more, and call itself busy.
             await _forget(http, session)
             await link.close()
@@ -156,8 +159,10 @@ async def _accept(link: Link, url: str, answer: str) -> None:
 async def _exchange(http: _Http, offer: str) -> tuple[str, str]:
     """Post the offer; return the answer and the path of its session."""
     url = http.url
+    _log.debug("offering a call to %s", url)
     try:
         async with http.post("/whip", offer, "application/sdp") as response:
+            _log.debug("%s answers %d", url, response.status)
             return await _read(response, url)
     except aiohttp.ClientConnectorCertificateError as error:
         why = getattr(error.certificate_error, "verify_message", "") or "it is not for this address"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import logging
 from collections.abc import Iterator
 
 from aiortc import (
@@ -19,14 +21,17 @@ from shared.arrivals import Arrivals
 from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
+from shared.logs import logger
 from shared.transport import compat, relay
 from shared.transport.compact import shrink
 from shared.transport.guard import guard
 from shared.transport.inbox import Inbox
-from shared.transport.sdp import checked
+from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
 from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.voice import VoicePath
 
+_log = logger("transport")
+_count = itertools.count(1)
 OPEN_SECONDS = 8.0
 _KP_ID, _CTL_ID = 0, 2
 _LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
@@ -60,6 +65,7 @@ class Link:
 
     def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
         compat.install()
+        self._name = f"connection {next(_count)}"
         self._ice = ice
         self._peer = RTCPeerConnection(_configuration(ice))
         self._kp = self._peer.createDataChannel(
@@ -144,7 +150,9 @@ class Link:
     async def accept(self, sdp: str) -> None:
         """Take the other side's answer. Raise PeerError where it is malformed."""
         with _refusing_malformed():
-            await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "answer"))
+            sdp = checked(sdp)
+            self._tell_candidates("the other side's", sdp)
+            await self._peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
 
     async def answer(self, sdp: str) -> str:
         """Take the other side's offer and return the answer's SDP. Raise PeerError where it is malformed.
@@ -152,7 +160,9 @@ class Link:
         As slow as `offer`. Raise KeycastError where only a relay would do and there is none.
         """
         with _refusing_malformed():
-            await self._peer.setRemoteDescription(RTCSessionDescription(checked(sdp), "offer"))
+            sdp = checked(sdp)
+            self._tell_candidates("the other side's", sdp)
+            await self._peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             return await self._described(await self._peer.createAnswer())
 
     async def opened(self, timeout: float = OPEN_SECONDS) -> None:
@@ -209,13 +219,26 @@ class Link:
         with relay.gathering(self._ice) as failures:
             await self._peer.setLocalDescription(description)
         sdp: str = self._peer.localDescription.sdp
+        self._tell_candidates("our", sdp)
         self.ice_problem = relay.problem(self._ice, sdp, failures)
         if self.ice_problem is not None and self._ice.relay_only:
             raise self.ice_problem
         return sdp
 
+    def _tell(self, layer: str, state: str) -> None:
+        _log.debug("%s: %s %s", self._name, layer, state)
+
+    def _tell_candidates(self, whose: str, sdp: str) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            for candidate in candidates(sdp)[:MAX_CANDIDATES]:
+                _log.debug("%s: %s candidate %s", self._name, whose, candidate)
+
     def _listen(self) -> None:
         self._peer.on("connectionstatechange", self._on_state)
+        self._peer.on("iceconnectionstatechange", lambda: self._tell("ICE", self._peer.iceConnectionState))
+        if self._peer.sctp is not None:
+            dtls = self._peer.sctp.transport
+            dtls.on("statechange", lambda: self._tell("DTLS", dtls.state))
         self._peer.on("datachannel", self._on_channel)
         for name, channel in (("kp", self._kp), ("ctl", self._ctl)):
             self._listen_to("kp" if name == "kp" else "ctl", channel)
@@ -227,6 +250,7 @@ class Link:
 
     def _on_open(self) -> None:
         if self._kp.readyState == self._ctl.readyState == "open":
+            _log.debug("%s: open, %s", self._name, relay.pair_of(self._peer))
             self._open.set()
 
     def _on_state(self) -> None:
@@ -290,6 +314,7 @@ class Link:
             return
         self._path = self.path
         self._reason = reason
+        _log.debug("%s: closing%s", self._name, f": {reason}" if reason else "")
         self._closing = asyncio.get_running_loop().create_task(self._peer.close())
         self._inbox.close()
         self._open.set()

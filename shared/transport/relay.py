@@ -75,6 +75,16 @@ def problem(
     return None
 
 
+def pair_of(peer: RTCPeerConnection) -> str:
+    """Return both ends' addresses and kinds of the way that `peer` has found; "" while there is none."""
+    try:
+        pair: Any = peer.sctp.transport.transport._connection._nominated.get(1)  # type: ignore[union-attr]
+        ends = (pair.local_candidate, pair.remote_candidate)
+        return " to ".join(f"{end.host} port {end.port} ({end.type}, {end.transport})" for end in ends)
+    except AttributeError:
+        return ""
+
+
 def path_of(peer: RTCPeerConnection) -> Path:
     """Return how `peer`, which has a data channel, is connected: over a relay of either side, or directly.
 

@@ -11,7 +11,7 @@ MAX_LINES = 256
 """Ours has twenty and its candidates. aiortc compares some kinds of lines with all that came before."""
 MAX_LINE = 512
 """Characters. The name and password of ICE have at most 256 each (RFC 8839, 5.4), and are sent out in UDP."""
-_MAX_CANDIDATES = 32
+MAX_CANDIDATES = 32
 
 
 def checked(sdp: str) -> str:
@@ -32,8 +32,15 @@ def checked(sdp: str) -> str:
     if not media[0].startswith("m=application ") or not media[0].endswith(" webrtc-datachannel"):
         raise PeerError("The session description does not ask for a data channel.")
     numeric = [at for at, line in enumerate(lines) if _is_candidate(line) and _is_numeric(line)]
-    kept = set(numeric[:_MAX_CANDIDATES])
+    kept = set(numeric[:MAX_CANDIDATES])
     return "".join(f"{line}\r\n" for at, line in enumerate(lines) if at in kept or not _is_candidate(line))
+
+
+def candidates(sdp: str) -> list[str]:
+    """Return the candidates of `sdp` for people, such as "udp 192.0.2.1 port 1234 host": nothing secret."""
+    # RFC 8839, 5.1: foundation, component, transport, priority, address, port, "typ", type.
+    found = [line.split() for line in sdp.splitlines() if _is_candidate(line)]
+    return [f"{parts[2]} {parts[4]} port {parts[5]} {parts[7]}" for parts in found if len(parts) > 7]
 
 
 def _is_candidate(line: str) -> bool:

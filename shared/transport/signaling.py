@@ -13,10 +13,12 @@ from functools import partial
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from shared.clock import Clock, SystemClock
 from shared.errors import KeycastError, PeerError, RequestError
 from shared.limits import RateLimit
+from shared.logs import logger
 from shared.transport import pairing
 from shared.transport.datachannel import Link
 from shared.transport.gate import Gate
@@ -27,6 +29,7 @@ from shared.transport.published import Published
 from shared.transport.sdp import MAX_SDP_BYTES
 from shared.transport.servers import DIRECT, IceOptions
 
+_log = logger("signaling")
 SDP_TYPE = "application/sdp"
 _BODY_SECONDS = 5.0
 _STOP_SECONDS = 2.0
@@ -132,7 +135,7 @@ class SignalingServer:
             await self._admission
 
     def _application(self, page: Page | None, hosts: Hosts) -> web.Application:
-        application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[only_for(hosts)])
+        application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[_logged, only_for(hosts)])
         application.on_response_prepare.append(add_headers)
         application.router.add_post("/whip", self._whip)
         application.router.add_delete("/session/{id}", self._delete)
@@ -147,6 +150,7 @@ class SignalingServer:
 
     def _note(self, line: str) -> None:
         """Say what was shut out, but not as often as strangers would like."""
+        _log.debug("%s", line)
         if self._say is not None and self._says.allows(self._clock.now()):
             # Where it cannot be said, as to a terminal that is gone, the door must still open and close.
             with contextlib.suppress(OSError, ValueError):
@@ -188,6 +192,7 @@ class SignalingServer:
             raise
         if link.ice_problem is not None:
             self._note(str(link.ice_problem))
+        _log.debug("answered an offer of %d characters", len(offer))
         self._link, self._session = link, secrets.token_urlsafe(9)
         self._admission = asyncio.create_task(self._admit(link))
         return answer
@@ -213,6 +218,19 @@ class SignalingServer:
     async def _get_stats(self, request: web.Request) -> web.Response:
         self._keeper.check_header(request)
         return web.json_response(dict(self._stats()) if self._stats else {})
+
+
+@web.middleware
+async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log each request and what became of it: neither headers nor queries, nor the name of a session."""
+    asked = f"{request.remote}: {request.method} {request.path.partition('/session/')[0] or '/session'}"
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        _log.debug("%s: %d %s", asked, answer.status, answer.text)
+        raise
+    _log.debug("%s: %d", asked, response.status)
+    return response
 
 
 class _Notes(logging.Handler):

@@ -51,6 +51,10 @@ COLUMNS = [
     "rss_receiver_mb",
     "start_sender_s",
     "start_receiver_s",
+    "playout_delay_ms",
+    "processing_delay_ms",
+    "loop_block_ms",
+    "loop_block_p99_ms",
 ]
 
 
@@ -107,6 +111,7 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
     assert row["perceptual"] is None
     assert all(0 < row[f"cpu_{side}"] < 8 for side in ("sender", "receiver"))
     assert all(50 < row[f"rss_{side}_mb"] < 3000 for side in ("sender", "receiver"))
+    assert 0 < row["loop_block_p99_ms"] <= row["loop_block_ms"]
     assert all(0 < row[f"start_{side}_s"] < 120 for side in ("sender", "receiver"))
 
     with av.open(str(video)) as container:

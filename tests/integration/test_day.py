@@ -58,7 +58,7 @@ class Day:
         for moment in MOMENTS:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualLoop)
-            loop.leap(max(0.0, world.sending._start + moment - loop.time()))
+            loop.leap(max(0.0, world.sending._streamer._start + moment - loop.time()))
             self._set_clocks(moment, world)
             await asyncio.sleep(AWAKE)
             self.figures[moment] = world.receiving.live()

@@ -94,7 +94,7 @@ class Place:
         """End it as kill -9 does: no last words."""
         assert self._task is not None
         for call in self.calls:
-            call._connection.send_ctl = lambda _: None  # type: ignore[method-assign]
+            call._line.connection.send_ctl = lambda _: None  # type: ignore[method-assign]
         self._task.cancel()
         self.doorman = None
 

@@ -19,7 +19,8 @@ from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
 from receiver.sinks import Sinks
 from receiver.sinks.mp4 import Mp4Sink
-from sender.gallery import FurtherPictures, GalleryOptions, GalleryPolicy
+from sender.further_pictures import FurtherPictures
+from sender.gallery import GalleryOptions, GalleryPolicy
 from sender.pipeline import SenderCall
 from sender.rate import RateController
 from sender.schedule import Alternate, Redundancy, Scheduler

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.pacing import Pacing
+from receiver.pacing import MAX_PROCESSING_SECONDS, Pacing, Processing
 
 MOST = 0.027
 
@@ -36,3 +36,17 @@ def test_it_changes_by_half_a_millisecond_at_most_and_keeps_its_bounds(late: lis
         offsets.append(pacing.offset)
     assert all(0 <= offset <= MOST for offset in offsets)
     assert all(abs(after - before) <= 0.0005 + 1e-12 for before, after in pairwise(offsets))
+
+
+def test_what_frames_usually_take_is_known_and_a_single_long_one_changes_nothing() -> None:
+    processing = Processing()
+    assert processing.seconds == 0
+    for number in range(600):
+        processing.took(0.2 if number % 12 == 0 else 0.03 + 0.001 * (number % 10))
+    assert processing.seconds == pytest.approx(0.034, abs=0.001)
+    for _ in range(60):
+        processing.took(0.01)
+    assert processing.seconds == 0.01
+    for _ in range(60):
+        processing.took(3.0)
+    assert processing.seconds == MAX_PROCESSING_SECONDS

@@ -135,6 +135,19 @@ def test_the_delay_follows_jitter_up_and_down_and_nobody_sees_it() -> None:
     _assert_smooth(seen)
 
 
+def test_what_drawing_takes_is_waited_for_beyond_the_jitter_and_no_longer_than_it_takes() -> None:
+    chance = random.Random(4)
+    playout = Playout(30)
+    seen, source = Watched(playout), packets(90, lambda _: 0.02 + chance.uniform(0, 0.05))
+    delays = []
+    for seconds, until in ((0.01, 129.0), (0.1, 159.0), (0.01, 188.0)):
+        playout.processing(seconds)
+        seen.run(_until(source, until + 1), until)
+        delays.append(playout.delay)
+    assert delays == pytest.approx([0.057, 0.145, 0.057], abs=0.01)
+    _assert_smooth(seen)
+
+
 def _until(source: Iterator[tuple[float, int]], moment: float) -> Iterator[tuple[float, int]]:
     for packet in source:
         yield packet

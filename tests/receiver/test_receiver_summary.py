@@ -1,28 +1,38 @@
 import json
 
+import numpy as np
 import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.jitter_buffer import JitterBuffer
 from receiver.summary import CallSummary, Shown
 from shared.config import CallTerms
+from shared.events import FramesArrived
 from shared.fill import Kind
+from shared.keypoints import DIMENSIONS
 from shared.receiver_session import ReceiverSession
 from shared.stats import StageTimes
 from shared.transport.loopback import pair
 
 
 def frame(number: int, kind: Kind = Kind.OBSERVED, done_ms: int = 0, in_time: bool = True) -> Shown:
-    return Shown(number, kind, in_time, done_ms - 5, done_ms, done_ms / 1000)
+    return Shown(number, kind, 0.0 if in_time else 0.04, done_ms - 5, done_ms, done_ms / 1000)
+
+
+def arrive(summary: CallSummary, first: int, count: int, timestamp_ms: int, wall_ms: int) -> None:
+    frames = np.zeros((count, DIMENSIONS), np.float32)
+    summary.arrived(FramesArrived(first, 0, timestamp_ms, frames, {}), 0.0, wall_ms)
 
 
 def test_a_call_of_three_frames() -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 2, 1000, 1040)
+    arrive(summary, 0, 2, 1000, 1040)
     summary.shown(frame(0, done_ms=1090))
     summary.shown(frame(1, done_ms=1123))
     summary.shown(frame(2, Kind.FORECAST, done_ms=1257, in_time=False))
-    assert summary.kinds() == (2, 1, 0)
+    report = summary.report(pair()[0], ReceiverSession(CallTerms("lite", "abc"), {}), 1.0)
+    assert (report.packets, report.highest) == (1, 1)
+    assert (report.frames_observed, report.frames_forecast, report.frames_held) == (2, 1, 0)
     values = summary.to_map()
     assert values["seconds"] == pytest.approx(0.1)
     assert (values["frames"], values["frames_observed"], values["frames_forecast"]) == (3, 2, 1)
@@ -40,14 +50,14 @@ def test_a_call_of_three_frames() -> None:
 
 def test_the_clock_of_the_wall_may_run_over() -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 1, 2**32 - 20, 10)
+    arrive(summary, 0, 1, 2**32 - 20, 10)
     summary.shown(frame(0, done_ms=30))
     assert summary.to_map()["latency_p50_ms"] == 50.0
 
 
 def test_the_recent_latency_forgets_how_the_call_began() -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 1, 0, 10)
+    arrive(summary, 0, 1, 0, 10)
     for n in range(900):
         delay = 400 if n < 500 else 80
         summary.shown(frame(n, done_ms=round(n * 1000 / 30) + delay))
@@ -71,14 +81,13 @@ def test_frames_held_and_freezes_are_told_apart() -> None:
     assert values["longest_held_ms"] == 300
     assert values["longest_freeze_ms"] == 93
     assert (values["frames_interpolated"], values["frames_held"]) == (10, 10)
-    assert summary.kinds() == (0, 10, 10)
     assert len(values["shown_ms"]) == len(values["shown"]) == 20
 
 
 def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 1, 1000, 1010)
-    summary.arrived(0, 1, 1000, 1500)
+    arrive(summary, 0, 1, 1000, 1010)
+    arrive(summary, 0, 1, 1000, 1500)
     summary.shown(frame(0, done_ms=1060))
     assert summary.to_map()["latency_arrival_p95_ms"] == 10
 
@@ -86,8 +95,8 @@ def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:
 def test_memory_is_bounded_however_the_sender_numbers() -> None:
     summary = CallSummary(30)
     for n in range(5000):
-        summary.arrived(10**6 - 4 * n, 4, 0, 0)
-        summary.arrived(4 * n, 4, 0, 0)
+        arrive(summary, 10**6 - 4 * n, 4, 0, 0)
+        arrive(summary, 4 * n, 4, 0, 0)
     assert len(summary._arrivals) <= 1024
     for n in range(21_000):
         summary.shown(frame(n))
@@ -111,7 +120,7 @@ def test_a_call_without_frames_has_a_summary_too() -> None:
 @pytest.mark.parametrize("hours", [-3, 3])
 def test_clocks_hours_apart_leave_the_latency_out_and_say_why(hours: int) -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 30, 0, 3_600_000 * hours + 40)
+    arrive(summary, 0, 30, 0, 3_600_000 * hours + 40)
     for n in range(30):
         summary.shown(frame(n, done_ms=3_600_000 * hours + 33 * n + 80))
     values = summary.to_map()
@@ -123,7 +132,7 @@ def test_clocks_hours_apart_leave_the_latency_out_and_say_why(hours: int) -> Non
 
 def test_a_frame_that_was_drawn_before_the_machine_slept_is_no_word_on_the_clocks() -> None:
     summary = CallSummary(30)
-    summary.arrived(0, 60, 0, 40)
+    arrive(summary, 0, 60, 0, 40)
     for n in range(60):
         summary.shown(frame(n, done_ms=33 * n + (3_600_000 if n == 30 else 80)))
     assert summary.to_map()["clocks_apart_s"] == 0

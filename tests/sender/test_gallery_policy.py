@@ -1,21 +1,12 @@
-from concurrent.futures import Executor, Future
-from typing import Any
-
 import numpy as np
 import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from sender.gallery import Budget, FurtherPictures, GalleryOptions, GalleryPolicy, Moments
-from shared import picture as pictures
-from shared.codec import PaperCodec
-from shared.config import FPS, CallTerms
+from sender.gallery import Budget, GalleryOptions, GalleryPolicy, Moments
+from shared.config import FPS
 from shared.errors import RequestError
-from shared.events import State
 from shared.feed import wire_bytes
 from shared.keypoints import Floats, Pictures
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
-from tests.shared.session_pair import with_pictures
 
 RANDOM = np.random.default_rng(0)
 FIRST_BYTES = 7000
@@ -158,57 +149,3 @@ def test_only_frames_in_the_newest_pose_are_typical_of_it() -> None:
     chosen, keypoints = moments.typical()
     assert int(chosen[105, 100, 0]) == 200
     assert keypoints[0] == pytest.approx(1.0, abs=0.01)
-
-
-class Later(Executor):
-    """Does the work when it is asked to."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Future[Any], Any, Any]] = []
-
-    def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.waiting.append((future, fn, args))
-        return future
-
-    def work(self) -> None:
-        for future, fn, args in self.waiting:
-            future.set_result(fn(*args))
-        self.waiting.clear()
-
-
-def test_further_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None:
-    first, second = (np.full((256, 256, 3), level, np.uint8) for level in (50, 200))
-    sender = SenderSession(
-        CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), PaperCodec(DIMENSIONS), pictures.encode(first)
-    )
-    receiver = ReceiverSession(
-        CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), {"paper": PaperCodec(DIMENSIONS)}
-    )
-    executor = Later()
-    policy = GalleryPolicy(GalleryOptions(4, 100.0), 1000, LAYOUT.distance)
-    further = FurtherPictures(sender, policy, executor)
-    slots: list[int] = []
-
-    def settle(now: float) -> None:
-        sender.tick(now)
-        while up := sender.outgoing():
-            for data in up:
-                events = with_pictures(receiver, receiver.receive_ctl(data, now), now)
-                slots.extend(getattr(event, "slot", -1) for event in events)
-            for data in receiver.outgoing():
-                sender.receive_ctl(data, now)
-
-    sender.start()
-    settle(0.0)
-    assert sender.state is State.STREAMING
-    for number in range(240):
-        held = number >= 60
-        further.consider(number, second if held else first, at(1.0 if held else 0.0), number / FPS)
-        settle(number / FPS)
-        if number == 120:
-            assert len(executor.waiting) == 1
-            executor.work()
-    assert [slot for slot in slots if slot >= 0] == [0, 1]
-    assert sender.pictures.completed == 2
-    assert not executor.waiting

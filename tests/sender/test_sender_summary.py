@@ -23,7 +23,7 @@ def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary
         None,
     )
     session.state = State.STREAMING
-    session.sent(session.packet(0, 0, Block(np.zeros((3, 60), np.float32))), 3)
+    summary.sent(session.packet(0, 0, Block(np.zeros((3, 60), np.float32))), 3)
     summary.close(pair()[0], session)
     return summary
 
@@ -38,12 +38,13 @@ def test_what_is_skipped_at_the_end_counts_as_video(last: int, observe: int, ski
 
 def test_the_figures_are_plain_json() -> None:
     summary = summary_of(5)
-    summary.report = Report(packets=7, delay_ms=80, frames_forecast=5)
+    summary.reported(Report(packets=7, delay_ms=80, frames_forecast=5), 2)
     values = json.loads(json.dumps(summary.to_map()))
     assert (values["packets"], values["frames"], values["payload_bytes"]) == (1, 3, 720)
     assert values["stages_ms"] == pytest.approx({"capture": 1.0, "detect": 4.0, "decide": 0.5})
     assert values["receiver_reports"]["frames_forecast"] == 5
     assert values["receiver_reports"]["delay_ms"] == 80
+    assert values["rate_halved"] == 2
     assert "payload 14.4 kbps" in summary.lines()[0]
 
 

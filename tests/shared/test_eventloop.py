@@ -1,10 +1,11 @@
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
-from shared.eventloop import on_interrupt, run_async
+from shared.eventloop import LoopProbe, beside, on_interrupt, run_async
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,3 +32,16 @@ def test_ctrl_c_calls_back_on_the_loop(
 
 def _not_here(*_: object) -> None:
     raise NotImplementedError
+
+
+async def test_a_block_of_the_loop_is_measured_and_an_idle_one_is_not() -> None:
+    probe = LoopProbe()
+    assert probe.to_map() == {"loop_block_ms": 0.0, "loop_block_p99_ms": 0.0}
+    async with beside(probe.run()):
+        await asyncio.sleep(0.05)
+        time.sleep(0.2)
+        await asyncio.sleep(0.05)
+    figures = probe.to_map()
+    # The probe wakes every 10 ms, so of 200 ms it sees 190 at least.
+    assert figures["loop_block_ms"] >= 190
+    assert 0 < figures["loop_block_p99_ms"] <= figures["loop_block_ms"]

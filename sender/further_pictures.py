@@ -1,0 +1,71 @@
+"""Sends further source pictures; which, and when, `sender.gallery` decides, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from sender.gallery import MOST_BYTES, QUALITY, GalleryPolicy, Moments
+from shared import picture as pictures
+from shared.keypoints import Floats, Pictures
+from shared.sender_session import SenderSession
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """An encoded picture for `slot`, and its keypoints (60,)."""
+
+    slot: int
+    data: bytes
+    keypoints: Floats
+
+
+class FurtherPictures:
+    """Sends what `policy` proposes through `session`.
+
+    `executor` has one thread, which owns the policy and encodes: neither a frame nor the event loop waits.
+    """
+
+    def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
+        self._session, self._policy, self._executor = session, policy, executor
+        self._moments = Moments()
+        self._proposing = False
+
+    async def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
+        """Take in detected frame `number` (256, 256, 3) and its keypoints (60,).
+
+        Returns once a picture that it led to is on its way; the session's ticks send it. Frames are taken in
+        in the order of the calls, which need not wait for each other.
+        """
+        loop = asyncio.get_running_loop()
+        # One proposal at a time; frames that come meanwhile are only looked at.
+        if self._proposing or not self._session.takes_pictures:
+            await loop.run_in_executor(self._executor, self._observe, number, picture, keypoints)
+            return
+        self._proposing = True
+        try:
+            spent = self._session.pictures.sent_bytes
+            chosen = await loop.run_in_executor(
+                self._executor, self._choose, number, picture, keypoints, spent, now
+            )
+            if chosen is not None and self._session.send_picture(chosen.slot, chosen.data):
+                await loop.run_in_executor(self._executor, self._policy.added, chosen.slot, chosen.keypoints)
+        finally:
+            self._proposing = False
+
+    def _observe(self, number: int, picture: Pictures, keypoints: Floats) -> None:
+        self._policy.observe(number, keypoints)
+        self._moments.keep(picture, keypoints)
+
+    def _choose(
+        self, number: int, picture: Pictures, keypoints: Floats, spent: int, now: float
+    ) -> _Chosen | None:
+        self._observe(number, picture, keypoints)
+        slot = self._policy.propose(spent, now)
+        if slot is None:
+            return None
+        typical, its_keypoints = self._moments.typical()
+        data = pictures.encode_within(typical, QUALITY, MOST_BYTES)
+        affordable = self._policy.affords(len(data), spent, now)
+        return _Chosen(slot, data, its_keypoints) if affordable else None

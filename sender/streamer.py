@@ -1,0 +1,227 @@
+"""What a call sends: frames are taken, looked at, coded and sent, each at its moment."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sender.camera import CameraPausedError
+from sender.capture import VideoSource
+from sender.further_pictures import FurtherPictures
+from sender.line import CallingLine
+from sender.rate import RateController
+from sender.schedule import Batch, Redundancy, Scheduler
+from sender.summary import CallSummary
+from sender.voice import Voice
+from shared.clock import WALL_MODULUS, Clock
+from shared.codec import Block
+from shared.config import FPS
+from shared.errors import KeycastError
+from shared.interfaces import Backbone
+from shared.keypoints import Floats, Pictures
+from shared.messages import Report
+from shared.sender_session import SenderSession
+
+_MOST_UNCODABLE = 30
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame (256, 256, 3), its keypoints (60,), the messages it led to, and the seconds that each took."""
+
+    picture: Pictures
+    keypoints: Floats
+    batches: list[Batch]
+    capture_seconds: float
+    detect_seconds: float
+    decide_seconds: float
+
+
+class Streamer:
+    """Sends the frames of `source` over `line` until it ends.
+
+    `inference` is single-threaded and owns source, networks and codec. Frame n is taken n / 30 s after
+    streaming began, whatever happens to the connection; what the scheduler does not want to see is not even
+    captured. `make_scheduler` gets the name of the receiver's forecaster. `summary` counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        line: CallingLine,
+        session: SenderSession,
+        source: VideoSource,
+        backbone: Backbone,
+        make_scheduler: Callable[[str], Scheduler],
+        redundancy: Redundancy,
+        clock: Clock,
+        inference: Executor,
+        summary: CallSummary,
+        gallery: FurtherPictures | None,
+        rate: RateController,
+        voice: Voice | None,
+    ) -> None:
+        self._line = line
+        self._session = session
+        self._source = source
+        self._backbone = backbone
+        self._make_scheduler = make_scheduler
+        self._redundancy = redundancy
+        self._clock = clock
+        self._inference = inference
+        self._summary = summary
+        self._gallery = gallery
+        self._rate = rate
+        self._voice = voice
+        self._renewed = self._fresh = False
+        self._start, self._start_wall_ms, self._base = 0.0, 0, 0
+        self._uncodable = 0
+        self.forecaster = ""
+        """What the receiver forecasts with; known before streaming begins."""
+        self.paused = False
+        """Whether the camera gives no pictures now."""
+
+    @property
+    def loss(self) -> float:
+        """The share of messages that is lost; see `sender.rate.RateController.loss`."""
+        return self._rate.loss
+
+    @property
+    def limit_kbps(self) -> float | None:
+        """What keypoint messages may take at present, all IP bytes; None while there is no limit."""
+        limit = self._rate.limit_kbps
+        return limit if math.isfinite(limit) else None
+
+    def renew(self, fresh: bool) -> None:
+        """Begin again over a connection that is set up; `fresh`: to a receiver that knows nothing."""
+        self._renewed = True
+        self._fresh = self._fresh or fresh
+
+    def reported(self, report: Report) -> None:
+        """Take in what the receiver reports."""
+        self._rate.reported(report, self._clock.now())
+        self._summary.reported(report, self._rate.halved)
+        if self._voice is not None:
+            self._voice.expect_loss(round(100 * self._rate.loss))
+
+    async def run(self) -> None:
+        """Stream until the video ends, and end the call then. Raises KeycastError where the source fails."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._stream(group)
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _stream(self, group: asyncio.TaskGroup) -> None:
+        await self._line.until_streaming()
+        scheduler = await self._in(self._make_scheduler, self.forecaster)
+        self._start, self._start_wall_ms = self._clock.now(), self._clock.wall_ms()
+        self._summary.began(self._line.connection, self._session)
+        self._begin(0)
+        number = 0
+        while True:
+            while not scheduler.wants(number):
+                number += 1
+            await self._clock.sleep_until(self._start + number / FPS)
+            if not self._line.streaming or self._renewed:
+                await self._line.until_streaming()
+                number = max(number, self._behind())
+                if self._fresh:
+                    scheduler = await self._in(self._make_scheduler, self.forecaster)
+                self._begin(number)
+                continue
+            late_ms = round(1000 * (self._clock.now() - self._start - number / FPS))
+            try:
+                seen = await self._in(self._look, scheduler, number, late_ms)
+            except CameraPausedError:
+                self.paused = True
+                number = max(number + 1, self._behind())
+                continue
+            self.paused = False
+            if seen is None:
+                break
+            self._summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
+            await self._send(scheduler, seen.batches)
+            if self._gallery is not None:
+                considered = self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
+                group.create_task(considered)
+            number = max(number + 1, self._behind())
+        await self._send(scheduler, await self._in(scheduler.flush))
+        self._line.tell(self._session.end("The video has ended."))
+
+    def _behind(self) -> int:
+        """Return the number of the frame whose moment it is."""
+        return int((self._clock.now() - self._start) * FPS)
+
+    def _begin(self, number: int) -> None:
+        """Go on with frame `number` over a new connection; for a new receiver that is frame 0."""
+        if self._fresh:
+            self._base = self._summary.base = number
+        self._renewed = self._fresh = False
+        self._rate = self._rate.anew()
+        based = self._start_wall_ms + round(self._base * 1000 / FPS)
+        self._session.begin(based % WALL_MODULUS)
+        if self._voice is not None:
+            self._voice.begin(self._start, self._base)
+        self._line.tell([])
+
+    def _look(self, scheduler: Scheduler, number: int, late_ms: int) -> Seen | None:
+        began = perf_counter()
+        picture = self._source.frame(number)
+        if picture is None:
+            return None
+        captured = perf_counter()
+        keypoints = self._backbone.detect(np.asarray(picture)[None])[0]
+        detected = perf_counter()
+        batches = scheduler.add(number, late_ms, keypoints)
+        decided = perf_counter()
+        return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
+
+    async def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
+        for batch in batches:
+            if not self._rate.may_send(self._clock.now()):
+                self._summary.held_back_packets += 1
+                continue
+            packet = await self._in(self._packet, batch)
+            if packet is None:
+                continue
+            if not self._line.connection.send_kp(packet):
+                self._summary.dropped_packets += 1
+                continue
+            last = batch.first - self._base + len(batch.frames) - 1
+            self._rate.sent(last, len(packet), self._clock.now())
+            self._summary.sent(packet, len(batch.frames))
+            self._redundancy.sent(batch)
+            await self._in(self._shipped, scheduler, batch, packet)
+
+    def _shipped(self, scheduler: Scheduler, batch: Batch, packet: bytes) -> None:
+        scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))
+
+    def _packet(self, batch: Batch) -> bytes | None:
+        """Code a batch; None where the network found no plausible keypoints, which must not last."""
+        try:
+            packet = self._session.packet(
+                batch.first - self._base,
+                batch.late_ms,
+                Block(batch.frames, self._redundancy.copies(batch.first)),
+            )
+        except ValueError as error:
+            self._uncodable += 1
+            if self._uncodable > _MOST_UNCODABLE:
+                raise KeycastError(
+                    "The network finds no sound keypoints in the pictures; use other weights or a new source."
+                ) from error
+            return None
+        self._uncodable = 0
+        return packet
+
+    async def _in(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._inference, work, *arguments)
