@@ -16,7 +16,7 @@ from shared.tables import CodecTables
 from shared.wire import MAX_PAYLOAD
 
 TABLES = CodecTables.load(Path(__file__).parents[2] / "models" / "weights" / "lite" / "codec.safetensors")
-GOLDEN = ("4a53f78e0a21c285", 180, "b39a654c6107ea09")
+GOLDEN = ("f1c6c70c911afeeb", 180, "b39a654c6107ea09")
 FRAMES = np.random.default_rng(0).uniform(-1, 1, (4, 60)).astype(np.float32)
 
 
