@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from shared.config import MAX_PACKET
-from shared.transport import compact
 from shared.transport.datachannel import Link
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
@@ -161,12 +160,3 @@ async def until(link: Link, data: bytes) -> int:
             return count
         count += 1
     raise AssertionError(link.reason)
-
-
-async def test_another_aiortc_is_left_as_it_is(
-    call_through: Through, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compact, "_FIELDS", (*compact._FIELDS, "_renamed"))
-    async with call_through() as call:
-        _, down = await one_way(call)
-        assert down.packets >= 20

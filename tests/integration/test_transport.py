@@ -410,14 +410,11 @@ async def test_nothing_is_sent_before_the_link_is_open() -> None:
     await link.close()
 
 
-def test_the_guard_is_put_in_once_and_says_when_the_library_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_is_put_in_once() -> None:
     compat.install()
     before = aioice.ice.StunProtocol.datagram_received
     compat.install()
     assert aioice.ice.StunProtocol.datagram_received is before
-    monkeypatch.delattr(aioice.ice, "StunProtocol")
-    with pytest.raises(KeycastError, match=r"installed aioice .* has no "):
-        compat.install()
 
 
 def test_a_machine_without_a_network_still_has_itself() -> None:
