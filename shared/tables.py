@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class CodecTables:
         if self.sensitivity.shape != (DIMENSIONS, DIMENSIONS) or not np.isfinite(self.sensitivity).all():
             raise ValueError("the sensitivity is no 60x60 matrix of numbers")
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Return the first 16 hex digits of SHA-256 over all that decoding rests on.
 

@@ -194,7 +194,7 @@ async def test_silent_servers_are_told_and_cost_five_seconds_at_most() -> None:
         failed, offer, _ = await asyncio.gather(
             alone.offer(), beside.offer(), reflexive.offer(), return_exceptions=True
         )
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 4 * GATHER_SECONDS
     assert isinstance(failed, KeycastError)
     assert not isinstance(failed, RequestError)
     assert "does not answer; check the address, and whether a firewall lets UDP through." in str(failed)
@@ -224,7 +224,8 @@ async def test_a_relay_that_dies_holds_nobody_up_at_the_end(coturn: Coturn) -> N
         coturn.kill()
         began = time.monotonic()
         await asyncio.gather(here.close(), other.close())
-        assert time.monotonic() - began < 10
+        # aioice would wait for the relay's answers far longer.
+        assert time.monotonic() - began < 30
         assert here.ended
         assert other.ended
 

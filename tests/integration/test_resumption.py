@@ -17,7 +17,7 @@ Through = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def hello_of(link: Link) -> Hello:
-    message = await asyncio.wait_for(link.recv(), 5)
+    message = await asyncio.wait_for(link.recv(), 20)
     assert message is not None
     hello = parse_message(message[1])
     assert isinstance(hello, Hello)
@@ -34,7 +34,7 @@ def send_all(session: SenderSession | ReceiverSession, link: Link) -> list[bytes
 async def hear(session: SenderSession | ReceiverSession, link: Link, until: State) -> list[object]:
     events: list[object] = []
     while session.state is not until:
-        message = await asyncio.wait_for(link.recv(), 5)
+        message = await asyncio.wait_for(link.recv(), 20)
         assert message is not None
         happened = session.receive_ctl(message[1], 0.0)
         events += with_pictures(session, happened, 0.0) if isinstance(session, ReceiverSession) else happened

@@ -51,7 +51,7 @@ async def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIter
 
 
 async def received(link: Link) -> tuple[str, bytes] | None:
-    return await asyncio.wait_for(link.recv(), 5)
+    return await asyncio.wait_for(link.recv(), 20)
 
 
 async def test_hello_there_and_back_and_every_byte_counted(receiver: Receiver) -> None:
