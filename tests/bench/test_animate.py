@@ -25,6 +25,8 @@ from shared.config import Schedule
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

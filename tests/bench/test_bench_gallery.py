@@ -14,6 +14,8 @@ from bench.quality_clips import Clip, spread
 from sender.gallery import GalleryOptions
 from shared.keypoints import Floats, Pictures
 
+pytestmark = pytest.mark.slow
+
 
 class Mirror:
     """A picture's keypoints are its brightness; what is rendered is the source picture as it is."""

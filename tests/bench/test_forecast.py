@@ -24,6 +24,8 @@ from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

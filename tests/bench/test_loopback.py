@@ -14,6 +14,8 @@ from PIL import Image
 from bench import landmarks
 from bench.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 
 FRAMES = 48

@@ -18,6 +18,8 @@ from shared.errors import KeycastError
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
 WORDS: dict[Side, list[str]] = {"receiver": ["--forecaster", "hold"], "sender": ["--source", "demo"]}
 

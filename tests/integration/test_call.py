@@ -35,6 +35,8 @@ from shared.transport.calling import connect
 from shared.transport.tls import client_context
 from tests.tiny_lite import save_lite, untrained
 
+pytestmark = pytest.mark.slow
+
 START_SECONDS = 90.0
 END_SECONDS = 45.0
 TOKEN = "correct-horse"

@@ -12,6 +12,8 @@ from shared.transport.datachannel import Link
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
 
+pytestmark = pytest.mark.slow
+
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 SETTLED = 0.8
 """Longer than the longest wait of an acknowledgement."""

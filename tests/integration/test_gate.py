@@ -21,6 +21,8 @@ from shared.transport.datachannel import Link
 from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 SDP = {"Content-Type": "application/sdp"}

@@ -18,6 +18,8 @@ from shared.transport.datachannel import Link
 from shared.voice import VoicePacket
 from tests.integration.hostile import Through, received, udp_addresses
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 3000
 
 

@@ -17,6 +17,8 @@ from shared.transport.impair import ImpairedPath
 from shared.transport.impairment import PathImpairment
 from shared.transport.signaling import SignalingServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 

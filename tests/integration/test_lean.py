@@ -14,6 +14,7 @@ from bench.processes import ANY_PORT
 from models.devices import has_gpu_driver
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
     pytest.mark.skipif(has_gpu_driver(), reason="where there is a GPU's driver, torch is asked about it"),
 ]

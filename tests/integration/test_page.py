@@ -22,6 +22,8 @@ from shared.transport.tls import client_context, server_context
 from shared.transport.viewer import FIGURES, PICTURE, UNDER_WAY
 from tests.integration.test_tls import made
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 FIGURES_SENT = {"state": "live", "fps_shown": 29.5}
 

@@ -22,6 +22,8 @@ from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
 from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 LIVE: dict[str, Any] = {
     **listening(),

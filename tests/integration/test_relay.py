@@ -31,7 +31,7 @@ from shared.transport.signaling import SignalingServer
 TURNSERVER = shutil.which("turnserver")
 TOKEN, USER, PASSWORD = "correct-horse", "alice", "wonderland"
 SECONDS = 120.0
-pytestmark = pytest.mark.skipif(TURNSERVER is None, reason="needs coturn")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(TURNSERVER is None, reason="needs coturn")]
 
 
 @dataclass
@@ -251,7 +251,7 @@ def test_several_servers_are_asked_through_a_name_that_aioice_has() -> None:
 
 @dataclass(frozen=True)
 class Networks:
-    """Where the sender, the receiver and the relay between them run; without `url` it is the receiver's own."""
+    """Where the sender, the receiver and the relay between them run; `url` is "" for the receiver's own."""
 
     sender: Sequence[str]
     receiver: Sequence[str]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import pytest
+
 from shared.codec import PaperCodec
 from shared.events import PeerReady, State
 from shared.messages import Hello, parse_message
@@ -12,6 +14,8 @@ from shared.receiver_session import ReceiverSession
 from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from tests.shared.session_pair import PICTURE, SECRET, TERMS, with_pictures
+
+pytestmark = pytest.mark.slow
 
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 

@@ -7,7 +7,11 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.integration.test_call import TOKEN, Command, Place, frames_of, place, shared_files, stats
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["place", "shared_files"]  # fixtures
 

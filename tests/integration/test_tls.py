@@ -28,6 +28,8 @@ from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, describe, server_context
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 NOW = datetime.now(UTC)
 

@@ -21,6 +21,8 @@ from shared.transport.calling import connect
 from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 SDP = {"Content-Type": "application/sdp"}
 AUTH = {"Authorization": f"Bearer {TOKEN}"}

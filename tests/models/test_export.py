@@ -22,6 +22,8 @@ from models.stages import Network, lite_network
 from shared.errors import KeycastError
 from tests.tiny_lite import save_lite, unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 SMALL = FommConfig(
     image_size=64, detector_expansion=8, detector_max_features=16, detector_blocks=2,

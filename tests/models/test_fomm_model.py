@@ -17,6 +17,8 @@ from models.fomm.model import PARTS, Fomm, load_fomm, save_fomm
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Keypoints
 
+pytestmark = pytest.mark.slow
+
 TINY = FommConfig(
     image_size=64,
     detector_expansion=4,

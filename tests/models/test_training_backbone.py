@@ -33,6 +33,8 @@ from shared.errors import KeycastError, RequestError
 from tests.drawn_face import face
 from tests.tiny_lite import TINY, save_lite, unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
     image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
