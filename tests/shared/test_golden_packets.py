@@ -10,7 +10,7 @@ import pytest
 from models.build import SHIPPED, TABLES
 from sender.presets import PRESETS, Sending, frames_per_message, make_codec
 from shared.codec import QUALITY, Block, Codec, Copy
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 from shared.tables import CodecTables
 from shared.wire import KeypointPacket
 
@@ -26,7 +26,7 @@ CHANGED = (
 
 def block(count: int, copies: int) -> Block:
     """Points of the codec's grid, so that they are coded exactly, some too far out for the tables."""
-    n, k = np.mgrid[:18, :DIMENSIONS]
+    n, k = np.mgrid[:18, : len(CODEC_TABLES.first)]
     indices = (n * (k % 5 - 2) + k * 37 % 23 - 11 + (k == 7) * 90).astype(np.int64)
     track: Floats = CODEC_TABLES.lattice.restore(indices, QUALITY)
     return Block(
