@@ -19,6 +19,7 @@ from bench.wire import counting_path
 from shared.clock import SystemClock
 from shared.errors import KeycastError
 from shared.journal import last_summary
+from shared.transport.impair import ImpairedPath
 from shared.transport.impairment import PathImpairment
 from shared.transport.pairing import new_token
 
@@ -65,6 +66,7 @@ class DisturbedCall:
         self._seed = seed
         self._address = ANY_PORT
         self._stack = ExitStack()
+        self._path: ImpairedPath
         self._words = words
         self._token = new_token()
         self._processes: dict[Side, Process] = {}
