@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 __all__ = ["place", "shared_files"]  # fixtures
 
-BACK_SECONDS = 40.0
+BACK_SECONDS = 120.0
 
 
 def live(place: Place) -> dict[str, Any]:
