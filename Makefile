@@ -2,23 +2,32 @@
 #   PYTHON     the interpreter to start from (3.11 or newer)
 #   PIP_FLAGS  more for pip; a smaller torch without CUDA, for one:
 #              make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   WORKERS    how many tests run side by side; 2 by default
+#   KEYCAST_DATA  clips and networks that are no part of the project, for the tests that want them; by default
+#              shared/data beside the checkout, where that is. Without it they are skipped.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Tests that hold calls, or watch the clock, come one after the other; all others run side by side.
-CALLS := tests/integration tests/receiver \
-    $(addprefix tests/bench/test_,animate.py bandwidth.py loopback.py soak.py survive.py throughput.py)
+WORKERS ?= 2
+export KEYCAST_DATA ?= $(wildcard $(dir $(CURDIR))shared/data)
+# What a file of tests sets up is set up once; calls mostly wait, and may do so beside what computes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: test demo
+.PHONY: check test lint demo
 
-test: $(INSTALLED)
+# The linters and whatever takes no seconds of its own: for every change while it is made.
+check: lint
+	$(PYTEST) -m "not slow"
+
+test: lint
+	$(PYTEST)
+
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(CALLS:%=--ignore=%)
-	$(BIN)/pytest $(CALLS)
 
 demo: $(INSTALLED)
 	$(BIN)/bench loopback --source demo --output demo.mp4 --sheet demo.png --json demo.json

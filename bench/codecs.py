@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -87,8 +88,11 @@ def code(codec: VideoCodec, frames: Sequence[Pictures], fps: float, kbps: float)
 
     Raises KeycastError where the codec fails, or does not give a frame for each.
     """
+    # Where it may, SVT-AV1 makes the thread that opens it a real-time one, for good: here, one of its own.
+    with ThreadPoolExecutor(1) as alone:
+        coding = alone.submit(_there_and_back, codec, frames, fps, kbps)
     try:
-        sizes, decoded = _there_and_back(codec, frames, fps, kbps)
+        sizes, decoded = coding.result()
     except FFmpegError as error:
         raise KeycastError(f"{codec.name} failed at {kbps:g} kbps: {error.strerror}.") from error
     if len(decoded) != len(frames) or len(sizes) != len(frames):

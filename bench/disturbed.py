@@ -7,13 +7,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bench.processes import CallRecord, Process, await_receiver, free_port
+from bench.processes import ANY_PORT, CallRecord, Process, await_receiver
 from bench.wire import counting_path
 from shared.clock import SystemClock
 from shared.errors import KeycastError
@@ -52,21 +53,20 @@ class Disturbed:
 
 
 class DisturbedCall:
-    """Two processes and the path between them; use as a context manager, so that nothing stays behind."""
+    """Two processes and the path between them; use as a context manager, so that nothing stays behind.
+
+    The path, whose chances `seed` begins, leads to the first receiver; a later one listens at the same place.
+    """
 
     def __init__(
-        self,
-        folder: Path,
-        path: ImpairedPath,
-        address: str,
-        words: dict[Side, list[str]],
-        *,
-        keep_pictures: bool = True,
+        self, folder: Path, words: dict[Side, list[str]], *, seed: int = 0, keep_pictures: bool = True
     ) -> None:
         self._folder = folder
         self._keep_pictures = keep_pictures
-        self._path = path
-        self._address = address
+        self._seed = seed
+        self._address = ANY_PORT
+        self._stack = ExitStack()
+        self._path: ImpairedPath
         self._words = words
         self._token = new_token()
         self._processes: dict[Side, Process] = {}
@@ -77,9 +77,10 @@ class DisturbedCall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End both sides, the sender first."""
+        """End both sides, the sender first, and then the path."""
         for process in reversed(list(self._processes.values())):
             process.stop()
+        self._stack.close()
 
     def process(self, side: Side) -> Process:
         """Return the process that plays `side` now."""
@@ -95,8 +96,10 @@ class DisturbedCall:
             files += ["--connect", self._path.url]
         process = Process(side, [*files, "--token", self._token, *self._words[side]])
         self._processes[side] = process
-        if not process.answered.wait(_START_SECONDS) or not process.is_up:
-            raise process.failure()
+        process.await_up()
+        if self._address == ANY_PORT:
+            self._address = process.url.removeprefix("http://")
+            self._path = self._stack.enter_context(counting_path(process.url, None, self._seed))
 
     def await_picture(self, seconds: float = _START_SECONDS) -> None:
         """Wait until a frame has been shown; KeycastError of the side that fails instead."""
@@ -173,12 +176,8 @@ def run_disturbed(
     The call is set up on a good path. `receiver` and `sender` are further arguments of the two commands,
     `seed` that of the path's chances. Raises KeycastError with the sentence of the side that failed.
     """
-    address = f"127.0.0.1:{free_port()}"
     words: dict[Side, list[str]] = {"receiver": list(receiver), "sender": list(sender)}
-    with (
-        counting_path(f"http://{address}", None, seed) as path,
-        DisturbedCall(folder, path, address, words) as call,
-    ):
+    with DisturbedCall(folder, words, seed=seed) as call:
         call.start("receiver")
         call.start("sender")
         call.await_picture()

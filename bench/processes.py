@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +22,9 @@ from shared.transport.pairing import new_token
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
 _BYE_SECONDS = 10.0
+ANY_PORT = "127.0.0.1:0"
+"""Where a receiver listens that takes a free port of this machine."""
+_ADDRESS = re.compile(r" --connect (\S+)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Process:
         )  # fmt: skip
         self._errors: list[str] = []
         self.is_up = False
+        self.url = ""
+        """Where a receiver listens, once it does."""
         self.answered = threading.Event()  # it listens, or calls, or will never
         self._readers = [
             threading.Thread(target=self._read_output, args=(self._process.stdout,), daemon=True),
@@ -64,7 +69,10 @@ class Process:
 
     def _read_output(self, stream: IO[str]) -> None:
         for line in stream:
-            if line.startswith(("listening", "calling")):
+            listens = _ADDRESS.search(line) if not self.url else None
+            if listens is not None:
+                self.url = listens[1]
+            if listens is not None or line.startswith("calling"):
                 self.is_up = True
                 self.answered.set()
         self.answered.set()
@@ -83,6 +91,11 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         return bool(self._process.returncode)
+
+    def await_up(self) -> None:
+        """Wait until it listens or calls; KeycastError with its sentence where it fails."""
+        if not self.answered.wait(_START_SECONDS) or not self.is_up:
+            raise self.failure()
 
     def wait(self, seconds: float | None) -> None:
         """Wait for a good end; KeycastError with the process's own sentence otherwise."""
@@ -139,26 +152,25 @@ def run_call(
     ends early. The path between the two counts all bytes (it adds some 0.05 ms) and is impaired as
     `impairment` and `seed` say. Raises KeycastError with the sentence of the side that failed.
     """
-    address, token = f"127.0.0.1:{free_port()}", new_token()
+    token = new_token()
     pictures, stats = (
         folder / "received.npy",
         {side: folder / f"{side}.json" for side in ("receiver", "sender")},
     )
-    listening = ["--once", "--listen", address, "--view", "none", "--output", str(pictures)]
+    listening = ["--once", "--listen", ANY_PORT, "--view", "none", "--output", str(pictures)]
     there = Process("receiver", [*listening, "--token", token, "--stats", str(stats["receiver"]), *receiver])
     here: Process | None = None
-    with counting_path(f"http://{address}", impairment, seed) as path:
-        try:
-            if not there.answered.wait(_START_SECONDS) or not there.is_up:
-                raise there.failure()
+    try:
+        there.await_up()
+        with counting_path(there.url, impairment, seed) as path:
             calling = ["--connect", path.url, "--token", token, "--stats", str(stats["sender"])]
             here = Process("sender", [*calling, *sender])
             _await_sender(here, there, seconds)
             await_receiver(there, over_bad_path=impairment is not None)
-        finally:
-            for process in (here, there):
-                if process is not None:
-                    process.stop()
+    finally:
+        for process in (here, there):
+            if process is not None:
+                process.stop()
     both = {side: last_summary(file) for side, file in stats.items()}
     return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
 
@@ -188,10 +200,3 @@ def await_receiver(there: Process, *, over_bad_path: bool) -> None:
         there.stop()
         if there.failed:
             raise there.failure() from None
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -24,10 +24,8 @@ from tqdm import tqdm
 from bench.calls import Call, add_call_arguments
 from bench.disturbed import DisturbedCall, Side
 from bench.plots import COLOURS, check_plots, legend, new_figure, png
-from bench.processes import free_port
 from bench.quality_report import Findings, check_folder, publish
 from bench.report import Row, check_output, describe
-from bench.wire import counting_path
 from shared.errors import RequestError
 
 COLUMNS = ("quantity", "start", "end", "growth", "limit", "flat")
@@ -118,13 +116,11 @@ def _check(options: argparse.Namespace) -> None:
 
 def _soaked(options: argparse.Namespace) -> tuple[Notes, dict[str, float], bool]:
     """Return the notes, figures of the whole call, and whether it was stopped early."""
-    address = f"127.0.0.1:{free_port()}"
     receiver, sender = Call(options).words()
     words: dict[Side, list[str]] = {"receiver": receiver, "sender": sender}
     with (
         tempfile.TemporaryDirectory(prefix="keycast-") as folder,
-        counting_path(f"http://{address}", None, 0) as path,
-        DisturbedCall(Path(folder), path, address, words, keep_pictures=False) as call,
+        DisturbedCall(Path(folder), words, keep_pictures=False) as call,
     ):
         for side in _SIDES:
             call.start(side)

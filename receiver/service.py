@@ -30,7 +30,6 @@ from shared.events import Ended
 from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster, Source
 from shared.journal import Journal
-from shared.keypoints import Floats
 from shared.logs import logger
 from shared.opus import has_opus
 from shared.receiver_session import ReceiverSession

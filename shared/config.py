@@ -149,7 +149,7 @@ _MUST_MATCH = {
     "dimensions": "use the same weights on both machines",
     "fps": "run both at the same frame rate",
     "codec": "start both with the same codec",
-    "tables": "install the same version of keycast on both machines",
+    "tables": "install the same versions of keycast and of constriction on both machines",
 }
 _LABELS = {"fingerprint": "weights", "dimensions": "keypoint numbers", "tables": "codec tables"}
 _NUMBERS_A_KEYPOINT = 6

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from shared.entropy import MASS, Family
+from shared.entropy import MASS, Family, Writer
 from shared.errors import RequestError
 from shared.quantization import Lattice
 
@@ -62,15 +63,30 @@ class CodecTables:
         """D, how many numbers a frame has."""
         return self.lattice.dimensions
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Return the first 16 hex digits of SHA-256 over all that decoding rests on."""
-        digest = hashlib.sha256()
+        """Return the first 16 hex digits of SHA-256 over all that decoding rests on.
+
+        That is the tables, and the bytes that the installed entropy coder makes of them: two sides whose
+        coders differ refuse each other in the hello, where they would read nonsense. It takes some 3 ms.
+        """
+        digest = hashlib.sha256(self._every_symbol())
         for name, array in sorted(self._arrays().items()):
             if name != "sensitivity":
                 little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
                 digest.update(f"{name} {array.dtype.str[1:]} {array.shape}\0".encode() + little.tobytes())
         return digest.hexdigest()[:16]
+
+    def _every_symbol(self) -> bytes:
+        """Return the code of each number of each table, escapes included, and of each level."""
+        writer, family = Writer(), self.family
+        numbers = np.arange(-family.width - 1, family.width + 2)
+        for scale in range(family.scales):
+            writer.numbers(numbers, np.full(len(numbers), scale), family)
+        for likely in self.levels.astype(np.float32):
+            for level in range(LEVELS):
+                writer.chosen(level, likely)
+        return writer.bytes()
 
     def save(self, path: Path) -> None:
         """Write them to `path`. Raise RequestError where that fails."""

@@ -11,13 +11,11 @@ from hypothesis import settings
 settings.register_profile("keycast", deadline=None)
 settings.load_profile("keycast")
 
-# Clips and small reference networks that are no part of the project: where there are none, tests skip.
-DATA = Path(os.environ.get("KEYCAST_DATA") or Path(__file__).parents[2] / "shared" / "data")
-
 
 def _needed(name: str) -> Path:
-    file = DATA / name
-    if not file.exists():
+    """Return a file or folder of KEYCAST_DATA: clips and networks that are no part of the project."""
+    folder = os.environ.get("KEYCAST_DATA")
+    if not folder or not (file := Path(folder) / name).exists():
         pytest.skip(f"needs {name}; set KEYCAST_DATA to a folder that has it")
     return file
 

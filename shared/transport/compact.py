@@ -21,6 +21,8 @@ from typing import Any
 from aiortc import RTCPeerConnection, rtcsctptransport
 from aiortc.rtcsctptransport import Chunk, DataChunk, ForwardTsnChunk, RTCSctpTransport, SackChunk
 
+from shared.transport import compat
+
 ACK_SECONDS = 0.5
 GAP_SECONDS = 0.2
 ACK_BYTES = 1000
@@ -31,28 +33,25 @@ _OTHER_CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA:ECDHE-EC
 _UNORDERED, _ACK_NOW = 0x04, 0x08
 _COMMON_HEADER = 12
 _METHODS = ("_send_chunk", "_send_sack", "_receive_data_chunk")
-_FIELDS = ("_sack_duplicates", "_sack_misordered", "_sack_needed", "_association_state")
+_FIELDS = ("_sack_duplicates", "_sack_misordered", "_sack_needed", "_association_state", "State")
 
 
-def shrink(peer: RTCPeerConnection) -> bool:
-    """Have `peer`, whose channels are made and not yet open, use fewer bytes.
+def shrink(peer: RTCPeerConnection) -> None:
+    """Have `peer`, which has a data channel and is not connected yet, use fewer bytes.
 
-    False, and nothing is changed, where the installed aiortc does not have the names this rests on: a call
-    costs more bytes then, and works.
+    Raise KeycastError where the installed aiortc does not have the names this rests on.
     """
-    sctp = peer.sctp
-    names = (*_METHODS, *_FIELDS)
-    if sctp is None or not all(hasattr(sctp, name) for name in names) or not _prefer_short_records(sctp):
-        return False
+    sctp: Any = peer.sctp
+    compat.require("aiortc", sctp, (*_METHODS, *_FIELDS))
+    compat.require("aiortc", sctp.transport, (compat.CERTIFICATE,))
+    certificate = getattr(sctp.transport, compat.CERTIFICATE)
+    compat.require("aiortc", certificate, (compat.CONTEXT,))
+    _prefer_short_records(certificate)
     _Compact(sctp)
-    return True
 
 
-def _prefer_short_records(sctp: RTCSctpTransport) -> bool:
-    certificate: Any = getattr(sctp.transport, "_RTCDtlsTransport__local_certificate", None)
-    create = getattr(certificate, "_create_ssl_context", None)
-    if create is None:
-        return False
+def _prefer_short_records(certificate: Any) -> None:  # noqa: ANN401
+    create = certificate._create_ssl_context
 
     def with_cipher(*arguments: object, **named: object) -> object:
         context = create(*arguments, **named)
@@ -60,7 +59,6 @@ def _prefer_short_records(sctp: RTCSctpTransport) -> bool:
         return context
 
     certificate._create_ssl_context = with_cipher
-    return True
 
 
 class _Bundle:

@@ -45,7 +45,6 @@ WORK_SHARE, WORK_AT_ONCE = 0.3, 1.0
 """Seconds of work for them, of each second and at once: a call takes 0.02."""
 LONGEST = 0.005
 """Seconds that a packet counts for at most. Where it takes longer, the machine had something else to do."""
-_CERTIFICATE, _CONTEXT = "_RTCDtlsTransport__local_certificate", "_create_ssl_context"
 _WHOLE = 0x03  # the first and the last fragment of its message
 _NAMES = (
     "_advertised_rwnd", "_association_state", "_data_channel_queue", "_handle_data", "_inbound_streams",
@@ -70,9 +69,10 @@ def guard(
     sctp: Any = peer.sctp
     compat.require("aiortc", sctp, _NAMES)
     compat.require("aiortc", InboundStream(), ("reassembly",))
-    compat.require("aiortc", sctp.transport, (_CERTIFICATE, "_send_data"))
-    compat.require("aiortc", getattr(sctp.transport, _CERTIFICATE), (_CONTEXT,))
-    _agree_on_keys_once(getattr(sctp.transport, _CERTIFICATE))
+    compat.require("aiortc", sctp.transport, (compat.CERTIFICATE, "_send_data"))
+    certificate = getattr(sctp.transport, compat.CERTIFICATE)
+    compat.require("aiortc", certificate, (compat.CONTEXT,))
+    _agree_on_keys_once(certificate)
     _Guard(sctp, unfragmented, refuse, arrivals)
 
 

@@ -1,4 +1,4 @@
-"""The command from end to end, with a network whose weights are random, and its refusals."""
+"""The command from end to end, and its refusals."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from PIL import Image
 from bench.animate import driving_frames, main, source_picture
 from bench.animation import Job, animate
 from bench.media import write_mp4
+from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.demo import DemoSource
@@ -26,16 +27,16 @@ from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from tests.kept import Kept, Transferring
-from tests.tiny_lite import save_lite, untrained
+
+pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a network, a 14-frame clip and a picture of another size."""
+    """Return a folder with a 14-frame clip and a picture of another size."""
     folder = tmp_path_factory.mktemp("animate")
-    save_lite(folder / "lite", untrained())
     source = DemoSource(14 / 30)
     write_mp4(folder / "clip.mp4", driving_frames(source))
     source.close()
@@ -46,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(place: Path, output: Path, *more: str) -> list[str]:
     return [
         "--driving", str(place / "clip.mp4"), "--output", str(output), "--backbone", "lite",
-        "--checkpoint", str(place / "lite"), "--device", "cpu", *more,
+        "--device", "cpu", *more,
     ]  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     assert source_picture(str(place / "clip.mp4")).shape == (256, 256, 3)
     assert source_picture("demo").shape == (256, 256, 3)
     with pytest.raises(RequestError, match="neither a picture nor a video"):
-        source_picture(str(place / "lite" / "config.json"))
+        source_picture(str(SHIPPED / "lite" / "config.json"))
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -27,6 +27,8 @@ from sender.demo import pose_at
 from shared.keypoints import Floats
 from shared.portrait.portrait import Portrait
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -19,6 +19,8 @@ from models.build import load_backbone, load_tables
 from sender.demo import DemoSource
 from sender.presets import Sending
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
 

@@ -17,6 +17,8 @@ from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from tests.kept import Kept
 
+pytestmark = pytest.mark.slow
+
 
 class Mirror:
     """A picture's keypoints are its brightness; what is rendered is the source picture as it is."""

@@ -12,6 +12,8 @@ from bench.__main__ import main
 from bench.media import write_mp4
 from sender.demo import DemoSource
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
 
 

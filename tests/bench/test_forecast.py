@@ -27,6 +27,8 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.kept import Kept, Transferring
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -20,6 +20,8 @@ from models.build import one_thread
 from shared.heads import Head
 from shared.keypoints import Pictures
 
+pytestmark = pytest.mark.slow
+
 WHITE = np.full((256, 256, 3), 255, np.uint8)
 
 

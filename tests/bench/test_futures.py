@@ -19,6 +19,8 @@ from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.portrait.portrait import Portrait
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -13,6 +13,8 @@ from bench.fuzz_inputs import Corpus
 from bench.fuzz_transport import TARGETS, attack
 from shared.errors import KeycastError
 
+pytestmark = pytest.mark.slow
+
 INPUTS = {"sctp": 300, "datagrams": 2000, "messages": 1500, "http": 25}
 
 

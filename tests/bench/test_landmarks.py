@@ -25,6 +25,8 @@ from shared.portrait.pose import Pose
 from shared.transport.impair import Counts
 from tests.drawn_face import face
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = [*np.linspace(0.1, 5.9, 14), 1.05, 3.45]
 
 

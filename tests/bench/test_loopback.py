@@ -13,7 +13,8 @@ from PIL import Image
 
 from bench import landmarks
 from bench.__main__ import main
-from tests.tiny_lite import save_lite, untrained
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 
@@ -59,13 +60,6 @@ COLUMNS = [
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained weights: times and bytes do not depend on them."""
-    folder = tmp_path_factory.mktemp("weights") / "lite"
-    return save_lite(folder, untrained())
-
-
-@pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A square that drifts over a gradient for 1.6 s at 30 fps."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
@@ -84,9 +78,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_call_is_measured_and_shown(clip: Path, tmp_path: Path) -> None:
     report, video, sheet = tmp_path / "report.json", tmp_path / "call.mp4", tmp_path / "call.png"
-    arguments = ["loopback", "--source", str(clip), "--checkpoint", str(weights), "--forecaster", "hold"]
+    arguments = ["loopback", "--source", str(clip), "--preset", "paper", "--forecaster", "hold"]
     arguments += ["--output", str(video), "--sheet", str(sheet), "--json", str(report), "--debug"]
     assert main(arguments) == 0
 
@@ -121,22 +115,20 @@ def test_a_call_is_measured_and_shown(weights: Path, clip: Path, tmp_path: Path)
         assert picture.format == "PNG"
 
 
-def test_what_a_call_does_to_a_mouth_is_measured(weights: Path, mesh_networks: Path, tmp_path: Path) -> None:
+def test_what_a_call_does_to_a_mouth_is_measured(mesh_networks: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    arguments = ["loopback", "--seconds", "2", "--checkpoint", str(weights), "--forecaster", "hold"]
+    arguments = ["loopback", "--seconds", "2", "--preset", "paper", "--forecaster", "hold"]
     assert main([*arguments, "--landmarks", str(mesh_networks), "--json", str(report), "--debug"]) == 0
     (row,) = json.loads(report.read_text())["rows"]
     assert [name for name in landmarks.COLUMNS if name not in row] == []
 
 
-def test_a_side_that_fails_says_why(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["loopback", "--source", str(tmp_path / "none.mp4"), "--checkpoint", str(weights)]) == 2
+def test_a_side_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["loopback", "--source", str(tmp_path / "none.mp4")]) == 2
     assert "none.mp4" in capsys.readouterr().err
-    assert main(["loopback", "--impair", "los=20", "--checkpoint", str(weights)]) == 2
+    assert main(["loopback", "--impair", "los=20"]) == 2
     assert "no impairment 'los'" in capsys.readouterr().err
-    assert main(["loopback", "--landmarks", str(tmp_path), "--checkpoint", str(weights)]) == 2
+    assert main(["loopback", "--landmarks", str(tmp_path)]) == 2
     assert "no face_landmark.tflite in" in capsys.readouterr().err
     assert main(["loopback", "--checkpoint", str(tmp_path / "nowhere"), "--forecaster", "hold"]) == 1
     assert "There is no checkpoint folder" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from bench.quality_measure import Tools, measure_clip
 from bench.quality_report import each
 from bench.quality_sheet import Drawing, sheets
 from bench.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
+from models.build import SHIPPED
 from models.landmarks.crops import Box
 from models.landmarks.files import LandmarkFolder, save_clip
 from models.landmarks.finder import Found
@@ -37,7 +38,8 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.drawn_face import face
 from tests.kept import Kept
-from tests.tiny_lite import save_lite, untrained
+
+pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
 
@@ -109,9 +111,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("weights") / "lite"
-    return save_lite(place, untrained())
+def weights() -> Path:
+    return SHIPPED / "lite"
 
 
 def test_people_come_from_the_table_the_folder_or_the_file(folder: Path, tmp_path: Path) -> None:

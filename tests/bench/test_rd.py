@@ -36,6 +36,8 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.kept import Kept
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 ONE = GalleryOptions(1)

@@ -11,6 +11,8 @@ from bench import soak
 from bench.__main__ import main
 from bench.soak import LIMITS, Notes, chart, judged, open_files, resident_bytes, slope
 
+pytestmark = pytest.mark.slow
+
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 
 

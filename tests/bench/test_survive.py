@@ -10,14 +10,15 @@ from PIL import Image
 from bench import survive
 from bench.__main__ import main
 from bench.disturbed import Disturbed, DisturbedCall, Side, run_disturbed
-from bench.processes import CallRecord, free_port
+from bench.processes import CallRecord
 from bench.report import Row
 from bench.survive import CONDITIONS, recovery_ms
 from bench.survive_report import chart, lines
-from bench.wire import counting_path
 from shared.errors import KeycastError
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
 WORDS: dict[Side, list[str]] = {"receiver": ["--forecaster", "hold"], "sender": ["--source", "demo"]}
@@ -136,11 +137,7 @@ def test_a_cut_call_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_side_is_killed_and_started_again(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with (
-        counting_path(f"http://{address}", None, 0) as path,
-        DisturbedCall(tmp_path, path, address, WORDS) as call,
-    ):
+    with DisturbedCall(tmp_path, WORDS) as call:
         call.start("receiver")
         before = call.process("receiver")
         call.do("receiver")

@@ -30,6 +30,8 @@ from models.lite.network import LiteNetwork
 from shared.errors import RequestError
 from tests.tiny_lite import save_lite, untrained
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 SMALL = FommConfig(
     detector_blocks=2, detector_max_features=32, motion_blocks=2, motion_max_features=32,

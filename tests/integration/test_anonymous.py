@@ -30,6 +30,8 @@ from shared.transport.loopback import LoopbackConnection, pair
 from tests.shared.session_pair import with_pictures
 from tests.tiny_lite import save_lite, untrained
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 2.0
 FACELESS = {"Hello", "Start", "Still", "Bye"}
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from shared.config import MAX_PACKET
-from shared.transport import compact
 from shared.transport.datachannel import Link
 from shared.transport.impair import Counts
 from shared.transport.impairment import PathImpairment
+
+pytestmark = pytest.mark.slow
 
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 SETTLED = 0.8
@@ -148,7 +149,7 @@ async def test_lost_keypoint_messages_hold_nothing_up(call_through: Through) -> 
             await asyncio.sleep(0.02)
         call.path.impair(PathImpairment())
         call.sender.send_ctl(b"after")
-        last = await asyncio.wait_for(until(call.receiver, b"after"), 5)
+        last = await asyncio.wait_for(until(call.receiver, b"after"), 20)
         assert 50 <= last <= 90
         assert await call.sender.drained()
 
@@ -161,12 +162,3 @@ async def until(link: Link, data: bytes) -> int:
             return count
         count += 1
     raise AssertionError(link.reason)
-
-
-async def test_another_aiortc_is_left_as_it_is(
-    call_through: Through, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compact, "_FIELDS", (*compact._FIELDS, "_renamed"))
-    async with call_through() as call:
-        _, down = await one_way(call)
-        assert down.packets >= 20

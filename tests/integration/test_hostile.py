@@ -29,6 +29,8 @@ from tests.integration.hostile import (
     udp_addresses,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def from_a_stranger(link: Link, datagrams: list[bytes]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:

@@ -5,24 +5,20 @@ import contextlib
 import gc
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
-import aioice
 import numpy as np
 import pytest
 from aioice import stun
-from aiortc import RTCPeerConnection
-from aiortc.rtcsctptransport import RTCSctpTransport
 from OpenSSL import SSL
 
-from shared.arrivals import Arrivals
-from shared.errors import KeycastError
 from shared.opus import SAMPLES, OpusEncoder
-from shared.transport import compat, guard, voice
+from shared.transport import compat, guard
 from shared.transport.datachannel import Link
 from shared.voice import VoicePacket
 from tests.integration.hostile import Through, received, udp_addresses
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 3000
 
@@ -145,95 +141,3 @@ async def test_encryption_that_is_broken_off_ends_the_link_and_frees_its_ports(c
         assert not ice._protocols
     gc.collect()
     assert complaints == []
-
-
-def peer() -> Any:
-    connection = RTCPeerConnection()
-    connection.createDataChannel("kp", negotiated=True, id=0)
-    return connection
-
-
-def take_away(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in vars(owner):
-        monkeypatch.delattr(owner, name)
-    else:
-        monkeypatch.delattr(type(owner), name)
-
-
-SENTENCE = r"The installed {} [\d.]+ has no {}, which keycast rests on; install aiortc 1\.16\.0 and aioice "
-
-
-@pytest.mark.parametrize("name", guard._NAMES)
-async def test_a_guard_that_cannot_be_put_in_place_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    there = peer()
-    take_away(there.sctp, name, monkeypatch)
-    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
-        guard.guard(there, 0, lambda _: None, Arrivals())
-
-
-@pytest.mark.parametrize("owner", ["transport", "certificate", "sending"])
-async def test_so_is_dtls_that_cannot_be_kept_from_beginning_anew(
-    monkeypatch: pytest.MonkeyPatch, owner: str
-) -> None:
-    there = peer()
-    dtls = there.sctp.transport
-    holder, name = {
-        "transport": (dtls, guard._CERTIFICATE),
-        "certificate": (getattr(dtls, guard._CERTIFICATE), guard._CONTEXT),
-        "sending": (dtls, "_send_data"),
-    }[owner]
-    take_away(holder, name, monkeypatch)
-    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
-        guard.guard(there, 0, lambda _: None, Arrivals())
-
-
-@pytest.mark.parametrize("name", voice._NAMES)
-async def test_so_is_sound_that_cannot_be_kept_from_aiortc(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    there = peer()
-    take_away(there.sctp.transport, name, monkeypatch)
-    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", name)):
-        voice.VoicePath(there, lambda _: None, lambda _: None)
-
-
-@pytest.mark.parametrize(
-    ("owner", "name"), [(owner, name) for owner, names in compat._METHODS.items() for name in names]
-)
-def test_so_is_a_method_of_aioice(monkeypatch: pytest.MonkeyPatch, owner: str, name: str) -> None:
-    monkeypatch.delattr(f"aioice.ice.{owner}.{name}")
-    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", name)):
-        Link()
-
-
-@pytest.mark.parametrize("name", compat._FIELDS)
-async def test_so_is_a_field_of_aioice(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    there = peer()
-    monkeypatch.delattr(there.sctp.transport.transport._connection, name)
-    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", name)):
-        compat.traffic_of(there)
-
-
-def test_so_is_the_address_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = aioice.Candidate.__init__
-
-    def without_host(self: Any, *arguments: Any) -> None:
-        made(self, *arguments)
-        del self._network_host
-
-    monkeypatch.setattr(aioice.Candidate, "__init__", without_host)
-    with pytest.raises(KeycastError, match=SENTENCE.format("aioice", "_network_host")):
-        Link()
-
-
-def test_the_versions_named_are_those_of_the_constraints() -> None:
-    constraints = (Path(__file__).parents[2] / "constraints.txt").read_text().split()
-    assert all(f"{package}=={known}" in constraints for package, known in compat.WORKING.items())
-
-
-async def test_a_link_is_not_made_without_its_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(RTCSctpTransport, "_mark_received")
-    with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", "_mark_received")):
-        Link()

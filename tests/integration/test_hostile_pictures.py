@@ -29,6 +29,8 @@ from shared.receiver_session import MAX_BAD_PICTURES, MAX_WAITING_PICTURES, Rece
 from shared.transport.loopback import LoopbackConnection, pair
 from tests.integration.world import CODECS, TERMS, Backbone, Sink
 
+pytestmark = pytest.mark.slow
+
 CALLS = 4
 GOOD, JUNK = pictures.encode(np.full((256, 256, 3), 90, np.uint8)), b"junk"
 

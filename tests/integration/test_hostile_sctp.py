@@ -10,6 +10,8 @@ from aiortc.rtcsctptransport import ForwardTsnChunk, HeartbeatChunk, InitChunk, 
 from shared.transport.datachannel import Link
 from tests.integration.hostile import CTL, FIRST, KP, LAST, UNORDERED, RawPeer, Through, busy, received
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 0.1
 """Of processor time in one turn of the loop: far under what the attacks took, far over what is usual."""
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import free_port
+from bench.processes import ANY_PORT
 from models.devices import has_gpu_driver
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
     pytest.mark.skipif(has_gpu_driver(), reason="where there is a GPU's driver, torch is asked about it"),
 ]
@@ -52,19 +53,22 @@ def start(side: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_a_call_loads_no_torch_and_compiles_what_it_uses(tmp_path: Path) -> None:
-    address, token = f"127.0.0.1:{free_port()}", "a-long-enough-token"
+    token = "a-long-enough-token"
     receiver = start(
-        "receiver", "--listen", address, "--token", token, "--once", "--view", "none",
+        "receiver", "--listen", ANY_PORT, "--token", token, "--once", "--view", "none",
         "--output", str(tmp_path / "seen.npy"), "--stats", str(tmp_path / "receiver.json"),
     )  # fmt: skip
     sender = None
     try:
         assert receiver.stdout is not None
-        while not receiver.stdout.readline().startswith("listening"):
+        said = ""
+        while " --connect " not in said:
+            said = receiver.stdout.readline()
             assert receiver.poll() is None, receiver.communicate()[1]
+        url = said.partition(" --connect ")[2].split()[0]
         sender = start(
             "sender", "--source", "demo", "--crop", "centre", "--policy", "adaptive", "--connect",
-            f"http://{address}", "--token", token, "--stats", str(tmp_path / "sender.json"),
+            url, "--token", token, "--stats", str(tmp_path / "sender.json"),
         )  # fmt: skip
         outputs = {"sender": sender.communicate(timeout=300), "receiver": receiver.communicate(timeout=60)}
     finally:
@@ -110,11 +114,7 @@ def test_a_device_is_chosen_without_torch(name: str) -> None:
 
 @pytest.mark.parametrize("side", ["sender", "receiver"])
 def test_a_gpu_that_is_not_there_is_one_sentence(side: str) -> None:
-    arguments = (
-        ["--source", "demo"]
-        if side == "sender"
-        else ["--view", "none", "--listen", f"127.0.0.1:{free_port()}"]
-    )
+    arguments = ["--source", "demo"] if side == "sender" else ["--view", "none", "--listen", ANY_PORT]
     done = subprocess.run(
         [sys.executable, "-m", side, *arguments, "--device", "cuda"],
         capture_output=True, text=True, check=False,

@@ -14,7 +14,10 @@ from shared.errors import RequestError
 from shared.transport.calling import connect
 from shared.transport.published import find
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is published without locks")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="nothing is published without locks"),
+]
 
 RECEIVER = """
 import asyncio

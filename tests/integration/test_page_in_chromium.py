@@ -21,7 +21,8 @@ from shared.transport.broadcast import Broadcast
 from shared.transport.page import Page
 from shared.transport.signaling import SignalingServer
 from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
-from tests.integration.test_call import tiny_weights
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "correct-horse"
 LIVE: dict[str, Any] = {
@@ -341,19 +342,13 @@ async def test_a_page_that_nobody_looks_at_costs_nothing(browser: str) -> None:
         await assert_moving(tab)
 
 
-async def test_a_real_call(browser: str, tmp_path: Path) -> None:
-    """Both ends as their commands run them, with small weights, over a real connection."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url, weights = f"http://127.0.0.1:{port}", tiny_weights(tmp_path / "weights", 0)
-    receiving = ReceiverOptions(
-        host="127.0.0.1", port=port, token=TOKEN, view="web", forecaster="hold", checkpoint=weights
-    )
-    calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True, checkpoint=weights)
+async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both ends as their commands run them, over a real connection."""
+    receiving = ReceiverOptions(host="127.0.0.1", port=0, token=TOKEN, view="web", forecaster="hold")
     async with AsyncExitStack() as stack, new_tab(browser) as tab:
         await stack.enter_async_context(running(receiver_app.run(receiving)))
-        await answering(port)
+        url = await announced(capsys)
+        calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True)
         await tab.open(f"{url}/#{TOKEN}")
         await tab.until("document.body.dataset.state == 'listening'")
         await stack.enter_async_context(running(sender_app.run(calling)))
@@ -362,7 +357,7 @@ async def test_a_real_call(browser: str, tmp_path: Path) -> None:
         before = await tab.text("payload_kbps")
         await tab.until(f"document.getElementById('payload_kbps').textContent != '{before}'")
         assert "0 %" not in {await tab.text("observed"), await tab.text("forecast")}
-        assert tab.hosts == {f"127.0.0.1:{port}"}
+        assert tab.hosts == {url.removeprefix("http://")}
         assert tab.errors == []
 
 
@@ -376,13 +371,11 @@ async def running(work: Coroutine[Any, Any, int]) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def answering(port: int) -> None:
-    for _ in range(900):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
+async def announced(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the address that a receiver tells senders, once it has."""
+    said = ""
+    async with asyncio.timeout(90):
+        while "--connect " not in said:
             await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
-    raise AssertionError("the receiver does not start")
+            said += capsys.readouterr().out
+    return said.partition("--connect ")[2].split()[0]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import pytest
+
 from models.lite.layout import DIMENSIONS
 from shared.codec import PaperCodec
 from shared.events import PeerReady, State
@@ -14,11 +16,13 @@ from shared.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from tests.shared.session_pair import PICTURE, SECRET, TERMS, with_pictures
 
+pytestmark = pytest.mark.slow
+
 Through = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def hello_of(link: Link) -> Hello:
-    message = await asyncio.wait_for(link.recv(), 5)
+    message = await asyncio.wait_for(link.recv(), 20)
     assert message is not None
     hello = parse_message(message[1])
     assert isinstance(hello, Hello)
@@ -35,7 +39,7 @@ def send_all(session: SenderSession | ReceiverSession, link: Link) -> list[bytes
 async def hear(session: SenderSession | ReceiverSession, link: Link, until: State) -> list[object]:
     events: list[object] = []
     while session.state is not until:
-        message = await asyncio.wait_for(link.recv(), 5)
+        message = await asyncio.wait_for(link.recv(), 20)
         assert message is not None
         happened = session.receive_ctl(message[1], 0.0)
         events += with_pictures(session, happened, 0.0) if isinstance(session, ReceiverSession) else happened

@@ -34,6 +34,8 @@ from shared.transport.pairing import call_url
 from tests.integration.hostile import CTL, KP, RawPeer, Through, received
 from tests.integration.world import CODECS, PICTURE, TERMS, Backbone, FakeClock, Source, VirtualExecutor
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 
 

@@ -11,6 +11,8 @@ from sender.voice import REFUSED
 from tests.integration.test_call import Place, frames_of, place, shared_files, stats
 from tests.sender.test_sound import write_clip
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["place", "shared_files"]  # fixtures
 
 

@@ -35,6 +35,8 @@ from shared.voice import SAMPLES_PER_FRAME
 from tests.integration.conftest import Call
 from tests.integration.world import CODECS, PICTURE, TERMS, Backbone
 
+pytestmark = pytest.mark.slow
+
 # The picture changes in the middle of what is shipped, as a forecast can only guess at it.
 CHANGES = (15, 39, 63, 87, 111)
 FRAMES = 126

@@ -28,6 +28,8 @@ from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, describe, server_context
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 NOW = datetime.now(UTC)
 
@@ -82,9 +84,9 @@ async def test_a_call_is_set_up_over_https(files: Files) -> None:
     async with serving(files, links) as server:
         assert server.url.startswith("https://127.0.0.1:")
         here = await connect(server.url, tls=client_context(files.certificate))
-        there = await asyncio.wait_for(links.get(), 5)
+        there = await asyncio.wait_for(links.get(), 20)
         here.send_ctl(b"hello")
-        assert await asyncio.wait_for(there.recv(), 5) == ("ctl", b"hello")
+        assert await asyncio.wait_for(there.recv(), 20) == ("ctl", b"hello")
         await here.close()
         await there.close()
 
@@ -130,8 +132,8 @@ async def test_a_slow_handshake_is_cut_off_and_keeps_nobody_out(
             for _ in range(gate.CONNECTIONS_OF_ONE + 4)
         ]
         here = await connect(server.url, TOKEN, tls=client_context(files.certificate))
-        there = await asyncio.wait_for(links.get(), 5)
-        ends = [asyncio.wait_for(reader.read(), 5) for reader, _ in silent]
+        there = await asyncio.wait_for(links.get(), 20)
+        ends = [asyncio.wait_for(reader.read(), 20) for reader, _ in silent]
         # Some are reset.
         assert not any(
             isinstance(end, TimeoutError) for end in await asyncio.gather(*ends, return_exceptions=True)

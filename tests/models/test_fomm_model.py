@@ -19,6 +19,8 @@ from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import KeypointLayout
 
+pytestmark = pytest.mark.slow
+
 TINY = FommConfig(
     image_size=64,
     detector_expansion=4,

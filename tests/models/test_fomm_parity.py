@@ -22,6 +22,8 @@ from models.fomm.model import PARTS, Fomm
 from models.fomm.serving import Precision
 from shared.interfaces import Backbone
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "fomm_parity"
 SHAPES = json.loads((DATA / "state-dict-shapes.json").read_text())
 REFERENCE = dict(np.load(DATA / "reference-0.npz"))

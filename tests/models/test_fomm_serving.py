@@ -18,6 +18,8 @@ from models.fomm.serving import Precision, Residuals, ServedFomm, fastest_precis
 from models.fomm.winograd import WinogradConvolution, WinogradResiduals, Workspace
 from models.inference import fold_batchnorm
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 CONFIG = FommConfig(
     image_size=128, detector_expansion=8, detector_blocks=3, motion_expansion=8, motion_blocks=3,

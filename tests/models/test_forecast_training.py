@@ -30,6 +30,8 @@ from models.training.tracks import Track, Tracks, save_track
 from shared.errors import RequestError
 from shared.keypoints import Floats
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 TINY: dict[str, NetworkConfig] = {
     "gru": GruConfig(layers=1, hidden=24, inner=24),

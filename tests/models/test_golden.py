@@ -20,6 +20,8 @@ from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
 from shared.keypoints import Pictures
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.npz"
 # Processors round differently, and the portrait's drawing may: a changed network is far outside of these.
 KEYPOINT_TOLERANCE, LEVELS = 2e-3, 3

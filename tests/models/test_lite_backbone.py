@@ -17,6 +17,8 @@ from shared.errors import RequestError
 from shared.keypoints import Pictures
 from tests.tiny_lite import TINY, unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -23,9 +23,10 @@ from shared.keypoints import Floats, Pictures
 from tests.tiny_lite import save_lite, unsettled
 
 # Looked for, not imported: the import reports itself, which the engine prevents.
-pytestmark = pytest.mark.skipif(
-    find_spec("openvino") is None, reason="OpenVINO has no build for this machine"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
+]
 ENGINES: list[tuple[EngineName, Precision]] = [
     ("torch", "float32"),
     ("torch", "bfloat16"),

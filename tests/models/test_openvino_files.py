@@ -23,9 +23,10 @@ from models.openvino.runtime import EngineError, compiled, openvino
 from shared.keypoints import Pictures
 from tests.tiny_lite import TINY, unsettled
 
-pytestmark = pytest.mark.skipif(
-    find_spec("openvino") is None, reason="OpenVINO has no build for this machine"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,6 +15,8 @@ from models.lite.backbone import LiteBackbone
 from sender.demo import DemoSource
 from shared.keypoints import Floats, Pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clip() -> Pictures:

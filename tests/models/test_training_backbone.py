@@ -33,6 +33,8 @@ from shared.errors import KeycastError, RequestError
 from tests.drawn_face import face
 from tests.tiny_lite import TINY, save_lite, unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
     image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,
@@ -41,7 +43,6 @@ TINY_FOMM = FommConfig(
 SIZES = {"lite": TINY, "fomm": TINY_FOMM}
 # The full network with all that its runs can have: an adversary that sees the keypoints, and bfloat16.
 FULL = ["--model", "fomm", "--adversarial", "--use-kp", "--bf16"]
-MODELS = pytest.mark.parametrize("model", [["--model", "lite"], FULL], ids=["lite", "fomm"])
 # What a child process runs: the command, with a tiny network, saving after every step.
 CHILD = """
 import argparse, logging, sys
@@ -263,12 +264,11 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-@MODELS
 def test_a_run_that_is_killed_goes_on_from_its_last_save(
-    model: list[str], clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     # While it saves after every step, a kill falls into a save as likely as not.
-    process = child(arguments(clips, tmp_path, *model, "--pictures", "100000"))
+    process = child(arguments(clips, tmp_path, "--pictures", "100000"))
     started.append(process)
     wait_for_steps(tmp_path, 4, process)
     process.send_signal(signal.SIGKILL)
@@ -276,17 +276,16 @@ def test_a_run_that_is_killed_goes_on_from_its_last_save(
     reached = steps_saved(tmp_path)
     assert reached >= 4
     length = str(2 * reached + 4)
-    assert backbone.train(options(clips, tmp_path, *model, "--pictures", length), SIZES[model[1]]) == 0
+    assert backbone.train(options(clips, tmp_path, "--pictures", length), TINY) == 0
     assert steps_saved(tmp_path) == reached + 2
 
 
-@MODELS
-def test_two_processes_train_one_network_and_stop_together(
-    model: list[str], clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+def test_two_processes_train_one_network_and_its_adversary_and_stop_together(
+    clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    line = arguments(clips, tmp_path, *model, "--pictures", "100000")
+    line = arguments(clips, tmp_path, *FULL, "--pictures", "100000")
     for rank in range(2):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         started.append(child(line, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **place))
@@ -300,7 +299,7 @@ def test_two_processes_train_one_network_and_stop_together(
     assert state["pictures"] == 4 * state["step"]
     assert f"stopped after {state['pictures']} pictures" in outputs[0]
     assert validations(tmp_path)[-1]["pictures"] == state["pictures"]
-    assert load(tmp_path / "weights").config["model"] == model[1]
+    assert load(tmp_path / "weights").config["model"] == "fomm"
 
 
 def test_a_damaged_or_foreign_state_is_one_sentence(

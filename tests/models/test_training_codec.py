@@ -14,6 +14,8 @@ from shared.errors import RequestError
 from shared.tables import CodecTables
 from tests.tiny_lite import save_lite, untrained
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 GENERATOR = np.random.default_rng(0)
 # Three numbers matter a hundred times more than the others, and all move together.

@@ -21,6 +21,8 @@ from shared.portrait.looks import Looks
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
 
+pytestmark = pytest.mark.slow
+
 
 def draw(folder: Path, people: int, *more: str) -> int:
     return main(["drawn", "--people", str(people), "--frames", "3", "--output", str(folder), *more])

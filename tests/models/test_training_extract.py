@@ -16,6 +16,8 @@ from models.training.tracks import load_tracks, save_track
 from shared.keypoints import Floats
 from tests.tiny_lite import save_lite, untrained
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

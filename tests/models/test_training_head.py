@@ -23,6 +23,8 @@ from shared.errors import RequestError
 from shared.keypoints import Floats
 from shared.portrait.portrait import Portrait
 
+pytestmark = pytest.mark.slow
+
 
 def faces_of(colour: tuple[int, int, int] = (255, 0, 0)) -> Faces:
     """Return pictures of one box each, in which a face is a box of one colour."""

@@ -17,6 +17,8 @@ from models.training.data import load_clips
 from sender.demo import pose_at
 from shared.portrait.portrait import Portrait
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from tests.drawn_face import face
 from tests.models.squeezenet import squeezenet
 from tests.tiny_lite import unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 PLAIN = ["value", "jacobian", "separation", "pixels", "warp", "features"]
 LABELLED = [

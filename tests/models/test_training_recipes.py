@@ -27,6 +27,8 @@ from shared.portrait.pose import Pose
 from tests.drawn_face import face
 from tests.tiny_lite import TINY, save_lite, unsettled
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 TINY_FOMM = FommConfig(
     image_size=64, detector_expansion=4, detector_blocks=2, motion_expansion=4, motion_blocks=2,

@@ -21,6 +21,8 @@ from receiver.sinks.window import WindowClosed, WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
+pytestmark = pytest.mark.slow
+
 LIVE: Snapshot = {**listening(), "state": "live", "fps_shown": 30.0, "strip": "oooooofffffi" * 10}
 WAIT_SECONDS = 30.0
 OPEN_SECONDS, OPENINGS = 3.0, 5

@@ -78,10 +78,10 @@ def test_a_picture_that_would_take_long_is_refused_at_once(data: bytes, reason: 
     assert len(data) <= MAX_PICTURE_BYTES
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.thread_time()
         with pytest.raises(PeerError, match=reason):
             picture.decode(data)
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     assert min(took) < SECONDS / 4
 
 

@@ -1,9 +1,12 @@
 import dataclasses
 from pathlib import Path
 
+import constriction
 import numpy as np
 import pytest
 
+from shared import entropy
+from shared.config import CallTerms
 from shared.errors import RequestError
 from shared.tables import CodecTables
 
@@ -31,6 +34,16 @@ def test_the_hash_is_of_all_that_decoding_rests_on_and_no_more(tables: CodecTabl
     swapped[0] = swapped[0][::-1]
     assert dataclasses.replace(tables, levels=swapped).hash != tables.hash
     assert dataclasses.replace(tables, sensitivity=2 * tables.sensitivity).hash == tables.hash
+
+
+def test_the_hash_is_also_of_what_the_entropy_coder_makes_of_them(
+    tables: CodecTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """constriction's other way to turn counts into probabilities stands for another version of it."""
+    before = CallTerms("lite", "f", "coded", tables.hash)
+    monkeypatch.setattr(entropy, "_MODEL", constriction.stream.model.Categorical(perfect=True))
+    other = CallTerms("lite", "f", "coded", dataclasses.replace(tables).hash)
+    assert "install the same versions of keycast and of constriction" in str(before.difference(other))
 
 
 def test_an_error_of_the_keypoints_counts_as_it_does_in_the_picture(tables: CodecTables) -> None:
