@@ -273,7 +273,6 @@ class Calls(RuleBasedStateMachine):
         if self.sender.state is State.STREAMING:
             data = self.sender.packet(self.number, 0, Block(np.zeros((3, 60), np.float32)))
             self.number += 6
-            self.sender.sent(data, 3)
             was = self.receiver.state
             self.took("receiver", self.receiver.receive_kp(data, self.now), was)
 
