@@ -14,7 +14,7 @@ from shared.sender_session import SenderSession
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """An encoded picture for `slot`, and its keypoints (60,)."""
+    """An encoded picture for `slot`, and its keypoints (D,)."""
 
     slot: int
     data: bytes
@@ -29,11 +29,11 @@ class FurtherPictures:
 
     def __init__(self, session: SenderSession, policy: GalleryPolicy, executor: Executor) -> None:
         self._session, self._policy, self._executor = session, policy, executor
-        self._moments = Moments()
+        self._moments = Moments(policy.metric)
         self._proposing = False
 
     async def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
-        """Take in detected frame `number` (256, 256, 3) and its keypoints (60,).
+        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,).
 
         Returns once a picture that it led to is on its way; the session's ticks send it. Frames are taken in
         in the order of the calls, which need not wait for each other.

@@ -9,7 +9,6 @@ from receiver.summary import CallSummary, Shown
 from shared.config import CallTerms
 from shared.events import FramesArrived
 from shared.fill import Kind
-from shared.keypoints import DIMENSIONS
 from shared.receiver_session import ReceiverSession
 from shared.stats import StageTimes
 from shared.transport.loopback import pair

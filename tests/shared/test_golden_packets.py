@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.build import SHIPPED, TABLES
+from models.lite.layout import LAYOUT
 from sender.presets import PRESETS, Sending, frames_per_message, make_codec
 from shared.codec import QUALITY, Block, Codec, Copy
 from shared.keypoints import Floats
@@ -36,7 +37,7 @@ def block(count: int, copies: int) -> Block:
 
 def codec_of(name: str) -> tuple[Codec, Block]:
     preset, copies = name.split(maxsplit=1)[0], 3 if name.endswith("with copies") else 0
-    _, codec = make_codec(Sending(preset), CODEC_TABLES)
+    _, codec = make_codec(Sending(preset), CODEC_TABLES, LAYOUT)
     return codec, block(frames_per_message(Sending(preset), preset, codec), copies)
 
 
