@@ -179,14 +179,14 @@ def test_what_openvino_cannot_run_torch_goes_on_with(
 
 
 def test_only_what_is_used_is_compiled() -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     net = LiteBackbone(engine)
     assert engine.compiled == ()
     net.warmup(render=False)
     assert engine.compiled == ("detect",)
     net.detect(frames(1))
     assert engine.compiled == ("detect",)
-    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     net = LiteBackbone(other)
     net.warmup(detect=False)
     source = net.encode(frames(1)[0])
@@ -213,7 +213,7 @@ def test_openvino_is_for_cpus() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_as_were_chosen(threads: int) -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     use_threads(threads)
     try:
         assert engine.stage("detect").threads == threads

@@ -89,6 +89,16 @@ def test_other_numbers_of_a_keypoint_are_a_difference() -> None:
     assert "The receiver has keypoint numbers 60, the sender has 20;" in sentence
 
 
+def test_pictures_of_256_pixels_are_not_told_of_and_others_are() -> None:
+    assert "size" not in TERMS.to_map()
+    large = dataclasses.replace(TERMS, size=512)
+    assert CallTerms.from_map(large.to_map()) == large
+    assert "picture size 256, the sender has 512;" in (TERMS.difference(large) or "")
+    for wrong in (0, 10**6, "512", None):
+        with pytest.raises(PeerError, match="size"):
+            CallTerms.from_map(large.to_map() | {"size": wrong})
+
+
 def test_another_protocol_is_named_even_when_its_fields_differ() -> None:
     with pytest.raises(PeerError, match=f"protocol {PROTOCOL}.* protocol 9;"):
         CallTerms.from_map({"protocol": 9, "new": "field"})
