@@ -107,6 +107,9 @@ class CallTerms:
         Left out is what readers took for granted before other backbones: six numbers a keypoint, 256 pixels.
         """
         plain = asdict(self)
+        # Where older senders put it, so that a hello of theirs and ours is the same byte by byte.
+        for name in ("keypoints", "dimensions", "fps", "size", "protocol"):
+            plain[name] = plain.pop(name)
         if self.dimensions == self.keypoints * _NUMBERS_A_KEYPOINT:
             del plain["dimensions"]
         if self.size == SIZE:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -126,6 +128,35 @@ def test_sources_do_not_mix() -> None:
         np.testing.assert_array_equal(net.render(sources[index], points), expected)
     with pytest.raises(RequestError, match="encoded by another network"):
         alone.render(sources[0], points)
+
+
+def test_many_owners_may_use_one_network_at_once() -> None:
+    net, pictures = LiteBackbone.of(unsettled(), engine="openvino"), frames(4)
+    alone = [net.encode(picture) for picture in pictures]
+    points = moved(net.detect(pictures[:1]))
+    expected = [net.render(source, points) for source in alone]
+
+    def own(index: int) -> bool:
+        source = net.encode(pictures[index])
+        found = net.detect(pictures[index][None])[0]
+        same = [np.array_equal(net.render(source, points), expected[index]) for _ in range(5)]
+        return all(same) and np.allclose(found, source.keypoints, atol=1e-4)
+
+    with ThreadPoolExecutor(4) as owners:
+        assert all(owners.map(own, range(4)))
+
+
+def test_a_source_that_nobody_holds_is_freed() -> None:
+    net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
+    source = net.encode(first)
+    points = source.keypoints[None].copy()
+    net.render(source, points)
+    freed = weakref.ref(source)
+    del source
+    assert freed() is None
+    fresh = LiteBackbone.of(unsettled(), engine="openvino")
+    expected = fresh.render(fresh.encode(second), points)
+    np.testing.assert_array_equal(net.render(net.encode(second), points), expected)
 
 
 def test_pictures_drawn_before_stay_as_they_were() -> None:

@@ -73,6 +73,11 @@ def test_missing_fields_are_refused_and_unknown_ones_left_out() -> None:
             CallTerms.from_map({key: value for key, value in whole.items() if key != name})
 
 
+def test_terms_stand_in_the_hello_as_they_always_did() -> None:
+    names = "backbone fingerprint codec tables policy observe skip keypoints fps protocol"
+    assert list(TERMS.to_map()) == names.split()
+
+
 def test_six_numbers_a_keypoint_are_not_told_and_others_are() -> None:
     assert "dimensions" not in TERMS.to_map()
     plate = dataclasses.replace(TERMS, keypoints=50, dimensions=100)
