@@ -50,6 +50,7 @@ class Echo:
     name = "echo"
     fingerprint = ""
     layout = LAYOUT
+    size = 256
 
     def __init__(self, perfect: bool) -> None:
         self.perfect = perfect

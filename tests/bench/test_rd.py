@@ -49,6 +49,7 @@ class Still:
     name = "still"
     fingerprint = detector = "f"
     layout = LAYOUT
+    size = 256
 
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
@@ -70,6 +71,7 @@ class Level:
     name = "level"
     fingerprint = "l"
     layout = LAYOUT
+    size = 256
     qualities: Sequence[float] = (4.0, 16.0)
 
     def __init__(self) -> None:
