@@ -30,7 +30,7 @@ from receiver.avatar import load_avatar
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from shared.command import add_network_arguments, run_command
-from shared.config import Schedule
+from shared.config import SIZE, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
@@ -280,7 +280,7 @@ def source_picture(spec: str) -> Pictures:
     if spec != "demo" and not path.is_file():
         raise RequestError(f"There is no picture {spec}; give a picture, or a video for its first frame.")
     try:
-        return load_avatar(path)
+        return load_avatar(path, SIZE)
     except RequestError:
         pass  # not a picture: the next to try is a video
     try:

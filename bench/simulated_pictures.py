@@ -85,6 +85,6 @@ class SimulatedPictures:
 
     def _receive(self, data: bytes | None, slot: int) -> None:
         if data is not None:
-            self._sources[slot] = source = self._backbone.encode(pictures.decode(data))
+            self._sources[slot] = source = self._backbone.encode(pictures.decode(data, self._backbone.size))
             self._gallery.put(slot, source.keypoints)
             self._feed.confirm(self._feed.completed)

@@ -15,7 +15,6 @@ from models.engine import Encoded, SourceT
 from models.graphs import StaticPass, recorded
 from models.inference import to_bytes, to_tensor, write_bytes
 from models.threads import apply_to_torch
-from shared.config import SIZE
 from shared.keypoints import Floats, Pictures
 
 
@@ -31,7 +30,7 @@ class TorchEngine(ABC, Generic[SourceT]):
     # Whether a GPU replays recorded passes for single frames (see `models.graphs`).
     records: ClassVar[bool] = True
 
-    def __init__(self, device: torch.device | str, precision: str = "float32", size: int = SIZE) -> None:
+    def __init__(self, device: torch.device | str, size: int, precision: str = "float32") -> None:
         apply_to_torch()
         self.device = torch.device(device)
         self.precision = precision

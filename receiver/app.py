@@ -83,8 +83,9 @@ def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
 
 
 def _load(options: ReceiverOptions) -> Models:
-    picture = load_avatar(options.avatar) if options.avatar is not None else None
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    # Before the network is made ready, which takes a while.
+    picture = load_avatar(options.avatar, backbone.size) if options.avatar is not None else None
     backbone.warmup(detect=False)
     avatar = backbone.encode(picture) if picture is not None else None
     name = options.forecaster

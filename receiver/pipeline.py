@@ -230,7 +230,7 @@ class ReceiverCall:
 
     def _set_source(self, source: SourcePicture) -> None:
         # Not on the event loop: to decode a picture that is made for it takes over 20 ms.
-        self._renderer.set_source(pictures.decode(source.data), source.slot)
+        self._renderer.set_source(pictures.decode(source.data, self._renderer.size), source.slot)
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:

@@ -22,7 +22,7 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """One picture (256, 256, 3) and where its keypoints come from."""
+    """One picture (size, size, 3) and where its keypoints come from."""
 
     picture: Pictures
     kind: Kind
@@ -45,6 +45,11 @@ class Renderer:
         self._initial: Floats | None = None
         self._usual_seconds = 0.0
         self.stages = StageTimes()
+
+    @property
+    def size(self) -> int:
+        """The side of the pictures that it takes and draws, in pixels."""
+        return self._backbone.size
 
     def set_source(self, picture: Pictures, slot: int = 0) -> None:
         """Take a picture of the sender's into `slot`."""

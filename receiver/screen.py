@@ -12,6 +12,7 @@ each picture that was saved, or could not be.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import struct
 import sys
@@ -25,15 +26,14 @@ import numpy as np
 from PIL import Image
 
 from receiver.panel import Panel
-from shared.config import SIZE
 from shared.keypoints import Pictures
 
 TITLE = "keycast"
 READY = b"ready\n"
 PICTURE, FIGURES = b"P", b"F"
-SIDE = 2 * SIZE
+SIDE = 512
+"""Of the window when it opens, in pixels."""
 _HEADER = struct.Struct(">cI")
-_PICTURE_BYTES = SIZE * SIZE * 3
 _POLL_MS = 8
 _ESCAPE = 27
 
@@ -48,7 +48,7 @@ class _Newest:
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self.picture: Pictures = np.zeros((SIZE, SIZE, 3), np.uint8)
+        self.picture: Pictures = np.zeros((SIDE, SIDE, 3), np.uint8)
         self.figures: dict[str, str | float] = {}
         self.count = 0
         self.ended = False
@@ -58,8 +58,9 @@ class _Newest:
         while len(header := self._source.read(_HEADER.size)) == _HEADER.size:
             kind, length = _HEADER.unpack(header)
             data = self._source.read(length)
-            if kind == PICTURE and len(data) == _PICTURE_BYTES:
-                self.picture = np.frombuffer(data, np.uint8).reshape(SIZE, SIZE, 3)
+            if kind == PICTURE and len(data) == length:
+                side = math.isqrt(length // 3)
+                self.picture = np.frombuffer(data, np.uint8).reshape(side, side, 3)
             elif kind == FIGURES and len(data) == length:
                 self.figures = json.loads(data)
             self.count += 1

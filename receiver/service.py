@@ -167,7 +167,9 @@ class Service:
     def _new_call(self, guest: Guest) -> ReceiverCall:
         models = self._models
         backbone, layout = models.backbone, models.backbone.layout
-        terms = CallTerms(backbone.name, backbone.fingerprint, layout.keypoints, layout.dimensions)
+        terms = CallTerms(
+            backbone.name, backbone.fingerprint, layout.keypoints, layout.dimensions, size=backbone.size
+        )
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
         playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
         audio = self._options.audio and has_opus()

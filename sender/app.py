@@ -241,5 +241,5 @@ def _terms(sending: Sending, schedule: Schedule, backbone: Backbone, codec: Code
     skip = schedule.skip if sending.policy == "alternate" else 0
     return CallTerms(
         backbone.name, backbone.fingerprint, backbone.layout.keypoints, backbone.layout.dimensions,
-        codec.name, codec.tables, sending.policy, schedule.observe, skip,
+        codec.name, codec.tables, sending.policy, schedule.observe, skip, size=backbone.size,
     )  # fmt: skip

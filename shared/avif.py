@@ -1,9 +1,9 @@
-"""A 256x256 picture as one AV1 frame without its AVIF container: 275 bytes less, and a parser less to trust.
+"""A square picture as one AV1 frame without its AVIF container: 275 bytes less, and a parser less to trust.
 
 What goes over the wire is the AV1 bitstream (https://aomediacodec.github.io/av1-spec, sections 5.3 to 5.5):
 
     12 00           temporal delimiter
-    0a n ...        sequence header: still picture, reduced header, 256x256, 8 bits, 4:2:0 or 4:4:4
+    0a n ...        sequence header: still picture, reduced header, its size, 8 bits, 4:2:0 or 4:4:4
     32 n ...        one frame, to the end
 
 A reduced still picture header leaves a frame no size of its own (section 5.9.5), so what the sequence header
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import struct
 
-from shared.config import SIZE
 from shared.errors import PeerError
 
 _DELIMITER, _SEQUENCE, _FRAME = b"\x12\x00", 0x0A, 0x32
@@ -31,25 +30,28 @@ def is_frame(data: bytes) -> bool:
     return data[:2] == _DELIMITER
 
 
-def wrap(frame: bytes) -> bytes:
-    """Return the AVIF file of a peer's bare frame. Raise PeerError unless it is one 256x256 still picture."""
-    brand, profile, subsampling = _PROFILES[_check(frame)]
+def wrap(frame: bytes, size: int) -> bytes:
+    """Return the AVIF file of a peer's bare frame. Raise PeerError unless it is a still picture so large."""
+    brand, profile, subsampling = _PROFILES[_check(frame, size)]
     file_type = _box(b"ftyp", b"avif" + bytes(4) + b"avifmif1miaf" + brand)
     configuration = _box(b"av1C", bytes((0x81, profile, subsampling, 0)))
     # The frame's place depends on the length of what names it, which its value does not change.
-    before = len(file_type) + len(_meta(configuration, 0, 0)) + 8
-    return file_type + _meta(configuration, before, len(frame)) + _box(b"mdat", frame)
+    before = len(file_type) + len(_meta(configuration, size, 0, 0)) + 8
+    return file_type + _meta(configuration, size, before, len(frame)) + _box(b"mdat", frame)
 
 
-def unwrap(file: bytes) -> bytes:
-    """Return the bare frame of an AVIF file of our own making. Raise ValueError where it has no such form."""
+def unwrap(file: bytes, size: int) -> bytes:
+    """Return the bare frame of an AVIF file of our own making, a picture `size` pixels square.
+
+    Raise ValueError where it has no such form.
+    """
     at = 0
     while at + 8 <= len(file):
         length, kind = struct.unpack_from(">I4s", file, at)
         if kind == b"mdat":
             frame = file[at + 8 : at + length]
             try:
-                _check(frame)
+                _check(frame, size)
             except PeerError as error:
                 raise ValueError(f"the encoder made another kind of picture: {error}") from error
             return frame
@@ -57,12 +59,12 @@ def unwrap(file: bytes) -> bytes:
     raise ValueError("the encoder made no media data")
 
 
-def _check(frame: bytes) -> int:
+def _check(frame: bytes, size: int) -> int:
     """Return the AV1 profile of a bare frame, 0 or 1; PeerError for anything but the form above."""
     if len(frame) < 4 or frame[:2] != _DELIMITER or frame[2] != _SEQUENCE or frame[3] > _LONGEST_SEQUENCE:
         raise PeerError("The source picture is not a single AV1 frame.")
     end = 4 + frame[3]
-    profile = _sequence(frame[4:end])
+    profile = _sequence(frame[4:end], size)
     if frame[end : end + 1] != bytes((_FRAME,)):
         raise PeerError("The source picture is not a single AV1 frame.")
     length, start = _leb128(frame, end + 1)
@@ -71,7 +73,7 @@ def _check(frame: bytes) -> int:
     return profile
 
 
-def _sequence(header: bytes) -> int:
+def _sequence(header: bytes, size: int) -> int:
     """Read a sequence header (section 5.5.1) and return its profile."""
     bits = _Bits(header)
     profile, still, reduced = bits.take(3), bits.take(1), bits.take(1)
@@ -80,8 +82,8 @@ def _sequence(header: bytes) -> int:
     bits.take(5)  # level
     wide, high = bits.take(4) + 1, bits.take(4) + 1
     width, height = bits.take(wide) + 1, bits.take(high) + 1
-    if (width, height) != (SIZE, SIZE):
-        raise PeerError(f"The source picture is {width}x{height}, not {SIZE}x{SIZE}.")
+    if (width, height) != (size, size):
+        raise PeerError(f"The source picture is {width}x{height}, not {size}x{size}.")
     bits.take(6)  # coding tools
     deep = bits.take(1)
     grey = profile == 0 and bits.take(1)
@@ -125,10 +127,10 @@ def _full(kind: bytes, content: bytes, version: int = 0) -> bytes:
     return _box(kind, bytes((version, 0, 0, 0)) + content)
 
 
-def _meta(configuration: bytes, offset: int, length: int) -> bytes:
+def _meta(configuration: bytes, size: int, offset: int, length: int) -> bytes:
     """Return the description of one item, `length` bytes from `offset` on (ISO/IEC 14496-12, 23008-12)."""
     properties = (
-        _full(b"ispe", struct.pack(">II", SIZE, SIZE))
+        _full(b"ispe", struct.pack(">II", size, size))
         + _full(b"pixi", bytes((3, 8, 8, 8)))
         + configuration
         + _box(b"colr", b"nclx" + struct.pack(">HHHB", *_COLOUR))

@@ -12,6 +12,7 @@ from shared.keypoints import MAX_DIMENSIONS
 PROTOCOL = 2
 FPS = 30
 SIZE = 256
+"""The side of pictures, in pixels, of a backbone that does not say another; what a sender cuts out."""
 BACKBONES = ("lite", "fomm", "tps", "nth")
 """All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")
@@ -77,8 +78,9 @@ class CallTerms:
     """What a hello carries. All but `policy`, `observe` and `skip`, the sender's own, must match.
 
     `fingerprint` is the hash of the backbone's weights; a frame of it has `keypoints` keypoints, `dimensions`
-    numbers in all (see `shared.keypoints`). `tables` is the hash of the codec's tables ("" for none).
-    `policy` "alternate" ships `observe` frames and skips `skip`; "adaptive" ships when it must.
+    numbers in all (see `shared.keypoints`), and its pictures are `size` pixels square. `tables` is the hash
+    of the codec's tables ("" for none). `policy` "alternate" ships `observe` frames and skips `skip`;
+    "adaptive" ships when it must.
     """
 
     backbone: str
@@ -91,6 +93,7 @@ class CallTerms:
     observe: int = 6
     skip: int = 6
     fps: int = FPS
+    size: int = SIZE
     protocol: int = PROTOCOL
 
     @property
@@ -101,11 +104,16 @@ class CallTerms:
     def to_map(self) -> dict[str, str | int]:
         """Return the plain map that goes into a hello.
 
-        Dimensions are left out where they are six a keypoint: all that readers had before other layouts.
+        Left out is what readers took for granted before other backbones: six numbers a keypoint, 256 pixels.
         """
         plain = asdict(self)
+        # Where older senders put it, so that a hello of theirs and ours is the same byte by byte.
+        for name in ("keypoints", "dimensions", "fps", "size", "protocol"):
+            plain[name] = plain.pop(name)
         if self.dimensions == self.keypoints * _NUMBERS_A_KEYPOINT:
             del plain["dimensions"]
+        if self.size == SIZE:
+            del plain["size"]
         return plain
 
     @classmethod
@@ -115,7 +123,7 @@ class CallTerms:
         Fields that are not known are left out; see `shared.messages`.
         """
         check_protocol(data.get("protocol"))
-        missing = {field.name for field in fields(cls)} - data.keys() - {"dimensions"}
+        missing = {field.name for field in fields(cls)} - data.keys() - {"dimensions", "size"}
         if missing:
             raise PeerError(f"The hello's terms have no {min(missing)}.")
         names = ("backbone", "fingerprint", "codec", "tables", "policy")
@@ -129,6 +137,7 @@ class CallTerms:
             observe=_whole("observe", data["observe"], 1, MAX_BLOCK),
             skip=_whole("skip", data["skip"], 0, MAX_BLOCK),
             fps=_whole("fps", data["fps"], 1, 1000),
+            size=_whole("size", data.get("size", SIZE), 1, _MAX_SIZE),
         )
 
     def difference(self, other: CallTerms, here: str = "receiver", there: str = "sender") -> str | None:
@@ -147,11 +156,18 @@ _MUST_MATCH = {
     "fingerprint": "use the same weights on both machines",
     "keypoints": "use the same weights on both machines",
     "dimensions": "use the same weights on both machines",
+    "size": "use the same weights on both machines",
     "fps": "run both at the same frame rate",
     "codec": "start both with the same codec",
     "tables": "install the same version of keycast on both machines",
 }
-_LABELS = {"fingerprint": "weights", "dimensions": "keypoint numbers", "tables": "codec tables"}
+_LABELS = {
+    "fingerprint": "weights",
+    "dimensions": "keypoint numbers",
+    "size": "picture size",
+    "tables": "codec tables",
+}
+_MAX_SIZE = 4096
 _NUMBERS_A_KEYPOINT = 6
 """Of a hello that does not say how many: a place and a 2x2 Jacobian."""
 

@@ -35,6 +35,11 @@ class Backbone(Protocol):
     """What the D numbers of a frame stand for."""
 
     @property
+    def size(self) -> int:
+        """The side of all its pictures, in pixels."""
+        ...
+
+    @property
     def engine(self) -> str:
         """What runs the network, such as "torch"."""
         ...
@@ -45,15 +50,15 @@ class Backbone(Protocol):
         ...
 
     def detect(self, frames: Pictures) -> Floats:
-        """Return the keypoints (B, D) of `frames` (B, 256, 256, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of `frames` (B, size, size, 3), uint8 RGB."""
         ...
 
     def encode(self, picture: Pictures) -> Source:
-        """Encode a source picture (256, 256, 3), uint8 RGB, once for all that is rendered from it."""
+        """Encode a source picture (size, size, 3), uint8 RGB, once for all that is rendered from it."""
         ...
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source of this backbone's at `keypoints` (B, D): (B, 256, 256, 3), uint8 RGB."""
+        """Render a source of this backbone's at `keypoints` (B, D): (B, size, size, 3), uint8 RGB."""
         ...
 
     def transfer(

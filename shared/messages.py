@@ -14,7 +14,8 @@ refused, and named. It is raised where a reader of the version before could not 
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
-`voice` where there is none, a frame's `dimensions` where they are six a keypoint.
+`voice` where there is none, a frame's `dimensions` where they are six a keypoint, the pictures' `size` where
+it is 256.
 """
 
 from __future__ import annotations

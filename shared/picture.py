@@ -1,4 +1,4 @@
-"""A source picture as bytes: 256x256, as a bare AV1 frame (see `shared.avif`), or as a JPEG."""
+"""A source picture as bytes: square, as a bare AV1 frame (see `shared.avif`), or as a JPEG."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ _AVIF = {"subsampling": "4:2:0", "speed": 8, "max_threads": 1}
 
 
 def encode(picture: Pictures, quality: int = QUALITY) -> bytes:
-    """Return the bytes of `picture` (256, 256, 3), uint8 RGB, at `quality` (1 to 100).
+    """Return the bytes of `picture` (S, S, 3), uint8 RGB, at `quality` (1 to 100).
 
     That is a bare AV1 frame, or a JPEG where Pillow was built without AV1, or what it makes has another form.
     Raise ValueError on another shape or type.
     """
-    if picture.shape != (SIZE, SIZE, 3) or picture.dtype != np.uint8:
-        raise ValueError(f"the picture is {picture.dtype} {picture.shape}, not uint8 ({SIZE}, {SIZE}, 3)")
+    size = len(picture)
+    if not size or picture.shape != (size, size, 3) or picture.dtype != np.uint8:
+        raise ValueError(f"the picture is {picture.dtype} {picture.shape}, not uint8 (S, S, 3)")
     image = Image.fromarray(picture)
     try:
-        return avif.unwrap(_saved(image, "AVIF", quality=quality, **_AVIF))
+        return avif.unwrap(_saved(image, "AVIF", quality=quality, **_AVIF), size)
     except (KeyError, OSError, ValueError):
         return _saved(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
 
@@ -63,8 +64,8 @@ def encode_within(picture: Pictures, quality: int, most_bytes: int) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Pictures:
-    """Return a peer's picture (256, 256, 3), uint8 RGB. Raise PeerError unless it is a sound 256x256 one.
+def decode(data: bytes, size: int = SIZE) -> Pictures:
+    """Return a peer's picture (size, size, 3), uint8 RGB. Raise PeerError unless it is a sound one so large.
 
     Its size is known from its header before anything is allocated for its pixels, and what it may cost from
     its markers before it is decoded.
@@ -75,11 +76,11 @@ def decode(data: bytes) -> Pictures:
     if avif.is_frame(data):
         if not features.check("avif"):
             raise PeerError("The source picture is AV1; install Pillow 13 or newer to read it.")
-        kind, data = "AVIF", avif.wrap(data)
+        kind, data = "AVIF", avif.wrap(data, size)
     else:
         jpeg.check(data)
     try:
-        return _decode(data, kind)
+        return _decode(data, kind, size)
     except _BROKEN as error:
         raise PeerError(f"The source picture is not a readable {kind}.") from error
 
@@ -90,15 +91,15 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return out.getvalue()
 
 
-def _decode(data: bytes, kind: str) -> Pictures:
+def _decode(data: bytes, kind: str, size: int) -> Pictures:
     with warnings.catch_warnings():
         # The size is checked right below; Pillow's own warning about a large one would only be noise.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(data), formats=(kind,))
     with image:
-        if image.size != (SIZE, SIZE) or image.mode != "RGB":
+        if image.size != (size, size) or image.mode != "RGB":
             width, height = image.size
-            raise PeerError(f"The source picture is {width}x{height} {image.mode}, not {SIZE}x{SIZE} RGB.")
+            raise PeerError(f"The source picture is {width}x{height} {image.mode}, not {size}x{size} RGB.")
         return np.array(image, dtype=np.uint8)
 
 

@@ -21,7 +21,7 @@ class Tinted(Transferring):
 
     name, fingerprint, detector = "tinted", "abc", "abc"
     layout = LAYOUT
-    side = 256
+    size = 256
 
     def __init__(self) -> None:
         self.encoded: list[Pictures] = []
@@ -47,13 +47,13 @@ class Tinted(Transferring):
         picture = picture[::2, ::2]  # enough to see by
         light = picture.max(axis=2) > 64
         rows, columns = np.nonzero(light)
-        place = np.array([columns.mean(), rows.mean()]) * 4 / (self.side - 1) - 1
+        place = np.array([columns.mean(), rows.mean()]) * 4 / (self.size - 1) - 1
         colour = picture[light].mean(axis=0) / 255 - 0.5
         jacobians = np.tile(np.eye(2).ravel(), 2)
         return np.concatenate([place, [0, 0], jacobians, colour, [0, 0]]).astype(np.float32)
 
     def _drawn(self, source: Kept, row: Floats) -> Pictures:
-        moved = (row[:2] - source.keypoints[:2]) * (self.side - 1) / 2
+        moved = (row[:2] - source.keypoints[:2]) * (self.size - 1) / 2
         across, down = np.rint(moved).astype(int)
         picture = np.roll(source.picture, (down, across), (0, 1)).astype(np.float32)
         tinted = picture + 255 * (row[12:15] - source.keypoints[12:15]) * (

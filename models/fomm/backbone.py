@@ -22,7 +22,7 @@ class FommEngine(TorchEngine[SourceState]):
     """The network as it serves (`ServedFomm`), on one device, in one precision of the renderer."""
 
     def __init__(self, model: Fomm, device: torch.device | str, precision: Precision) -> None:
-        super().__init__(device, precision, model.config.image_size)
+        super().__init__(device, model.config.image_size, precision)
         self.model = ServedFomm(model, device, precision)
         pack(self.model)
 

@@ -43,7 +43,7 @@ class PlainEngine(TorchEngine[PlainSource]):
     records = False
 
     def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:
-        super().__init__(device, size=model.config.image_size)
+        super().__init__(device, model.config.image_size)
         self.model = model.eval().to(device)
 
     def _detect(self, pictures: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from models import stored
 from models.engine import Engine
 from models.facade import EngineBackbone
-from models.lite.layout import LAYOUT
+from models.lite.layout import LAYOUT, SIZE
 from models.openvino.engine import Graphs, OpenVinoEngine
 from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
@@ -120,7 +120,7 @@ def _choose(
         return in_torch(), None
     try:
         openvino()  # asked for first: without it the graphs are for nothing
-        return OpenVinoEngine(graphs(), precision), in_torch if engine == "auto" else None
+        return OpenVinoEngine(graphs(), SIZE, precision), in_torch if engine == "auto" else None
     except EngineError as error:
         if engine == "openvino":
             raise

@@ -1,9 +1,11 @@
-"""The lite network's keypoints: ten points of a face with a 2x2 Jacobian each, 60 numbers a frame."""
+"""The lite network's pictures and keypoints: ten points of a face with a 2x2 Jacobian each, 60 numbers."""
 
 from __future__ import annotations
 
 from shared.keypoints import KeypointLayout
 
+SIZE = 256
+"""The side of its pictures, in pixels."""
 COUNT = 10
 LAYOUT = KeypointLayout.of_points(COUNT, jacobians=True)
 POSITIONS = 2 * COUNT

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.stages import Function, Network
-from shared.config import SIZE
 
 
 def lite_network(network: LiteNetwork, fingerprint: str) -> Network:

@@ -14,9 +14,9 @@ from torch import Tensor
 from models.checkpoint import load, load_into
 from models.inference import prepare
 from models.lite.config import LiteConfig
+from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.torch_engine import TorchEngine
-from shared.config import SIZE
 
 Precision = Literal["float32", "bfloat16", "auto"]
 _ROUNDS = 6
@@ -39,7 +39,7 @@ class LiteTorchEngine(TorchEngine[Source]):
     """Runs a lite network. `precision` is the generator's; "auto" takes the faster one, timed here."""
 
     def __init__(self, network: LiteNetwork, device: str = "cpu", precision: Precision = "float32") -> None:
-        super().__init__(device)
+        super().__init__(device, SIZE)
         self.network = prepare(network, device)
         if precision == "bfloat16" or (precision == "auto" and self._is_faster_in_bfloat16()):
             self.network.generator.to(torch.bfloat16)

@@ -11,7 +11,6 @@ import numpy as np
 from models.engine import Encoded
 from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
 from models.openvino.stage import Stage
-from shared.config import SIZE
 from shared.keypoints import Floats, Pictures
 
 StageName = Literal["detect", "encode", "render"]
@@ -29,7 +28,7 @@ class Graphs(Protocol):
     def model(self, stage: StageName) -> Model:
         """Return the graph of one stage, anew. Raises EngineError where there is none to be had.
 
-        "detect" maps PICTURE (1, 256, 256, 3) uint8 to KEYPOINTS (1, D); "encode" maps PICTURE to all that
+        "detect" maps PICTURE (1, size, size, 3) uint8 to KEYPOINTS (1, D); "encode" maps PICTURE to all that
         depends on a source picture alone, its keypoints POINTS (1, D) among it; "render" maps that and
         KEYPOINTS (1, D) to PICTURE.
         """
@@ -46,9 +45,9 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
-    size = SIZE
 
-    def __init__(self, graphs: Graphs, precision: str = "auto") -> None:
+    def __init__(self, graphs: Graphs, size: int, precision: str = "auto") -> None:
+        self.size = size
         able = computes_in_bfloat16()
         self.precision = ("bfloat16" if able else "float32") if precision == "auto" else precision
         self._graphs = graphs
@@ -70,7 +69,7 @@ class OpenVinoEngine:
         return self._stages[name]
 
     def detect(self, pictures: Pictures) -> Floats:
-        """Return the keypoints (B, D) of pictures (B, 256, 256, 3), uint8 RGB."""
+        """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""
         with self._locks["detect"]:
             stage = self.stage("detect")
             found = np.empty((len(pictures), *stage.shape[1:]), np.float32)
@@ -80,7 +79,7 @@ class OpenVinoEngine:
         return found
 
     def encode(self, picture: Pictures) -> Source:
-        """Return what is kept of a source picture (256, 256, 3)."""
+        """Return what is kept of a source picture (size, size, 3)."""
         with self._locks["encode"]:
             stage = self.stage("encode")
             stage.put(PICTURE, picture)
@@ -88,7 +87,7 @@ class OpenVinoEngine:
         return Encoded(self, parts[POINTS].data[0].copy(), parts)
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, D): pictures (B, 256, 256, 3), uint8 RGB."""
+        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
         drawn: Pictures = np.empty((len(keypoints), self.size, self.size, 3), np.uint8)
         with self._locks["render"]:
             stage = self.stage("render")

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 from models.engine import Engine
 from models.inference import to_bytes
+from models.lite.layout import SIZE
 from models.lite.stages import lite_network
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from models.openvino.convert import TorchGraphs, shrink
 from models.openvino.engine import STAGES, OpenVinoEngine
-from models.openvino.files import write_graphs
+from models.openvino.files import GraphFiles, write_graphs
 from models.stored import read
 from shared.errors import KeycastError
 from shared.keypoints import Floats, Pictures
@@ -47,10 +48,11 @@ def keep_graphs(folder: Path) -> tuple[int, Difference]:
     for model in models.values():
         shrink(model)
     compared: list[Difference] = []
-    size = write_graphs(
-        folder, fingerprint, models,
-        lambda files: compared.append(_compared(OpenVinoEngine(files, "float32"), LiteTorchEngine(network))),
-    )  # fmt: skip
+
+    def check(files: GraphFiles) -> None:
+        compared.append(_compared(OpenVinoEngine(files, SIZE, "float32"), LiteTorchEngine(network)))
+
+    size = write_graphs(folder, fingerprint, models, check)
     return size, compared[0]
 
 
@@ -77,7 +79,7 @@ def _rendered(engine: Engine, picture: Pictures, keypoints: Floats) -> Pictures:
 
 
 def _pictures() -> Pictures:
-    """Return two smooth pictures (2, 256, 256, 3) of nothing."""
+    """Return two smooth pictures (2, SIZE, SIZE, 3) of nothing."""
     noise = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    pictures: Pictures = to_bytes(F.interpolate(noise, size=(256, 256), mode="bilinear")).numpy()
+    pictures: Pictures = to_bytes(F.interpolate(noise, size=(SIZE, SIZE), mode="bilinear")).numpy()
     return pictures

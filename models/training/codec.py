@@ -27,7 +27,6 @@ from models.clips.video import CLIP_ERRORS, timed_pictures
 from models.lite.named import looked_at
 from models.training.tracks import Tracks, load_tracks
 from shared.command import add_network_arguments
-from shared.config import SIZE
 from shared.entropy import MASS, Family, Whole
 from shared.errors import RequestError
 from shared.interfaces import Backbone
@@ -114,7 +113,7 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
         )
         slopes = (drawn[0].astype(np.float32) - drawn[1]) / 255 / (2 * moves[:, None])
         if backbone.name == "lite":
-            counts = np.sqrt(looked_at(driving, SIZE)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
+            counts = np.sqrt(looked_at(driving, backbone.size)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
             slopes *= counts
         total += slopes @ slopes.T / slopes.shape[1]
         count += 1

@@ -36,7 +36,7 @@ class Sink(Protocol):
         ...
 
     def write(self, number: int, picture: Pictures) -> None:
-        """Take frame `number` (ascending, gaps allowed), (256, 256, 3) uint8 RGB.
+        """Take frame `number` (ascending, gaps allowed), (S, S, 3) uint8 RGB.
 
         Raises KeycastError where it fails, WindowClosed where the user has closed the window.
         """

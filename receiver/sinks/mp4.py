@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from receiver.sinks.fragments import cut_to_whole_fragments
 from receiver.sinks.soundtrack import Soundtrack
-from shared.config import FPS, SIZE
+from shared.config import FPS
 from shared.errors import KeycastError
 from shared.files import check_writable
 from shared.keypoints import Pictures
@@ -54,7 +54,7 @@ class Mp4Sink:
         try:
             if self._output is None:
                 self._first = number
-                self._output = self._create()
+                self._output = self._create(frame)
             container, stream = self._output
             frame.pts = number - self._first
             self._last = number
@@ -92,10 +92,10 @@ class Mp4Sink:
         except (OSError, av.FFmpegError) as error:
             raise self._fail(error) from error
 
-    def _create(self) -> tuple[OutputContainer, VideoStream]:
+    def _create(self, first: av.VideoFrame) -> tuple[OutputContainer, VideoStream]:
         container = av.open(str(self._path), "w", format="mp4", options=_OPTIONS)
         stream = container.add_stream("libx264", rate=FPS, options=_ENCODER)
-        stream.width = stream.height = SIZE
+        stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"
         stream.gop_size = FPS
         stream.time_base = Fraction(1, FPS)

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.config import SIZE
 from shared.errors import KeycastError
 from shared.files import check_writable
 from shared.keypoints import Pictures
@@ -15,7 +14,7 @@ _HEADER_BYTES = 128
 
 
 class RawSink:
-    """Writes (T, 256, 256, 3) uint8 RGB, one picture a frame shown; `numpy.load` reads it at any time.
+    """Writes (T, H, W, 3) uint8 RGB, one picture a frame shown; `numpy.load` reads it at any time.
 
     The file is made with the first frame: a call that never began leaves an older file alone.
     """
@@ -34,12 +33,12 @@ class RawSink:
         try:
             if self._file is None:
                 self._file = self._path.open("wb")
-                self._file.write(_header(0))
+                self._file.write(_header(0, picture))
             self._file.write(picture.tobytes())
             self._count += 1
             # Seeking flushes, so the count is never ahead of the pictures, even when the program is killed.
             self._file.seek(0)
-            self._file.write(_header(self._count))
+            self._file.write(_header(self._count, picture))
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise self._failed(error) from error
@@ -58,8 +57,8 @@ class RawSink:
         return KeycastError(f"Writing {self._path} failed: {error.strerror}.")
 
 
-def _header(count: int) -> bytes:
+def _header(count: int, picture: Pictures) -> bytes:
     """Return a version 1.0 .npy header of fixed length: it is written again as the count grows."""
     magic = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {SIZE}, {SIZE}, 3), }}"
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(count, *picture.shape)}, }}"
     return magic + text.ljust(_HEADER_BYTES - 11).encode() + b"\n"

@@ -74,6 +74,7 @@ class Recorder(Transferring):
     name = "recorder"
     fingerprint = ""
     layout = LAYOUT
+    size = 256
 
     def __init__(self) -> None:
         self.detected: list[int] = []

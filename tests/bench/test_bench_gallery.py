@@ -23,6 +23,7 @@ class Mirror:
 
     name, fingerprint = "mirror", ""
     layout = LAYOUT
+    size = 256
 
     def detect(self, frames: Pictures) -> Floats:
         mean = frames.reshape(len(frames), -1).mean(axis=1) / 255

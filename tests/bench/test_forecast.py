@@ -36,6 +36,7 @@ class Dots(Transferring):
     name = "dots"
     fingerprint = ""
     layout = LAYOUT
+    size = 256
 
     def __init__(self) -> None:
         self.drawn = 0

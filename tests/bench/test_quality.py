@@ -48,6 +48,7 @@ class Echo:
     name = "echo"
     fingerprint = ""
     layout = LAYOUT
+    size = 256
 
     def __init__(self, perfect: bool) -> None:
         self.perfect = perfect

@@ -46,6 +46,7 @@ class Bar(Transferring):
     name = "bar"
     fingerprint = ""
     layout = LAYOUT
+    size = 256
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain

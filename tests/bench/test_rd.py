@@ -47,6 +47,7 @@ class Still:
     name = "still"
     fingerprint = detector = "f"
     layout = LAYOUT
+    size = 256
 
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
@@ -68,6 +69,7 @@ class Level:
     name = "level"
     fingerprint = "l"
     layout = LAYOUT
+    size = 256
     qualities: Sequence[float] = (4.0, 16.0)
 
     def __init__(self) -> None:

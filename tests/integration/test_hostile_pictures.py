@@ -38,7 +38,7 @@ def costly() -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "AVIF", quality=100, subsampling="4:4:4", speed=8)
-    data = avif.unwrap(out.getvalue())
+    data = avif.unwrap(out.getvalue(), 256)
     assert 0.9 * MAX_PICTURE_BYTES < len(data) <= MAX_PICTURE_BYTES
     return data
 
@@ -49,10 +49,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     spans: list[tuple[float, float]] = []
     decode = pictures.decode
 
-    def watched(data: bytes) -> Pictures:
+    def watched(data: bytes, size: int) -> Pictures:
         began = time.perf_counter()
         try:
-            return decode(data)
+            return decode(data, size)
         finally:
             spans.append((began, time.perf_counter()))
 

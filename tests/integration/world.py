@@ -153,6 +153,7 @@ class Fake(Protocol):
     fingerprint: str
     detector: str
     layout: KeypointLayout
+    size: int
     encoded: list[Pictures]
 
     def detect(self, frames: Pictures) -> Floats: ...
@@ -169,6 +170,7 @@ class Backbone(Transferring):
 
     name, detector = "fake", "abc"
     layout = LAYOUT
+    size = 256
 
     def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
         self.fingerprint, self.broken = fingerprint, broken

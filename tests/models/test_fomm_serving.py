@@ -126,8 +126,8 @@ def plain(model: Fomm) -> PlainFomm:
 @torch.inference_mode()
 def drawn(backbone: FommBackbone | PlainFomm, keypoints: np.ndarray) -> Tensor:
     """What the backbone draws, before it is rounded to bytes."""
-    rows = torch.from_numpy(keypoints)
-    return torch.cat([backbone._engine._draw(backbone._sources[0], row[None]) for row in rows])  # type: ignore[arg-type]
+    source, rows = backbone.encode(pictures(1)[0]), torch.from_numpy(keypoints)
+    return torch.cat([backbone._engine._draw(source.kept, row[None]) for row in rows])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("precision", "largest"), [("float32", 1e-4), ("mixed", 0.02), ("bfloat16", 0.02)])

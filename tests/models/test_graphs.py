@@ -104,7 +104,7 @@ class Shades(TorchEngine[tuple[Tensor]]):
     """Draws its source picture's colour, shifted by the first keypoint number; counts its own passes."""
 
     def __init__(self) -> None:
-        super().__init__("cpu", size=8)
+        super().__init__("cpu", 8)
         self.passes = 0
         self.encoded = 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -128,6 +130,35 @@ def test_sources_do_not_mix() -> None:
         alone.render(sources[0], points)
 
 
+def test_many_owners_may_use_one_network_at_once() -> None:
+    net, pictures = LiteBackbone.of(unsettled(), engine="openvino"), frames(4)
+    alone = [net.encode(picture) for picture in pictures]
+    points = moved(net.detect(pictures[:1]))
+    expected = [net.render(source, points) for source in alone]
+
+    def own(index: int) -> bool:
+        source = net.encode(pictures[index])
+        found = net.detect(pictures[index][None])[0]
+        same = [np.array_equal(net.render(source, points), expected[index]) for _ in range(5)]
+        return all(same) and np.allclose(found, source.keypoints, atol=1e-4)
+
+    with ThreadPoolExecutor(4) as owners:
+        assert all(owners.map(own, range(4)))
+
+
+def test_a_source_that_nobody_holds_is_freed() -> None:
+    net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
+    source = net.encode(first)
+    points = source.keypoints[None].copy()
+    net.render(source, points)
+    freed = weakref.ref(source)
+    del source
+    assert freed() is None
+    fresh = LiteBackbone.of(unsettled(), engine="openvino")
+    expected = fresh.render(fresh.encode(second), points)
+    np.testing.assert_array_equal(net.render(net.encode(second), points), expected)
+
+
 def test_pictures_drawn_before_stay_as_they_were() -> None:
     net = LiteBackbone.of(unsettled(), engine="openvino")
     source = net.encode(frames(1)[0])
@@ -179,14 +210,14 @@ def test_what_openvino_cannot_run_torch_goes_on_with(
 
 
 def test_only_what_is_used_is_compiled() -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     net = LiteBackbone(engine)
     assert engine.compiled == ()
     net.warmup(render=False)
     assert engine.compiled == ("detect",)
     net.detect(frames(1))
     assert engine.compiled == ("detect",)
-    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     net = LiteBackbone(other)
     net.warmup(detect=False)
     source = net.encode(frames(1)[0])
@@ -213,7 +244,7 @@ def test_openvino_is_for_cpus() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_as_were_chosen(threads: int) -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")))
+    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
     use_threads(threads)
     try:
         assert engine.stage("detect").threads == threads

@@ -24,6 +24,7 @@ class Backbone(Transferring):
 
     name = fingerprint = "fake"
     layout = LAYOUT
+    size = 256
 
     def __init__(self) -> None:
         self.asked: list[Floats] = []

@@ -26,7 +26,7 @@ def file(size: tuple[int, int] = (256, 256), **options: object) -> bytes:
 
 
 FILE = file()
-FRAME = avif.unwrap(FILE)
+FRAME = avif.unwrap(FILE, 256)
 HEADER = FRAME[4 : 4 + FRAME[3]]
 
 
@@ -44,9 +44,9 @@ def with_bits(at: int, bits: str) -> bytes:
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 def test_the_container_we_build_holds_the_same_picture(subsampling: str) -> None:
     theirs = file(subsampling=subsampling)
-    bare = avif.unwrap(theirs)
+    bare = avif.unwrap(theirs, 256)
     assert len(bare) <= len(theirs) - 250
-    ours, whole = (np.array(Image.open(io.BytesIO(data))) for data in (avif.wrap(bare), theirs))
+    ours, whole = (np.array(Image.open(io.BytesIO(data))) for data in (avif.wrap(bare, 256), theirs))
     np.testing.assert_array_equal(ours, whole)
 
 
@@ -55,13 +55,13 @@ def test_the_container_we_build_holds_the_same_picture(subsampling: str) -> None
 )
 def test_our_own_encoder_is_not_trusted_either(options: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="another kind of picture"):
-        avif.unwrap(file(**options))
+        avif.unwrap(file(**options), 256)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\1mdatx", FILE[:60]])
 def test_what_is_no_file_is_not_unwrapped(data: bytes) -> None:
     with pytest.raises(ValueError, match="encoder made"):
-        avif.unwrap(data)
+        avif.unwrap(data, 256)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_hostile_frame_is_refused_before_anything_decodes_it(
 ) -> None:
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(PeerError, match=sentence):
-        avif.wrap(data)
+        avif.wrap(data, 256)
     if avif.is_frame(data):
         with pytest.raises(PeerError, match=sentence):
             picture.decode(data)
@@ -104,7 +104,7 @@ def test_film_grain_is_refused() -> None:
     # The last bit before the trailing one and its zeros.
     bits = "".join(f"{byte:08b}" for byte in HEADER)
     with pytest.raises(PeerError, match="film grain"):
-        avif.wrap(with_bits(bits.rindex("1") - 1, "1"))
+        avif.wrap(with_bits(bits.rindex("1") - 1, "1"), 256)
 
 
 @settings(max_examples=300)

@@ -73,6 +73,11 @@ def test_missing_fields_are_refused_and_unknown_ones_left_out() -> None:
             CallTerms.from_map({key: value for key, value in whole.items() if key != name})
 
 
+def test_terms_stand_in_the_hello_as_they_always_did() -> None:
+    names = "backbone fingerprint codec tables policy observe skip keypoints fps protocol"
+    assert list(TERMS.to_map()) == names.split()
+
+
 def test_six_numbers_a_keypoint_are_not_told_and_others_are() -> None:
     assert "dimensions" not in TERMS.to_map()
     plate = dataclasses.replace(TERMS, keypoints=50, dimensions=100)
@@ -87,6 +92,16 @@ def test_other_numbers_of_a_keypoint_are_a_difference() -> None:
     sentence = TERMS.difference(dataclasses.replace(TERMS, dimensions=20))
     assert sentence is not None
     assert "The receiver has keypoint numbers 60, the sender has 20;" in sentence
+
+
+def test_pictures_of_256_pixels_are_not_told_of_and_others_are() -> None:
+    assert "size" not in TERMS.to_map()
+    large = dataclasses.replace(TERMS, size=512)
+    assert CallTerms.from_map(large.to_map()) == large
+    assert "picture size 256, the sender has 512;" in (TERMS.difference(large) or "")
+    for wrong in (0, 10**6, "512", None):
+        with pytest.raises(PeerError, match="size"):
+            CallTerms.from_map(large.to_map() | {"size": wrong})
 
 
 def test_another_protocol_is_named_even_when_its_fields_differ() -> None:

@@ -53,6 +53,16 @@ def test_a_picture_may_be_kept_within_a_number_of_bytes() -> None:
     assert picture.encode_within(rough, 55, 1) == picture.encode(rough, 25)
 
 
+@pytest.mark.parametrize("size", [64, 512])
+def test_pictures_of_other_sizes_are_for_those_who_ask_for_them(size: int) -> None:
+    data = picture.encode(np.full((size, size, 3), 90, np.uint8))
+    assert picture.decode(data, size).shape == (size, size, 3)
+    with pytest.raises(PeerError, match=f"is {size}x{size}, not 256x256"):
+        picture.decode(data)
+    with pytest.raises(ValueError, match="not uint8"):
+        picture.encode(np.zeros((size, 2 * size, 3), np.uint8))
+
+
 def test_a_jpeg_is_taken_as_well() -> None:
     error = np.abs(picture.decode(GOOD).astype(int) - portrait().astype(int))
     assert error.mean() < 2
@@ -62,7 +72,7 @@ def test_a_jpeg_is_taken_as_well() -> None:
     "error", [KeyError("AVIF"), OSError("encoder not available"), ValueError("another form")]
 )
 def test_without_av1_pictures_are_jpegs(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: bytes) -> bytes:
+    def fail(_: bytes, __: int) -> bytes:
         raise error
 
     monkeypatch.setattr(avif, "unwrap", fail)
@@ -127,7 +137,7 @@ def test_any_bytes_decode_or_are_refused(data: bytes, head: bytes) -> None:
         picture.decode(head + data)
 
 
-@pytest.mark.parametrize("shape", [(256, 256), (128, 128, 3), (256, 256, 4)])
+@pytest.mark.parametrize("shape", [(256, 256), (128, 256, 3), (256, 256, 4)])
 def test_another_shape_is_not_encoded(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="the picture is"):
         picture.encode(np.zeros(shape, np.uint8))
