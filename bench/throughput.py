@@ -37,10 +37,10 @@ FRAMES = 36
 COMPARED = (1, 11, 22, 35)
 COLUMNS = (
     "backbone", "engine", "device", "precision", "weights", "detect_ms", "forecast_ms", "render_ms",
-    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m", "gmac_detect", "gmac_render",
-    "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps", "detect_latency_p50_ms",
-    "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms", "latency_frames",
-    "peak_memory_mb",
+    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m",
+    "gmac_detect", "gmac_render", "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps",
+    "detect_latency_p50_ms", "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms",
+    "latency_frames", "peak_memory_mb",
 )  # fmt: skip
 # Tables 11 and 12: s per 30 frames for detection, forecast and generation; TOPS for each; total TOPS; fps.
 _PUBLISHED = {

@@ -40,7 +40,7 @@ class NthEngine(TorchEngine[NthSource]):
     max_batch = 4
 
     def __init__(self, model: Nth, device: torch.device | str, precision: Precision) -> None:
-        super().__init__(device, precision, model.config.image_size)
+        super().__init__(device, model.config.image_size, precision)
         self.model = serve(model, device, precision)
         pack(self.model)
 

@@ -25,7 +25,7 @@ class TpsEngine(TorchEngine[SourceState]):
     """The network as it serves, on one device, in one precision of painting."""
 
     def __init__(self, model: Tps, device: torch.device | str, precision: Precision) -> None:
-        super().__init__(device, precision, model.config.image_size)
+        super().__init__(device, model.config.image_size, precision)
         self.model = serve(model, device, precision)
         pack(self.model)
 
