@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from shared.command import run_command
+from shared.runtime.command import run_command
 
 _COMMANDS = {
     "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
@@ -31,23 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from bench import (
-        anomaly,
-        bandwidth,
-        diversity,
-        forecast,
-        framing,
-        fuzz,
-        gallery,
-        loopback,
-        playout,
-        quality,
-        soak,
-        strip,
-        survive,
-        sync,
-        throughput,
-    )
+    from bench.bandwidth import bandwidth_command as bandwidth
+    from bench.calls import loopback, playout, soak, strip, survive, sync
+    from bench.forecast import anomaly_command as anomaly
+    from bench.forecast import diversity_command as diversity
+    from bench.forecast import forecast_command as forecast
+    from bench.framing import framing_command as framing
+    from bench.fuzz import fuzz_command as fuzz
+    from bench.quality import gallery_command as gallery
+    from bench.quality import quality_command as quality
+    from bench.throughput import throughput_command as throughput
 
     modules = {
         "anomaly": anomaly,

@@ -12,11 +12,11 @@ from models.entry import WEIGHTS, Entry
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
 from models.threads import one_thread, use_threads
-from shared.config import BACKBONES
+from shared.codec.tables import CodecTables
+from shared.constants import BACKBONES
 from shared.errors import RequestError
-from shared.heads import HeadFinder
 from shared.interfaces import Backbone
-from shared.tables import CodecTables
+from shared.media.heads import HeadFinder
 
 __all__ = [
     "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_stages", "load_tables",
@@ -32,7 +32,7 @@ _USUAL, _PUBLISHED = "lite", "fomm"
 
 
 def load_backbone(name: str | None = None, path: Path | None = None, device: str = "auto") -> Backbone:
-    """Build the backbone called `name`, one of `shared.config.BACKBONES`, from the weights at `path`.
+    """Build the backbone called `name`, one of `shared.constants.BACKBONES`, from the weights at `path`.
 
     Some have weights that came with the project, the full First Order Motion Model needs a public checkpoint.
     Without a name it is what the weights are of: fomm for a published file, for a folder what its config

@@ -6,7 +6,7 @@ import ctypes
 import sys
 from pathlib import Path
 
-from shared.config import DEVICES
+from shared.constants import DEVICES
 from shared.errors import RequestError
 
 # Of the driver, not of CUDA's toolkit: torch brings that with it, and can do nothing without a driver.

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from models.build import load_stages
 from models.stages import Network
-from shared.command import run_command
-from shared.config import BACKBONES
+from shared.constants import BACKBONES
 from shared.errors import KeycastError, RequestError
+from shared.runtime.command import run_command
 
 OPSETS = range(18, 24)
 NEEDED = ("onnx", "onnxruntime", "onnxscript")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.forecast.names import BEST, FALLBACK, NAMES
-from shared.command import add_call_arguments, run_command
-from shared.environment import TOKEN, from_environment
-from shared.eventloop import run_async
+from shared.runtime.command import add_call_arguments, run_command
+from shared.runtime.environment import TOKEN, from_environment
+from shared.runtime.eventloop import run_async
 from shared.transport.servers import add_ice_arguments, chosen_ice
 
 

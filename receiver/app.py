@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from models.build import load_backbone, load_tables, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
+from receiver.http.broadcast import Broadcast
 from receiver.options import ReceiverOptions
 from receiver.playout import MAX_DELAY_SECONDS
 from receiver.service import Models, Service
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import loudspeaker
 from receiver.sinks.page import PageSink
-from shared.codec import Codec, CodedCodec, PaperCodec
-from shared.console import Console
+from shared.codec.keypoint_codec import Codec, CodedCodec, PaperCodec
 from shared.errors import RequestError
-from shared.journal import Journal
-from shared.opus import has_opus
-from shared.transport.broadcast import Broadcast
+from shared.media.opus import has_opus
+from shared.runtime.console import Console
+from shared.runtime.journal import Journal
 from shared.transport.datachannel import try_servers
 from shared.transport.pairing import check_strong, is_loopback
 from shared.transport.tls import server_context

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.picture import to_rgb
+from shared.media.picture import to_rgb
 
 
 def load_avatar(path: Path, size: int) -> Pictures:

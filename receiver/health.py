@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.command import run_command
-from shared.console import printable
-from shared.environment import TOKEN, from_environment
 from shared.errors import KeycastError
+from shared.runtime.command import run_command
+from shared.runtime.console import printable
+from shared.runtime.environment import TOKEN, from_environment
 
 _SECONDS = 3.0
 _MOST_BYTES = 1 << 20
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         from shared.transport.pairing import call_url
-        from shared.transport.published import find
         from shared.transport.tls import client_context
+        from shared.transport.token_file import find
 
         url = call_url(given.connect)
         token = from_environment(TOKEN)

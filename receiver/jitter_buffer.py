@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.fill import Ahead
+from shared.concealment import Ahead
 from shared.keypoints import Floats
 
 CAPACITY = 150

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from receiver.latency import is_plausible
-from shared.config import FPS, CallTerms
-from shared.fill import Kind
-from shared.rolling import Totals
-from shared.stats import percentiles, rates
+from shared.concealment import Kind
+from shared.constants import FPS, CallTerms
+from shared.runtime.rolling import Totals
+from shared.runtime.stats import percentiles, rates
 
 RATE_SECONDS = 2.0
 """Rates, frames a second and latency are those of this time."""

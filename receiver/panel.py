@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from receiver.latency import told
 from receiver.live import STRIP_FRAMES
 from shared.keypoints import Pictures
-from shared.watch import Figures, number
+from shared.runtime.sampler import Figures, number
 
 _HEIGHT = 46
 _MARGIN = 10

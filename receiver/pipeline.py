@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from receiver.hearing import Hearing
-from receiver.line import AnsweringLine
+from receiver.answering import AnsweringLine
+from receiver.audio_playout import Hearing
 from receiver.live import Snapshot
 from receiver.player import Player
 from receiver.playout import Playout
@@ -16,13 +16,13 @@ from receiver.sinks.window import WindowClosed
 from receiver.source_pictures import SourcePictures
 from receiver.summary import CallSummary
 from shared.clock import Clock
-from shared.config import FPS
-from shared.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture, VoiceArrived
+from shared.constants import FPS
 from shared.interfaces import Connection
-from shared.liveness import Phase
-from shared.logs import logger
-from shared.messages import Hello
-from shared.receiver_session import ReceiverSession
+from shared.protocol.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture, VoiceArrived
+from shared.protocol.liveness import Phase
+from shared.protocol.messages import Hello
+from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.logs import logger
 
 _log = logger("call")
 REPORT_SECONDS = 0.5

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
-from receiver.pacing import Pacing, Processing
 from receiver.playout import Playout
+from receiver.presentation import Pacing, Processing
 from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Screen
 from receiver.summary import CallSummary, Shown
 from shared.clock import Clock
-from shared.config import FPS
-from shared.events import Ended, FramesArrived
-from shared.fill import Kind
+from shared.concealment import Kind
+from shared.constants import FPS
+from shared.protocol.events import Ended, FramesArrived
 
 SILENCE_SECONDS = 1.0
 _NAP_SECONDS = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from shared.logs import logger
+from shared.runtime.logs import logger
 
 _log = logger("playout")
 DELAY_SECONDS = 0.05

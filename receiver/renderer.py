@@ -9,12 +9,12 @@ from time import perf_counter
 import numpy as np
 
 from receiver.gallery import Gallery
-from shared.config import FPS
-from shared.fill import Ahead, Filler, Kind
+from shared.codec.quantization import MAX_MAGNITUDE
+from shared.concealment import Ahead, Filler, Kind
+from shared.constants import FPS
 from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
-from shared.quantization import MAX_MAGNITUDE
-from shared.stats import StageTimes
+from shared.runtime.stats import StageTimes
 
 # Of the time that a frame usually takes to draw: about the last ten frames count.
 _SMOOTHING = 0.1

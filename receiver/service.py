@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from secrets import token_bytes
 
 from receiver.announcement import announcement, watching
-from receiver.doorman import Doorman, Guest
-from receiver.hearing import Hearing
+from receiver.audio_playout import Hearing
+from receiver.call_admission import Doorman, Guest
+from receiver.http.broadcast import Broadcast
+from receiver.http.page_routes import Page
+from receiver.http.signaling import SignalingServer
 from receiver.live import Snapshot, listening
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
@@ -21,25 +24,22 @@ from receiver.sinks.window import WindowClosed
 from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
-from shared.codec import Codec
-from shared.config import FPS, SECRET_BYTES, CallTerms
-from shared.console import Console
+from shared.codec.keypoint_codec import Codec
+from shared.concealment import Filler
+from shared.constants import FPS, SECRET_BYTES, CallTerms
 from shared.errors import KeycastError, described
-from shared.eventloop import LoopProbe, beside, on_interrupt
-from shared.events import Ended
-from shared.fill import Filler
 from shared.interfaces import Backbone, Forecaster, Source
-from shared.journal import Journal
-from shared.logs import logger
-from shared.opus import has_opus
-from shared.receiver_session import ReceiverSession
-from shared.transport.broadcast import Broadcast
-from shared.transport.page import Page
+from shared.media.opus import has_opus
+from shared.protocol.events import Ended
+from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.console import Console
+from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
+from shared.runtime.journal import Journal
+from shared.runtime.logs import logger
+from shared.runtime.sampler import STATUS_SECONDS, Figures, Watch
+from shared.runtime.usage import seconds_since_start
 from shared.transport.pairing import new_token
-from shared.transport.signaling import SignalingServer
 from shared.transport.tls import describe
-from shared.usage import seconds_since_start
-from shared.watch import STATUS_SECONDS, Figures, Watch
 
 _log = logger("call")
 _TELL_SECONDS = 0.1

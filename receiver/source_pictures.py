@@ -6,11 +6,11 @@ import asyncio
 from concurrent.futures import Executor
 
 from receiver.renderer import Renderer
-from shared import picture as pictures
 from shared.clock import Clock
 from shared.errors import PeerError
-from shared.events import Event, SourcePicture, State
-from shared.receiver_session import ReceiverSession
+from shared.media import picture as pictures
+from shared.protocol.events import Event, SourcePicture, State
+from shared.protocol.receiver_session import ReceiverSession
 
 
 class SourcePictures:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from receiver.latency import told
-from shared.console import Part, clock, spaced
-from shared.watch import Figures, lost, number, sent_up
+from shared.runtime.console import Part, clock, spaced
+from shared.runtime.sampler import Figures, lost, number, sent_up
 
 HUES = {"live": "green", "forecasting": "yellow", "stalled": "red"}
 _STRIP = 30

@@ -6,20 +6,20 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.audio_jitter_buffer import VoiceTrack
 from receiver.jitter_buffer import JitterBuffer
 from receiver.latency import apart, is_plausible
 from receiver.live import Counts, Live, Snapshot
-from receiver.reception import Reception
-from receiver.voice_track import VoiceTrack
+from receiver.receiver_statistics import Reception
 from shared.clock import elapsed_ms
-from shared.events import FramesArrived
-from shared.fill import Kind
+from shared.concealment import Kind
 from shared.interfaces import Connection, Path
-from shared.messages import Report
-from shared.receiver_session import ReceiverSession
-from shared.sound_report import sound_figures, sound_line
-from shared.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
-from shared.usage import Usage, peak_memory_mb
+from shared.media.sound_report import sound_figures, sound_line
+from shared.protocol.events import FramesArrived
+from shared.protocol.messages import Report
+from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
+from shared.runtime.usage import Usage, peak_memory_mb
 
 _FRAMES_LISTED = 20_000
 _ARRIVALS_KEPT = 1024

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sender.arguments import add_sending_arguments
-from shared.command import add_call_arguments, run_command
-from shared.environment import TOKEN, from_environment
-from shared.eventloop import run_async
+from shared.runtime.command import add_call_arguments, run_command
+from shared.runtime.environment import TOKEN, from_environment
+from shared.runtime.eventloop import run_async
 from shared.transport.servers import add_ice_arguments, chosen_ice
 
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sender.crop import parse_crop
         from sender.gallery import GalleryOptions
         from sender.presets import Sending
-        from shared.config import Schedule
+        from shared.constants import Schedule
 
         options = SenderOptions(
             source=given.source,

@@ -16,39 +16,39 @@ from pathlib import Path
 from models.build import load_backbone, load_head_finder, load_tables, use_threads
 from models.forecast.build import mirrored_forecaster
 from sender.automatic import AutomaticFraming
+from sender.calling import connect
 from sender.capture import VideoSource, open_source
 from sender.crop import Framing
 from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryOptions, GalleryPolicy
-from sender.line import Reconnecting, first_link
 from sender.live import status
 from sender.pipeline import SenderCall
 from sender.presets import Sending, check, frames_per_message, make_codec, schedule_of, scheduler_maker
 from sender.rate import RateController
+from sender.reconnecting import Reconnecting, first_link
 from sender.reference import reference_picture
 from sender.schedule import Redundancy
 from sender.sound import SoundSource
 from sender.sounds import open_sound
 from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
-from shared.codec import Codec
-from shared.config import CallTerms, Schedule
-from shared.console import Console
+from shared.codec.keypoint_codec import Codec
+from shared.codec.tables import CodecTables
+from shared.constants import CallTerms, Schedule
 from shared.errors import KeycastError, RequestError
-from shared.eventloop import LoopProbe, beside, on_interrupt
 from shared.interfaces import Backbone
-from shared.journal import Journal
 from shared.keypoints import Distance
-from shared.opus import OpusEncoder
-from shared.sender_session import SenderSession
-from shared.stats import way_told
-from shared.tables import CodecTables
-from shared.transport.calling import connect
+from shared.media.opus import OpusEncoder
+from shared.protocol.sender_session import SenderSession
+from shared.runtime.console import Console
+from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
+from shared.runtime.journal import Journal
+from shared.runtime.sampler import Watch
+from shared.runtime.stats import way_told
 from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
 from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
-from shared.watch import Watch
 
 
 @dataclass(frozen=True)

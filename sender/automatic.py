@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from sender.crop import centre_square, cut
 from sender.framing import LOOK_S, Framer
-from shared.heads import HeadFinder
 from shared.keypoints import Pictures
+from shared.media.heads import HeadFinder
 
 NO_HEAD = (
     "no head was found in the first pictures, so the middle of the picture is sent until there is one; "

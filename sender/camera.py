@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 from sender.crop import CentreSquare, Framing
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
 

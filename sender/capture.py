@@ -17,7 +17,7 @@ from sender.camera import CameraSource, open_camera
 from sender.cameras import SameCamera
 from sender.crop import CentreSquare, Framing
 from sender.demo import DemoSource
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from shared.config import SIZE
+from shared.constants import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 
-from shared.config import FPS
+from shared.constants import FPS
 from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sender.demo import ROUND_S, pose_at
-from shared.config import FPS
-from shared.opus import RATE, Sound
+from shared.constants import FPS
+from shared.media.opus import RATE, Sound
 
 _LOUD = 5000.0
 _HARMONICS = 24

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from shared.config import SIZE
-from shared.heads import Head
+from shared.constants import SIZE
+from shared.media.heads import Head
 
 FACE_X, FACE_Y, FACE_SIZE = 0.50, 0.48, 0.545
 """Where a face's centre stands in the square and how large it is, in sides: the medians of training clips."""

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from sender.gallery import MOST_BYTES, QUALITY, GalleryPolicy, Moments
-from shared import picture as pictures
 from shared.keypoints import Floats, Pictures
-from shared.sender_session import SenderSession
+from shared.media import picture as pictures
+from shared.protocol.sender_session import SenderSession
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.config import FPS, MAX_PICTURES
+from shared.constants import FPS, MAX_PICTURES
 from shared.errors import RequestError
-from shared.feed import wire_bytes
 from shared.keypoints import Distance, Floats, Pictures
+from shared.protocol.picture_transfer import wire_bytes
 
 BUDGET_SECONDS = 60.0
 HISTORY_FRAMES = 10 * FPS

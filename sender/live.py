@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.console import Part, clock, spaced
-from shared.rolling import Totals
-from shared.stats import rates
-from shared.watch import Figures, lost, number, sent_up
+from shared.runtime.console import Part, clock, spaced
+from shared.runtime.rolling import Totals
+from shared.runtime.sampler import Figures, lost, number, sent_up
+from shared.runtime.stats import rates
 
 RATE_SECONDS = 2.0
 STATES = ("connecting", "live", "paused", "stalled", "reconnecting")

@@ -9,8 +9,8 @@ import numpy as np
 
 from shared.clock import monotonic
 from shared.errors import RequestError
-from shared.opus import RATE, Sound
-from shared.portaudio import device_named, portaudio
+from shared.media.opus import RATE, Sound
+from shared.media.portaudio import device_named, portaudio
 
 _KEPT = 4 * RATE
 # How far a device's word of when it recorded may be from what it said before: beyond that something was lost.

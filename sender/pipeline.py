@@ -8,18 +8,18 @@ from concurrent.futures import Executor
 
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
-from sender.line import CallingLine, Reconnecting
 from sender.rate import RateController
+from sender.reconnecting import CallingLine, Reconnecting
 from sender.schedule import Redundancy, Scheduler
 from sender.streamer import Streamer
 from sender.summary import CallSummary
 from sender.voice import Voice
 from shared.clock import Clock
-from shared.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.interfaces import Backbone, Connection
-from shared.logs import logger
-from shared.sender_session import SenderSession
-from shared.watch import Figures
+from shared.protocol.events import Agreed, Ended, Event, PeerReady, PeerReport
+from shared.protocol.sender_session import SenderSession
+from shared.runtime.logs import logger
+from shared.runtime.sampler import Figures
 
 _log = logger("call")
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sender.schedule import Adaptive, Alternate, Scheduler
-from shared.codec import QUALITY, Codec, CodedCodec, PaperCodec
-from shared.config import MAX_PACKET, Schedule
+from shared.codec.keypoint_codec import QUALITY, Codec, CodedCodec, PaperCodec
+from shared.codec.packet import HEADER_BYTES
+from shared.codec.quantization import QUALITIES
+from shared.codec.tables import CodecTables
+from shared.concealment import Filler
+from shared.constants import MAX_PACKET, Schedule
 from shared.errors import RequestError
-from shared.fill import Filler
 from shared.interfaces import Forecaster
 from shared.keypoints import KeypointLayout
-from shared.quantization import QUALITIES
-from shared.tables import CodecTables
-from shared.wire import HEADER_BYTES
 
 POLICIES = ("alternate", "adaptive")
 THRESHOLD = 0.04

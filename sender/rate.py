@@ -6,9 +6,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from shared.config import MESSAGE_OVERHEAD
-from shared.logs import logger
-from shared.messages import Report
+from shared.constants import MESSAGE_OVERHEAD
+from shared.protocol.messages import Report
+from shared.runtime.logs import logger
 
 _log = logger("rate")
 MIN_GAP_SECONDS = 1.0

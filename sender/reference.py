@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sender.capture import VideoSource
-from shared import picture
 from shared.errors import RequestError
+from shared.media import picture
 
 
 def reference_picture(source: VideoSource) -> bytes:

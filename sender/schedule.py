@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.codec import COPY_STRIDE, MAX_BACK, MAX_COPIES, Copy
-from shared.config import FPS, Schedule
-from shared.fill import Filler
+from shared.codec.keypoint_codec import COPY_STRIDE, MAX_BACK, MAX_COPIES, Copy
+from shared.concealment import Filler
+from shared.constants import FPS, Schedule
 from shared.keypoints import Floats
 
 

@@ -13,9 +13,9 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from sender.capture import open_container
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import RequestError
-from shared.opus import RATE, Sound
+from shared.media.opus import RATE, Sound
 
 # A gap between two pieces of sound that is shorter is rounding.
 _LEAST_GAP = round(0.02 * RATE)

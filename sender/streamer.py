@@ -15,19 +15,19 @@ import numpy as np
 from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
-from sender.line import CallingLine
 from sender.rate import RateController
+from sender.reconnecting import CallingLine
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
 from sender.voice import Voice
 from shared.clock import WALL_MODULUS, Clock
-from shared.codec import Block
-from shared.config import FPS
+from shared.codec.keypoint_codec import Block
+from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
-from shared.messages import Report
-from shared.sender_session import SenderSession
+from shared.protocol.messages import Report
+from shared.protocol.sender_session import SenderSession
 
 _MOST_UNCODABLE = 30
 Result = TypeVar("Result")

@@ -6,15 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 from sender.live import Live, Sent
-from shared.config import FPS, CallTerms
+from shared.codec.packet import HEADER_BYTES
+from shared.constants import FPS, CallTerms
 from shared.interfaces import Connection, Path
-from shared.messages import Report
-from shared.sender_session import SenderSession
-from shared.sound_report import sound_figures, sound_line
-from shared.stats import StageTimes, Traffic, kbps, savings, way_told
-from shared.usage import Usage, peak_memory_mb
-from shared.watch import Figures
-from shared.wire import HEADER_BYTES
+from shared.media.sound_report import sound_figures, sound_line
+from shared.protocol.messages import Report
+from shared.protocol.sender_session import SenderSession
+from shared.runtime.sampler import Figures
+from shared.runtime.stats import StageTimes, Traffic, kbps, savings, way_told
+from shared.runtime.usage import Usage, peak_memory_mb
 
 
 class CallSummary:

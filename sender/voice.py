@@ -7,12 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from sender.line import CallingLine
+from sender.reconnecting import CallingLine
 from sender.sound import SoundSource
 from shared.clock import Clock
-from shared.opus import RATE, SAMPLES, OpusEncoder
-from shared.sender_session import SenderSession
-from shared.voice import SAMPLES_PER_FRAME
+from shared.media.opus import RATE, SAMPLES, OpusEncoder
+from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.protocol.sender_session import SenderSession
 
 VOICE_KBPS = 18.0
 """Of Opus while somebody speaks, at most; over the pauses of speech it is about three quarters of that."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import BACKBONES
+from shared.constants import BACKBONES
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -18,34 +18,48 @@ MAY_IMPORT = {
     "sender": {"shared", "models", "sender"},
     "receiver": {"shared", "models", "receiver"},
     "bench": {"shared", "models", "sender", "receiver", "bench"},
+    "animate": {"shared", "models", "sender", "receiver", "bench", "animate"},
 }
 # Where each heavy dependency may be imported; a name that ends in a dot stands for all below it.
 DOORS = {
-    "torch": ("models.", "bench.metrics", "bench.throughput", "bench.subjects", "bench.published_subjects"),
-    "safetensors": ("models.", "shared.tables"),
-    "constriction": ("shared.entropy",),
+    "torch": (
+        "models.",
+        "bench.harness.metrics",
+        "bench.throughput.throughput_command",
+        "bench.throughput.subjects",
+        "bench.throughput.published_subjects",
+    ),
+    "safetensors": ("models.", "shared.codec.tables"),
+    "constriction": ("shared.codec.entropy",),
     "aiortc": ("shared.transport.",),
     "aioice": ("shared.transport.",),
-    "aiohttp": ("shared.transport.",),
-    "cryptography": ("shared.transport.",),
+    "aiohttp": ("shared.transport.", "receiver.http.", "sender.calling", "bench.network."),
+    "cryptography": ("shared.transport.", "receiver.http.authenticator"),
     "av": (
         "sender.capture",
         "sender.sound",
         "receiver.sinks.",
         "models.clips.video",
-        "models.training.drawn",
+        "models.training.data.drawn",
         "bench.",
+        "animate.",
     ),
-    "sounddevice": ("shared.portaudio",),
+    "sounddevice": ("shared.media.portaudio",),
     "cv2": ("sender.camera", "receiver.screen", "models.clips.faces", "models.training."),
-    "skimage": ("bench.metrics",),
-    "fvcore": ("bench.metrics",),
+    "skimage": ("bench.harness.metrics",),
+    "fvcore": ("bench.harness.metrics",),
     "openvino": ("models.openvino.",),
     "onnx": ("models.export",),
     "onnxruntime": ("models.export",),
-    "uvloop": ("shared.eventloop",),
+    "uvloop": ("shared.runtime.eventloop",),
 }
-NOT_PURE = ("shared.transport.", "shared.clock", "shared.eventloop", "shared.command", "shared.usage")
+NOT_PURE = (
+    "shared.transport.",
+    "shared.clock",
+    "shared.runtime.eventloop",
+    "shared.runtime.command",
+    "shared.runtime.usage",
+)
 PURE = (
     "shared.",
     "sender.framing",
@@ -53,7 +67,7 @@ PURE = (
     "sender.rate",
     "receiver.jitter_buffer",
     "receiver.playout",
-    "receiver.reception",
+    "receiver.receiver_statistics",
 )
 WORLD = {"asyncio", "time", "socket", "threading", "subprocess", "torch"}
 # Absolute paths of some machine, and the way out of the repository into what lies beside it.
@@ -162,7 +176,7 @@ def test_torch_is_not_on_the_way_of_a_call(side: str) -> None:
 def test_nothing_but_training_and_measurements_names_a_backbone() -> None:
     folders = tuple(f"models.{name}." for name in BACKBONES)
     # Graphs are kept for the lite network alone; it is what a call takes by itself.
-    may = (*folders, "models.training.", "models.openvino.keep", "bench.")
+    may = (*folders, "models.training.", "models.openvino.keep", "bench.", "animate.")
     others = [name for name in modules() if not within(name, may)]
     wrong = {
         name: sorted(found) for name in others if (found := {i for i in imports(name) if within(i, folders)})

@@ -32,7 +32,7 @@ NEAR_PEERS = ("shared.", "sender.", "receiver.")
 # The window is a program of its own, always the same one, and gets pixels only.
 STARTS_ITSELF = {"receiver.sinks.window"}
 # libopus, where PyAV keeps it: given bytes and their number, as the codecs of pictures are.
-CALLS_A_LIBRARY = {"shared.opus"}
+CALLS_A_LIBRARY = {"shared.media.opus"}
 # A command of its own, which asks the receiver that its user names.
 ASKS_ITSELF = {"receiver.health"}
 # The one door to HTTP, and the only URL it opens is what the person typed.

@@ -3,10 +3,10 @@
 import numpy as np
 
 from shared import interfaces
-from shared.entropy import Family
+from shared.codec.entropy import Family
+from shared.codec.quantization import MATRIX_BITS, Lattice
+from shared.codec.tables import CodecTables
 from shared.keypoints import Floats, Group, KeypointLayout, Pictures
-from shared.quantization import MATRIX_BITS, Lattice
-from shared.tables import CodecTables
 from tests.kept import Kept, Transferring
 
 LAYOUT = KeypointLayout(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import SIZE
+from shared.constants import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 

@@ -16,9 +16,9 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageSequence
 
 from models.clips.layouts import frame_files
-from shared.config import SIZE
+from shared.constants import SIZE
 from shared.keypoints import Pictures
-from shared.picture import to_rgb
+from shared.media.picture import to_rgb
 
 # What a clip that is not sound raises on its way through this module.
 CLIP_ERRORS = (av.FFmpegError, OSError, ValueError)

@@ -13,8 +13,8 @@ from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
 from models.fomm.serving import Precision, ServedFomm, fastest_precision
-from models.packing import pack
 from models.torch_engine import TorchEngine
+from models.weight_prepacking import pack
 from shared.keypoints import KeypointLayout
 
 

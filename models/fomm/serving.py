@@ -24,7 +24,7 @@ from models.fomm.layers import DoublingConvolution, DoublingOutput, joined
 from models.fomm.model import Fomm
 from models.fomm.winograd import SQUARE, WinogradConvolution, WinogradResiduals, Workspace
 from models.inference import prepare
-from models.packing import pack
+from models.weight_prepacking import pack
 
 # That of the renderer's convolutions. "mixed" is bfloat16, but float32 in the residual blocks. These run by
 # Winograd's way where they are float32, on a CPU, and their pictures are whole squares.

@@ -13,8 +13,8 @@ from models import stored
 from models.head.config import STRIDE, UNIT, HeadConfig
 from models.head.layers import HeadLayers
 from models.stored import Weights
-from shared.heads import Head
 from shared.keypoints import Floats, Pictures
+from shared.media.heads import Head
 
 MODEL = "head"
 SURE = 0.4
@@ -26,7 +26,7 @@ _MOST_LOG_SIZE = 4.0
 
 
 class NetworkHeadFinder:
-    """A `shared.heads.HeadFinder`; its picture is tiny, so NumPy runs it. One thread owns it."""
+    """A `shared.media.heads.HeadFinder`; its picture is tiny, so NumPy runs it. One thread owns it."""
 
     def __init__(self, layers: HeadLayers, side: int, fingerprint: str = "") -> None:
         self.fingerprint = fingerprint

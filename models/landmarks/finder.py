@@ -12,8 +12,8 @@ import numpy as np
 from models.landmarks.crops import Box
 from models.landmarks.mesh import MeshNetworks
 from models.landmarks.points import COUNT
-from shared.heads import Head, HeadFinder
 from shared.keypoints import Floats, Pictures
+from shared.media.heads import Head, HeadFinder
 
 _SURE = 0.5
 """From which score on the mesh is believed, as MediaPipe does."""

@@ -17,8 +17,8 @@ from models.nth.layout import layout_of
 from models.nth.model import Nth, load_nth
 from models.nth.pose import Pose
 from models.nth.serving import serve
-from models.packing import pack
 from models.torch_engine import TorchEngine
+from models.weight_prepacking import pack
 from shared.errors import RequestError
 from shared.hulls import volume
 from shared.interfaces import Source

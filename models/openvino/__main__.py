@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.build import SHIPPED
 from models.openvino.files import FOLDER
-from shared.command import run_command
+from shared.runtime.command import run_command
 
 
 def parser() -> argparse.ArgumentParser:

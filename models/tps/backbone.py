@@ -10,11 +10,11 @@ from torch import Tensor
 
 from models.facade import EngineBackbone
 from models.fomm.serving import Precision, fastest_precision
-from models.packing import pack
 from models.torch_engine import TorchEngine
 from models.tps.dense_motion import Motion
 from models.tps.model import SourceState, Tps, load_tps
 from models.tps.serving import serve
+from models.weight_prepacking import pack
 from shared.hulls import area
 from shared.interfaces import Source
 from shared.keypoints import Floats, KeypointLayout

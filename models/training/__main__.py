@@ -7,8 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from models.training import backbone, codec, drawn, extract, forecaster, head, landmarks
-from shared.command import run_command
+from models.training.backbones import backbone_command as backbone
+from models.training.codec_tables import codec_command as codec
+from models.training.data import drawn, extract
+from models.training.data import landmarks_command as landmarks
+from models.training.forecasters import forecaster_command as forecaster
+from models.training.heads import head_command as head
+from shared.runtime.command import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

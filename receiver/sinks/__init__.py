@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from receiver.overlay import with_note
-from receiver.sinks.ear import Ear
+from receiver.sinks.audio_sink import Ear
 from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
@@ -18,12 +18,12 @@ from receiver.sinks.raw import RawSink
 from receiver.sinks.soundtrack import LONGEST_GAP_SECONDS
 from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowClosed, WindowSink
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.opus import Sound
-from shared.voice import SAMPLES_PER_FRAME
-from shared.watch import Figures
+from shared.media.opus import Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.runtime.sampler import Figures
 
 _LONGEST_GAP = round(LONGEST_GAP_SECONDS * FPS)
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from receiver.sinks.null_device import NullDevice
-from receiver.splice import LEAST, lengthened, shortened
+from receiver.time_stretch import LEAST, lengthened, shortened
 from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.opus import RATE, Sound
-from shared.portaudio import device_named, portaudio
-from shared.stats import Reservoir
+from shared.media.opus import RATE, Sound
+from shared.media.portaudio import device_named, portaudio
+from shared.runtime.stats import Reservoir
 
 CUSHION_SECONDS = 0.03
 """Sound that waits for the device, so that it never has to wait for sound."""

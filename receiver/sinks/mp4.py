@@ -12,12 +12,12 @@ from av.video.stream import VideoStream
 
 from receiver.sinks.fragments import cut_to_whole_fragments
 from receiver.sinks.soundtrack import Soundtrack
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import KeycastError
-from shared.files import check_writable
 from shared.keypoints import Pictures
-from shared.opus import Sound
-from shared.voice import SAMPLES_PER_FRAME
+from shared.media.opus import Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.runtime.output_files import check_writable
 
 # Fragments of a second each, handed to the system as soon as they are whole: what was written before a crash
 # or a full disk plays.

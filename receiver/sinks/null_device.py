@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shared.clock import monotonic
-from shared.opus import RATE
+from shared.media.opus import RATE
 
 _BLOCK = 480
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import KeycastError
-from shared.files import check_writable
 from shared.keypoints import Pictures
+from shared.runtime.output_files import check_writable
 
 _HEADER_BYTES = 128
 

@@ -10,7 +10,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
-from shared.opus import RATE, Sound
+from shared.media.opus import RATE, Sound
 
 _BITS_PER_SECOND = 64_000
 _PIECES = 256

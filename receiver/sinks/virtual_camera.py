@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.config import FPS, SIZE
+from shared.constants import FPS, SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 

@@ -13,7 +13,7 @@ from typing import IO
 from receiver.screen import FIGURES, PICTURE, READY, message
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.watch import Figures
+from shared.runtime.sampler import Figures
 
 _END_SECONDS = 2.0
 

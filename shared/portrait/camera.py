@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from shared.config import SIZE
+from shared.constants import SIZE
 from shared.keypoints import Pictures
 from shared.portrait.arrays import Array, blur_colours
 from shared.portrait.looks import View

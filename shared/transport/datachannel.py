@@ -17,15 +17,16 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from shared.arrivals import Arrivals
-from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
-from shared.logs import logger
-from shared.transport import compat, relay
-from shared.transport.compact import shrink
-from shared.transport.guard import guard
+from shared.protocol.arrivals import Arrivals
+from shared.runtime.logs import logger
+from shared.transport import aiortc_patches as compat
+from shared.transport import relay
+from shared.transport.compact_sctp import shrink
 from shared.transport.inbox import Inbox
+from shared.transport.sctp_limits import guard
 from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
 from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.voice import VoicePath

@@ -24,7 +24,7 @@ from aiortc import RTCPeerConnection
 
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Path
-from shared.transport import compat
+from shared.transport import aiortc_patches as compat
 from shared.transport.servers import IceOptions, IceServer
 
 STAGGER_SECONDS = 0.5

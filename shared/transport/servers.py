@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.environment import from_environment
 from shared.errors import RequestError
+from shared.runtime.environment import from_environment
 
 USER, PASSWORD = "KEYCAST_TURN_USER", "KEYCAST_TURN_PASSWORD"
 _PORTS = {"stun": 3478, "turn": 3478, "turns": 5349}

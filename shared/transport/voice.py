@@ -13,9 +13,9 @@ from typing import Any
 
 from aiortc import RTCPeerConnection
 
-from shared.limits import RateLimit
-from shared.transport import compat
-from shared.transport.guard import AT_ONCE, PER_SECOND
+from shared.protocol.limits import RateLimit
+from shared.transport import aiortc_patches as compat
+from shared.transport.sctp_limits import AT_ONCE, PER_SECOND
 
 # 10 bytes of authentication a packet; AES-GCM, which aiortc asks for first, adds 16.
 _SHORT_PROFILE = b"SRTP_AES128_CM_SHA1_80"

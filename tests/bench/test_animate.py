@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.animate import driving_frames, main, source_picture
-from bench.animation import Job, animate
-from bench.media import write_mp4
+from animate.animate_command import driving_frames, main, source_picture
+from animate.animation import Job, animate
+from bench.harness.media import write_mp4
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.demo import DemoSource
-from shared.config import Schedule
+from shared.constants import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
@@ -227,7 +227,9 @@ def test_a_wrong_request_is_one_sentence(  # noqa: PLR0917
 def test_ctrl_c_leaves_no_half_file(place: Path, tmp_path: Path) -> None:
     given = ["--driving", "demo", *command(place, tmp_path / "out.mp4")[2:]]
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.animate", *given], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "animate.animate_command", *given],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     ) as child:
         assert child.stderr is not None
         said = b""

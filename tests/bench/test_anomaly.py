@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from animate.animate_command import main as animate
 from bench.__main__ import main
-from bench.animate import main as animate
-from bench.anomaly import auc, faults
-from bench.anomaly_inject import JUMP, KINDS, LASTING, inject, seen
-from bench.anomaly_score import THRESHOLD, score
-from bench.media import write_mp4
-from bench.quality_clips import Clip
-from bench.windows import keypoints_of
+from bench.forecast.anomaly_command import auc, faults
+from bench.forecast.anomaly_inject import JUMP, KINDS, LASTING, inject, seen
+from bench.forecast.anomaly_score import THRESHOLD, score
+from bench.forecast.windows import keypoints_of
+from bench.harness.clip_set import Clip
+from bench.harness.media import write_mp4
 from models.build import SHIPPED
 from models.forecast.likelihood import ordinary, surprise
 from models.forecast.networks import load_density

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import policies
 from bench.__main__ import main
-from bench.bandwidth_chart import chart
-from bench.landmarks import open_landmarks
-from bench.media import write_mp4
-from bench.published import rows as published_rows
-from bench.quality_clips import Clip
-from bench.report import Row
+from bench.bandwidth import policies
+from bench.bandwidth.bandwidth_chart import chart
+from bench.bandwidth.published import rows as published_rows
+from bench.harness.clip_set import Clip
+from bench.harness.media import write_mp4
+from bench.harness.report import Row
+from bench.quality.landmark_measures import open_landmarks
 from models.build import load_backbone, load_tables
 from sender.demo import DemoSource
 from sender.presets import Sending

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.bd_rate import Curve, bd_rate
+from bench.rd.bd_rate import Curve, bd_rate
 
 
 def line(factor: float, low: float = 1.0, high: float = 16.0, count: int = 5) -> Curve:

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import gallery
 from bench.__main__ import main
-from bench.gallery import Film, liveliest, measure, play, summary
-from bench.gallery_sheet import write_sheet
-from bench.media import write_mp4
-from bench.quality_clips import Clip, spread
+from bench.harness.clip_set import Clip, spread
+from bench.harness.media import write_mp4
+from bench.quality import gallery_command as gallery
+from bench.quality.gallery_command import Film, liveliest, measure, play, summary
+from bench.quality.gallery_sheet import write_sheet
 from models.lite.layout import LAYOUT
 from sender.gallery import GalleryOptions
 from shared.interfaces import Source

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import playout
 from bench.__main__ import main
-from bench.media import write_mp4
+from bench.calls import playout
+from bench.harness.media import write_mp4
 from sender.demo import DemoSource
 
 pytestmark = pytest.mark.slow

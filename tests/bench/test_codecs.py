@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from bench.codecs import (
+from bench.harness.metrics import mae
+from bench.rd.codecs import (
     CODECS,
     MAX_PAYLOAD,
     PACKET_OVERHEAD,
@@ -20,7 +21,6 @@ from bench.codecs import (
     without_delimiter,
     without_sei,
 )
-from bench.metrics import mae
 from sender.demo import pose_at
 from shared.errors import KeycastError
 from shared.keypoints import Pictures

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.diversity import LEDGER
-from bench.diversity_measure import Unit, apd, nearest
-from bench.diversity_report import ratios, rows, tables, verdicts
-from bench.ledger import Ledger
-from bench.media import write_mp4
+from bench.forecast.diversity_command import LEDGER
+from bench.forecast.diversity_measure import Unit, apd, nearest
+from bench.forecast.diversity_report import ratios, rows, tables, verdicts
+from bench.harness.ledger import Ledger
+from bench.harness.media import write_mp4
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.portrait.portrait import Portrait

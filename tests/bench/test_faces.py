@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from bench.faces import FACE_SIZE, Face, FaceFinder, face_from
+from bench.harness.faces import FACE_SIZE, Face, FaceFinder, face_from
 from sender.demo import DemoSource, pose_at
 from shared.errors import RequestError
 from shared.portrait.points import NUMBERS

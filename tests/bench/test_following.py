@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.following import Following, pooled
+from bench.harness.following import Following, pooled
 
 
 def test_slope_and_correlation_are_those_of_a_line() -> None:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench import forecast_measure
 from bench.__main__ import main
-from bench.forecast_measure import Plan, measure
-from bench.forecast_report import lively, rows, tables, verdicts
-from bench.forecasters import densities
-from bench.media import write_mp4
-from bench.quality_clips import Clip, ClipError, find_clips
-from bench.windows import Horizon, Scene, parse_horizons, parse_modes
+from bench.forecast import forecast_measure
+from bench.forecast.forecast_measure import Plan, measure
+from bench.forecast.forecast_report import lively, rows, tables, verdicts
+from bench.forecast.forecasters import densities
+from bench.forecast.windows import Horizon, Scene, parse_horizons, parse_modes
+from bench.harness.clip_set import Clip, ClipError, find_clips
+from bench.harness.media import write_mp4
 from models.forecast.baselines import Damped, Hold
 from models.forecast.build import load_forecaster
 from models.lite.layout import LAYOUT

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from animate.animate_command import main as animate
 from bench.__main__ import main
-from bench.animate import main as animate
-from bench.forecasters import chosen, density, fits, folder_of
-from bench.media import write_mp4
+from bench.forecast.forecasters import chosen, density, fits, folder_of
+from bench.harness.media import write_mp4
 from models.build import SHIPPED
 from models.checkpoint import save
 from models.forecast.build import load_forecaster

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import framing, heads
 from bench.__main__ import main
-from bench.faces import FaceFinder
-from bench.framing import Filmed, Still, place_at
-from bench.heads import Tally, iou, measure_finder
-from bench.quality_clips import find_clips
-from bench.wide import HEIGHT, WIDTH, Placed, room, widened
+from bench.framing import framing_command as framing
+from bench.framing import head_finding as heads
+from bench.framing.framing_command import Filmed, Still, place_at
+from bench.framing.head_finding import Tally, iou, measure_finder
+from bench.framing.wide import HEIGHT, WIDTH, Placed, room, widened
+from bench.harness.clip_set import find_clips
+from bench.harness.faces import FaceFinder
 from models.build import one_thread
-from shared.heads import Head
 from shared.keypoints import Pictures
+from shared.media.heads import Head
 
 pytestmark = pytest.mark.slow
 

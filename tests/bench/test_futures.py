@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.animate import main
-from bench.futures import Fan, draw, grid
-from bench.media import write_mp4
+from animate.animate_command import main
+from animate.futures import Fan, draw, grid
+from bench.harness.media import write_mp4
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.forecast.build import load_forecaster

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
-from bench.fuzz_inputs import Corpus
-from bench.fuzz_transport import TARGETS, attack
+from bench.fuzz.fuzz_inputs import Corpus
+from bench.fuzz.fuzz_transport import TARGETS, attack
 from shared.errors import KeycastError
 
 pytestmark = pytest.mark.slow

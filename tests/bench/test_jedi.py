@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.jedi import jedi, polynomial_mmd
+from bench.forecast.jedi import jedi, polynomial_mmd
 from models.jepa import Features
 from shared.errors import RequestError
 

@@ -10,9 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.calls import Call
-from bench.landmarks import COLUMNS, Landmarks, Speech, errors, open_landmarks, pool, with_slopes
-from bench.processes import CallRecord
+from bench.harness.calls import Call
+from bench.harness.processes import CallRecord
+from bench.network.lossy_path import Counts
+from bench.quality.landmark_measures import (
+    COLUMNS,
+    Landmarks,
+    Speech,
+    errors,
+    open_landmarks,
+    pool,
+    with_slopes,
+)
 from models.build import load_landmark_finder
 from models.landmarks import points as landmarks
 from models.landmarks.files import save_clip
@@ -22,7 +31,6 @@ from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
-from shared.transport.impair import Counts
 from tests.drawn_face import face
 
 pytestmark = pytest.mark.slow

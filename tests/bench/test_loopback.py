@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import landmarks
 from bench.__main__ import main
+from bench.quality import landmark_measures as landmarks
 
 pytestmark = pytest.mark.slow
 

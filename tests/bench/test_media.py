@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.media import GAP, HEADER, contact_sheet, mark, side_by_side, write_file, write_mp4, write_npy
+from bench.harness.media import (
+    GAP,
+    HEADER,
+    contact_sheet,
+    mark,
+    side_by_side,
+    write_file,
+    write_mp4,
+    write_npy,
+)
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 

@@ -12,7 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from bench.metrics import Distances, PerceptualDistance, compare, mae, operations, parameters, ssim, tops
+from bench.harness.metrics import (
+    Distances,
+    PerceptualDistance,
+    compare,
+    mae,
+    operations,
+    parameters,
+    ssim,
+    tops,
+)
 from models.perceptual import Perceptual
 from shared.errors import RequestError
 from shared.keypoints import Pictures

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.published import MODELS, payload_kbps, rows, saving
-from shared.codec import PaperCodec
+from bench.bandwidth.published import MODELS, payload_kbps, rows, saving
+from shared.codec.keypoint_codec import PaperCodec
 
 
 def test_the_rates_are_those_printed() -> None:

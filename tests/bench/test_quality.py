@@ -16,21 +16,21 @@ import torch
 from PIL import Image
 
 from bench.__main__ import main
-from bench.faces import FACE_SIZE, Face
-from bench.landmarks import COLUMNS, Landmarks
-from bench.media import write_mp4
-from bench.metrics import mae
-from bench.quality_clips import Clip, ClipError, chosen, find_clips, frames, kept_moments, moments, spread
-from bench.quality_measure import Tools, measure_clip
-from bench.quality_report import each
-from bench.quality_sheet import Drawing, sheets
-from bench.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
+from bench.harness.clip_runs import each
+from bench.harness.clip_set import Clip, ClipError, chosen, find_clips, frames, kept_moments, moments, spread
+from bench.harness.faces import FACE_SIZE, Face
+from bench.harness.media import write_mp4
+from bench.harness.metrics import mae
+from bench.quality.landmark_measures import COLUMNS, Landmarks
+from bench.quality.quality_measure import Tools, measure_clip
+from bench.quality.quality_sheet import Drawing, sheets
+from bench.quality.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
 from models.build import SHIPPED
 from models.landmarks.crops import Box
 from models.landmarks.files import LandmarkFolder, save_clip
 from models.landmarks.finder import Found
 from models.lite.layout import LAYOUT
-from models.training.data import load_clips
+from models.training.data.frames import load_clips
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.interfaces import Source

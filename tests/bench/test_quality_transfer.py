@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from bench.media import write_mp4
-from bench.quality_clips import Clip
-from bench.quality_measure import Tools
-from bench.quality_transfer import Pair, choose_pairs, transfer, transfer_sheet
+from bench.harness.clip_set import Clip
+from bench.harness.media import write_mp4
+from bench.quality.quality_measure import Tools
+from bench.quality.quality_transfer import Pair, choose_pairs, transfer, transfer_sheet
 from models.lite.layout import LAYOUT
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures

@@ -11,25 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from bench import rd_calls
 from bench.__main__ import main
-from bench.codecs import CODECS, Coded, VideoCodec, wire_bytes
-from bench.ledger import Ledger
-from bench.media import write_mp4
-from bench.metrics import mae
-from bench.quality_clips import Clip, ClipError, find_clips, one_of_each
-from bench.rd import LEDGER
-from bench.rd_calls import Footage, Sent, film, send_coded
-from bench.rd_chart import chart
-from bench.rd_measure import STATIC, Plan, Point, measure, rates
-from bench.rd_ours import SimulatedCall
-from bench.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
+from bench.harness.clip_set import Clip, ClipError, find_clips, one_of_each
+from bench.harness.ledger import Ledger
+from bench.harness.media import write_mp4
+from bench.harness.metrics import mae
+from bench.rd import rd_calls
+from bench.rd.codecs import CODECS, Coded, VideoCodec, wire_bytes
+from bench.rd.rd_calls import Footage, Sent, film, send_coded
+from bench.rd.rd_chart import chart
+from bench.rd.rd_command import LEDGER
+from bench.rd.rd_measure import STATIC, Plan, Point, measure, rates
+from bench.rd.rd_ours import SimulatedCall
+from bench.rd.rd_report import deltas, rivals, rows_of, summarise, tables, verdicts
 from models.build import load_backbone, load_tables
 from models.lite.layout import LAYOUT
 from sender.demo import pose_at
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
-from shared.config import Schedule
+from shared.constants import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
@@ -308,7 +308,7 @@ def test_the_command_leaves_tables_and_a_plot_and_goes_on(
     x264: VideoCodec,
 ) -> None:  # fmt: skip
     gone = replace(CODECS[1], encoder="libnothing")
-    monkeypatch.setattr("bench.rd.CODECS", (x264, gone))
+    monkeypatch.setattr("bench.rd.rd_command.CODECS", (x264, gone))
     out = tmp_path / "out"
     given = [*GIVEN.split(), "--clips", str(folder), "--codecs", "x264,x265", "--targets", "30,90"]
     given += ["--report", str(out), "--json", str(tmp_path / "rd.json")]

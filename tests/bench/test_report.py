@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import Report, check_output, describe, replacing
+from bench.harness.report import Report, check_output, describe, replacing
 from shared.errors import KeycastError, RequestError
 
 ROWS = [{"name": "lite", "fps": 31.25, "mae": math.nan}, {"name": "a|b", "fps": 1234.5678, "extra": True}]

@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from bench.simulate import Simulation
+from bench.calls.simulate import Simulation
 from models.build import SHIPPED, TABLES
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.schedule import Adaptive, Alternate, Scheduler
-from shared.codec import CodedCodec, PaperCodec
-from shared.config import Schedule
-from shared.fill import Filler, Kind
+from shared.codec.keypoint_codec import CodedCodec, PaperCodec
+from shared.codec.tables import CodecTables
+from shared.concealment import Filler, Kind
+from shared.constants import Schedule
 from shared.keypoints import Floats
-from shared.tables import CodecTables
 
 CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
 RAMP = (np.arange(48, dtype=np.float32)[:, None] / 100).repeat(60, axis=1)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import soak
 from bench.__main__ import main
-from bench.soak import LIMITS, Notes, chart, judged, open_files, resident_bytes, slope
+from bench.calls import soak
+from bench.calls.soak import LIMITS, Notes, chart, judged, open_files, resident_bytes, slope
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.steadiness import FRAMES, NOISE, moved, noisy
+from bench.quality.steadiness import FRAMES, NOISE, moved, noisy
 from tests.drawn_face import face
 
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from bench.media import write_mp4
-from bench.strip import FRAME, GAP, HEADER, SIDE, Moment, drawn
-from shared.fill import Kind
+from bench.calls.strip import FRAME, GAP, HEADER, SIDE, Moment, drawn
+from bench.harness.media import write_mp4
+from shared.concealment import Kind
 
 DARK, LIGHT = np.zeros((256, 256, 3), np.uint8), np.full((256, 256, 3), 255, np.uint8)
 

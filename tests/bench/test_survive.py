@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bench import survive
 from bench.__main__ import main
-from bench.disturbed import Disturbed, DisturbedCall, Side, run_disturbed
-from bench.processes import CallRecord
-from bench.report import Row
-from bench.survive import CONDITIONS, recovery_ms
-from bench.survive_report import chart, lines
+from bench.calls import survive
+from bench.calls.survive import CONDITIONS, recovery_ms
+from bench.calls.survive_report import chart, lines
+from bench.harness.disturbed import Disturbed, DisturbedCall, Side, run_disturbed
+from bench.harness.processes import CallRecord
+from bench.harness.report import Row
+from bench.network.impairment import PathImpairment
+from bench.network.lossy_path import Counts
 from shared.errors import KeycastError
-from shared.transport.impair import Counts
-from shared.transport.impairment import PathImpairment
 
 pytestmark = pytest.mark.slow
 

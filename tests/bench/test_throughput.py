@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import subjects, throughput
-from bench.subjects import PLAIN_CPU_FRAMES, Memory, Subject
-from bench.throughput import (
+from bench.harness.timing import Latencies, Stages, Timed, batch_fps, rounds
+from bench.throughput import subjects
+from bench.throughput import throughput_command as throughput
+from bench.throughput.subjects import PLAIN_CPU_FRAMES, Memory, Subject
+from bench.throughput.throughput_command import (
     COLUMNS,
     add_arguments,
     blocks_row,
@@ -22,7 +24,6 @@ from bench.throughput import (
     published_rows,
     singles_row,
 )
-from bench.timing import Latencies, Stages, Timed, batch_fps, rounds
 from models.fomm.config import FommConfig
 from models.fomm.plain import PlainFomm, untrained_fomm
 from models.lite.backbone import LiteBackbone

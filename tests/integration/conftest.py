@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.transport.calling import connect
+from bench.network.impairment import PathImpairment
+from bench.network.lossy_path import ImpairedPath
+from receiver.http.signaling import SignalingServer
+from sender.calling import connect
 from shared.transport.datachannel import Link
-from shared.transport.impair import ImpairedPath
-from shared.transport.impairment import PathImpairment
-from shared.transport.signaling import SignalingServer
 
 TOKEN = "correct-horse"
 

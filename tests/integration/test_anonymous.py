@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.network.memory_link import LoopbackConnection, pair
 from models.build import load_backbone
 from models.lite.layout import DIMENSIONS, LAYOUT
 from sender import app
@@ -17,16 +18,15 @@ from sender.app import SenderOptions
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
 from shared.clock import SystemClock
-from shared.codec import PaperCodec
-from shared.config import CallTerms
+from shared.codec.keypoint_codec import PaperCodec
+from shared.constants import CallTerms
 from shared.errors import KeycastError
-from shared.events import Ended, PeerReady
 from shared.interfaces import Backbone
-from shared.messages import Hello, Message, SourceChunk, Start, Want, pack_message, parse_message
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
+from shared.protocol.events import Ended, PeerReady
+from shared.protocol.messages import Hello, Message, SourceChunk, Start, Want, pack_message, parse_message
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link
-from shared.transport.loopback import LoopbackConnection, pair
 from tests.shared.session_pair import with_pictures
 from tests.tiny_lite import save_lite, untrained
 

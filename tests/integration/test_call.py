@@ -29,9 +29,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from receiver.__main__ import main as receiver_main
 from sender.__main__ import main as sender_main
+from sender.calling import connect
 from shared.errors import RequestError
-from shared.journal import last_summary
-from shared.transport.calling import connect
+from shared.runtime.journal import last_summary
 from shared.transport.tls import client_context
 from tests.tiny_lite import save_lite, untrained
 

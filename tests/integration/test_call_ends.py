@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.network.memory_link import LoopbackConnection, pair
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
-from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
+from shared.concealment import Filler
+from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.errors import KeycastError
-from shared.events import Ended
-from shared.fill import Filler
-from shared.messages import Bye, Hello, SourceChunk, pack_message, parse_message
-from shared.receiver_session import ReceiverSession
-from shared.transport.loopback import LoopbackConnection, pair
+from shared.protocol.events import Ended
+from shared.protocol.messages import Bye, Hello, SourceChunk, pack_message, parse_message
+from shared.protocol.receiver_session import ReceiverSession
 from tests.integration.world import (
     BLOCK,
     CODECS,

@@ -11,17 +11,17 @@ import av
 import numpy as np
 import pytest
 
+from bench.network.memory_link import Impairment, LoopbackConnection
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.live import Snapshot
 from receiver.pipeline import WAITING
 from sender.gallery import GalleryOptions
 from sender.schedule import Adaptive, Scheduler
-from shared.codec import Codec, CodedCodec
-from shared.config import CallTerms, Schedule
-from shared.fill import Filler
+from shared.codec.keypoint_codec import Codec, CodedCodec
+from shared.concealment import Filler
+from shared.constants import CallTerms, Schedule
 from shared.keypoints import Pictures
-from shared.transport.loopback import Impairment, LoopbackConnection
 from tests.integration.world import (
     BLOCK,
     ENDED,

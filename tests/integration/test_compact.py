@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.config import MAX_PACKET
+from bench.network.impairment import PathImpairment
+from bench.network.lossy_path import Counts
+from shared.constants import MAX_PACKET
 from shared.transport.datachannel import Link
-from shared.transport.impair import Counts
-from shared.transport.impairment import PathImpairment
 
 pytestmark = pytest.mark.slow
 

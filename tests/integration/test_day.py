@@ -9,10 +9,10 @@ import pytest
 
 from receiver.live import Snapshot
 from sender.camera import CameraPausedError
-from shared.config import FPS
-from shared.events import Ended
+from shared.constants import FPS
 from shared.keypoints import Pictures
-from shared.opus import RATE
+from shared.media.opus import RATE
+from shared.protocol.events import Ended
 from tests.integration.test_sound_logic import skews_ms
 from tests.integration.world import FakeClock, FileSink, Hum, Source, VirtualLoop, World
 

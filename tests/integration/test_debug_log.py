@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
-from receiver.doorman import Doorman
+from receiver.call_admission import Doorman
+from receiver.http.signaling import SignalingServer
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
-from sender.line import Reconnecting
+from sender.calling import connect
 from sender.pipeline import SenderCall
+from sender.reconnecting import Reconnecting
 from sender.schedule import Alternate, Redundancy
 from shared.clock import SystemClock
-from shared.codec import PaperCodec
-from shared.config import FPS
+from shared.codec.keypoint_codec import PaperCodec
+from shared.concealment import Filler
+from shared.constants import FPS
 from shared.errors import KeycastError
-from shared.fill import Filler
 from shared.keypoints import Pictures
-from shared.logs import debug_log
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
+from shared.runtime.logs import debug_log
 from shared.transport import datachannel
-from shared.transport.calling import connect
 from shared.transport.datachannel import Link
-from shared.transport.signaling import SignalingServer
 from tests.integration.world import CODECS, PICTURE, TERMS, Backbone, Sink
 
 TOKEN = "correct-horse-battery"

@@ -12,14 +12,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from receiver.http import connection_limiter as gate
+from receiver.http.broadcast import Broadcast
+from receiver.http.page_routes import Page
+from receiver.http.signaling import SignalingServer
 from receiver.web import page_files
-from shared.guesses import OF_ALL, OF_ONE
-from shared.transport import gate
-from shared.transport.broadcast import Broadcast
-from shared.transport.calling import connect
+from sender.calling import connect
+from shared.protocol.guesses import OF_ALL, OF_ONE
 from shared.transport.datachannel import Link
-from shared.transport.page import Page
-from shared.transport.signaling import SignalingServer
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ async def test_a_slow_stranger_is_cut_off(served: Server, begun: bytes) -> None:
 async def test_a_slow_offer_with_the_token_is_answered_408(
     served: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.transport.signaling._BODY_SECONDS", SECONDS)
+    monkeypatch.setattr("receiver.http.signaling._BODY_SECONDS", SECONDS)
     peer = await served.raw(HEAD + b"Content-Type: application/sdp\r\nContent-Length: 60000\r\n\r\nv=0")
     slow = asyncio.create_task(trickle(peer, b"\r\n"))
     assert b"408" in await peer.rest()
@@ -224,7 +224,7 @@ async def test_a_closed_terminal_closes_no_door(monkeypatch: pytest.MonkeyPatch,
     """What is said of strangers may fail to be said, as to a pipe that nobody reads any more."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
-    monkeypatch.setattr("shared.transport.signaling._SAY_PER_SECOND", 1000.0)
+    monkeypatch.setattr("receiver.http.signaling._SAY_PER_SECOND", 1000.0)
     failed: list[str] = []
 
     def say(line: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiortc.rtcsctptransport import tsn_plus_one
 
-from shared.config import MAX_PACKET
+from shared.constants import MAX_PACKET
 from shared.errors import KeycastError
-from shared.transport import compat
+from shared.transport import aiortc_patches as compat
 from shared.transport.datachannel import Link
-from shared.transport.guard import MAX_GAPS, MAX_HELD_BYTES, MAX_HELD_CHUNKS
+from shared.transport.sctp_limits import MAX_GAPS, MAX_HELD_BYTES, MAX_HELD_CHUNKS
 from tests.integration.hostile import (
     CTL,
     FIRST,
@@ -145,7 +145,7 @@ async def test_a_keypoint_message_comes_whole(call_through: Through) -> None:
 async def test_gaps_that_are_never_filled_end_the_link(
     call_through: Through, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.transport.guard.MAX_GAPS", 200)
+    monkeypatch.setattr("shared.transport.sctp_limits.MAX_GAPS", 200)
     assert MAX_GAPS > 200
     async with call_through() as call:
         sends = ((FIRST | LAST | UNORDERED, KP, b"x", 1) for _ in itertools.count())
@@ -165,8 +165,8 @@ async def test_a_flood_of_messages_ends_the_link(
     call_through: Through, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
     # A busy machine may not send as fast as the true bound.
-    monkeypatch.setattr("shared.transport.guard.PER_SECOND", 20.0)
-    monkeypatch.setattr("shared.transport.guard.AT_ONCE", 200.0)
+    monkeypatch.setattr("shared.transport.sctp_limits.PER_SECOND", 20.0)
+    monkeypatch.setattr("shared.transport.sctp_limits.AT_ONCE", 200.0)
     async with call_through() as call:
         stream, flags = (KP, UNORDERED) if channel == "kp" else (CTL, 0)
         task = asyncio.create_task(drain(call.receiver))

@@ -12,10 +12,11 @@ import pytest
 from aioice import stun
 from OpenSSL import SSL
 
-from shared.opus import SAMPLES, OpusEncoder
-from shared.transport import compat, guard
+from shared.media.opus import SAMPLES, OpusEncoder
+from shared.media.voice_packet import VoicePacket
+from shared.transport import aiortc_patches as compat
+from shared.transport import sctp_limits as guard
 from shared.transport.datachannel import Link
-from shared.voice import VoicePacket
 from tests.integration.hostile import Through, received, udp_addresses
 
 pytestmark = pytest.mark.slow

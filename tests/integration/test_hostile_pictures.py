@@ -13,20 +13,29 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from bench.network.memory_link import LoopbackConnection, pair
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
-from shared import avif
-from shared import picture as pictures
 from shared.clock import SystemClock
-from shared.config import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
-from shared.fill import Filler
+from shared.concealment import Filler
+from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.keypoints import Pictures
-from shared.messages import Bye, Hello, Message, Ready, SourceChunk, Want, pack_message, parse_message
-from shared.receiver_session import MAX_BAD_PICTURES, MAX_WAITING_PICTURES, ReceiverSession
-from shared.transport.loopback import LoopbackConnection, pair
+from shared.media import avif
+from shared.media import picture as pictures
+from shared.protocol.messages import (
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    SourceChunk,
+    Want,
+    pack_message,
+    parse_message,
+)
+from shared.protocol.receiver_session import MAX_BAD_PICTURES, MAX_WAITING_PICTURES, ReceiverSession
 from tests.integration.world import CODECS, TERMS, Backbone, Sink
 
 pytestmark = pytest.mark.slow

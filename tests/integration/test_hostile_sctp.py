@@ -183,8 +183,8 @@ async def test_who_makes_the_other_side_work_too_much_is_cut_off(
     call_through: Through, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However few the packets are."""
-    monkeypatch.setattr("shared.transport.guard.WORK_SHARE", 0.0)
-    monkeypatch.setattr("shared.transport.guard.WORK_AT_ONCE", 0.02)
+    monkeypatch.setattr("shared.transport.sctp_limits.WORK_SHARE", 0.0)
+    monkeypatch.setattr("shared.transport.sctp_limits.WORK_AT_ONCE", 0.02)
     async with call_through() as call:
         peer = RawPeer(call.sender)
         for _ in range(1000):

@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bench.network.impairment import PathImpairment
+from bench.network.lossy_path import ImpairedPath
+from receiver.http.signaling import SignalingServer
+from sender.calling import connect
 from shared.errors import KeycastError, RequestError
-from shared.transport.calling import connect
 from shared.transport.datachannel import Link
-from shared.transport.impair import ImpairedPath
-from shared.transport.impairment import PathImpairment
-from shared.transport.signaling import SignalingServer
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import ANY_PORT
+from bench.harness.processes import ANY_PORT
 from models.devices import has_gpu_driver
 
 pytestmark = [

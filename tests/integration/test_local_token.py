@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sender.calling import connect
 from shared.errors import RequestError
-from shared.transport.calling import connect
-from shared.transport.published import find
+from shared.transport.token_file import find
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +21,7 @@ pytestmark = [
 
 RECEIVER = """
 import asyncio
-from shared.transport.signaling import SignalingServer
+from receiver.http.signaling import SignalingServer
 
 async def serve():
     async with SignalingServer("127.0.0.1", 0, "correct-horse", lambda _: None) as server:

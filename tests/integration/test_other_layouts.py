@@ -8,11 +8,11 @@ import pytest
 from models.forecast.baselines import Damped
 from sender.gallery import GalleryOptions
 from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
-from shared import picture as pictures
-from shared.codec import Codec, PaperCodec
-from shared.config import CallTerms
+from shared.codec.keypoint_codec import Codec, PaperCodec
+from shared.constants import CallTerms
 from shared.errors import RequestError
 from shared.keypoints import KeypointLayout, Pictures
+from shared.media import picture as pictures
 from tests.integration.world import ENDED, TABLES, Sink, Source, World
 from tests.tinted import LAYOUT, Tinted, square, tables
 

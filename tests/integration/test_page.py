@@ -12,14 +12,16 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from receiver.http import connection_limiter as gate
+from receiver.http import page_routes as page
+from receiver.http import viewer
+from receiver.http.authenticator import pass_of
+from receiver.http.broadcast import Broadcast
+from receiver.http.page_routes import MAX_VIEWERS, Page
+from receiver.http.signaling import SignalingServer
+from receiver.http.viewer import FIGURES, PICTURE, UNDER_WAY
 from receiver.web import page_files
-from shared.transport import gate, page, viewer
-from shared.transport.broadcast import Broadcast
-from shared.transport.keeper import pass_of
-from shared.transport.page import MAX_VIEWERS, Page
-from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, server_context
-from shared.transport.viewer import FIGURES, PICTURE, UNDER_WAY
 from tests.integration.test_tls import made
 
 pytestmark = pytest.mark.slow

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from receiver import app as receiver_app
+from receiver.http.broadcast import Broadcast
+from receiver.http.page_routes import Page
+from receiver.http.signaling import SignalingServer
 from receiver.live import listening
 from receiver.options import ReceiverOptions
 from receiver.sinks.page import PageSink
 from receiver.web import page_files
 from sender import app as sender_app
-from shared.transport.broadcast import Broadcast
-from shared.transport.page import Page
-from shared.transport.signaling import SignalingServer
 from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
 
 pytestmark = pytest.mark.slow

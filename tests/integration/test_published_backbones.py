@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench import animate
-from bench.animation import Job
-from bench.animation import animate as animated
+from animate import animate_command as animate
+from animate.animation import Job
+from animate.animation import animate as animated
 from models.build import load_backbone, load_tables
 from models.nth.layout import turned
 from models.nth.model import save_nth
@@ -18,8 +18,8 @@ from models.tps.model import save_tps
 from models.tps.plain import untrained_tps
 from sender.demo import DemoSource
 from sender.presets import Sending, make_codec
-from shared.codec import Block, PaperCodec
-from shared.config import FPS, Schedule
+from shared.codec.keypoint_codec import Block, PaperCodec
+from shared.constants import FPS, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Pictures

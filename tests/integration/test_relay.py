@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from bench.processes import ANY_PORT, Process
+from bench.harness.processes import ANY_PORT, Process
 from receiver.__main__ import main as receiver_main
+from receiver.http.signaling import SignalingServer
+from sender.calling import connect
 from shared.errors import KeycastError, RequestError
 from shared.transport import relay
-from shared.transport.calling import connect
 from shared.transport.datachannel import Link
 from shared.transport.servers import DIRECT, IceOptions, ice_options
-from shared.transport.signaling import SignalingServer
 
 TURNSERVER = shutil.which("turnserver")
 TOKEN, USER, PASSWORD = "correct-horse", "alice", "wonderland"

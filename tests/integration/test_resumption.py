@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from models.lite.layout import DIMENSIONS
-from shared.codec import PaperCodec
-from shared.events import PeerReady, State
-from shared.messages import Hello, parse_message
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
+from shared.codec.keypoint_codec import PaperCodec
+from shared.protocol.events import PeerReady, State
+from shared.protocol.messages import Hello, parse_message
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link
 from tests.shared.session_pair import PICTURE, SECRET, TERMS, with_pictures
 

@@ -18,17 +18,17 @@ from models.lite.layout import DIMENSIONS
 from receiver.options import ReceiverOptions
 from receiver.service import Models, Service
 from receiver.sinks import Sinks
-from sender.line import first_link
+from sender.calling import connect
 from sender.pipeline import SenderCall
+from sender.reconnecting import first_link
 from sender.schedule import Alternate, Redundancy
 from shared import interfaces
-from shared.codec import PaperCodec
-from shared.console import Console
+from shared.codec.keypoint_codec import PaperCodec
 from shared.errors import KeycastError
-from shared.events import Ended
 from shared.keypoints import Floats, Pictures
-from shared.sender_session import SenderSession
-from shared.transport.calling import connect
+from shared.protocol.events import Ended
+from shared.protocol.sender_session import SenderSession
+from shared.runtime.console import Console
 from shared.transport.datachannel import MAX_UNCONFIRMED, Link
 from shared.transport.pairing import call_url
 from tests.integration.hostile import CTL, KP, RawPeer, Through, received

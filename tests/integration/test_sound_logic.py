@@ -5,13 +5,13 @@ import asyncio
 import numpy as np
 import pytest
 
-from receiver.hearing import PIECE, Hearing
+from bench.network.memory_link import Impairment
+from receiver.audio_playout import PIECE, Hearing
 from receiver.playout import Playout
 from sender.voice import REFUSED
-from shared.config import FPS
-from shared.opus import RATE, Sound
-from shared.transport.loopback import Impairment
-from shared.voice import SAMPLES_PER_FRAME
+from shared.constants import FPS
+from shared.media.opus import RATE, Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
 from tests.integration.world import ENDED, FakeClock, Source, World, run_virtually
 
 BEEPS = range(15, 200, 24)

@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.network.memory_link import LoopbackConnection, pair
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
-from receiver.doorman import Doorman
+from receiver.call_admission import Doorman
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from sender.camera import CameraPausedError
-from sender.line import Reconnecting, first_link
 from sender.pipeline import SenderCall
+from sender.reconnecting import Reconnecting, first_link
 from sender.schedule import Alternate, Redundancy
-from shared.config import FPS
+from shared.concealment import Filler
+from shared.constants import FPS
 from shared.errors import BusyError, KeycastError, WrongTokenError
-from shared.events import Ended
-from shared.fill import Filler
 from shared.keypoints import Pictures
-from shared.liveness import Phase
-from shared.messages import Bye, Hello, pack_message, parse_message
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
-from shared.transport.loopback import LoopbackConnection, pair
+from shared.protocol.events import Ended
+from shared.protocol.liveness import Phase
+from shared.protocol.messages import Bye, Hello, pack_message, parse_message
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from tests.integration.world import (
     CODECS,
     PICTURE,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
+from bench.calls.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.hearing import Hearing
+from receiver.audio_playout import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
@@ -24,14 +24,14 @@ from sender.schedule import Alternate, Redundancy
 from sender.sound import FileSound
 from sender.voice import Voice
 from shared.clock import SystemClock
-from shared.codec import PaperCodec
-from shared.config import FPS
-from shared.fill import Filler
+from shared.codec.keypoint_codec import PaperCodec
+from shared.concealment import Filler
+from shared.constants import FPS
 from shared.keypoints import Pictures
-from shared.opus import RATE, OpusEncoder, Sound
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
-from shared.voice import SAMPLES_PER_FRAME
+from shared.media.opus import RATE, OpusEncoder, Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from tests.integration.conftest import Call
 from tests.integration.world import CODECS, PICTURE, TERMS, Backbone
 

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from receiver.__main__ import main as receiver_main
 from receiver.announcement import announcement
+from receiver.http import connection_limiter as gate
+from receiver.http.signaling import SignalingServer
 from sender.__main__ import main as sender_main
+from sender.calling import connect
 from shared.errors import RequestError
-from shared.transport import gate
-from shared.transport.calling import connect
 from shared.transport.datachannel import Link
-from shared.transport.signaling import SignalingServer
 from shared.transport.tls import client_context, describe, server_context
 
 pytestmark = pytest.mark.slow

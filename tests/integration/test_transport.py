@@ -14,12 +14,13 @@ import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
-from shared.config import MAX_CTL_MESSAGE, MAX_PACKET
+from receiver.http.signaling import SignalingServer
+from sender.calling import connect
+from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.transport import compat, published
-from shared.transport.calling import connect
+from shared.transport import aiortc_patches as compat
+from shared.transport import token_file as published
 from shared.transport.datachannel import Link
-from shared.transport.signaling import SignalingServer
 
 pytestmark = pytest.mark.slow
 

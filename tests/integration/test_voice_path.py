@@ -12,9 +12,9 @@ import pylibsrtp
 import pytest
 
 from shared.interfaces import Channel
-from shared.opus import SAMPLES, OpusEncoder
+from shared.media.opus import SAMPLES, OpusEncoder
+from shared.media.voice_packet import PACKET_OVERHEAD, VoicePacket
 from shared.transport.datachannel import Link
-from shared.voice import PACKET_OVERHEAD, VoicePacket
 from tests.integration.conftest import Call
 
 pytestmark = pytest.mark.slow

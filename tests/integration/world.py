@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from bench.network.memory_link import Impairment, LoopbackConnection, pair
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.hearing import Hearing
+from receiver.audio_playout import Hearing
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
@@ -27,19 +28,18 @@ from sender.schedule import Alternate, Redundancy, Scheduler
 from sender.sound import SoundSource
 from sender.voice import Voice
 from shared import interfaces
-from shared import picture as pictures
 from shared.clock import WALL_MODULUS
-from shared.codec import Codec, PaperCodec
-from shared.config import FPS, CallTerms
+from shared.codec.keypoint_codec import Codec, PaperCodec
+from shared.codec.tables import CodecTables
+from shared.concealment import Filler
+from shared.constants import FPS, CallTerms
 from shared.errors import KeycastError
-from shared.events import Ended
-from shared.fill import Filler
 from shared.keypoints import Floats, KeypointLayout, Pictures
-from shared.opus import RATE, OpusEncoder, Sound
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
-from shared.tables import CodecTables
-from shared.transport.loopback import Impairment, LoopbackConnection, pair
+from shared.media import picture as pictures
+from shared.media.opus import RATE, OpusEncoder, Sound
+from shared.protocol.events import Ended
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from tests.kept import Kept, Transferring
 
 Result = TypeVar("Result")

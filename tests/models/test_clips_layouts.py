@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.quality_clips import find_clips as clips_to_measure
+from bench.harness.clip_set import find_clips as clips_to_measure
 from models.clips.layouts import (
     clip_name,
     find_clips,
@@ -18,7 +18,7 @@ from models.clips.layouts import (
 )
 from models.clips.people import person_of
 from models.clips.video import FOLDER_FPS, timed_pictures
-from models.training.data import load_clips
+from models.training.data.frames import load_clips
 from shared.errors import RequestError
 
 

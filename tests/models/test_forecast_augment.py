@@ -8,8 +8,8 @@ from models.landmarks.points import mirrored
 from models.lite.detector import TORSO
 from models.lite.layout import LAYOUT
 from models.lite.named import MIRROR
-from models.training import forecaster_augment
-from models.training.face_code import LABELLED, FaceCode
+from models.training.backbones.face_code import LABELLED, FaceCode
+from models.training.forecasters import forecaster_augment
 from shared.keypoints import Floats
 from tests.drawn_face import face
 

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from bench import loopback, subjects, throughput
-from bench.animate import parser as animate_parser
+from animate.animate_command import parser as animate_parser
+from bench.calls import loopback
+from bench.throughput import subjects
+from bench.throughput import throughput_command as throughput
 from models.forecast.build import load_forecaster
 from models.forecast.config import PRESETS
 from models.forecast.names import BASELINES, BEST, FALLBACK, LEARNED, NAMES

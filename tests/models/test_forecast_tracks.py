@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.lite.layout import LAYOUT
-from models.training.tracks import Track, Tracks, load_tracks, resample, save_track, split_by_person
+from models.training.data.tracks import Track, Tracks, load_tracks, resample, save_track, split_by_person
 from shared.errors import RequestError
 from shared.keypoints import Floats
 

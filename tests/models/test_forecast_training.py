@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.media import write_mp4
+from bench.harness.media import write_mp4
 from models import checkpoint
 from models.forecast.build import load_forecaster
 from models.forecast.config import NetworkConfig
@@ -20,13 +20,13 @@ from models.forecast.simlpe import SimlpeConfig
 from models.forecast.vae import VaeConfig
 from models.forecast.vrnn import VrnnConfig
 from models.lite.layout import LAYOUT
-from models.training import forecaster
-from models.training.forecaster import main
-from models.training.forecaster_augment import augment
-from models.training.forecaster_run import Settings, Training
-from models.training.forecaster_validation import Figures, Validation
+from models.training.data.tracks import Track, Tracks, save_track
+from models.training.forecasters import forecaster_command as forecaster
+from models.training.forecasters.forecaster_augment import augment
+from models.training.forecasters.forecaster_command import main
+from models.training.forecasters.forecaster_run import Settings, Training
+from models.training.forecasters.forecaster_validation import Figures, Validation
 from models.training.run import load_state, save_state
-from models.training.tracks import Track, Tracks, save_track
 from shared.errors import RequestError
 from shared.keypoints import Floats
 

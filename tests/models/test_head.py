@@ -17,8 +17,8 @@ from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
 from models.stored import Weights
 from sender.demo import pose_at
 from shared.errors import RequestError
-from shared.heads import HeadFinder
 from shared.keypoints import Pictures
+from shared.media.heads import HeadFinder
 from shared.portrait.portrait import Portrait
 
 
@@ -45,7 +45,7 @@ def room(width: int, height: int, seed: int = 0) -> Pictures:
 
 def test_is_as_small_as_it_says() -> None:
     pytest.importorskip("fvcore", reason="counting needs the bench extra")
-    from bench.metrics import operations
+    from bench.harness.metrics import operations
 
     network = HeadNetwork().eval()
     assert sum(p.numel() for p in network.parameters()) < 60_000
@@ -138,7 +138,7 @@ def test_a_room_holds_no_head(find: HeadFinder) -> None:
 
 
 def test_finds_people_it_was_not_trained_on(find: HeadFinder, other_people: Path) -> None:
-    from bench.quality_clips import find_clips, frames, one_of_each
+    from bench.harness.clip_set import find_clips, frames, one_of_each
 
     found = 0
     clips = one_of_each(find_clips([other_people])[0], 12)

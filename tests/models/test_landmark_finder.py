@@ -14,8 +14,8 @@ from models.landmarks.finder import LandmarkFinder
 from models.landmarks.kept import kept_frames
 from sender.demo import pose_at
 from shared.errors import RequestError
-from shared.heads import Head
 from shared.keypoints import Floats, Pictures
+from shared.media.heads import Head
 from shared.portrait.portrait import Portrait
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from bench.metrics import operations, parameters
+from bench.harness.metrics import operations, parameters
 from models.lite import detector, geometry
 from models.lite.config import LiteConfig
 from models.lite.detector import CANONICAL, MOUTH, TORSO, face_frame

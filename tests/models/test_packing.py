@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.packing import PackedConvolution, can_pack, pack
+from models.weight_prepacking import PackedConvolution, can_pack, pack
 
 torch.set_num_threads(1)
 packs = pytest.mark.skipif(not can_pack(), reason="torch cannot pack weights on this machine")
@@ -43,7 +43,7 @@ def test_packing_changes_nothing(dtype: torch.dtype, largest: float) -> None:
 
 
 def test_without_the_operators_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.packing._operators", lambda: torch.ops.no_such_library)
+    monkeypatch.setattr("models.weight_prepacking._operators", lambda: torch.ops.no_such_library)
     can_pack.cache_clear()
     try:
         assert not can_pack()

@@ -24,10 +24,10 @@ from models.landmarks.files import save_canonical, save_clip
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
 from models.lite.torch_engine import load_network
-from models.training import backbone
 from models.training.__main__ import main
-from models.training.backbone_run import Run, follow
-from models.training.recipes import FommRecipe
+from models.training.backbones import backbone_command as backbone
+from models.training.backbones.backbone_run import Run, follow
+from models.training.backbones.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
 from tests.drawn_face import face

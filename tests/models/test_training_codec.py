@@ -7,11 +7,11 @@ import torch
 from models.build import TABLES, load_backbone, load_tables
 from models.lite.layout import LAYOUT
 from models.training.__main__ import main
-from models.training.codec import fit, make_lattice
-from models.training.tracks import Track, Tracks, save_track
-from shared.codec import Block, CodedCodec
+from models.training.codec_tables.codec_command import fit, make_lattice
+from models.training.data.tracks import Track, Tracks, save_track
+from shared.codec.keypoint_codec import Block, CodedCodec
+from shared.codec.tables import CodecTables
 from shared.errors import RequestError
-from shared.tables import CodecTables
 from tests.tiny_lite import save_lite, untrained
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from bench.media import write_mp4
+    from bench.harness.media import write_mp4
 
     folder = tmp_path_factory.mktemp("clips")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)

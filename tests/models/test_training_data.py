@@ -9,7 +9,7 @@ import pytest
 
 from models.clips.layouts import find_clips
 from models.clips.video import square, timed_pictures
-from models.training.data import FRAMES_PER_CLIP, fill_cache, load_clips
+from models.training.data.frames import FRAMES_PER_CLIP, fill_cache, load_clips
 from shared.errors import KeycastError, RequestError
 
 
@@ -121,7 +121,7 @@ def test_the_cache_is_used_until_the_clip_changes(tmp_path: Path, monkeypatch: p
     before = contents(tmp_path, cache)
     assert [file.suffix for file in cache.iterdir()] == [".npy"]
     decoded: list[Path] = []
-    monkeypatch.setattr("models.training.data.open_clip", decoded.append)
+    monkeypatch.setattr("models.training.data.frames.open_clip", decoded.append)
     assert contents(tmp_path, cache) == before
     assert not decoded
     monkeypatch.undo()

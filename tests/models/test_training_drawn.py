@@ -10,11 +10,11 @@ import pytest
 from models.build import load_landmark_finder
 from models.landmarks.files import LandmarkFolder, save_canonical, save_clip
 from models.landmarks.points import NOSE_TIP, NUMBERS, RIGHT_EYE, eye_distance, openings
-from models.training import drawn
 from models.training.__main__ import main
-from models.training.data import load_clips
-from models.training.drawn_motion import motion
-from models.training.labels import canonical_face
+from models.training.data import drawn
+from models.training.data.drawn_motion import motion
+from models.training.data.frames import load_clips
+from models.training.data.labels import canonical_face
 from shared.keypoints import Floats
 from shared.portrait import points
 from shared.portrait.looks import Looks

@@ -11,8 +11,8 @@ from models.build import load_backbone
 from models.clips.video import timed_pictures
 from models.lite.layout import LAYOUT
 from models.training.__main__ import main
-from models.training.extract import even_pace, track
-from models.training.tracks import load_tracks, save_track
+from models.training.data.extract import even_pace, track
+from models.training.data.tracks import load_tracks, save_track
 from shared.keypoints import Floats
 from tests.tiny_lite import save_lite, untrained
 

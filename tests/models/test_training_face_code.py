@@ -13,7 +13,7 @@ from models.landmarks import points as mesh
 from models.landmarks.files import LandmarkFolder
 from models.lite.detector import CANONICAL, TORSO
 from models.lite.structures import Points
-from models.training.face_code import LABELLED, FaceCode
+from models.training.backbones.face_code import LABELLED, FaceCode
 from tests.drawn_face import face
 
 torch.set_num_threads(1)

@@ -11,7 +11,13 @@ from models.landmarks import points as mesh
 from models.lite.detector import CANONICAL, MOUTH, face_frame
 from models.lite.geometry import pixel_grid
 from models.lite.network import Points
-from models.training.face_losses import closed_loop, emphasis, flow_loss, landmark_weights, still_loss
+from models.training.backbones.face_losses import (
+    closed_loop,
+    emphasis,
+    flow_loss,
+    landmark_weights,
+    still_loss,
+)
 from tests.drawn_face import face
 from tests.tiny_lite import unsettled, untrained
 

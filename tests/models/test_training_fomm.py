@@ -11,16 +11,16 @@ from torch.nn.utils.parametrize import is_parametrized
 from models.fomm.config import FommConfig
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm
-from models.training.discriminator import SMALLEST, MultiScaleDiscriminator
-from models.training.fomm import FommObjective, convolve_in_bf16
-from models.training.fomm_losses import (
+from models.training.backbones.discriminator import SMALLEST, MultiScaleDiscriminator
+from models.training.backbones.fomm import FommObjective, convolve_in_bf16
+from models.training.backbones.fomm_losses import (
     AdversarialLoss,
     PyramidDistance,
     Vgg19,
     equivariance,
     load_features,
 )
-from models.training.thin_plate import ThinPlateWarp
+from models.training.data.thin_plate import ThinPlateWarp
 from shared.errors import RequestError
 
 torch.set_num_threads(1)

@@ -15,9 +15,9 @@ from models.checkpoint import load
 from models.head.finder import NetworkHeadFinder, peaks
 from models.head.network import STRIDE, HeadNetwork
 from models.training.__main__ import main
-from models.training.head import loss_of, targets, tensor_of
-from models.training.head_faces import SIDE, Faces, Labeller, load_faces
-from models.training.head_scenes import SHAPES, Scene, Scenes, scrambled, shuffled, turn
+from models.training.heads.head_command import loss_of, targets, tensor_of
+from models.training.heads.head_faces import SIDE, Faces, Labeller, load_faces
+from models.training.heads.head_scenes import SHAPES, Scene, Scenes, scrambled, shuffled, turn
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.keypoints import Floats
@@ -50,8 +50,8 @@ def test_scenes_are_pictures_with_places_in_them(shape: tuple[int, int]) -> None
 
 
 def test_the_face_is_where_the_scene_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.training.head_scenes.filmed", lambda picture, _: picture)
-    monkeypatch.setattr("models.training.head_scenes.recoloured", lambda piece, _: piece)
+    monkeypatch.setattr("models.training.heads.head_scenes.filmed", lambda picture, _: picture)
+    monkeypatch.setattr("models.training.heads.head_scenes.recoloured", lambda piece, _: piece)
     scenes, random = Scenes(faces_of((255, 0, 255))), np.random.default_rng(1)
     off = []
     for _ in range(200):
@@ -149,7 +149,7 @@ def portrait_clip(folder: Path, start: float) -> Path:
 def test_the_command_trains_stops_and_goes_on(
     tmp_path: Path, face_detector: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.training.head.measure.__defaults__", (32,))
+    monkeypatch.setattr("models.training.heads.head_command.measure.__defaults__", (32,))
     clips, others = portrait_clip(tmp_path / "a", 0.0), portrait_clip(tmp_path / "b", 2.0)
     words = ["head", "--clips", str(clips), "--validate", str(others), "--faces", str(face_detector)]
 

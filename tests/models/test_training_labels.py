@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from models.landmarks.files import save_canonical, save_clip, save_stills
-from models.training.data import Clip
-from models.training.labels import Labels, canonical_face
+from models.training.data.frames import Clip
+from models.training.data.labels import Labels, canonical_face
 from shared.errors import RequestError
 from shared.keypoints import Floats
 from tests.drawn_face import face

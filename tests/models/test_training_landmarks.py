@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.media import write_mp4
+from bench.harness.media import write_mp4
 from models.landmarks import points as landmarks
 from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import LandmarkFinder
-from models.training import landmarks as command
 from models.training.__main__ import main
-from models.training.data import load_clips
+from models.training.data import landmarks_command as command
+from models.training.data.frames import load_clips
 from sender.demo import pose_at
 from shared.portrait.portrait import Portrait
 

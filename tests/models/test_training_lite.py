@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.lite.network import GRID, LiteNetwork, Points, Window
-from models.training.lite import LiteObjective, _mostly_held, random_window
+from models.training.backbones.lite import LiteObjective, _mostly_held, random_window
 from shared.keypoints import Floats
 from tests.drawn_face import face
 from tests.models.squeezenet import squeezenet

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.lite.network import Points
 from models.perceptual import Perceptual
-from models.training.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
+from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
 from shared.errors import RequestError
 from tests.models.squeezenet import squeezenet
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from models.landmarks import points as mesh
-from models.training.data import Clip, load_stills
-from models.training.pairs import Pairs, bent, moved, similarity, tint
+from models.training.data.frames import Clip, load_stills
+from models.training.data.pairs import Pairs, bent, moved, similarity, tint
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 from tests.drawn_face import face

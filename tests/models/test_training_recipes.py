@@ -16,10 +16,10 @@ from models.clips.video import timed_pictures
 from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.model import load_fomm
 from models.landmarks.files import save_canonical, save_clip
-from models.training import backbone
-from models.training.lite import LiteObjective
-from models.training.recipes import FommRecipe, LiteRecipe, fomm_sizes
-from models.training.recipes import save_lite as save_lite_weights
+from models.training.backbones import backbone_command as backbone
+from models.training.backbones.lite import LiteObjective
+from models.training.backbones.recipes import FommRecipe, LiteRecipe, fomm_sizes
+from models.training.backbones.recipes import save_lite as save_lite_weights
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.portrait.portrait import Portrait

@@ -5,8 +5,8 @@ import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.live import STATES, Counts, Live, Snapshot, listening
-from shared.config import CallTerms
-from shared.fill import Kind
+from shared.concealment import Kind
+from shared.constants import CallTerms
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 NAMES = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from receiver.sinks.loudspeaker import CUSHION_SECONDS, Loudspeaker, SoundQueue
-from receiver.splice import LEAST, lengthened, shortened
+from receiver.time_stretch import LEAST, lengthened, shortened
 from shared.errors import RequestError
-from shared.opus import RATE, Sound
+from shared.media.opus import RATE, Sound
 
 PIECE, BLOCK = 960, 512
 LATENCY = 0.02

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.pacing import MAX_PROCESSING_SECONDS, Pacing, Processing
+from receiver.presentation import MAX_PROCESSING_SECONDS, Pacing, Processing
 
 MOST = 0.027
 

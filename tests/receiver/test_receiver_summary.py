@@ -3,15 +3,15 @@ import json
 import numpy as np
 import pytest
 
+from bench.network.memory_link import pair
 from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.jitter_buffer import JitterBuffer
 from receiver.summary import CallSummary, Shown
-from shared.config import CallTerms
-from shared.events import FramesArrived
-from shared.fill import Kind
-from shared.receiver_session import ReceiverSession
-from shared.stats import StageTimes
-from shared.transport.loopback import pair
+from shared.concealment import Kind
+from shared.constants import CallTerms
+from shared.protocol.events import FramesArrived
+from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.stats import StageTimes
 
 
 def frame(number: int, kind: Kind = Kind.OBSERVED, done_ms: int = 0, in_time: bool = True) -> Shown:

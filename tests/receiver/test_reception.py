@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from receiver.reception import Reception
-from shared.messages import Report, pack_message
+from receiver.receiver_statistics import Reception
+from shared.protocol.messages import Report, pack_message
 
 
 def feed(

@@ -6,7 +6,7 @@ import pytest
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
 from receiver.renderer import Renderer
-from shared.fill import Filler, Kind
+from shared.concealment import Filler, Kind
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from tests.kept import Kept, Transferring

@@ -15,7 +15,7 @@ from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.raw import RawSink
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
-from shared.watch import Figures
+from shared.runtime.sampler import Figures
 
 FileSink = Mp4Sink | RawSink
 Maker = Callable[[Path], FileSink]

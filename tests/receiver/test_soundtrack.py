@@ -10,8 +10,8 @@ import pytest
 
 from receiver.sinks import Sinks
 from receiver.sinks.mp4 import Mp4Sink
-from shared.opus import RATE, Sound
-from shared.voice import SAMPLES_PER_FRAME
+from shared.media.opus import RATE, Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
 
 FRAMES = 90
 FLASHES = (20, 50, 71)

@@ -5,7 +5,7 @@ from receiver.latency import apart
 from receiver.live import Live, listening
 from receiver.panel import Panel, words
 from receiver.status import status, strip
-from shared.fill import Kind
+from shared.concealment import Kind
 from tests.receiver.test_live import Call
 
 

@@ -18,8 +18,8 @@ from sender.capture import FileSource, open_source
 from sender.crop import CentreSquare, Crop, cut, parse_crop
 from sender.framing import FACE_SIZE, LOOK_S
 from shared.errors import RequestError
-from shared.heads import Head
 from shared.keypoints import Pictures
+from shared.media.heads import Head
 
 FACE = 120
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sender.demo import ROUND_S, DemoSource, pose_at
-from shared.config import FPS
+from shared.constants import FPS
 from shared.portrait.points import NUMBERS
 from shared.portrait.portrait import Portrait
 

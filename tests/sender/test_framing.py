@@ -21,7 +21,7 @@ from sender.framing import (
     Square,
     is_well_placed,
 )
-from shared.heads import Head
+from shared.media.heads import Head
 
 WIDTH, HEIGHT = 1280, 720
 SIZE = 160.0

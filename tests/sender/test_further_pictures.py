@@ -10,13 +10,13 @@ import pytest
 
 from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryOptions, GalleryPolicy
-from shared import picture as pictures
-from shared.codec import PaperCodec
-from shared.config import FPS, CallTerms
-from shared.events import State
+from shared.codec.keypoint_codec import PaperCodec
+from shared.constants import FPS, CallTerms
 from shared.keypoints import DIMENSIONS, Floats
-from shared.receiver_session import ReceiverSession
-from shared.sender_session import SenderSession
+from shared.media import picture as pictures
+from shared.protocol.events import State
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.sender_session import SenderSession
 from tests.shared.session_pair import with_pictures
 
 FIRST, SECOND = (np.full((256, 256, 3), level, np.uint8) for level in (50, 200))

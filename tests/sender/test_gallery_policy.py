@@ -3,10 +3,10 @@ import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.gallery import Budget, GalleryOptions, GalleryPolicy, Moments
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import RequestError
-from shared.feed import wire_bytes
 from shared.keypoints import Floats, Pictures
+from shared.protocol.picture_transfer import wire_bytes
 
 RANDOM = np.random.default_rng(0)
 FIRST_BYTES = 7000

@@ -18,10 +18,10 @@ from sender.presets import (
     scheduler_maker,
 )
 from sender.schedule import Adaptive, Alternate
-from shared.codec import QUALITY
-from shared.config import Schedule
+from shared.codec.keypoint_codec import QUALITY
+from shared.codec.tables import CodecTables
+from shared.constants import Schedule
 from shared.errors import RequestError
-from shared.tables import CodecTables
 
 CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
 

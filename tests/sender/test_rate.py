@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from receiver.reception import Reception
+from bench.network.impairment import Lane, PathImpairment
+from receiver.receiver_statistics import Reception
 from sender.rate import RateController
-from shared.config import MESSAGE_OVERHEAD
-from shared.messages import Report
-from shared.transport.impairment import Lane, PathImpairment
+from shared.constants import MESSAGE_OVERHEAD
+from shared.protocol.messages import Report
 
 PAPER = (720, 0.2)
 SMALL = (57, 0.1)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from sender.reference import reference_picture
-from shared import picture
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.media import picture
 
 
 class Source:

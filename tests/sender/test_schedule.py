@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.schedule import Adaptive, Alternate, Batch, Redundancy
-from shared.codec import MAX_BACK
-from shared.config import Schedule
-from shared.fill import Filler
+from shared.codec.keypoint_codec import MAX_BACK
+from shared.concealment import Filler
+from shared.constants import Schedule
 from shared.keypoints import Floats
 
 

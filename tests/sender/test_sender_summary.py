@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from bench.network.memory_link import pair
 from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.summary import CallSummary
-from shared.codec import Block, PaperCodec
-from shared.config import CallTerms
-from shared.events import State
-from shared.messages import Report
-from shared.sender_session import SenderSession
-from shared.transport.loopback import pair
+from shared.codec.keypoint_codec import Block, PaperCodec
+from shared.constants import CallTerms
+from shared.protocol.events import State
+from shared.protocol.messages import Report
+from shared.protocol.sender_session import SenderSession
 
 
 def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary:

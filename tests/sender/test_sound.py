@@ -14,10 +14,10 @@ from sender.demo_sound import DemoSound
 from sender.microphone import Recording
 from sender.sound import FileSound
 from sender.sounds import open_sound
-from shared.config import FPS
+from shared.constants import FPS
 from shared.errors import RequestError
-from shared.opus import RATE, SAMPLES, OpusEncoder, Sound
-from shared.voice import SAMPLES_PER_FRAME
+from shared.media.opus import RATE, SAMPLES, OpusEncoder, Sound
+from shared.media.voice_packet import SAMPLES_PER_FRAME
 
 
 def write_clip(

@@ -3,22 +3,22 @@
 import numpy as np
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from shared import picture as pictures
-from shared.codec import PaperCodec
-from shared.config import CallTerms
+from shared.codec.keypoint_codec import PaperCodec
+from shared.codec.packet import KeypointPacket
+from shared.constants import CallTerms
 from shared.errors import PeerError
-from shared.events import Event, SourcePicture, State
-from shared.messages import (
+from shared.media import picture as pictures
+from shared.protocol.events import Event, SourcePicture, State
+from shared.protocol.messages import (
     Bye,
     Hello,
     Message,
     pack_message,
     parse_message,
 )
-from shared.receiver_session import ReceiverSession
-from shared.resumption import proof
-from shared.sender_session import SenderSession
-from shared.wire import KeypointPacket
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.resumption import proof
+from shared.protocol.sender_session import SenderSession
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.arrivals import MODULUS, Arrivals
+from shared.protocol.arrivals import MODULUS, Arrivals
 
 
 def arrivals(*numbers: int) -> tuple[int, int]:

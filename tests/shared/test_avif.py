@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from shared import avif, picture
 from shared.errors import PeerError
 from shared.keypoints import Pictures
+from shared.media import avif, picture
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
 WIDTH_AT = 4 + 8 + 5 + 8  # bits into the sequence header: profile, flags, level, lengths of width and height

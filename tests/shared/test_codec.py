@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.fuzz import fuzz
+from bench.fuzz.fuzz_command import fuzz
 from models.lite.layout import DIMENSIONS
-from shared.codec import QUALITY, Block, CodedCodec, Copy, PaperCodec, filled_copies
+from shared.codec.keypoint_codec import QUALITY, Block, CodedCodec, Copy, PaperCodec, filled_copies
+from shared.codec.packet import MAX_PAYLOAD
+from shared.codec.quantization import QUALITIES
+from shared.codec.tables import CodecTables
 from shared.errors import PeerError
 from shared.keypoints import Floats
-from shared.quantization import QUALITIES
-from shared.tables import CodecTables
-from shared.wire import MAX_PAYLOAD
 
 TABLES = CodecTables.load(Path(__file__).parents[2] / "models" / "weights" / "lite" / "codec.safetensors")
 CODEC = CodedCodec(TABLES)

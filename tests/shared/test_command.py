@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.command import run_command
 from shared.errors import KeycastError, PeerError, RequestError
+from shared.runtime.command import run_command
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -54,7 +54,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_no_letter_is_too_much_for_a_terminal(encoding: str, debug: bool) -> None:
-    work = "import sys\nfrom shared.command import run_command\nfrom shared.console import Console\n"
+    work = "import sys\nfrom shared.runtime.command import run_command\nfrom shared.runtime.console import Console\n"
     work += "from shared.errors import PeerError\n"
     work += "def main():\n Console(sys.stdout, sys.stderr).say('\\u6f22\\x1b \\U0001f600')\n"
     work += f" raise PeerError('\\u6f22\\x1b')\nraise SystemExit(run_command(main, {debug}))"
@@ -73,7 +73,7 @@ def test_no_letter_is_too_much_for_a_terminal(encoding: str, debug: bool) -> Non
 
 def test_a_closed_pipe_is_no_traceback() -> None:
     program = (
-        "import sys; from shared.command import run_command\n"
+        "import sys; from shared.runtime.command import run_command\n"
         "def main():\n    for _ in range(100000): print('line')\n    return 0\n"
         "sys.exit(run_command(main, False))"
     )
@@ -89,7 +89,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 
 
 def test_sigterm_stops_as_ctrl_c_does_and_lines_leave_as_they_are_printed() -> None:
-    work = "import time\nfrom shared.command import run_command\n"
+    work = "import time\nfrom shared.runtime.command import run_command\n"
     work += "def main():\n print('ready')\n time.sleep(60)\n return 0\n"
     work += "raise SystemExit(run_command(main, False))"
     process = subprocess.Popen(

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from shared.config import PROTOCOL, CallTerms, Schedule
+from shared.constants import PROTOCOL, CallTerms, Schedule
 from shared.errors import PeerError, RequestError
 
 TERMS = CallTerms("lite", "abc123", LAYOUT.keypoints, DIMENSIONS)

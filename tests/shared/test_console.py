@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.console import Console, clock, spaced, trimmed
+from shared.runtime.console import Console, clock, spaced, trimmed
 
 LIVE = [("live", "green"), ("  0:07", ""), ("  loss 3 %", "yellow")]
 

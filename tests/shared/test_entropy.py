@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.entropy import MASS, Family, Reader, Writer
+from shared.codec.entropy import MASS, Family, Reader, Writer
 from shared.errors import PeerError
 
 

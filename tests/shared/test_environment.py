@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.environment import from_environment
 from shared.errors import RequestError
+from shared.runtime.environment import from_environment
 
 
 @pytest.fixture(autouse=True)

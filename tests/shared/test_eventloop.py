@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shared.eventloop import LoopProbe, beside, on_interrupt, run_async
+from shared.runtime.eventloop import LoopProbe, beside, on_interrupt, run_async
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

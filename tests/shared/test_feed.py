@@ -4,11 +4,17 @@ from itertools import pairwise
 
 import pytest
 
-from shared.config import MAX_PICTURE_BYTES, PICTURE_CHUNK
+from bench.network.memory_link import MESSAGE_OVERHEAD
+from shared.constants import MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.errors import PeerError
-from shared.feed import MESSAGE_BYTES, PACE_KBPS, PictureAssembler, PictureFeed, wire_bytes
-from shared.messages import SourceChunk, pack_message
-from shared.transport.loopback import MESSAGE_OVERHEAD
+from shared.protocol.messages import SourceChunk, pack_message
+from shared.protocol.picture_transfer import (
+    MESSAGE_BYTES,
+    PACE_KBPS,
+    PictureAssembler,
+    PictureFeed,
+    wire_bytes,
+)
 
 
 def feed(picture: bytes = bytes(3000), slot: int = 2) -> PictureFeed:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RequestError
-from shared.files import check_writable
+from shared.runtime.output_files import check_writable
 
 
 def test_asking_changes_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.forecast.baselines import Damped, Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
-from shared.fill import Filler, FillSettings, Kind
+from shared.concealment import Filler, FillSettings, Kind
 from shared.interfaces import Forecaster
 from shared.keypoints import Floats, Group, KeypointLayout
 

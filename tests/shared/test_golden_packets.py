@@ -10,10 +10,10 @@ import pytest
 from models.build import SHIPPED, TABLES
 from models.lite.layout import LAYOUT
 from sender.presets import PRESETS, Sending, frames_per_message, make_codec
-from shared.codec import QUALITY, Block, Codec, Copy
+from shared.codec.keypoint_codec import QUALITY, Block, Codec, Copy
+from shared.codec.packet import KeypointPacket
+from shared.codec.tables import CodecTables
 from shared.keypoints import Floats
-from shared.tables import CodecTables
-from shared.wire import KeypointPacket
 
 CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
 PACKETS: dict[str, str] = json.loads((Path(__file__).parents[1] / "data" / "golden_packets.json").read_text())

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from shared.guesses import MANY_SECONDS, MOST_KNOWN, OF_ALL, OF_PROVIDER, Guesses
+from shared.protocol.guesses import MANY_SECONDS, MOST_KNOWN, OF_ALL, OF_PROVIDER, Guesses
 
 
 def guessed(guesses: Guesses, addresses: list[str], now: float = 0.0) -> int:

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
+from bench.network.impairment import Lane, PathImpairment
 from shared.errors import RequestError
-from shared.transport.impairment import Lane, PathImpairment
 
 DATAGRAM = 150
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import KeycastError, RequestError
-from shared.journal import Journal, last_summary
+from shared.runtime.journal import Journal, last_summary
 
 
 def test_lines_are_whole_objects_at_any_time(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_lines_are_whole_objects_at_any_time(tmp_path: Path) -> None:
 def test_a_kill_loses_no_line_that_was_written(tmp_path: Path) -> None:
     path = tmp_path / "figures.jsonl"
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom shared.journal import Journal\n"
+        "import os, signal\nfrom pathlib import Path\nfrom shared.runtime.journal import Journal\n"
         f"journal = Journal(Path({str(path)!r}))\n"
         "for n in range(5):\n    journal.write('second', {'n': n})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

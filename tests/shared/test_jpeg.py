@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared import picture
-from shared.config import MAX_PICTURE_BYTES
+from shared.constants import MAX_PICTURE_BYTES
 from shared.errors import PeerError
-from shared.jpeg import MOST_SCANS, check
+from shared.media import picture
+from shared.media.jpeg import MOST_SCANS, check
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
 SECONDS = 0.02

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.limits import RateLimit, WorkLimit, network_of
+from shared.protocol.limits import RateLimit, WorkLimit, network_of
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from shared.liveness import (
+from shared.protocol.liveness import (
     LONGEST_DELAY,
     LOST_SECONDS,
     SETUP_SECONDS,

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from shared.command import run_command
-from shared.console import Console
 from shared.errors import KeycastError
-from shared.logs import VARIABLE, debug_log, logger
+from shared.runtime.command import run_command
+from shared.runtime.console import Console
+from shared.runtime.logs import VARIABLE, debug_log, logger
 
 
 def told(debug: bool, capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,8 +1,8 @@
 import pytest
 
+from bench.network.memory_link import Impairment, LoopbackConnection, pair
 from shared.errors import KeycastError
 from shared.interfaces import Connection
-from shared.transport.loopback import Impairment, LoopbackConnection, pair
 
 
 async def through(impairment: Impairment, count: int = 200) -> list[int]:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from shared.config import MAX_CTL_MESSAGE, PROTOCOL, CallTerms
+from shared.constants import MAX_CTL_MESSAGE, PROTOCOL, CallTerms
 from shared.errors import PeerError
-from shared.messages import (
+from shared.protocol.messages import (
     Bye,
     Hello,
     Message,

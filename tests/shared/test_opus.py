@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.errors import KeycastError, RequestError
-from shared.opus import MAX_BYTES, RATE, SAMPLES, OpusDecoder, OpusEncoder, Sound, samples_of
+from shared.media.opus import MAX_BYTES, RATE, SAMPLES, OpusDecoder, OpusEncoder, Sound, samples_of
 
 BLOCKS = 60
 

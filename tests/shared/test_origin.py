@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from shared.transport.origin import Hosts
+from receiver.http.origin import Hosts
 
 ME = socket.gethostname()
 FIRST = ME.partition(".")[0]

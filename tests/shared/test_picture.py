@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from shared import avif, picture
-from shared.config import MAX_PICTURE_BYTES
+from shared.constants import MAX_PICTURE_BYTES
 from shared.errors import PeerError
 from shared.keypoints import Pictures
+from shared.media import avif, picture
 
 
 def portrait() -> Pictures:

@@ -11,9 +11,12 @@ import pytest
 from aiortc import RTCPeerConnection
 from aiortc.rtcsctptransport import InboundStream, RTCSctpTransport
 
-from shared.arrivals import Arrivals
 from shared.errors import KeycastError
-from shared.transport import compact, compat, guard, relay, voice
+from shared.protocol.arrivals import Arrivals
+from shared.transport import aiortc_patches as compat
+from shared.transport import compact_sctp as compact
+from shared.transport import relay, voice
+from shared.transport import sctp_limits as guard
 from shared.transport.datachannel import Link
 from shared.transport.servers import ice_options
 

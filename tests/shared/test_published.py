@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RequestError
-from shared.transport.published import Published, find
+from shared.transport.token_file import Published, find
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is published without locks")
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.quantization import MATRIX_BITS, MAX_INDEX, QUALITIES, Lattice, track
+from shared.codec.quantization import MATRIX_BITS, MAX_INDEX, QUALITIES, Lattice, track
 
 GENERATOR = np.random.default_rng(3)
 MATRIX = np.rint(np.eye(60) * 2.0 ** (MATRIX_BITS - 10) + GENERATOR.normal(0, 1000, (60, 60))).astype(

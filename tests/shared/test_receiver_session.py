@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from models.lite.layout import DIMENSIONS
-from shared.codec import Block, PaperCodec
-from shared.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
-from shared.frame_clock import MOST_AWAY_FRAMES
-from shared.messages import (
+from shared.codec.keypoint_codec import Block, PaperCodec
+from shared.protocol.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
+from shared.protocol.frame_clock import MOST_AWAY_FRAMES
+from shared.protocol.messages import (
     Hello,
     Ready,
     Report,
@@ -17,13 +17,13 @@ from shared.messages import (
     pack_message,
     parse_message,
 )
-from shared.receiver_session import (
+from shared.protocol.receiver_session import (
     MAX_BAD_PACKETS,
     MAX_BAD_PICTURES,
     MAX_WAITING_PICTURES,
     ReceiverSession,
 )
-from shared.resumption import proof
+from shared.protocol.resumption import proof
 from tests.shared.session_pair import (
     BINDING,
     FRAMES,

@@ -5,11 +5,10 @@ import dataclasses
 import pytest
 
 from models.lite.layout import DIMENSIONS
-from shared.codec import PaperCodec
-from shared.config import PICTURE_CHUNK
-from shared.events import Ended, SourcePicture, State
-from shared.feed import PACE_KBPS
-from shared.messages import (
+from shared.codec.keypoint_codec import PaperCodec
+from shared.constants import PICTURE_CHUNK
+from shared.protocol.events import Ended, SourcePicture, State
+from shared.protocol.messages import (
     Hello,
     Message,
     Ready,
@@ -18,7 +17,8 @@ from shared.messages import (
     Want,
     parse_message,
 )
-from shared.sender_session import SenderSession
+from shared.protocol.picture_transfer import PACE_KBPS
+from shared.protocol.sender_session import SenderSession
 from tests.shared.session_pair import (
     PICTURE,
     SMALL,

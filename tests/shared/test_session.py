@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from models.lite.layout import DIMENSIONS
-from shared.codec import Block, PaperCodec
-from shared.events import Agreed, Ended, FramesArrived, PeerReady, PeerReport, SourcePicture, State
-from shared.messages import (
+from shared.codec.keypoint_codec import Block, PaperCodec
+from shared.protocol.events import Agreed, Ended, FramesArrived, PeerReady, PeerReport, SourcePicture, State
+from shared.protocol.messages import (
     Bye,
     Hello,
     Message,
@@ -21,8 +21,8 @@ from shared.messages import (
     Want,
     parse_message,
 )
-from shared.receiver_session import ReceiverSession
-from shared.resumption import proof
+from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.resumption import proof
 from tests.shared.session_pair import (
     BINDING,
     FRAMES,

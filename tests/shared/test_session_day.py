@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from shared.codec import Block
-from shared.events import FramesArrived, VoiceArrived
-from shared.opus import SAMPLES, OpusEncoder
-from shared.voice import BLOCK_SECONDS
+from shared.codec.keypoint_codec import Block
+from shared.media.opus import SAMPLES, OpusEncoder
+from shared.media.voice_packet import BLOCK_SECONDS
+from shared.protocol.events import FramesArrived, VoiceArrived
 from tests.shared.session_pair import FRAMES, ConnectionPair
 
 HOUR = 3600.0

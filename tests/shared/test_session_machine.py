@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from shared import picture as pictures
-from shared.codec import Block, PaperCodec
-from shared.config import (
+from shared.codec.keypoint_codec import Block, PaperCodec
+from shared.codec.packet import KeypointPacket
+from shared.constants import (
     MAX_CTL_MESSAGE,
     MAX_PICTURE_BYTES,
     MAX_PICTURES,
@@ -19,7 +19,8 @@ from shared.config import (
     CallTerms,
 )
 from shared.errors import PeerError
-from shared.events import (
+from shared.media import picture as pictures
+from shared.protocol.events import (
     Agreed,
     Ended,
     Event,
@@ -29,8 +30,7 @@ from shared.events import (
     SourcePicture,
     State,
 )
-from shared.feed import PictureAssembler, PictureFeed
-from shared.messages import (
+from shared.protocol.messages import (
     Bye,
     Hello,
     Message,
@@ -42,10 +42,10 @@ from shared.messages import (
     pack_message,
     parse_message,
 )
-from shared.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
-from shared.resumption import proof
-from shared.sender_session import SenderSession
-from shared.wire import KeypointPacket
+from shared.protocol.picture_transfer import PictureAssembler, PictureFeed
+from shared.protocol.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
+from shared.protocol.resumption import proof
+from shared.protocol.sender_session import SenderSession
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 BINDING = b"the keys of both ends"

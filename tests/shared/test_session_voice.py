@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from shared.config import FPS
-from shared.events import Ended, State, VoiceArrived
-from shared.messages import Hello, pack_message
-from shared.opus import SAMPLES, OpusEncoder
-from shared.voice import BLOCK_SECONDS, VoicePacket
-from shared.voice_intake import MAX_AWAY, MAX_BAD
+from shared.constants import FPS
+from shared.media.opus import SAMPLES, OpusEncoder
+from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
+from shared.protocol.events import Ended, State, VoiceArrived
+from shared.protocol.messages import Hello, pack_message
+from shared.protocol.voice_intake import MAX_AWAY, MAX_BAD
 from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, reconnected
 
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.stats import Reservoir, StageTimes, kbps, percentiles, savings
+from shared.runtime.stats import Reservoir, StageTimes, kbps, percentiles, savings
 
 
 def test_percentiles_of_a_hundred_and_one_values() -> None:

@@ -5,10 +5,10 @@ import constriction
 import numpy as np
 import pytest
 
-from shared import entropy
-from shared.config import CallTerms
+from shared.codec import entropy
+from shared.codec.tables import CodecTables
+from shared.constants import CallTerms
 from shared.errors import RequestError
-from shared.tables import CodecTables
 
 SHIPPED = Path(__file__).parents[2] / "models" / "weights" / "lite" / "codec.safetensors"
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from shared.usage import Usage, peak_memory_mb, seconds_since_start
+from shared.runtime.usage import Usage, peak_memory_mb, seconds_since_start
 
 
 def test_a_busy_second_is_a_whole_one_and_an_idle_one_nearly_none() -> None:
@@ -49,7 +49,7 @@ def test_a_process_knows_its_age_and_not_its_parents_memory() -> None:
     ballast = np.ones(40_000_000)  # 320 MB
     code = (
         "import time; time.sleep(0.3)\n"
-        "from shared.usage import peak_memory_mb, seconds_since_start\n"
+        "from shared.runtime.usage import peak_memory_mb, seconds_since_start\n"
         "print(seconds_since_start(), peak_memory_mb())"
     )
     start = time.monotonic()

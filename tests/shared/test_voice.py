@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import PeerError
-from shared.opus import MAX_BYTES, SAMPLES, OpusEncoder
-from shared.voice import HEADER_BYTES, VoicePacket
+from shared.media.opus import MAX_BYTES, SAMPLES, OpusEncoder
+from shared.media.voice_packet import HEADER_BYTES, VoicePacket
 
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 

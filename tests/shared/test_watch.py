@@ -1,6 +1,6 @@
 import pytest
 
-from shared.watch import Figures, Watch, lost, number, sent_up
+from shared.runtime.sampler import Figures, Watch, lost, number, sent_up
 
 FIGURES: Figures = {
     "wire_up_kbps": 7.61, "payload_kbps": 1.64, "pictures_kbps": 0.0, "audio_kbps": 0.0, "loss_percent": 0.4,

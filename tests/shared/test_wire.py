@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.codec.packet import HEADER_BYTES, MAX_PAYLOAD, KeypointPacket
 from shared.errors import PeerError
-from shared.wire import HEADER_BYTES, MAX_PAYLOAD, KeypointPacket
 
 PACKET = KeypointPacket(first=0x1234, late_ms=9, count=2, payload=b"xyz")
 BYTES = bytes.fromhex("41 3412 09") + b"xyz"

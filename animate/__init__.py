@@ -1,0 +1,1 @@
+"""`animate`: bring one picture to life with the motion of a video, offline."""

@@ -1,0 +1,308 @@
+"""`animate`: bring one picture to life with the motion of a video, offline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from animate.animation import BATCH, Job, Mode, animate
+from animate.futures import Fan, draw, grid, sheet
+from bench.forecast.anomaly_score import THRESHOLD, plot, score, table
+from bench.forecast.forecasters import add_weights, check_fit, density, folder_of
+from bench.harness.media import write_file, write_mp4, write_npy
+from bench.harness.plots import check_plots
+from bench.harness.report import check_output
+from models.build import load_backbone, use_threads
+from models.forecast.build import load_forecaster
+from models.forecast.likelihood import surprise
+from models.forecast.names import NAMES
+from models.forecast.networks import Density
+from models.nth.layout import turned
+from receiver.avatar import load_avatar
+from sender.capture import VideoSource, open_source
+from sender.crop import Crop
+from shared.constants import SIZE, Schedule
+from shared.errors import RequestError
+from shared.interfaces import Backbone, Forecaster
+from shared.keypoints import Floats, Pictures
+from shared.runtime.command import add_network_arguments, run_command
+
+ANGLES = ("yaw", "pitch", "roll")
+MOST_DEGREES = 180
+WRITERS: dict[str, Callable[[Path, Iterator[Pictures]], int]] = {".mp4": write_mp4, ".npy": write_npy}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    commands = argparse.ArgumentParser(prog="animate", description=__doc__)
+    add = commands.add_argument
+    add(
+        "--source",
+        metavar="FILE",
+        help="a picture, or a video for its first frame; default: the driving video's",
+    )
+    add("--driving", required=True, metavar="FILE", help="the video whose motion is used, or demo")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="an .mp4, or an .npy of (T, 256, 256, 3) uint8; with --futures also a .png",
+    )
+    add("--mode", choices=get_args(Mode), help="transfer: motion relative to the first driving frame, "
+        "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
+    add("--absolute", action="store_true",
+        help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
+    add("--adapt-scale", action="store_true",
+        help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
+    for axis in ANGLES:
+        add(f"--{axis}", type=float, metavar="DEGREES", help="nth: turn the driver's head by so much more")
+    add("--forecaster", choices=NAMES, help="predict frames instead of detecting them")
+    add(
+        "--futures",
+        type=int,
+        metavar="N",
+        help="a grid of N futures drawn by the forecaster (gru-nf) instead",
+    )
+    add(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="with --futures: the moment they begin; default: the middle",
+    )
+    add("--seed", type=int, default=0, help="with --futures: which ones are drawn")
+    add("--anomaly", type=Path, metavar="FILE.csv",
+        help="write how surprising each driving frame is, and a .png of it beside")  # fmt: skip
+    add("--observe", type=int, help="with --forecaster: frames to detect (default 6) ...")
+    add("--predict", type=int, help="... before this many are predicted (default 6), repeating")
+    add("--mark", action="store_true", help="with --forecaster: say in the picture which frames are forecast")
+    add(
+        "--crop",
+        metavar="X,Y,SIZE",
+        help="the square of the driving video to use; default: the centre square",
+    )
+    add_weights(commands)
+    add_network_arguments(commands)
+    add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
+    add("--debug", action="store_true", help="show tracebacks")
+    return commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = parser().parse_args(arguments)
+    return run_command(lambda: _run(given), given.debug)
+
+
+def _run(given: argparse.Namespace) -> int:
+    _check_outputs(given)
+    mode = _mode(given)
+    if given.threads is not None:
+        if given.threads < 1:
+            raise RequestError(f"The networks cannot use {given.threads} threads; give --threads 1 or more.")
+        use_threads(given.threads)
+    fan = _fan(given)
+    forecaster, schedule = (None, None) if fan else _forecasting(given)
+    backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    used = forecaster if fan is None else fan.forecaster
+    if used is not None:
+        check_fit(used.name, given.weights, backbone)
+    known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
+    job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark, _turn(given, backbone))
+    driving = _open_driving(given)
+    try:
+        frames = driving_frames(driving)
+        picture, frames = _picture(given.source, frames)
+        if fan is not None:
+            _write_futures(fan, job, picture, frames, given.output)
+        elif given.output is not None:
+            moved = animate(job, picture, frames)
+            with tqdm(moved, unit="frame", desc="animate", file=sys.stderr) as drawn:
+                count = WRITERS[given.output.suffix.lower()](given.output, iter(drawn))
+            print(f"wrote {given.output} ({count} frames)")
+    finally:
+        driving.close()
+    if known is not None:
+        _write_anomaly(given, backbone, known)
+    return 0
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Raise RequestError for an output that could not be written, before there is any work."""
+    if given.output is None:
+        if given.anomaly is None or given.futures is not None:
+            raise RequestError(
+                "Name what to write with --output (an .mp4 or .npy), or with --anomaly (a .csv)."
+            )
+    elif given.output.suffix.lower() not in (*WRITERS, *([".png"] if given.futures is not None else [])):
+        raise RequestError(f"{given.output} ends neither in .mp4 nor in .npy; name an output that does.")
+    else:
+        check_output(given.output)
+    if given.anomaly is not None:
+        if given.anomaly.suffix.lower() != ".csv":
+            raise RequestError(f"{given.anomaly} does not end in .csv; name a file that does.")
+        check_output(given.anomaly)
+        check_plots()
+
+
+def _fan(given: argparse.Namespace) -> Fan | None:
+    """Return the futures asked for. Raises RequestError where other options contradict them."""
+    if given.futures is None:
+        if given.at is not None:
+            raise RequestError("--at is the moment that --futures begin; add --futures, such as 9.")
+        return None
+    if given.mark or given.observe is not None or given.adapt_scale:
+        raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
+    predicted = 24 if given.predict is None else given.predict
+    forecaster = _forecaster(given, "gru-nf")
+    return Fan(forecaster, given.futures, predicted, given.at, given.seed)
+
+
+def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictures], output: Path) -> None:
+    found = [job.backbone.detect(np.stack(batch)) for batch in iter(lambda: list(islice(frames, BATCH)), [])]
+    drawn = draw(fan, job.backbone, picture, np.concatenate(found), job.mode == "transfer")
+    if output.suffix.lower() == ".png":
+        write_file(output, sheet(drawn))
+    else:
+        WRITERS[output.suffix.lower()](output, grid(drawn))
+    print(f"wrote {output} ({fan.count} futures of {fan.predicted} frames)")
+
+
+def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Density) -> None:
+    """Write the score of every driving frame. It is detected again: all frames count, whatever was drawn."""
+    driving = _open_driving(given)
+    found: list[Floats] = []
+    last: Pictures | None = None
+    repeats: list[int] = []
+    try:
+        fresh: list[Pictures] = []
+        for frame in driving_frames(driving):
+            if frame is not last:
+                fresh.append(frame)
+            repeats.append(len(fresh) - 1 + BATCH * len(found))
+            last = frame
+            if len(fresh) == BATCH:
+                found.append(backbone.detect(np.stack(fresh)))
+                fresh = []
+        if fresh:
+            found.append(backbone.detect(np.stack(fresh)))
+    finally:
+        driving.close()
+    keypoints = np.concatenate(found)
+    if len(keypoints) < 2:
+        raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
+    # A file of fewer than 30 frames a second repeats some: that is not a freeze.
+    z = surprise(network, keypoints)[np.array(repeats)]
+    write_file(given.anomaly, table(z))
+    write_file(given.anomaly.with_suffix(".png"), plot(z))
+    beyond = int((score(z) > THRESHOLD).sum())
+    print(f"wrote {given.anomaly} and its .png ({len(z)} frames, {beyond} anomalous)")
+
+
+def _mode(given: argparse.Namespace) -> Mode:
+    """Return the mode asked for. Raises RequestError where the options contradict each other."""
+    if given.absolute and given.mode == "transfer":
+        raise RequestError(
+            "--absolute is --mode reconstruction; leave one of --absolute and --mode transfer out."
+        )
+    plain: Mode = "transfer" if given.source and not given.absolute else "reconstruction"
+    mode: Mode = given.mode or plain
+    if mode == "transfer" and not given.source:
+        raise RequestError("Transfer moves a picture of its own; give one with --source.")
+    if given.adapt_scale and mode != "transfer":
+        raise RequestError("--adapt-scale scales relative motion; use it with --source and --mode transfer.")
+    return mode
+
+
+def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], Floats] | None:
+    """Return how heads are turned. Raises RequestError where the backbone does not know how they are held."""
+    degrees: list[float | None] = [vars(given)[axis] for axis in ANGLES]
+    if not any(degrees):
+        return None
+    if backbone.name != "nth":
+        raise RequestError(
+            f"The {backbone.name} backbone does not know how a head is held; --yaw, --pitch and --roll need "
+            "--backbone nth."
+        )
+    if given.futures is not None or not all(abs(angle or 0) <= MOST_DEGREES for angle in degrees):
+        raise RequestError(
+            f"--yaw, --pitch and --roll are at most {MOST_DEGREES} degrees each way, and not for --futures."
+        )
+    yaw, pitch, roll = (angle or 0.0 for angle in degrees)
+    return partial(turned, yaw=yaw, pitch=pitch, roll=roll)
+
+
+def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule | None]:
+    if given.forecaster is None:
+        if given.mark or given.observe is not None or given.predict is not None:
+            raise RequestError(
+                "--observe, --predict and --mark are about forecast frames; add --forecaster, such as vrnn."
+            )
+        return None, None
+    observe, predict = (6 if number is None else number for number in (given.observe, given.predict))
+    return _forecaster(given, given.forecaster), Schedule(observe, predict)
+
+
+def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
+    name = given.forecaster or usual
+    return load_forecaster(name, folder_of(name, given.weights), "cpu")
+
+
+def _open_driving(given: argparse.Namespace) -> VideoSource:
+    source = open_source(given.driving, Crop.parse(given.crop) if given.crop else None)
+    if source.live:
+        source.close()
+        raise RequestError(f"{given.driving} is a camera and never ends; give a video file, or demo.")
+    return source
+
+
+def _picture(spec: str | None, frames: Iterator[Pictures]) -> tuple[Pictures, Iterator[Pictures]]:
+    """Return the picture to move, and the driving frames, from which nothing is missing."""
+    if spec is not None:
+        return source_picture(spec), frames
+    first = next(frames)
+    return first, chain([first], frames)
+
+
+def source_picture(spec: str) -> Pictures:
+    """Return the centre square (256, 256, 3) of a picture file, or of a video's first frame.
+
+    Raises RequestError where `spec` is neither.
+    """
+    path = Path(spec)
+    if spec != "demo" and not path.is_file():
+        raise RequestError(f"There is no picture {spec}; give a picture, or a video for its first frame.")
+    try:
+        return load_avatar(path, SIZE)
+    except RequestError:
+        pass  # not a picture: the next to try is a video
+    try:
+        video = open_source(spec)
+    except RequestError as error:
+        raise RequestError(f"{spec} is neither a picture nor a video; give another file.") from error
+    try:
+        first = video.frame(0)
+    finally:
+        video.close()
+    if first is None:
+        raise RequestError(f"{spec} has no frame to start from; give another.")
+    return first
+
+
+def driving_frames(source: VideoSource) -> Iterator[Pictures]:
+    """Give every frame of `source`, 30 a second, to its end."""
+    number = 0
+    while (frame := source.frame(number)) is not None:
+        yield frame
+        number += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

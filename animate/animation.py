@@ -1,0 +1,79 @@
+"""How a picture is moved offline by the keypoints of a video, all detected or some forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+
+from bench.harness.media import mark
+from shared.concealment import Filler, Kind
+from shared.constants import Schedule
+from shared.interfaces import Backbone, Forecaster
+from shared.keypoints import Floats, Pictures
+
+Mode = Literal["transfer", "reconstruction"]
+BATCH = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to animate: `schedule` is None where every frame's own keypoints are used."""
+
+    backbone: Backbone
+    mode: Mode
+    forecaster: Forecaster | None = None
+    schedule: Schedule | None = None
+    adapt_scale: bool = False
+    """Transfer alone: scale the motion by the sizes of the two faces."""
+    mark: bool = False
+    """Say in the picture which frames were forecast."""
+    turn: Callable[[Floats], Floats] | None = None
+    """Takes the driver's keypoints (T, D), and returns them with the head held otherwise."""
+
+
+def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator[Pictures]:
+    """Move `picture` (256, 256, 3) as `frames` move: one picture (256, 256, 3) for each.
+
+    With a forecaster, only the frames that the schedule ships are detected; the others are filled in exactly
+    as a receiver does it.
+    """
+    backbone = job.backbone
+    source = backbone.encode(picture)
+    filler = Filler(job.forecaster, backbone.layout) if job.forecaster is not None else None
+    first: Floats | None = None
+    number = 0
+    while batch := list(islice(frames, BATCH)):
+        points, kinds = _keypoints(job, filler, np.stack(batch), number)
+        first = points[0] if first is None else first
+        number += len(batch)
+        if job.turn is not None:
+            points = job.turn(points)
+        if job.mode == "transfer":
+            points = backbone.transfer(source, points, first, adapt_scale=job.adapt_scale)
+        for drawn, kind in zip(backbone.render(source, points), kinds, strict=True):
+            yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
+
+
+def _keypoints(
+    job: Job, filler: Filler | None, batch: Pictures, number: int
+) -> tuple[Floats, Sequence[Kind]]:
+    """Return the keypoints (B, D) of frames `number` onwards, detected or forecast, and which they are."""
+    if filler is None or job.schedule is None:
+        return job.backbone.detect(batch), [Kind.OBSERVED] * len(batch)
+    shipped = [index for index in range(len(batch)) if job.schedule.ships(number + index)]
+    found = dict(zip(shipped, job.backbone.detect(batch[shipped]), strict=True)) if shipped else {}
+    rows: list[Floats] = []
+    kinds: list[Kind] = []
+    for index in range(len(batch)):
+        if index in found:
+            filler.observe({number + index: found[index]})
+        filled = filler.fill(number + index)
+        # The first frame of a schedule is always shipped, so that there is always something to go on.
+        assert filled is not None
+        rows.append(filled.keypoints)
+        kinds.append(filled.kind)
+    return np.stack(rows), kinds

@@ -1,0 +1,1 @@
+"""`bench bandwidth`: what calls cost."""

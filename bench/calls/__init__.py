@@ -1,0 +1,1 @@
+"""`bench loopback`, `survive`, `soak`, `sync`, `playout`, `strip`: whole calls."""

@@ -1,0 +1,196 @@
+"""`bench survive`: what is left of a call on bad networks, and how soon it is back after a cut or a crash.
+
+Each condition is a real call of two processes over an impaired path, one after the other. Conditions begin
+with the first picture shown, on a path that was good until then. MAE is that of the frames shown against the
+source's own, `mae_clean` that of the same frames in the clean call. `longest_freeze_ms` is the longest time
+between two frames handed on, `longest_held_ms` the longest that the picture stood still since forecasts had
+run out. `recovery_ms` counts from the end of a cut, or from when a killed side is up again, to the first
+frame shown that was really sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.calls.survive_report import COLUMNS, FAILED, FRAMES, SENT, chart, lines
+from bench.harness.calls import Call, add_call_arguments, call_row
+from bench.harness.clip_runs import Findings, Table, check_folder, publish
+from bench.harness.disturbed import Disturbed, Step, run_disturbed
+from bench.harness.metrics import mae
+from bench.harness.plots import check_plots
+from bench.harness.report import Row, Value, check_output, describe
+from bench.network.impairment import PathImpairment
+from shared.clock import elapsed_ms
+from shared.errors import KeycastError, RequestError
+
+SECONDS = 20.0
+_BEGIN = 4.0
+_LEAST_AFTER = 2.0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What happens to a call: `path` from the first picture on, and `steps`."""
+
+    title: str
+    path: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def script(self) -> tuple[Step, ...]:
+        """All that happens, in order."""
+        return (*([Step(0.0, PathImpairment.parse(self.path))] if self.path else []), *self.steps)
+
+    @property
+    def ends_in_recovery(self) -> bool:
+        """Whether the last step is one that the call has to recover after."""
+        return bool(self.steps)
+
+
+def _cut(seconds: float) -> tuple[Step, ...]:
+    return Step(_BEGIN, PathImpairment(loss=100)), Step(_BEGIN + seconds, PathImpairment())
+
+
+CONDITIONS = {
+    "clean": Condition("clean"),
+    "loss5": Condition("5 % loss", "loss=5"),
+    "loss10": Condition("10 % loss", "loss=10"),
+    "loss20": Condition("20 % loss", "loss=20"),
+    "loss40": Condition("40 % loss", "loss=40"),
+    "bursts20": Condition("20 % loss in bursts of 5", "burst=20"),
+    "jitter200": Condition("0-200 ms jitter", "jitter=200"),
+    "rtt200loss20": Condition("200 ms round trip, 20 % loss", "delay=100,loss=20"),
+    "cut1": Condition("1 s cut", steps=_cut(1.0)),
+    "cut3": Condition("3 s cut", steps=_cut(3.0)),
+    "rate20": Condition("20 kbps bottleneck", "rate=20"),
+    "receiver-restart": Condition("receiver killed and restarted", steps=(Step(_BEGIN, "receiver"),)),
+    "sender-restart": Condition("sender killed and restarted", steps=(Step(_BEGIN, "sender"),)),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A condition's row, and the error of each frame shown (MAE by number)."""
+
+    row: Row
+    errors: dict[int, float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_call_arguments(parser)
+    add = parser.add_argument
+    add("--conditions", metavar="NAMES", help=f"with commas, of {', '.join(CONDITIONS)}; default: all")
+    add("--playout-delay", type=float, metavar="MS", help="the receiver's")
+    add("--seed", type=int, default=0, help="of the path's chances")
+    add("--json", type=Path, metavar="FILE", help="the rows for other programs")
+    add("--report", type=Path, metavar="FOLDER", help="table and picture for people")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the calls, print the table, write what was asked for. Returns the exit code."""
+    names = _chosen(options.conditions)
+    options.seconds = SECONDS if options.seconds is None else options.seconds
+    _check_seconds(options.seconds, names)
+    options.loop = True
+    if options.json is not None:
+        check_output(options.json)
+    if options.report is not None:
+        check_folder(options.report)
+        check_plots()
+    Call(options).check()
+    rows, stopped = _measured(options, names)
+    meta = describe("survive", options.device, options.seed, source=options.source, seconds=options.seconds)
+    tables: list[Table] = [
+        ("What is left of a call", rows, COLUMNS), ("Frames", rows, FRAMES), ("Messages", rows, SENT)
+    ]  # fmt: skip
+    failed = [row for row in rows if "failed" in row]
+    if failed:
+        tables.append(("Calls that failed", failed, FAILED))
+    pictures = {"survive.png": chart(rows)} if options.report is not None else {}
+    findings = Findings("survive", rows, tables, lines(rows), meta, lambda: pictures, stopped)
+    return publish(findings, options.json, options.report)
+
+
+def _chosen(text: str | None) -> list[str]:
+    """Return the conditions to measure; the clean call, which the others are held against, comes first."""
+    names = [name.strip() for name in text.split(",")] if text is not None else list(CONDITIONS)
+    for name in names:
+        if name not in CONDITIONS:
+            raise RequestError(f"There is no condition {name!r}; choose from {', '.join(CONDITIONS)}.")
+    return list(dict.fromkeys(["clean", *names]))
+
+
+def _check_seconds(seconds: float, names: Sequence[str]) -> None:
+    last = max((step.at for name in names for step in CONDITIONS[name].script), default=0.0)
+    if not last + _LEAST_AFTER <= seconds:
+        raise RequestError(
+            f"Calls of {seconds:g} seconds end before they could recover; give --seconds "
+            f"{last + _LEAST_AFTER:g} or more."
+        )
+
+
+def _measured(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Row], bool]:
+    """Return a row for each condition; stopped early, those that there are, and True."""
+    rows: list[Row] = []
+    clean: dict[int, float] = {}
+    try:
+        for name in tqdm(names, desc="conditions", unit="call", file=sys.stderr):
+            outcome = _outcome(options, name, clean)
+            clean = clean or outcome.errors
+            rows.append(outcome.row)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        return rows, True
+    return rows, False
+
+
+def _outcome(options: argparse.Namespace, name: str, clean: dict[int, float]) -> Outcome:
+    """Run one condition's call. One that fails is a row too: that it did, and why."""
+    condition = CONDITIONS[name]
+    first: dict[str, Value] = {"condition": condition.title, "name": name}
+    call = Call(options)
+    with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
+        try:
+            disturbed = _run(options, call, condition, Path(folder))
+        except KeycastError as error:
+            if name == "clean":
+                raise
+            return Outcome({**first, "failed": str(error)}, {})
+        errors = {
+            number: mae(source, received) for number, source, received, _ in call.pairs(disturbed.record)
+        }
+    common = sorted(errors.keys() & (clean or errors).keys())
+    row: dict[str, Value] = {**first, **call_row(disturbed.record)}
+    row["mae"] = float(np.mean(list(errors.values())))
+    row["mae_clean"] = float(np.mean([(clean or errors)[number] for number in common])) if common else None
+    row["recovery_ms"] = recovery_ms(disturbed) if condition.ends_in_recovery else None
+    row["late_frames"] = disturbed.record.receiver["late_frames"]
+    row |= {column: disturbed.record.sender[column] for column in SENT[1:]}
+    return Outcome(row, errors)
+
+
+def _run(options: argparse.Namespace, call: Call, condition: Condition, folder: Path) -> Disturbed:
+    receiver, sender = call.words()
+    if options.playout_delay is not None:
+        receiver += ["--playout-delay", str(options.playout_delay)]
+    return run_disturbed(folder, receiver, sender, options.seconds, condition.script, seed=options.seed)
+
+
+def recovery_ms(disturbed: Disturbed) -> int | None:
+    """Return the ms from the last step to the first frame shown that was sent; None where none was."""
+    receiver = disturbed.record.receiver
+    for (_, kind, _), moment in zip(receiver["shown"], receiver["shown_ms"], strict=True):
+        passed = elapsed_ms(moment, disturbed.done_ms[-1])
+        if kind == "observed" and passed >= 0:
+            return passed
+    return None

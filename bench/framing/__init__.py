@@ -1,0 +1,1 @@
+"""`bench framing`: whether heads are found and followed."""

@@ -1,0 +1,1 @@
+"""`bench fuzz`: hostile input of every kind."""

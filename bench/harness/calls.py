@@ -1,0 +1,209 @@
+"""One measured call: two processes, a real connection, every byte counted on the way, pictures compared."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.harness.media import contact_sheet, side_by_side
+from bench.harness.metrics import Distances
+from bench.harness.processes import CallRecord, run_call
+from bench.network.impairment import PathImpairment
+from bench.quality.landmark_measures import COLUMNS, Landmarks, Speech, with_slopes
+from models.forecast.names import NAMES
+from sender.arguments import add_sending_arguments, sending_words
+from sender.capture import open_source
+from sender.crop import CENTRE, Framing, parse_crop
+from shared.constants import FPS
+from shared.errors import RequestError
+from shared.keypoints import Pictures
+from shared.runtime.command import add_network_arguments
+from shared.runtime.stats import kbps, savings
+
+AMORTISED_SECONDS = 60.0
+_SHEET_COLUMNS = 8
+_SAME = (
+    "fps_rendered", "fps_shown", "frames_observed", "frames_forecast", "frames_interpolated", "frames_held",
+    "longest_freeze_ms", "longest_held_ms", "playout_delay_ms", "processing_delay_ms",
+)  # fmt: skip
+
+
+def add_call_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a measured call takes: source, forecaster, network, all that the sender offers."""
+    add = parser.add_argument
+    add("--source", default="demo", help="a video file, or demo (default)")
+    add("--crop", metavar="X,Y,SIZE", default=CENTRE, help="the square to send; default: the centre square")
+    add("--seconds", type=float, help="end each call after this long")
+    add("--loop", action="store_true", help="start the video again when it ends; goes with --seconds")
+    add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
+    add_sending_arguments(parser)
+    add_network_arguments(parser)
+    squeezenet = "SqueezeNet v1.1 convolutions, for the perceptual column"
+    add("--perceptual", type=Path, metavar="FILE", help=squeezenet)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as asked for; `given` holds what `add_call_arguments` declares."""
+
+    given: argparse.Namespace
+    impairment: PathImpairment | None = None
+    seed: int = 0
+
+    @property
+    def crop(self) -> Framing:
+        """The square to send: a fixed one, so that what was shown can be compared with what was filmed."""
+        return parse_crop(self.given.crop)
+
+    def check(self) -> None:
+        """Raise RequestError for a wrong source, or a call without an end, before two processes start."""
+        if self.given.loop and self.given.seconds is None:
+            raise RequestError("A looped video never ends; say how long to call with --seconds.")
+        open_source(self.given.source, self.crop, self.given.loop).close()
+
+    def words(self) -> tuple[list[str], list[str]]:
+        """Return the arguments of the receiver's command and of the sender's."""
+        given = self.given
+        shared = _words(backbone=given.backbone, checkpoint=given.checkpoint, device=given.device)
+        receiver = [*_words(forecaster=given.forecaster), *shared]
+        sender = [*_words(source=given.source, crop=given.crop), *sending_words(given), *shared]
+        if given.loop:
+            sender.append("--loop")
+        return receiver, sender
+
+    def run(self, folder: Path) -> CallRecord:
+        """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
+        seconds, seed = self.given.seconds, self.seed
+        return run_call(folder, *self.words(), seconds, impairment=self.impairment, seed=seed)
+
+    def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
+        """Yield frame number, source picture, received picture and kind of every frame shown."""
+        source = open_source(self.given.source, self.crop, self.given.loop)
+        pictures = np.load(record.pictures, mmap_mode="r")[record.earlier :]
+        base = record.sender.get("receiver_frame_0", 0)
+        try:
+            for (number, kind, _), picture in zip(record.receiver["shown"], pictures, strict=False):
+                original = source.frame(base + number)
+                if original is not None:
+                    yield number, original, np.asarray(picture), kind
+        finally:
+            source.close()
+
+    def compare(self, record: CallRecord, distances: Distances) -> dict[str, float]:
+        """Measure what was shown against the source's own frames, and against showing the first of them."""
+        static = Distances(with_ssim=False)
+        first: Pictures | None = None
+        for _, source, received, _ in self.pairs(record):
+            first = source if first is None else first
+            distances.add(source, received)
+            static.add(source, first)
+        return {**distances.row(), "static_mae": static.row()["mae"]}
+
+    def speech(self, record: CallRecord, landmarks: Landmarks | None) -> dict[str, float]:
+        """Measure how lips, lids and gaze of what was shown follow the source's own, by frame number.
+
+        Of the call's first minute, every frame; the columns of `bench.quality.landmark_measures`, none
+        without landmarks.
+        """
+        if landmarks is None:
+            return {}
+        speech = Speech(landmarks.finder)
+        pairs = takewhile(lambda pair: pair[0] < AMORTISED_SECONDS * FPS, self.pairs(record))
+        for _, source, received, _ in tqdm(pairs, desc="landmarks", unit="frame", file=sys.stderr):
+            speech.add([source], [received])
+        row = with_slopes(speech.columns())
+        return {name: row[name] for name in COLUMNS}
+
+    def beside(self, record: CallRecord) -> Iterator[Pictures]:
+        """Yield every frame shown beside its source."""
+        for number, source, received, kind in self.pairs(record):
+            yield side_by_side(source, received, f"{number / FPS:.1f} s", kind != "observed")
+
+    def sheet(self, record: CallRecord) -> bytes:
+        """Return a PNG of eight moments, source above received."""
+        shown = record.receiver["shown"]
+        moments = set(np.linspace(0, len(shown) - 1, min(_SHEET_COLUMNS, len(shown))).astype(int).tolist())
+        chosen = [pair for index, pair in enumerate(self.pairs(record)) if index in moments]
+        captions = [f"{number / FPS:.1f} s {kind}" for number, _, _, kind in chosen]
+        return contact_sheet(
+            [("source", [pair[1] for pair in chosen]), ("received", [pair[2] for pair in chosen])], captions
+        )
+
+
+def call_row(record: CallRecord) -> dict[str, Any]:
+    """Return what came of a call, the columns that `bench loopback` and `bench bandwidth` share.
+
+    `wire_*_kbps` are all IP bytes over the call's length, set-up and source pictures too; `wire_*_60s_kbps`
+    the same with these spread over a minute, within which no more of them are sent, and `wire_*_steady_kbps`
+    without them. `audio_kbps` is Opus, `audio_wire_kbps` the part of `wire_up_kbps` that sound takes.
+    """
+    ours, theirs = record.sender, record.receiver
+    seconds = ours["seconds"]
+    further = ours["source_bytes"] - ours["setup_source_bytes"]
+    rates = {
+        "payload": kbps(ours["payload_bytes"], seconds),
+        "app": kbps(ours["app_sent"] + ours["app_received"], seconds),
+        **_wire("up", record.up.bytes, ours["setup_wire_sent"] + further, seconds),
+        **_wire("down", record.down.bytes, ours["setup_wire_received"], seconds),
+    }
+    stages = {**ours["stages_ms"], **theirs["stages_ms"]}
+    return {
+        "backbone": ours["backbone"],
+        "forecaster": theirs["forecaster"],
+        "preset": ours["preset"],
+        "policy": ours["policy"],
+        **{name: theirs[name] for name in _SAME},
+        **{f"{name}_kbps": value for name, value in rates.items()},
+        "audio_kbps": ours["audio_kbps"],
+        "audio_wire_kbps": ours["audio_wire_kbps"],
+        "source_bytes": ours["source_bytes"],
+        "pictures_sent": ours["pictures_sent"],
+        "messages_per_second": ours["packets"] / seconds if seconds else 0.0,
+        **_processes(ours, theirs),
+        "savings_payload": savings(rates["payload"]),
+        "savings_app": savings(rates["app"]),
+        "savings_wire": savings(rates["wire_up"] + rates["wire_down"]),
+        "savings_wire_60s": savings(rates["wire_up_60s"] + rates["wire_down_60s"]),
+        **{name: value for name, value in theirs.items() if name.startswith("latency_")},
+        **{f"stage_{name}_ms": value for name, value in stages.items()},
+    }
+
+
+def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return what each of the two processes took of the machine.
+
+    `cpu_*`: CPU seconds per second of call. `rss_*_mb`: the most resident memory. `start_sender_s`: from the
+    process's start to its first packet. `start_receiver_s`: from the process's start until it is ready, and
+    from the call until its first frame is shown, added up. `loop_block_*ms`: how
+    long something that was due waited for the event loop of the worse of the two, at most and as p99.
+    """
+    return {
+        "cpu_sender": ours["cpu"],
+        "cpu_receiver": theirs["cpu"],
+        "rss_sender_mb": ours["rss_peak_mb"],
+        "rss_receiver_mb": theirs["rss_peak_mb"],
+        "start_sender_s": ours["start_s"],
+        "start_receiver_s": theirs["ready_s"] + (theirs["first_frame_s"] or 0.0),
+        **{name: max(ours[name], theirs[name]) for name in ("loop_block_ms", "loop_block_p99_ms")},
+    }
+
+
+def _wire(way: str, total: int, once: int, seconds: float) -> dict[str, float]:
+    steady = kbps(total - once, seconds)
+    return {
+        f"wire_{way}": kbps(total, seconds),
+        f"wire_{way}_steady": steady,
+        f"wire_{way}_60s": steady + kbps(once, AMORTISED_SECONDS),
+    }
+
+
+def _words(**named: object) -> list[str]:
+    return [str(word) for name, value in named.items() if value is not None for word in (f"--{name}", value)]

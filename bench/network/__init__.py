@@ -1,0 +1,1 @@
+"""Networks for measurements and tests: in memory, or real and as bad as asked."""

@@ -1,0 +1,184 @@
+"""Two connected ends in memory, as lossy as asked, the same on every run. For tests of a whole call."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import secrets
+from dataclasses import dataclass
+
+from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
+from shared.errors import KeycastError
+from shared.interfaces import DRAIN_SECONDS, Channel, Path
+from shared.media.voice_packet import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
+from shared.protocol.arrivals import Arrivals
+from shared.transport.inbox import Inbox
+
+_OVERHEADS: dict[Channel, int] = {
+    "kp": MESSAGE_OVERHEAD, "ctl": MESSAGE_OVERHEAD, "voice": PACKET_OVERHEAD - HEADER_BYTES,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Impairment:
+    """What happens to `kp` and `voice` messages on their way; `ctl` messages arrive at once and in order.
+
+    `loss`, `duplicate`, `reorder` are probabilities in [0, 1]. `delay` and `jitter` are counted in messages:
+    one arrives when `delay` later ones have been sent, and a reordered one up to `jitter` (>= 1) later still.
+    """
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    delay: int = 0
+    jitter: int = 3
+    seed: int = 0
+
+
+class LoopbackConnection:
+    """One end; a `shared.interfaces.Connection`. Made by `pair`."""
+
+    def __init__(self, impairment: Impairment, seed: int) -> None:
+        self._impairment = impairment
+        self._random = random.Random(seed)
+        self._inbox = Inbox()
+        self._on_way: list[tuple[int, int, Channel, int | None, bytes]] = []
+        self._pieces = 0
+        self._arrivals = Arrivals()
+        self._step = 0
+        self._order = 0
+        self._ended = False
+        self._reason = ""
+        self._other: LoopbackConnection | None = None
+        self.binding = b""
+        """Given by `pair`."""
+        self.ice_problem: None = None
+        """No server is asked for anything; see `Link`."""
+        self.app_sent = 0
+        self.app_received = 0
+        self.wire_sent = 0
+        self.wire_received = 0
+
+    @property
+    def pieces_expected(self) -> int:
+        """Messages that the other side has sent, up to the newest that came."""
+        return self._arrivals.expected
+
+    @property
+    def pieces_received(self) -> int:
+        """How many of them have come."""
+        return self._arrivals.received
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended; "" in order."""
+        return self._reason
+
+    @property
+    def path(self) -> Path:
+        """Not known: nothing but memory lies between."""
+        return ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, from either side."""
+        return self._ended
+
+    async def opened(self, timeout: float = 8.0) -> None:  # noqa: ARG002 - the interface's
+        """Return at once. Raise KeycastError where the connection has ended."""
+        if self._ended:
+            raise KeycastError("The connection was closed before it opened.")
+
+    def send_kp(self, data: bytes) -> bool:
+        """Send one keypoint message through the impairments."""
+        if self._ended:
+            return False
+        self._count_sent("kp", data, MAX_PACKET)
+        self._pieces += 1
+        self._send("kp", self._pieces, data)
+        return True
+
+    def send_voice(self, data: bytes) -> bool:
+        """Send one sound packet through the impairments."""
+        if self._ended:
+            return False
+        self._count_sent("voice", data, MAX_VOICE_PACKET)
+        self._send("voice", None, data)
+        return True
+
+    def _send(self, channel: Channel, piece: int | None, data: bytes) -> None:
+        self._step += 1
+        chance, how = self._random, self._impairment
+        copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
+        for _ in range(copies):
+            late = chance.randint(1, how.jitter) if chance.random() < how.reorder else 0
+            due = self._step + how.delay + late
+            heapq.heappush(self._on_way, (due, self._order, channel, piece, data))
+            self._order += 1
+        self._deliver()
+
+    def send_ctl(self, data: bytes) -> None:
+        """Send one control message; ignored once the connection has ended."""
+        if self._ended:
+            return
+        self._count_sent("ctl", data, MAX_CTL_MESSAGE)
+        self._pieces += 1
+        self._peer._arrive("ctl", self._pieces, data)
+
+    async def recv(self) -> tuple[Channel, bytes] | None:
+        """Return the next message and its channel; None once the connection has ended."""
+        return await self._inbox.get()
+
+    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:  # noqa: ARG002 - the interface's
+        """Return at once: control messages leave as they are sent."""
+        return not self._ended
+
+    async def close(self) -> None:
+        """End the connection on both sides; messages still on their way are lost."""
+        self._end("")
+
+    def cut(self, reason: str = "The connection was lost.") -> None:
+        """End the connection on both sides as a broken network does."""
+        self._end(reason)
+
+    @property
+    def _peer(self) -> LoopbackConnection:
+        if self._other is None:
+            raise ValueError("a loopback connection is made by pair()")
+        return self._other
+
+    def _count_sent(self, channel: Channel, data: bytes, limit: int) -> None:
+        if len(data) > limit:
+            raise ValueError(f"a message of {len(data)} bytes is over {limit}")
+        self.app_sent += len(data)
+        self.wire_sent += len(data) + _OVERHEADS[channel]
+
+    def _deliver(self) -> None:
+        while self._on_way and self._on_way[0][0] <= self._step:
+            _, _, channel, piece, data = heapq.heappop(self._on_way)
+            self._peer._arrive(channel, piece, data)
+
+    def _arrive(self, channel: Channel, piece: int | None, data: bytes) -> None:
+        if piece is not None:
+            self._arrivals.came(piece)
+        self.app_received += len(data)
+        self.wire_received += len(data) + _OVERHEADS[channel]
+        if not self._inbox.put(channel, data) and channel == "ctl":
+            self._end("The other side sends control messages faster than they can be read.")
+
+    def _end(self, reason: str) -> None:
+        for side in (self, self._peer):
+            if not side._ended:
+                side._ended = True
+                side._reason = reason
+                side._inbox.close()
+
+
+def pair(impairment: Impairment | None = None) -> tuple[LoopbackConnection, LoopbackConnection]:
+    """Return two connected ends, both under `impairment` (none by default), each with its own randomness."""
+    impairment = impairment or Impairment()
+    left = LoopbackConnection(impairment, 2 * impairment.seed)
+    right = LoopbackConnection(impairment, 2 * impairment.seed + 1)
+    left._other, right._other = right, left
+    left.binding = right.binding = secrets.token_bytes(32)
+    return left, right

@@ -1,0 +1,1 @@
+"""`bench quality`: how well clips are reconstructed, or carried over to other people."""

@@ -1,0 +1,1 @@
+"""`bench quality --rd`: rate and distortion beside ordinary codecs."""

@@ -1,0 +1,1 @@
+"""`bench throughput`: time and arithmetic of each stage."""

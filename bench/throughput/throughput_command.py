@@ -1,0 +1,292 @@
+"""`bench throughput`: time and arithmetic of detection, forecast and rendering, as in the paper's tables.
+
+36 frames stand as blocks of 6 observed and 6 predicted frames: 18 are detected, 18 forecast, 36 rendered. The
+wall time of each stage is the median over runs, scaled linearly to 30 frames; fps is 30 / their sum.
+TOPS = multiply-accumulates per output frame x 30 / (0.6 x 10^12), where detection and forecast, which happen
+for half of the frames, count half.
+
+All networks are run in turn, and the published forward pass of the full one before each run of another.
+Beside the blocks stands one stream, frame by frame: how long single frames take, and their frames a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.harness.metrics import tops
+from bench.harness.report import Report, Row, Value, check_output, describe
+from bench.harness.timing import BLOCKS, Stages, Timed, batch_fps, latencies, rounds
+from bench.throughput import subjects
+from bench.throughput.subject import Subject
+from bench.throughput.subjects import Forecasting, Memory
+from models.build import choose_device, use_threads
+from models.forecast.names import BEST, NAMES
+from sender.demo import DemoSource
+from shared.constants import BACKBONES, DEVICES, FPS
+from shared.errors import RequestError
+from shared.keypoints import Pictures
+
+FRAMES = 36
+# The frames whose pictures are compared with the published forward pass.
+COMPARED = (1, 11, 22, 35)
+COLUMNS = (
+    "backbone", "engine", "device", "precision", "weights", "detect_ms", "forecast_ms", "render_ms",
+    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m",
+    "gmac_detect", "gmac_render", "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps",
+    "detect_latency_p50_ms", "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms",
+    "latency_frames", "peak_memory_mb",
+)  # fmt: skip
+# Tables 11 and 12: s per 30 frames for detection, forecast and generation; TOPS for each; total TOPS; fps.
+_PUBLISHED = {
+    "fomm": (0.0336, 0.0743, 0.7097, 0.0310, 0.0001, 2.6883, 2.7194, 36.69),
+    "tps": (0.0283, 0.0878, 0.9466, 0.0592, 0.0001, 6.3617, 6.4210, 28.23),
+    "nth": (0.0893, 0.0782, 1.1323, 0.1958, 0.0001, 9.8067, 10.0026, 23.08),
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A subject that is warm, the frames it drew to be compared, and the memory it took to get there."""
+
+    timed: Timed
+    drawn: Pictures
+    peak_mb: float | None
+
+    @property
+    def subject(self) -> Subject:
+        """What is measured."""
+        return self.timed.subject
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bench throughput`."""
+    add = parser.add_argument
+    add("--backbone", choices=BACKBONES, help="measure this one alone; default: all")
+    add(
+        "--checkpoint",
+        type=Path,
+        help="weights of the chosen backbone; without, only lite has trained ones",
+    )
+    add("--forecaster", default=BEST, choices=NAMES, help=f"default: {BEST}")
+    add("--device", choices=DEVICES, default="auto")
+    add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
+    add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
+    add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")
+    add("--seed", type=int, default=0, help="for weights that are random (default 0)")
+    add("--json", type=Path, metavar="FILE", help="write the table as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print the table and write the JSON; return the exit code."""
+    _check(options)
+    if options.threads:
+        use_threads(options.threads)
+    device = choose_device(options.device)
+    clip = demo_clip(FRAMES)
+    rows: list[Row] = []
+    notes: dict[str, Value] = {}
+    for names in _families(options):
+        found, noted = _measured(names, options, device, clip)
+        rows += found
+        notes |= noted
+    meta = describe(
+        "throughput", device, options.seed,
+        processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
+        frames=FRAMES, schedule=str(BLOCKS), forecaster=options.forecaster, batch=options.batch,
+        stage_times="milliseconds for 30 frames of output", **notes,
+    )  # fmt: skip
+    Report("throughput", [*rows, *published_rows()], COLUMNS, meta).publish(options.json)
+    for note in notes.values():
+        print(f"note: {note}")
+    return 0
+
+
+def _families(options: argparse.Namespace) -> list[list[str]]:
+    """Return the backbones to measure; those side by side share a forecaster and a plain pass."""
+    if options.backbone:
+        return [[options.backbone]]
+    return [["fomm", "lite"], *([name] for name in BACKBONES if name not in ("fomm", "lite"))]
+
+
+def _measured(
+    names: list[str], options: argparse.Namespace, device: str, clip: Pictures
+) -> tuple[list[Row], dict[str, Value]]:
+    """Measure backbones whose keypoints are alike, and return their rows and what must be known of them."""
+    found = (
+        each for name in names
+        for each in subjects.subjects(name, options.checkpoint, device, FRAMES, options.seed)
+    )  # fmt: skip
+    memory = Memory(device)
+    first = next(found)
+    ahead = subjects.forecasting(options.forecaster, device, options.seed, first.facade.layout.dimensions)
+    loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
+    plain = next((each for each in loaded if each.subject.engine == "plain"), None)
+    measure(loaded, plain, ahead, clip, options.runs)
+    rows: list[Row] = [
+        {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+        for each in loaded
+    ]
+    notes = _notes(loaded, options)
+    if not ahead.trained:
+        notes[f"{names[0]}_forecaster"] = (
+            f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
+        )
+    return rows, notes
+
+
+def demo_clip(count: int) -> Pictures:
+    """Return the first `count` frames of the drawn portrait (count, 256, 256, 3)."""
+    source = DemoSource(count / FPS)
+    try:
+        frames = [frame for n in range(count) if (frame := source.frame(n)) is not None]
+    finally:
+        source.close()
+    return np.stack(frames)
+
+
+def _load(found: Iterator[Subject], ahead: Forecasting, clip: Pictures, device: str) -> Iterator[Loaded]:
+    """Build one subject after the other, warm it up and let it draw."""
+    while True:
+        memory = Memory(device)
+        subject = next(found, None)
+        if subject is None:
+            return
+        yield load(subject, ahead, clip, memory)
+
+
+def load(subject: Subject, ahead: Forecasting, clip: Pictures, memory: Memory) -> Loaded:
+    """Run every path of `subject` once, with the first frame of `clip` as the source picture."""
+    facade = subject.facade
+    facade.warmup()
+    source = facade.encode(clip[0])
+    ahead.forecaster.observe(facade.detect(clip[:1]))
+    ahead.forecaster.forecast(1)
+    drawn = facade.render(source, facade.detect(clip[[index % len(clip) for index in COMPARED]]))
+    return Loaded(Timed(subject), drawn, memory.peak_mb())
+
+
+def measure(
+    loaded: list[Loaded], plain: Loaded | None, ahead: Forecasting, clip: Pictures, count: int
+) -> None:
+    """Time the blocks of all that is loaded, `count` runs of each, in turn."""
+    others = [each.timed for each in loaded if each is not plain]
+    for step in tqdm(
+        rounds(plain.timed if plain else None, others, ahead, clip, count), desc="throughput", leave=False
+    ):
+        step()
+
+
+def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device: str) -> Row:
+    """Return what the runs over blocks of frames say, in time, arithmetic, exactness and memory."""
+    subject, stages = loaded.subject, loaded.timed.stages()
+    # Another network draws other pictures: only the same one, run otherwise, errs.
+    error = pixel_error(loaded, plain) if plain and subject.backbone == plain.subject.backbone else None
+    return {
+        "backbone": subject.backbone,
+        "engine": subject.engine,
+        "device": device,
+        "precision": subject.precision,
+        "weights": "trained" if subject.trained else "random",
+        **_times(stages),
+        **_arithmetic(subject, ahead),
+        "ratio_to_plain": plain.timed.stages().total / stages.total if plain else None,
+        "max_pixel_error": error,
+        "peak_memory_mb": loaded.peak_mb,
+        "source": "measured",
+    }
+
+
+def pixel_error(loaded: Loaded, plain: Loaded) -> float:
+    """Return the largest difference of any pixel and colour, in [0, 1]."""
+    return float(np.abs(loaded.drawn.astype(np.int16) - plain.drawn).max()) / 255
+
+
+def singles_row(subject: Subject, clip: Pictures, batch: int | None) -> Row:
+    """Return what single frames take, and passes of `batch` frames where that is given."""
+    taken = latencies(subject, clip)
+    row: dict[str, Value] = {"stream_fps": taken.fps(), "latency_frames": len(taken.render)}
+    for name, times in (("detect", taken.detect), ("render", taken.render)):
+        for percent in (50, 95):
+            row[f"{name}_latency_p{percent}_ms"] = float(np.percentile(times, percent))
+    if batch and subject.engine != "plain":
+        row["batch_fps"] = batch_fps(subject, clip, batch)
+    return row
+
+
+def published_rows() -> list[Row]:
+    """Return the paper's rows, measured there on an RTX 3090 in float32."""
+    rows: list[Row] = []
+    for backbone, (detect, forecast, render, *load, total, fps) in _PUBLISHED.items():
+        rows.append({
+            "backbone": backbone, "engine": "published", "device": "RTX 3090", "precision": "float32",
+            "weights": "trained",
+            **_times(Stages(detect, forecast, render)), "fps": fps, "tops": total,
+            **dict(zip(("tops_detect", "tops_forecast", "tops_render"), load, strict=True)),
+            "source": "published",
+        })  # fmt: skip
+    return rows
+
+
+def _times(stages: Stages) -> dict[str, Value]:
+    return {
+        "detect_ms": 1000 * stages.detect,
+        "forecast_ms": 1000 * stages.forecast,
+        "render_ms": 1000 * stages.render,
+        "seconds_per_30": stages.total,
+        "fps": FPS / stages.total,
+    }
+
+
+def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
+    """Return TOPS by stage at 30 fps, and the counts they come from."""
+    predicted = 1 - BLOCKS.duty
+    load = {
+        "tops_detect": tops(subject.macs_detect * BLOCKS.duty, FPS),
+        "tops_forecast": tops(ahead.macs * predicted, FPS),
+        "tops_render": tops(subject.macs_render, FPS),
+    }
+    return {
+        "tops": sum(load.values()),
+        **load,
+        "params_m": subject.parameters / 1e6,
+        "gmac_detect": subject.macs_detect / 1e9,
+        "gmac_render": subject.macs_render / 1e9,
+    }
+
+
+def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
+    """Return what a reader of the rows must know."""
+    notes: dict[str, Value] = {}
+    for subject in (each.subject for each in loaded):
+        name = subject.backbone
+        if not subject.trained:
+            notes[f"{name}_weights"] = f"{name} ran with random weights: its time does not depend on them"
+        if subject.frames != FRAMES:
+            notes[f"{name}_{subject.engine}_frames"] = (
+                f"{name} {subject.engine} was measured over {subject.frames} frames, scaled, "
+                "before each run of another network and after the last; ratios are of medians"
+            )
+    if any(each.subject.engine == "plain" for each in loaded):
+        notes["pixel_error"] = f"the largest error of a pixel is that of {len(COMPARED)} frames of the demo"
+    if options.batch:
+        notes["offline"] = f"batch_fps is offline, in passes of {options.batch} frames"
+    return notes
+
+
+def _check(options: argparse.Namespace) -> None:
+    counts = [options.runs, options.threads, options.batch]
+    if any(count is not None and count < 1 for count in counts):
+        raise RequestError(
+            "Runs, threads and batches are whole numbers from 1 on; correct --runs, --threads or --batch."
+        )
+    if options.checkpoint is not None and options.backbone is None:
+        raise RequestError("A --checkpoint belongs to one network; add --backbone.")
+    if options.json is not None:
+        check_output(options.json)

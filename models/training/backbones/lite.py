@@ -1,0 +1,199 @@
+"""The lite network's training objective: one module, so that one process or many can run it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.lite.detector import Detector, between
+from models.lite.geometry import warp
+from models.lite.network import GRID, LiteNetwork, Points, Window
+from models.perceptual import Perceptual
+from models.training.backbones.face_code import LABELLED, FaceCode
+from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, still_loss
+from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
+from shared.keypoints import Floats
+
+_WINDOW = GRID // 2
+_EMPHASIS = 8.0
+# Sensor noise that detection is trained with, up to this standard deviation, in levels of [0, 1].
+_NOISE = 0.03
+# How far from where they should be patches are cut, in half pictures.
+_JITTER = 0.012
+# The share of the rendering's gradient that moves points which have labels.
+_SHARE = 0.2
+_JUDGE_EVERY = 200
+# How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
+_TOLD = 0.5
+
+
+def random_window(generator: torch.Generator) -> Window:
+    """Return a 128x128 part of the picture: half the time near the middle, where faces are, else anywhere."""
+    steps = (GRID - _WINDOW) // 4 + 1
+    low, high = (2, steps - 2) if torch.rand((), generator=generator) < 0.5 else (0, steps)
+    top, left = torch.randint(low, high, (2,), generator=generator).tolist()
+    return Window(4 * top, 4 * left, _WINDOW)
+
+
+class LiteObjective(nn.Module):
+    """Reconstruct a driving frame from another frame of the same clip, and learn what the points mean.
+
+    10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 6 SqueezeNet feature
+    distance. Where landmarks are known also 20 L1 of the points' places and 4 of their Jacobians (see
+    `FaceCode`), both for the first look and for the patches, 20 L1 of the flow at landmarks, 5 of the flow
+    where nothing moves, and 2 of what the detector's patches find in the rendered frame; eyes and mouth count
+    up to nine times. Detection and motion see the whole picture; only the generator, the costly part, is
+    trained on a window of it, at the true scale.
+
+    `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
+    points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
+
+    With `keep_detector` only the rendering is learned, half of the time from the points that the landmarks
+    stand for: they are steadier than found ones, and teach what each number means.
+    """
+
+    def __init__(
+        self,
+        network: LiteNetwork,
+        perceptual: Path | None,
+        canonical: Floats | None,
+        *,
+        keep_detector: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.keep_detector = keep_detector
+        network.detector.requires_grad_(not keep_detector)
+        self.perceptual = Perceptual(perceptual) if perceptual else None
+        self.code = None if canonical is None else FaceCode(canonical)
+        self.judge = copy.deepcopy(network.detector).requires_grad_(False)
+        self._calls = 0
+
+    def forward(
+        self, source: Tensor, driving: Tensor, window: Window | None, landmarks: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses of source pictures (B, 3, 256, 256) and N driving frames of each.
+
+        `driving` is (B, N, 3, 256, 256), all in [0, 1]; `landmarks` (B, 1 + N, 175, 2) are those of source
+        and driving, NaN where they are not known. The sum of the losses is minimised.
+        """
+        frames = driving.flatten(0, 1)
+        pictures = torch.cat([source, frames])
+        faces = torch.cat([landmarks[:, 0], landmarks[:, 1:].flatten(0, 1)])
+        if self.keep_detector:
+            told = _known(landmarks) & (torch.rand(len(source), device=source.device) < _TOLD)
+            told = torch.cat([told, told.repeat_interleave(driving.shape[1])])
+            return self.draw(source, frames, window, landmarks, self._kept(pictures, faces, told))
+        found, losses = self.detect(pictures, faces)
+        return losses | self.draw(source, frames, window, landmarks, found)
+
+    @torch.no_grad()
+    def _kept(self, pictures: Tensor, landmarks: Tensor, told: Tensor) -> Points:
+        """Return the points of pictures (B, 3, 256, 256) by the kept detector or, where `told`, landmarks."""
+        found: Points = self.network.detector.eval()(pictures)
+        if self.code is None:
+            return found
+        wanted = self.code.points(torch.nan_to_num(landmarks))
+        return Points(
+            _replaced(found.value, wanted.value, told), _replaced(found.jacobian, wanted.jacobian, told)
+        )
+
+    def detect(self, pictures: Tensor, landmarks: Tensor) -> tuple[Points, dict[str, Tensor]]:
+        """Return the points of pictures (B, 3, 256, 256), and their losses against landmarks (B, 175, 2)."""
+        detector = self.network.detector
+        noisy = pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
+        rough = detector.whole(noisy)
+        fine = detector.refine(noisy, rough, None if self.code is None else self._near(rough, landmarks))
+        found = between(rough, fine)
+        if self.code is None:
+            return found, _unlabelled(detector, pictures, rough)
+        losses: dict[str, Tensor] = {}
+        for name, points in (("rough", rough), ("fine", fine)):
+            value, jacobian = self.code.losses(points, landmarks)
+            losses |= {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
+        return Points(*map(_mostly_held, found)), losses
+
+    def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
+        """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
+        assert self.code is not None
+        value = rough.value.detach()
+        told = _known(landmarks) & (torch.rand_like(value[:, 0, 0]) < 0.5)
+        value = _replaced(value, self.code.points(torch.nan_to_num(landmarks)).value, told)
+        return value + _JITTER * torch.randn_like(value)
+
+    def draw(
+        self, source: Tensor, driving: Tensor, window: Window | None, landmarks: Tensor, found: Points
+    ) -> dict[str, Tensor]:
+        """Return the losses of rendering; `found` are the points of sources, then of driving frames (B N)."""
+        batch, times = len(source), len(driving) // len(source)
+        of_source, of_driving = (
+            Points(found.value[part], found.jacobian[part]) for part in (slice(batch), slice(batch, None))
+        )
+        encoded = self.network.encode(source, of_source).repeat(times)
+        motion = self.network.motion(encoded, of_driving)
+        frame, _ = self.network.generator(encoded, motion, window)
+        faces = landmarks[:, 1:].flatten(0, 1)
+        pairs = torch.stack([landmarks[:, 0].repeat_interleave(times, 0), faces], dim=1)
+        top, left, size = window or Window()
+        rows, columns = slice(4 * top, 4 * (top + size)), slice(4 * left, 4 * (left + size))
+        weight = 1 + _EMPHASIS * emphasis(faces, driving.shape[-1])
+        wanted, counts = driving[:, :, rows, columns], weight[:, :, rows, columns]
+        pool = driving.shape[-1] // GRID
+        small = F.avg_pool2d(driving, pool)
+        losses = {
+            "pixels": 10 * pyramid_l1(frame, wanted, weight=counts),
+            "warp": 5 * pyramid_l1(warp(encoded.small, motion.flow), small, 3, F.avg_pool2d(weight, pool)),
+        }
+        if self.perceptual:
+            losses["features"] = 6 * self.perceptual(frame, wanted, counts)
+        if self.code is not None:
+            losses["flow"] = 20 * flow_loss(motion.flow, pairs)
+            losses["still"] = 5 * still_loss(motion.flow, encoded.small, small, faces)
+            whole = driving.clone()
+            whole[:, :, rows, columns] = frame
+            losses["loop"] = 2 * closed_loop(self._judge(), whole, of_driving)
+        return losses
+
+    def _judge(self) -> Detector:
+        """Return a copy of the detector that rests: its batch norms are not moved by what is rendered."""
+        if self._calls % _JUDGE_EVERY == 0:
+            self.judge.load_state_dict(self.network.detector.state_dict())
+        self._calls += 1
+        return self.judge.eval()
+
+
+def _known(landmarks: Tensor) -> Tensor:
+    """Return where all landmarks (B, ...) are known (B,)."""
+    return torch.isfinite(landmarks).flatten(1).all(1)
+
+
+def _replaced(found: Tensor, wanted: Tensor, told: Tensor) -> Tensor:
+    """Return numbers of points (B, 10, ...), where `told` with those of labelled points in `wanted`."""
+    changed = found.clone()
+    changed[:, list(LABELLED)] = wanted
+    return torch.where(told.reshape(-1, *[1] * (found.dim() - 1)), changed, found)
+
+
+def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str, Tensor]:
+    """Return what keeps points useful where nothing says what they are: equivariance and distance."""
+    half = (len(pictures) + 1) // 2
+    affine = AffineWarp(half, pictures)
+    warped = detector.whole(affine.warp(pictures[:half]))
+    value, jacobian = equivariance(Points(found.value[:half], found.jacobian[:half]), warped, affine)
+    return {
+        "value": 10 * value,
+        "jacobian": 5 * jacobian.clamp(max=4),
+        "separation": 5 * separation_loss(found.value),
+    }
+
+
+def _mostly_held(tensor: Tensor) -> Tensor:
+    """Let a fifth of the rendering's gradient through to labelled points (B, 10, ...), and all to others."""
+    share = torch.ones(tensor.shape[1], device=tensor.device)
+    share[list(LABELLED)] = _SHARE
+    share = share.reshape(-1, *[1] * (tensor.dim() - 2))
+    return tensor.detach() + share * (tensor - tensor.detach())

@@ -1,0 +1,1 @@
+"""Codec tables for a backbone."""

@@ -1,0 +1,1 @@
+"""What training learns from: clips, pairs, labels, tracks."""

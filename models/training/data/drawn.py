@@ -1,0 +1,129 @@
+"""`drawn`: clips of drawn people, no two alike, whose landmarks are known exactly."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from models.clips.people import TABLE
+from models.landmarks.canonical import canonical
+from models.landmarks.files import DRAWN, LandmarkFolder, save_canonical, save_clips
+from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
+from models.training.data.drawn_motion import motion
+from shared.errors import KeycastError, RequestError
+from shared.keypoints import Floats, Pictures
+from shared.portrait.looks import Looks
+from shared.portrait.portrait import Portrait, landmarks_with_depth
+from shared.portrait.pose import Pose
+
+_QUALITY = 15
+_SAVED_EVERY = 20
+# The canonical face is the middle of so many people, who look straight ahead with their mouths shut.
+_FACES = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `draw` takes."""
+    add = parser.add_argument
+    add("--people", type=int, default=300, help="how many (default: %(default)s)")
+    add("--frames", type=int, default=24, help="frames of each, eight a second (default: %(default)s)")
+    add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
+    add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
+
+
+def draw(options: argparse.Namespace) -> int:
+    """Draw what is not drawn yet; RequestError for numbers or a folder that cannot be used."""
+    if options.people < 1 or not 2 <= options.frames <= FRAMES_PER_CLIP:
+        raise RequestError(f"Give --people of at least 1 and --frames from 2 to {FRAMES_PER_CLIP}.")
+    folder: Path = options.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_table(folder, options)
+    except OSError as error:
+        raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
+    _draw_people(folder, options.seed, options.people, options.frames)
+    save_canonical(folder, _canonical(options.seed))
+    print(f"{options.people} people in {folder}, their landmarks in {folder / DRAWN}")
+    return 0
+
+
+def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
+    """Draw who is missing; what there is when it is stopped stays."""
+    file = folder / DRAWN
+    marks = _read(folder) if file.exists() else {}
+    try:
+        for person in tqdm(range(people), desc="people", unit="person"):
+            name = clip_name(seed, person)
+            if (folder / name).exists() and len(marks.get(name, ())) == frames:
+                continue
+            marks[name] = _draw_person(folder / name, seed, person, frames)
+            if person % _SAVED_EVERY == 0:
+                save_clips(file, marks)
+    finally:
+        save_clips(file, marks)
+
+
+def _canonical(seed: int) -> Floats:
+    """Return the face (175, 3) that parts of drawn faces are measured against, where no other is given."""
+    people = [Looks.random(np.random.default_rng([seed, person])) for person in range(_FACES)]
+    return canonical([_towards_viewer(landmarks_with_depth(looks, Pose())) for looks in people])
+
+
+def _towards_viewer(points: Floats) -> Floats:
+    """Return points (175, 3) with depth as face meshes have it: what is nearer has the smaller number."""
+    return np.asarray(points * [1, 1, -1], np.float32)
+
+
+def _read(folder: Path) -> dict[str, Floats]:
+    """Return the landmarks that are there, by clip."""
+    there = LandmarkFolder.load(folder)
+    return {name: there.of(name) for name in there.clips}
+
+
+def clip_name(seed: int, person: int) -> str:
+    """Return the file name of one person's clip."""
+    return f"drawn-{seed}-{person:05d}.mp4"
+
+
+def _write_table(folder: Path, options: argparse.Namespace) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "person"])
+    for person in range(options.people):
+        name = clip_name(options.seed, person)
+        table.writerow([name, Path(name).stem])
+    (folder / TABLE).write_text(text.getvalue(), encoding="utf-8")
+
+
+def _draw_person(file: Path, seed: int, person: int, frames: int) -> Floats:
+    """Write one person's clip; return the landmarks (frames, 175, 2)."""
+    rng = np.random.default_rng([seed, person])
+    portrait = Portrait(Looks.random(rng))
+    poses = motion(rng, frames, FRAMES_PER_SECOND)
+    partial = file.with_name(f".{file.name}.part")
+    try:
+        _write_clip(partial, (portrait.draw(pose) for pose in poses))
+        partial.replace(file)
+    except OSError as error:
+        raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
+    return np.stack([portrait.landmarks(pose) for pose in poses])
+
+
+def _write_clip(file: Path, pictures: Iterable[Pictures]) -> None:
+    """Write pictures as an mp4 of `FRAMES_PER_SECOND`, so that training keeps each of them."""
+    with av.open(str(file), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+        stream.options = {"crf": str(_QUALITY), "preset": "veryfast"}
+        stream.thread_count = 1
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())

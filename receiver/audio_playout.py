@@ -1,0 +1,77 @@
+"""Lets the sound of a call be heard when its pictures are seen."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from receiver.audio_jitter_buffer import VoiceTrack
+from receiver.playout import Playout
+from shared.clock import Clock
+from shared.media.opus import RATE, SAMPLES, Sound
+from shared.media.voice_packet import BLOCK_SECONDS, SAMPLES_PER_FRAME
+from shared.protocol.events import VoiceArrived
+from shared.protocol.voice_intake import VoiceIntake
+
+PIECE = 960
+"""Samples handed to the sinks at once: 20 ms."""
+_NAP_SECONDS = 0.01
+_LOST_SECONDS = 0.25
+_RECENT = 64
+_LOSS = 0.03
+
+Hear = Callable[[int, Sound, float], None]
+
+
+class Hearing:
+    """Decodes what arrives and hands it on, 20 ms after 20 ms, on the timeline of the pictures.
+
+    `hear` gets the first sample's number, the sound, and when it is to be heard (monotonic seconds), `lead`
+    seconds before. That moment slides with the timeline; a sink that plays in real time makes up for it.
+    """
+
+    def __init__(self, playout: Playout, clock: Clock, hear: Hear, lead: Callable[[], float]) -> None:
+        self._playout = playout
+        self._clock = clock
+        self._hear = hear
+        self._lead = lead
+        self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT)
+        self.track = VoiceTrack()
+
+    def arrived(self, event: VoiceArrived, intake: VoiceIntake) -> None:
+        """Take a block in; `intake` knows how many were sent, and how many came, until now."""
+        self.track.put(event.number, event.payload)
+        self._recent.append((intake.expected, intake.received))
+        # Where some are lost, the next one, which carries a copy, has to be here as well.
+        waits = BLOCK_SECONDS if self._lossy() else 0.0
+        first = event.number * SAMPLES / SAMPLES_PER_FRAME
+        self._playout.sound_arrived(first, self._clock.now() + self._lead() + waits)
+
+    async def run(self, offset: Callable[[], float]) -> None:
+        """Hand sound on for ever, `offset` seconds after it is due. The timeline must have started."""
+        position = self._present(offset())
+        while True:
+            now = self._clock.now()
+            if abs(self._heard_at(position, offset()) - self._lead() - now) > _LOST_SECONDS:
+                # The machine slept, or the timeline jumped; or sample 0 is not due for long.
+                position = self._present(offset())
+            heard_at = self._heard_at(position, offset())
+            wait = heard_at - self._lead() - now
+            if wait <= 0:
+                self._hear(position, self.track.read(position, PIECE), heard_at)
+                position += PIECE
+            # At each turn, also to catch up: everything else waits in the same loop.
+            await self._clock.sleep_until(now + min(max(wait, 0.0), _NAP_SECONDS))
+
+    def _heard_at(self, position: int, offset: float) -> float:
+        return self._playout.due(position / SAMPLES_PER_FRAME) + offset
+
+    def _present(self, offset: float) -> int:
+        """Return the sample to hand on now."""
+        into = self._clock.now() + self._lead() - offset - self._playout.due(0)
+        return max(round(into * RATE), 0)
+
+    def _lossy(self) -> bool:
+        expected = self._recent[-1][0] - self._recent[0][0]
+        lost = expected - (self._recent[-1][1] - self._recent[0][1])
+        return expected > 0 and lost / expected > _LOSS

@@ -1,0 +1,116 @@
+"""Who comes in: hears what a new link has to say first, and sends it where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from receiver.pipeline import ReceiverCall
+from shared.errors import PeerError
+from shared.interfaces import Connection
+from shared.protocol.liveness import SETUP_SECONDS, Phase
+from shared.protocol.messages import Bye, Hello, pack_message, parse_message
+from shared.runtime.logs import logger
+
+_log = logger("admission")
+_BUSY = "The receiver already has a call; wait until it has ended."
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A sender that wants a call of its own, and the first control message that it sent."""
+
+    link: Connection
+    hello: bytes
+
+
+class Doorman:
+    """Lets one call in at a time.
+
+    A link whose hello matches the call that is on carries that one from now on. Any other becomes the next
+    guest, and a call whose sender is silent ends for it. `say` hears why a link ended before it said hello.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self.call: ReceiverCall | None = None
+        self._guests: asyncio.Queue[Guest | None] = asyncio.Queue()
+        self._greetings: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a further sender would have to wait."""
+        lively = self.call is not None and self.call.phase is Phase.LIVELY
+        return lively or bool(self._greetings) or self.expects_guest
+
+    @property
+    def expects_guest(self) -> bool:
+        """Whether `next` would return at once."""
+        return not self._guests.empty()
+
+    async def next(self) -> Guest | None:
+        """Return the next guest; None once closed."""
+        return await self._guests.get()
+
+    def close(self) -> None:
+        """Have `next` return None, and greet nobody any more."""
+        for greeting in self._greetings:
+            greeting.cancel()
+        self._guests.put_nowait(None)
+
+    def arrived(self, link: Connection) -> None:
+        """Take in a link that has opened."""
+        _log.debug("a connection has opened (%s)", link.path or "way unknown")
+        greeting = asyncio.create_task(self._greet(link))
+        self._greetings.add(greeting)
+        greeting.add_done_callback(self._greetings.discard)
+
+    async def _greet(self, link: Connection) -> None:
+        kept = False
+        try:
+            said = await asyncio.wait_for(_first_control_message(link), SETUP_SECONDS)
+            kept = said is not None and self._admit(link, said)
+            if not kept:
+                _log.debug("a connection was not taken: %s", link.reason or "it ended before it said hello")
+                if link.reason:
+                    self._say(f"refused a call: {link.reason}")
+                await link.drained()
+        except TimeoutError:
+            _log.debug("a connection said no hello for %.0f seconds", SETUP_SECONDS)
+        finally:
+            if not kept:
+                await link.close()
+
+    def _admit(self, link: Connection, said: bytes) -> bool:
+        """Say whether the link has found its place."""
+        hello = _hello(said)
+        if self.call is not None:
+            if hello is not None and self.call.matches(hello, link):
+                _log.debug("the call's own sender is back")
+                self.call.resume(link)
+                return True
+            if self.call.phase is Phase.LIVELY:
+                _log.debug("refused another sender: a call is on")
+                link.send_ctl(pack_message(Bye(_BUSY, ok=False)))
+                return False
+            _log.debug("the call's sender is silent (%s); another takes its place", self.call.phase.value)
+            self.call.give_way()
+        # One that is no hello is refused by the session of a call, with a reason.
+        self._guests.put_nowait(Guest(link, said))
+        return True
+
+
+async def _first_control_message(link: Connection) -> bytes | None:
+    while (message := await link.recv()) is not None:
+        if message[0] == "ctl":
+            return message[1]
+    return None
+
+
+def _hello(data: bytes) -> Hello | None:
+    try:
+        message = parse_message(data)
+    except PeerError:
+        return None
+    return message if isinstance(message, Hello) else None

@@ -1,0 +1,1 @@
+"""The receiver's HTTP: signaling, the viewer page, and who may connect."""

@@ -1,0 +1,26 @@
+"""What a sink that takes sound has besides pictures."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from shared.media.opus import Sound
+
+
+@runtime_checkable
+class Ear(Protocol):
+    """Takes sound by sample number, 48000 a second, mono; sample 1600 n is the moment of frame n.
+
+    All is called from the event loop's thread, beside the one that writes pictures, and returns at once.
+    """
+
+    lead: float
+    """Seconds before it is heard that sound is wanted; 0 where it is only kept."""
+
+    def expect_sound(self) -> None:
+        """Make ready for sound: a call has some."""
+        ...
+
+    def hear(self, first: int, sound: Sound, heard_at: float) -> None:
+        """Take samples from `first` on, ascending, to be heard at `heard_at` (monotonic seconds)."""
+        ...

@@ -1,0 +1,1 @@
+"""Keypoints as bytes: quantization, entropy coding, packets."""

@@ -1,0 +1,1 @@
+"""Pictures and sound as bytes, and the doors to sound devices."""

@@ -1,0 +1,81 @@
+"""What a receiver takes of the sound packets that come: checked, counted, and no more than it can use."""
+
+from __future__ import annotations
+
+from shared.errors import PeerError
+from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
+from shared.protocol.arrivals import MODULUS, Arrivals
+from shared.protocol.events import VoiceArrived
+from shared.protocol.limits import RateLimit
+
+MAX_BAD = 200
+PER_SECOND, AT_ONCE = 40.0, 100.0
+"""A sender sends 17 a second; what a stalled path lets go at once is more."""
+FLOOD_SECONDS = 5.0
+MAX_AWAY = round(60 / BLOCK_SECONDS)
+"""Blocks that sound may be away from where time has got to."""
+
+
+class VoiceIntake:
+    """Reads sound packets. Bad ones are dropped, as if lost, until they are too many."""
+
+    def __init__(self) -> None:
+        self._limit = RateLimit(PER_SECOND, AT_ONCE)
+        self._newest_count = 0
+        self._arrivals = Arrivals()
+        self._before = (0, 0)
+        self.packets = 0
+        self.bytes = 0
+        self.bad = 0
+        self.flood = 0
+        self.late = 0
+        self.unasked = 0
+
+    @property
+    def expected(self) -> int:
+        """How many were sent, up to the newest that came."""
+        return self._before[0] + self._arrivals.expected
+
+    @property
+    def received(self) -> int:
+        """How many of `expected` have come."""
+        return self._before[1] + self._arrivals.received
+
+    def restart(self) -> None:
+        """Over a new connection, packets are counted from 0 again."""
+        self._before = (self.expected, self.received)
+        self._arrivals, self._newest_count = Arrivals(), 0
+
+    def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
+        """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.
+
+        `near` is the number of the block whose moment it is; None: no sound is wanted.
+        Raise PeerError where the sender floods, or sends broken packets again and again.
+        """
+        if not self._limit.allows(now):
+            self.flood += 1
+            if self._limit.seconds_over(now) > FLOOD_SECONDS:
+                raise PeerError("The sender floods the call with sound packets.")
+            return None
+        if near is None:
+            self.unasked += 1
+            return None
+        try:
+            return self._read(data, round(near))
+        except PeerError as error:
+            self.bad += 1
+            if self.bad > MAX_BAD:
+                raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
+            return None
+
+    def _read(self, data: bytes, near: int) -> VoiceArrived | None:
+        packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
+        self._newest_count = max(self._newest_count, packet.count)
+        self._arrivals.came(packet.count % MODULUS)
+        # Or too early: where a clock stood still, pictures soon tell (see `FrameClock`).
+        if abs(packet.number - near) > MAX_AWAY:
+            self.late += 1
+            return None
+        self.packets += 1
+        self.bytes += len(packet.payload)
+        return VoiceArrived(packet.number, packet.payload)
