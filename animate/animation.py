@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bench.harness.media import mark
-from shared.concealment import Filler, Kind
+from shared.concealment import Concealer, Kind
 from shared.constants import Schedule
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
@@ -43,7 +43,7 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     """
     backbone = job.backbone
     source = backbone.encode(picture)
-    filler = Filler(job.forecaster, backbone.layout) if job.forecaster is not None else None
+    filler = Concealer(job.forecaster, backbone.layout) if job.forecaster is not None else None
     first: Floats | None = None
     number = 0
     while batch := list(islice(frames, BATCH)):
@@ -59,7 +59,7 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
 
 
 def _keypoints(
-    job: Job, filler: Filler | None, batch: Pictures, number: int
+    job: Job, filler: Concealer | None, batch: Pictures, number: int
 ) -> tuple[Floats, Sequence[Kind]]:
     """Return the keypoints (B, D) of frames `number` onwards, detected or forecast, and which they are."""
     if filler is None or job.schedule is None:

@@ -9,12 +9,12 @@ from shared.clock import Clock
 from shared.interfaces import Connection
 from shared.protocol.events import Event
 from shared.protocol.receiver_session import ReceiverSession
-from shared.protocol.reconnecting import Line
+from shared.protocol.reconnecting import ReconnectingCall
 from shared.runtime.stats import Traffic
 
 
-class AnsweringLine(Line):
-    """Waits for `hold` seconds for the sender to come back, where that is over 0; see `shared.protocol.reconnecting.Line`."""
+class AnsweringCall(ReconnectingCall):
+    """Waits for `hold` seconds for the sender to come back, where that is over 0; see `ReconnectingCall`."""
 
     tick_seconds = 0.5
     gone = "The sender is gone."

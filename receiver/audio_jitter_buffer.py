@@ -14,7 +14,7 @@ MOST_FILLED = 16
 _REMEMBERED = RATE // 2
 
 
-class VoiceTrack:
+class AudioJitterBuffer:
     """The sound of a call by sample number; sample 1600 n is the moment of frame n."""
 
     def __init__(self) -> None:

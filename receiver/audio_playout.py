@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from receiver.audio_jitter_buffer import VoiceTrack
+from receiver.audio_jitter_buffer import AudioJitterBuffer
 from receiver.playout import Playout
 from shared.clock import Clock
 from shared.media.opus import RATE, SAMPLES, Sound
@@ -23,7 +23,7 @@ _LOSS = 0.03
 Hear = Callable[[int, Sound, float], None]
 
 
-class Hearing:
+class AudioPlayout:
     """Decodes what arrives and hands it on, 20 ms after 20 ms, on the timeline of the pictures.
 
     `hear` gets the first sample's number, the sound, and when it is to be heard (monotonic seconds), `lead`
@@ -36,7 +36,7 @@ class Hearing:
         self._hear = hear
         self._lead = lead
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT)
-        self.track = VoiceTrack()
+        self.track = AudioJitterBuffer()
 
     def arrived(self, event: VoiceArrived, intake: VoiceIntake) -> None:
         """Take a block in; `intake` knows how many were sent, and how many came, until now."""

@@ -18,14 +18,14 @@ _BUSY = "The receiver already has a call; wait until it has ended."
 
 
 @dataclass(frozen=True)
-class Guest:
+class PendingCall:
     """A sender that wants a call of its own, and the first control message that it sent."""
 
     link: Connection
     hello: bytes
 
 
-class Doorman:
+class CallAdmission:
     """Lets one call in at a time.
 
     A link whose hello matches the call that is on carries that one from now on. Any other becomes the next
@@ -35,7 +35,7 @@ class Doorman:
     def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
         self._say = say
         self.call: ReceiverCall | None = None
-        self._guests: asyncio.Queue[Guest | None] = asyncio.Queue()
+        self._guests: asyncio.Queue[PendingCall | None] = asyncio.Queue()
         self._greetings: set[asyncio.Task[None]] = set()
 
     @property
@@ -49,7 +49,7 @@ class Doorman:
         """Whether `next` would return at once."""
         return not self._guests.empty()
 
-    async def next(self) -> Guest | None:
+    async def next(self) -> PendingCall | None:
         """Return the next guest; None once closed."""
         return await self._guests.get()
 
@@ -97,7 +97,7 @@ class Doorman:
             _log.debug("the call's sender is silent (%s); another takes its place", self.call.phase.value)
             self.call.give_way()
         # One that is no hello is refused by the session of a call, with a reason.
-        self._guests.put_nowait(Guest(link, said))
+        self._guests.put_nowait(PendingCall(link, said))
         return True
 
 

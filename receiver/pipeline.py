@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from receiver.answering import AnsweringLine
-from receiver.audio_playout import Hearing
+from receiver.answering import AnsweringCall
+from receiver.audio_playout import AudioPlayout
 from receiver.live import Snapshot
 from receiver.player import Player
 from receiver.playout import Playout
@@ -50,7 +50,7 @@ class ReceiverCall:
         inference: Executor,
         output: Executor,
         hold: float = 0.0,
-        hearing: Hearing | None = None,
+        hearing: AudioPlayout | None = None,
     ) -> None:
         self._session = session
         self._sink = sink
@@ -62,7 +62,7 @@ class ReceiverCall:
         self.hung_up = False
         self.summary = CallSummary(FPS)
         self.summary.path = connection.path
-        self._line = AnsweringLine(
+        self._line = AnsweringCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, hold=hold,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from receiver.jitter_buffer import JitterBuffer
 from receiver.playout import Playout
-from receiver.presentation import Pacing, Processing
+from receiver.presentation import PresentationTimes, Processing
 from receiver.renderer import Rendered, Renderer
 from receiver.sinks import Screen
 from receiver.summary import CallSummary, Shown
@@ -67,7 +67,7 @@ class Player:
         self._summary = summary
         self._note = note
         self._playing = asyncio.Event()
-        self._pacing = Pacing(_MOST_PACING_SECONDS)
+        self._pacing = PresentationTimes(_MOST_PACING_SECONDS)
         self._processing = Processing()
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(_AHEAD)
         self._ended: Ended | None = None

@@ -39,7 +39,7 @@ class Processing:
         self.seconds = min(self._recent.quantile(0.5), MAX_PROCESSING_SECONDS)
 
 
-class Pacing:
+class PresentationTimes:
     """How long after it is due a frame is shown: as long as nine of ten of the last 60 took to be ready.
 
     Frames that are here early are rendered early, those that have to be forecast are not; shown as soon as

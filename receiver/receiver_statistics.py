@@ -19,7 +19,7 @@ _MOST = 2**32 - 1
 _MOST_MS = 2**16 - 1
 
 
-class Reception:
+class ReceiverStatistics:
     """Takes note of each keypoint message of a call; memory stays bounded."""
 
     def __init__(self) -> None:

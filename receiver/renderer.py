@@ -10,7 +10,7 @@ import numpy as np
 
 from receiver.gallery import Gallery
 from shared.codec.quantization import MAX_MAGNITUDE
-from shared.concealment import Ahead, Filler, Kind
+from shared.concealment import Ahead, Concealer, Kind
 from shared.constants import FPS
 from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
@@ -36,7 +36,7 @@ class Renderer:
     pictures.
     """
 
-    def __init__(self, backbone: Backbone, filler: Filler, avatar: Source | None = None) -> None:
+    def __init__(self, backbone: Backbone, filler: Concealer, avatar: Source | None = None) -> None:
         self._backbone = backbone
         self._filler = filler
         self._avatar = avatar

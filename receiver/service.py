@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from secrets import token_bytes
 
 from receiver.announcement import announcement, watching
-from receiver.audio_playout import Hearing
-from receiver.call_admission import Doorman, Guest
+from receiver.audio_playout import AudioPlayout
+from receiver.call_admission import CallAdmission, PendingCall
 from receiver.http.broadcast import Broadcast
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
@@ -25,7 +25,7 @@ from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import Codec
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS, SECRET_BYTES, CallTerms
 from shared.errors import KeycastError, described
 from shared.interfaces import Backbone, Forecaster, Source
@@ -36,7 +36,7 @@ from shared.runtime.console import Console
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
 from shared.runtime.logs import logger
-from shared.runtime.sampler import STATUS_SECONDS, Figures, Watch
+from shared.runtime.sampler import STATUS_SECONDS, Figures, Sampler
 from shared.runtime.usage import seconds_since_start
 from shared.transport.pairing import new_token
 from shared.transport.tls import describe
@@ -84,7 +84,7 @@ class Service:
         self._output = output
         self._tls = tls
         self._console = console
-        self._doorman = Doorman(console.complain)
+        self._doorman = CallAdmission(console.complain)
         self._journal = Journal(options.stats)
         self._calls = 1
         self._ready_s = 0.0
@@ -110,7 +110,7 @@ class Service:
             page=self._page,
         )
         pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
-        watch = Watch(
+        watch = Sampler(
             SystemClock(), self._live, show=self._show, record=self._second, tell=self._tell, pace=pace
         )
         try:
@@ -146,7 +146,7 @@ class Service:
         self._ready_s = seconds_since_start()
         self._console.say(*lines)
 
-    async def _take(self, guest: Guest) -> tuple[ReceiverCall, Ended]:
+    async def _take(self, guest: PendingCall) -> tuple[ReceiverCall, Ended]:
         """Run a guest's call; return it, and how it ended. Only what would end every call is raised."""
         call = self._new_call(guest)
         self._sink.new_call()
@@ -166,7 +166,7 @@ class Service:
             if call.streaming:
                 self._record(call, probe)
 
-    def _new_call(self, guest: Guest) -> ReceiverCall:
+    def _new_call(self, guest: PendingCall) -> ReceiverCall:
         models = self._models
         backbone, layout = models.backbone, models.backbone.layout
         terms = CallTerms(
@@ -175,13 +175,13 @@ class Service:
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
         playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
         audio = self._options.audio and has_opus()
-        sound = Hearing(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
+        sound = AudioPlayout(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
         return ReceiverCall(
             connection=guest.link,
             session=ReceiverSession(
                 terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
             ),
-            renderer=Renderer(backbone, Filler(models.forecaster, layout), models.avatar),
+            renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=self._sink,
             playout=playout,
             clock=clock,

@@ -6,11 +6,11 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.audio_jitter_buffer import VoiceTrack
+from receiver.audio_jitter_buffer import AudioJitterBuffer
 from receiver.jitter_buffer import JitterBuffer
 from receiver.latency import apart, is_plausible
 from receiver.live import Counts, Live, Snapshot
-from receiver.receiver_statistics import Reception
+from receiver.receiver_statistics import ReceiverStatistics
 from shared.clock import elapsed_ms
 from shared.concealment import Kind
 from shared.interfaces import Connection, Path
@@ -74,7 +74,7 @@ class CallSummary:
         self.dropped = 0
         self.started = False
         self._resumed = 0
-        self._reception = Reception()
+        self._reception = ReceiverStatistics()
         self.traffic = Traffic()
         self.usage = Usage()
         self.live = Live()
@@ -91,7 +91,7 @@ class CallSummary:
         """The call goes on over another connection, which runs by `path`."""
         self.path = path
         self._resumed += 1
-        self._reception = Reception()
+        self._reception = ReceiverStatistics()
 
     def delayed(self, playout_ms: float, processing_ms: float) -> None:
         """Frames wait for so long: from arrival until they are due; and are given so long to be drawn."""
@@ -187,7 +187,7 @@ class CallSummary:
         session: ReceiverSession,
         buffer: JitterBuffer,
         stages: StageTimes,
-        sound: VoiceTrack | None = None,
+        sound: AudioJitterBuffer | None = None,
     ) -> None:
         """Take the final counts of the parts of the call."""
         self.path = connection.path

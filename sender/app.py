@@ -43,7 +43,7 @@ from shared.protocol.sender_session import SenderSession
 from shared.runtime.console import Console
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
-from shared.runtime.sampler import Watch
+from shared.runtime.sampler import Sampler
 from shared.runtime.stats import way_told
 from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
@@ -204,7 +204,7 @@ async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str
         console.note(str(link.ice_problem))
     console.say(f"calling{way_told(link.path)}")
     journal = Journal(options.stats)
-    watch = Watch(
+    watch = Sampler(
         SystemClock(),
         call.live,
         show=lambda figures, now: console.status(status(figures), now),

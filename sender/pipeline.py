@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
 from sender.rate import RateController
-from sender.reconnecting import CallingLine, Reconnecting
+from sender.reconnecting import Reconnecting, ResumingCall
 from sender.schedule import Redundancy, Scheduler
 from sender.streamer import Streamer
 from sender.summary import CallSummary
@@ -53,7 +53,7 @@ class SenderCall:
         self._over = asyncio.Event()
         self._ended: Ended | None = None
         self.summary = CallSummary()
-        self._line = CallingLine(
+        self._line = ResumingCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, again=again,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from shared.codec.keypoint_codec import QUALITY, Codec, CodedCodec, PaperCodec
 from shared.codec.packet import HEADER_BYTES
 from shared.codec.quantization import QUALITIES
 from shared.codec.tables import CodecTables
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import MAX_PACKET, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
@@ -134,5 +134,5 @@ def scheduler_maker(
         )
     sensitivity = tables.sensitivity
     return lambda name: Adaptive(
-        Filler(forecaster(name), layout), sensitivity, sending.threshold, per_message
+        Concealer(forecaster(name), layout), sensitivity, sending.threshold, per_message
     )

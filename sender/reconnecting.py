@@ -14,7 +14,7 @@ from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.interfaces import Connection
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport
 from shared.protocol.liveness import PICTURES_SECONDS, STALL_SECONDS, Backoff, Phase
-from shared.protocol.reconnecting import Line
+from shared.protocol.reconnecting import ReconnectingCall
 from shared.protocol.sender_session import SenderSession
 from shared.runtime.logs import logger
 from shared.runtime.stats import Traffic
@@ -56,8 +56,8 @@ async def first_link(connect: Callable[[], Awaitable[Result]], clock: Clock) -> 
         await clock.sleep_until(clock.now() + _BUSY_SECONDS)
 
 
-class CallingLine(Line):
-    """Calls the receiver again as `again` says, where that is given; see `shared.protocol.reconnecting.Line`."""
+class ResumingCall(ReconnectingCall):
+    """Calls the receiver again as `again` says, where that is given; see `ReconnectingCall`."""
 
     # Also the grain of the pace that source pictures keep.
     tick_seconds = 0.1

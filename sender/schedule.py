@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.codec.keypoint_codec import COPY_STRIDE, MAX_BACK, MAX_COPIES, Copy
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS, Schedule
 from shared.keypoints import Floats
 
@@ -107,7 +107,7 @@ class Adaptive:
 
     def __init__(
         self,
-        mirror: Filler,
+        mirror: Concealer,
         sensitivity: npt.NDArray[np.float32],
         threshold: float,
         per_message: int,

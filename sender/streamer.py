@@ -16,7 +16,7 @@ from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
 from sender.rate import RateController
-from sender.reconnecting import CallingLine
+from sender.reconnecting import ResumingCall
 from sender.schedule import Batch, Redundancy, Scheduler
 from sender.summary import CallSummary
 from sender.voice import Voice
@@ -56,7 +56,7 @@ class Streamer:
     def __init__(
         self,
         *,
-        line: CallingLine,
+        line: ResumingCall,
         session: SenderSession,
         source: VideoSource,
         backbone: Backbone,

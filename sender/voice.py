@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from sender.reconnecting import CallingLine
+from sender.reconnecting import ResumingCall
 from sender.sound import SoundSource
 from shared.clock import Clock
 from shared.media.opus import RATE, SAMPLES, OpusEncoder
@@ -64,7 +64,7 @@ class Voice:
         """Be prepared to lose so many packets in a hundred."""
         self._loss = percent
 
-    async def run(self, line: CallingLine, session: SenderSession) -> None:
+    async def run(self, line: ResumingCall, session: SenderSession) -> None:
         """Send block after block, for ever. Raises KeycastError where the source fails."""
         await self._begun.wait()
         if session.refuses_voice:

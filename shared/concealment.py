@@ -50,7 +50,7 @@ class FillSettings:
     blend: int = 3
 
 
-class Filler:
+class Concealer:
     """Turns numbered, gappy keypoints into one frame for every number asked for.
 
     `fill` is asked for ascending numbers; a smaller one begins again there. Frames may be observed after

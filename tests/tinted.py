@@ -3,8 +3,8 @@
 import numpy as np
 
 from shared import interfaces
-from shared.codec.entropy import Family
-from shared.codec.quantization import MATRIX_BITS, Lattice
+from shared.codec.entropy import CdfTables
+from shared.codec.quantization import MATRIX_BITS, TransformQuantizer
 from shared.codec.tables import CodecTables
 from shared.keypoints import Floats, Group, KeypointLayout, Pictures
 from tests.kept import Kept, Transferring
@@ -69,7 +69,7 @@ def square(left: int, top: int, colour: tuple[int, int, int], side: int = 256) -
     return picture
 
 
-def tables(family: Family, levels: np.ndarray, error: float = 0.3) -> CodecTables:
+def tables(family: CdfTables, levels: np.ndarray, error: float = 0.3) -> CodecTables:
     """Return codec tables for its keypoints: one step for all numbers; an error of 1 counts `error`.
 
     `family` and `levels` are of any tables: they know nothing of how many numbers there are.
@@ -80,4 +80,6 @@ def tables(family: Family, levels: np.ndarray, error: float = 0.3) -> CodecTable
     mean[4:12] = np.tile([1 << MATRIX_BITS, 0, 0, 1 << MATRIX_BITS], 2)
     first, change = np.full(size, 36, np.int16), np.full(size, 4, np.int16)
     sensitivity = (error**2 * np.eye(size) / size).astype(np.float32)
-    return CodecTables(Lattice(matrix, mean), family, first, change, levels, sensitivity, Tinted.detector)
+    return CodecTables(
+        TransformQuantizer(matrix, mean), family, first, change, levels, sensitivity, Tinted.detector
+    )

@@ -19,7 +19,7 @@ from sender.presets import Sending, frames_per_message, make_codec, scheduler_ma
 from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec.keypoint_codec import Block, Codec, filled_copies
 from shared.codec.tables import CodecTables
-from shared.concealment import Filler, Kind
+from shared.concealment import Concealer, Kind
 from shared.constants import FPS
 from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
@@ -81,7 +81,7 @@ class Simulation:
         self,
         scheduler: Scheduler,
         codec: Codec,
-        filler: Filler,
+        filler: Concealer,
         *,
         per_message: int,
         redundancy: int = 0,
@@ -156,7 +156,7 @@ def simulated(
     per_message = frames_per_message(sending, name, codec)
     forecaster = best_forecaster(backbone.detector)
     make = scheduler_maker(sending, per_message, tables, backbone.layout, mirrored_forecaster)
-    filler = Filler(forecaster, backbone.layout)
+    filler = Concealer(forecaster, backbone.layout)
     return Simulation(
         make(forecaster.name), codec, filler, per_message=per_message, redundancy=sending.redundancy,
         delay=delay, loss=loss,

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.calls.simulate import detect_all, simulated
 from bench.calls.simulated_pictures import SimulatedPictures
-from bench.framing import head_finding as heads
+from bench.framing import head_finding
 from bench.framing.wide import HEIGHT, WIDTH, Placed, room, widened
 from bench.harness.clip_set import Clip, find_clips, frames, one_of_each, spread
 from bench.harness.faces import FaceFinder
@@ -157,8 +157,8 @@ def run(given: argparse.Namespace) -> int:
     meta = describe("framing", device, width=WIDTH, height=HEIGHT)
     rows: list[Row] = []
     if given.faces:
-        rows += heads.measure_finder(find, clips, FaceFinder(given.faces))
-        Report("framing", rows, heads.COLUMNS, meta).publish(None)
+        rows += head_finding.measure_finder(find, clips, FaceFinder(given.faces))
+        Report("framing", rows, head_finding.COLUMNS, meta).publish(None)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
     tables = load_tables(backbone, given.checkpoint)
     sheet: list[tuple[str, list[Pictures]]] = []

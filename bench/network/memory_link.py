@@ -11,7 +11,7 @@ from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
 from shared.media.voice_packet import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
-from shared.protocol.arrivals import Arrivals
+from shared.protocol.arrivals import SequenceTracker
 from shared.transport.inbox import Inbox
 
 _OVERHEADS: dict[Channel, int] = {
@@ -44,7 +44,7 @@ class LoopbackConnection:
         self._inbox = Inbox()
         self._on_way: list[tuple[int, int, Channel, int | None, bytes]] = []
         self._pieces = 0
-        self._arrivals = Arrivals()
+        self._arrivals = SequenceTracker()
         self._step = 0
         self._order = 0
         self._ended = False

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.harness.report import Row, Value
-from bench.quality import landmark_measures as landmarks
+from bench.quality import landmark_measures
 
 WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_ssim", "static_perceptual",
          "mae_share", "perceptual_share")  # fmt: skip
 FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_static_mae",
         "face_static_perceptual", "face_mae_share", "face_perceptual_share")  # fmt: skip
-SPEECH = ("method", "person", *landmarks.COLUMNS, landmarks.STATIC[0], "jitter_px")
+SPEECH = ("method", "person", *landmark_measures.COLUMNS, landmark_measures.STATIC[0], "jitter_px")
 ALL = "all"
 MAE_TARGET, PERCEPTUAL_TARGET = 0.60, 0.55
 _SHARES = ("mae", "perceptual", "face_mae", "face_perceptual")
@@ -64,7 +64,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 def with_shares(row: Row) -> dict[str, Value]:
     """Return `row` with its shares of the still picture's figures, and how far lips, lids and gaze follow."""
-    more: dict[str, Value] = dict(landmarks.with_slopes(row))
+    more: dict[str, Value] = dict(landmark_measures.with_slopes(row))
     for name in _SHARES:
         still = _number(row, _static(name))
         if _static(name) in row:
@@ -82,10 +82,10 @@ def static_row(overall: Row) -> dict[str, Value]:
         for name in ("mae", "perceptual"):
             if math.isfinite(_number(row, f"{face}{name}")):
                 row[f"{face}{name}_share"] = 1.0
-    for static in (name for name in landmarks.STATIC if name in overall):
+    for static in (name for name in landmark_measures.STATIC if name in overall):
         row[static] = row[static.removeprefix("static_")] = overall[static]
     # A still picture does not move: no slope, and no correlation to speak of.
-    return row | {f"{part}_slope": 0.0 for part in landmarks.PARTS if f"{part}_slope" in overall}
+    return row | {f"{part}_slope": 0.0 for part in landmark_measures.PARTS if f"{part}_slope" in overall}
 
 
 def missing_fomm() -> dict[str, Value]:
@@ -139,7 +139,7 @@ def _average(rows: Sequence[Row]) -> dict[str, Value]:
     for name in names:
         numbers = [_number(row, name) for row in rows]
         found[name] = int(np.nansum(numbers)) if name in _COUNTED else _mean(numbers)
-    return found | landmarks.pool(rows)
+    return found | landmark_measures.pool(rows)
 
 
 def _speech_error(row: Row) -> float:

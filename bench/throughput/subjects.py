@@ -29,7 +29,7 @@ from models.forecast.config import PRESETS, build_network
 from models.forecast.names import NAMES, PLAIN
 from models.forecast.networks import load_network as load_forecast_network
 from models.forecast.neural import NeuralForecaster
-from models.forecast.recurrent import RecurrentNetwork, State
+from models.forecast.recurrent import ForecastNetwork, State
 from models.inference import prepare
 from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
@@ -205,7 +205,7 @@ def forecasting(name: str, device: str, seed: int, dimensions: int = LAYOUT.dime
     return Forecasting(NeuralForecaster(name, network, device), macs, trained=False)
 
 
-def _forecast_macs(network: RecurrentNetwork, device: str) -> int:
+def _forecast_macs(network: ForecastNetwork, device: str) -> int:
     """Return the multiply-accumulates of a forecast frame, the mean over a block of six."""
     network = network.to(device).eval()
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from shared.errors import RequestError
 
 if TYPE_CHECKING:
-    from models.forecast.recurrent import RecurrentNetwork
+    from models.forecast.recurrent import ForecastNetwork
 
 Predict = Literal["delta", "frame"]
 PREDICTS: tuple[str, ...] = get_args(Predict)
@@ -172,7 +172,7 @@ MOST = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "leng
 MOST_UNITS = 8192
 
 
-def build_network(config: NetworkConfig, dimensions: int) -> RecurrentNetwork:
+def build_network(config: NetworkConfig, dimensions: int) -> ForecastNetwork:
     """Build the untrained network of `config` for frames of so many numbers, in torch."""
     from models.forecast.networks import NETWORKS
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from models.forecast.config import GruConfig, Predict
-from models.forecast.recurrent import RecurrentNetwork, State, perceptron
+from models.forecast.recurrent import ForecastNetwork, State, perceptron
 
 
-class GruNetwork(RecurrentNetwork):
+class GruNetwork(ForecastNetwork):
     """What follows true frames with a GRU in one pass; a subclass says what the next frame is."""
 
     def __init__(self, predict: Predict, dimensions: int, layers: int, hidden: int) -> None:

@@ -26,14 +26,14 @@ from models.forecast.gru import Gru
 from models.forecast.grunf import GruNf
 from models.forecast.linear import Linear
 from models.forecast.nf import Nf
-from models.forecast.recurrent import RecurrentNetwork
+from models.forecast.recurrent import ForecastNetwork
 from models.forecast.simlpe import Simlpe
 from models.forecast.vae import Vae
 from models.forecast.vrnn import Vrnn
 from shared.errors import RequestError
 
 Density = GruNf | Nf
-NETWORKS: dict[type[NetworkConfig], Callable[..., RecurrentNetwork]] = {
+NETWORKS: dict[type[NetworkConfig], Callable[..., ForecastNetwork]] = {
     LinearConfig: Linear,
     GruConfig: Gru,
     VaeConfig: Vae,
@@ -44,7 +44,7 @@ NETWORKS: dict[type[NetworkConfig], Callable[..., RecurrentNetwork]] = {
 }
 
 
-def load_network(name: str, folder: Path | None = None) -> RecurrentNetwork:
+def load_network(name: str, folder: Path | None = None) -> ForecastNetwork:
     """Return the network of the learned forecaster `name`, on the CPU.
 
     `folder` holds its weights; by default those that came with the project. Raises as `load_forecaster`.
@@ -60,7 +60,7 @@ def load_density(name: str, folder: Path | None = None) -> Density:
     return network.eval()
 
 
-def restore(name: str, checkpoint: Checkpoint) -> RecurrentNetwork:
+def restore(name: str, checkpoint: Checkpoint) -> ForecastNetwork:
     """Return the network `name` with the weights of `checkpoint`; RequestError if they do not fit."""
     # Built without memory, so that sizes in a config cost nothing before the weights are there to match them.
     dimensions = _frame_size(name, checkpoint.tensors.get("scaling.mean"))

@@ -7,14 +7,14 @@ from typing import cast
 import torch
 
 from models.forecast.learned import LearnedForecaster
-from models.forecast.recurrent import RecurrentNetwork, State
+from models.forecast.recurrent import ForecastNetwork, State
 from shared.keypoints import Floats
 
 
 class _InTorch:
     """Implements `models.forecast.learned.ForecastNetwork`."""
 
-    def __init__(self, network: RecurrentNetwork, device: str | torch.device) -> None:
+    def __init__(self, network: ForecastNetwork, device: str | torch.device) -> None:
         self._device = torch.device(device)
         self.network = network.to(self._device).eval().requires_grad_(requires_grad=False)
         self.noise_size = network.noise_size
@@ -35,5 +35,5 @@ class _InTorch:
 class NeuralForecaster(LearnedForecaster[State]):
     """Forecasts with a network in torch. Not thread-safe; one thread owns it."""
 
-    def __init__(self, name: str, network: RecurrentNetwork, device: str | torch.device = "cpu") -> None:
+    def __init__(self, name: str, network: ForecastNetwork, device: str | torch.device = "cpu") -> None:
         super().__init__(name, _InTorch(network, device))

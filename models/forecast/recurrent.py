@@ -24,7 +24,7 @@ class State(NamedTuple):
         return State(self.hidden.expand(-1, count, -1).contiguous(), self.last.expand(count, -1))
 
 
-class RecurrentNetwork(nn.Module):
+class ForecastNetwork(nn.Module):
     """A network that knows p(next frame | past frames). No loss and no optimiser in here.
 
     `noise_size` is how many standard normal numbers one sampled step takes, `dimensions` D, the numbers of a

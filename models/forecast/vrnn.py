@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.forecast.config import LOG_VARIANCE, SPREADS, VrnnConfig
-from models.forecast.recurrent import RecurrentNetwork, State, perceptron
+from models.forecast.recurrent import ForecastNetwork, State, perceptron
 
 __all__ = ["SPREADS", "Gaussian", "Unrolled", "Vrnn", "VrnnConfig", "gaussian", "gaussian_kl", "gaussian_nll"]
 
@@ -41,7 +41,7 @@ class Unrolled(NamedTuple):
     hidden: Tensor
 
 
-class Vrnn(RecurrentNetwork):
+class Vrnn(ForecastNetwork):
     """Equations 13-16 of the paper. A single prediction takes the prior's and the decoder's mean.
 
     A sample draws the latent from the prior and takes the decoder's mean: the latent carries what differs

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from models.forecast.config import Predict
-from models.forecast.recurrent import RecurrentNetwork, State
+from models.forecast.recurrent import ForecastNetwork, State
 
 
-class WindowNetwork(RecurrentNetwork):
+class WindowNetwork(ForecastNetwork):
     """Its state's `hidden` (window, B, D) are the last frames, the oldest first, unscaled.
 
     Where fewer were observed, the first one stands for those before it.

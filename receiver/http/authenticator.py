@@ -16,7 +16,7 @@ _FOREIGN = ("cross-site", "same-site")
 _TOO_MANY = "Too many wrong tokens; wait a minute."
 
 
-class Keeper:
+class Authenticator:
     """Compares tokens in constant time; an address that is wrong again and again has to wait.
 
     What a request of another site's page gives is neither right nor wrong: it is refused and not counted, so

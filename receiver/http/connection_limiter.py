@@ -48,7 +48,7 @@ class _Visitor:
         self.gone.set()
 
 
-class Gate:
+class ConnectionLimiter:
     """Listens, and hands connections to protocols of `factory`; `say` hears in one line who was shut out.
 
     `say` does not raise: whoever is at the door is dealt with around it.

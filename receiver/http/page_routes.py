@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from aiohttp import web
 
-from receiver.http.authenticator import Keeper, refuse_foreign
+from receiver.http.authenticator import Authenticator, refuse_foreign
 from receiver.http.broadcast import Broadcast
 from receiver.http.origin import host_of
 from receiver.http.viewer import Figures, Viewer
@@ -40,7 +40,7 @@ class Page:
         self._figures = figures
         self._viewers: set[Viewer] = set()
 
-    def serve(self, application: web.Application, keeper: Keeper, *, secure: bool) -> None:
+    def serve(self, application: web.Application, keeper: Authenticator, *, secure: bool) -> None:
         """Add the routes to `application`, which is served over TLS where `secure`."""
         routes = _Routes(self, keeper, secure=secure)
         router = application.router
@@ -72,7 +72,7 @@ class Page:
 class _Routes:
     """Lets viewers in."""
 
-    def __init__(self, page: Page, keeper: Keeper, *, secure: bool) -> None:
+    def __init__(self, page: Page, keeper: Authenticator, *, secure: bool) -> None:
         self._page = page
         self._keeper = keeper
         self._secure = secure

@@ -15,8 +15,8 @@ from typing import Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from receiver.http.authenticator import Keeper
-from receiver.http.connection_limiter import Gate
+from receiver.http.authenticator import Authenticator
+from receiver.http.connection_limiter import ConnectionLimiter
 from receiver.http.origin import Hosts, add_headers, only_for
 from receiver.http.page_routes import Page
 from shared.clock import Clock, SystemClock
@@ -76,7 +76,7 @@ class SignalingServer:
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
-        self._keeper = Keeper(token, self._clock, self._trust, self._note, viewers=page is not None)
+        self._keeper = Authenticator(token, self._clock, self._trust, self._note, viewers=page is not None)
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -84,7 +84,7 @@ class SignalingServer:
         self._tls = tls
         self._says = RateLimit(_SAY_PER_SECOND, _SAY_AT_ONCE)
         self._say = say
-        self._gate: Gate | None = None
+        self._gate: ConnectionLimiter | None = None
         self._runner = web.AppRunner(
             self._application(page, Hosts(host, names)),
             access_log=None,
@@ -105,7 +105,7 @@ class SignalingServer:
         """Start listening; port 0 takes a free one. Raise RequestError where the address cannot be used."""
         await self._runner.setup()
         assert self._runner.server is not None
-        self._gate = Gate(self._runner.server, self._tls, self._note)
+        self._gate = ConnectionLimiter(self._runner.server, self._tls, self._note)
         try:
             self.port = await self._gate.open(self.host, self.port)
         except (OSError, OverflowError) as error:

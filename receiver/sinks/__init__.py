@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from receiver.overlay import with_note
-from receiver.sinks.audio_sink import Ear
+from receiver.sinks.audio_sink import AudioSink
 from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
@@ -71,7 +71,7 @@ class Screen(Protocol):
         ...
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:
-        """Take sound as an `Ear` does."""
+        """Take sound as an `AudioSink` does."""
         ...
 
 
@@ -88,7 +88,7 @@ class Sinks:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
-        self._ears = tuple(sink for sink in self._sinks if isinstance(sink, Ear))
+        self._ears = tuple(sink for sink in self._sinks if isinstance(sink, AudioSink))
         self._shift: int | None = 0
         self._next = 0
         self.failed = False
@@ -97,7 +97,7 @@ class Sinks:
     def add(self, sink: Sink) -> None:
         """Have one more, before they are opened."""
         self._sinks = (*self._sinks, sink)
-        self._ears = tuple(one for one in self._sinks if isinstance(one, Ear))
+        self._ears = tuple(one for one in self._sinks if isinstance(one, AudioSink))
 
     def open(self) -> None:
         """Open all."""
@@ -137,7 +137,7 @@ class Sinks:
                 ear.expect_sound()
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:
-        """Pass sound to all that take it, once there are pictures; see `Ear`."""
+        """Pass sound to all that take it, once there are pictures; see `AudioSink`."""
         shift = self._shift
         if shift is not None and self._next:
             with self._noting_failure():

@@ -8,7 +8,7 @@ from shared.media.opus import Sound
 
 
 @runtime_checkable
-class Ear(Protocol):
+class AudioSink(Protocol):
     """Takes sound by sample number, 48000 a second, mono; sample 1600 n is the moment of frame n.
 
     All is called from the event loop's thread, beside the one that writes pictures, and returns at once.

@@ -134,7 +134,7 @@ class Loudspeaker:
             self._note(f"{error} The call's sound is not heard here.")
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:  # noqa: ARG002 - sound follows sound
-        """Take sound; see `Ear`."""
+        """Take sound; see `AudioSink`."""
         if self._stream is not None:
             self.queue.push(sound, heard_at)
 

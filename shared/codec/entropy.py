@@ -2,7 +2,7 @@
 
 A family of tables, one a scale (how large its numbers usually are), each over -width..width and an escape. An
 escape is followed by how far out the number is, so that no value wraps or saturates. The coder stands apart
-from what it codes: `Family` says how likely, `Writer` and `Reader` only turn that into bytes and back.
+from what it codes: `CdfTables` says how likely, `Writer` and `Reader` only turn that into bytes and back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LENGTHS = constriction.stream.model.Uniform(_ESCAPE_BITS + 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class CdfTables:
     """`counts` (S, 2 width + 2) of whole numbers from 1, each row adding up to 2**16; the last is the escape.
 
     Rows go from the smallest scale to the largest.
@@ -94,7 +94,7 @@ class Writer:
         """Add one value of the table `counts` (C,)."""
         self._parts.append((np.array([value], np.int32), _MODEL, counts[None]))
 
-    def numbers(self, values: Whole, scales: Whole, family: Family) -> None:
+    def numbers(self, values: Whole, scales: Whole, family: CdfTables) -> None:
         """Add `values` (N,), under 2**24 in size, by the tables of `scales` (N,)."""
         symbols = family.symbols(values)
         self._parts.append((symbols.astype(np.int32), _MODEL, family.rows(scales)))
@@ -137,7 +137,7 @@ class Reader:
         """Read one value of the table `counts` (C,)."""
         return int(self._coder.decode(_MODEL, counts[None])[0])
 
-    def numbers(self, scales: Whole, family: Family) -> Whole:
+    def numbers(self, scales: Whole, family: CdfTables) -> Whole:
         """Read as many numbers as there are `scales` (N,)."""
         symbols: Whole = self._coder.decode(_MODEL, family.rows(scales)).astype(np.int64)
         values: Whole = symbols - family.width

@@ -32,7 +32,7 @@ DEAD_ZONE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Lattice:
+class TransformQuantizer:
     """`matrix` (D, D) int32: what one step of each q adds to x at quality 0, times 2**24; `mean` (D,) too.
 
     Entries up to 2**24 in size keep every sum within 64 bits.

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from shared.codec.entropy import MASS, Family, Writer
-from shared.codec.quantization import Lattice
+from shared.codec.entropy import MASS, CdfTables, Writer
+from shared.codec.quantization import TransformQuantizer
 from shared.errors import RequestError
 
 MAX_BYTES = 1 << 20
@@ -37,8 +37,8 @@ class CodecTables:
     `tracks_of` is the fingerprint of the detector whose keypoints they are for.
     """
 
-    lattice: Lattice
-    family: Family
+    lattice: TransformQuantizer
+    family: CdfTables
     first: npt.NDArray[np.int16]
     change: npt.NDArray[np.int16]
     levels: npt.NDArray[np.uint16]
@@ -104,8 +104,8 @@ class CodecTables:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
                 tracks_of = (file.metadata() or {}).get("tracks_of", "")
             return cls(
-                Lattice(arrays["matrix"], arrays["mean"]), Family(arrays["counts"]), arrays["first"],
-                arrays["change"], arrays["levels"], arrays["sensitivity"], tracks_of,
+                TransformQuantizer(arrays["matrix"], arrays["mean"]), CdfTables(arrays["counts"]),
+                arrays["first"], arrays["change"], arrays["levels"], arrays["sensitivity"], tracks_of,
             )  # fmt: skip
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise RequestError(

@@ -10,7 +10,7 @@ _MOST_AHEAD = 4096
 _REMEMBERED = 1024
 
 
-class Arrivals:
+class SequenceTracker:
     """Counts pieces that are numbered one after the other modulo 2**32, as the chunks of SCTP (RFC 9260) are.
 
     `expected` have been sent up to the newest that came, `received` of them have come, each counted once.

@@ -1,4 +1,7 @@
-"""The connection that a call runs over, and the next one when it breaks; `sender.reconnecting`, `receiver.answering`."""
+"""The connection that a call runs over, and the next one when it breaks.
+
+How the next one comes about, `sender.reconnecting` and `receiver.answering` say.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from shared.runtime.stats import Traffic
 Receive = Callable[[bytes, float], list[Event]]
 
 
-class Line(ABC):
+class ReconnectingCall(ABC):
     """Carries `session` over `connection` and, where it `resumes`, over those that follow it.
 
     `receive` takes in what comes over each channel; `on_event` learns of all that happens, in order;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.errors import PeerError
 from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
-from shared.protocol.arrivals import MODULUS, Arrivals
+from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.protocol.events import VoiceArrived
 from shared.protocol.limits import RateLimit
 
@@ -22,7 +22,7 @@ class VoiceIntake:
     def __init__(self) -> None:
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
         self._newest_count = 0
-        self._arrivals = Arrivals()
+        self._arrivals = SequenceTracker()
         self._before = (0, 0)
         self.packets = 0
         self.bytes = 0
@@ -44,7 +44,7 @@ class VoiceIntake:
     def restart(self) -> None:
         """Over a new connection, packets are counted from 0 again."""
         self._before = (self.expected, self.received)
-        self._arrivals, self._newest_count = Arrivals(), 0
+        self._arrivals, self._newest_count = SequenceTracker(), 0
 
     def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
         """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.

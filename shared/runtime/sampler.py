@@ -12,7 +12,7 @@ JOURNAL_SECONDS = 1.0
 Figures = Mapping[str, str | int | float | None]
 
 
-class Watch:
+class Sampler:
     """Calls `look` every `pace` seconds and hands what it returns on.
 
     `show` gets the figures twice a second, `record` once a second, and `tell` each time.

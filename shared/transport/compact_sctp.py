@@ -21,7 +21,7 @@ from typing import Any
 from aiortc import RTCPeerConnection, rtcsctptransport
 from aiortc.rtcsctptransport import Chunk, DataChunk, ForwardTsnChunk, RTCSctpTransport, SackChunk
 
-from shared.transport import aiortc_patches as compat
+from shared.transport import aiortc_patches
 
 ACK_SECONDS = 0.5
 GAP_SECONDS = 0.2
@@ -42,10 +42,10 @@ def shrink(peer: RTCPeerConnection) -> None:
     Raise KeycastError where the installed aiortc does not have the names this rests on.
     """
     sctp: Any = peer.sctp
-    compat.require("aiortc", sctp, (*_METHODS, *_FIELDS))
-    compat.require("aiortc", sctp.transport, (compat.CERTIFICATE,))
-    certificate = getattr(sctp.transport, compat.CERTIFICATE)
-    compat.require("aiortc", certificate, (compat.CONTEXT,))
+    aiortc_patches.require("aiortc", sctp, (*_METHODS, *_FIELDS))
+    aiortc_patches.require("aiortc", sctp.transport, (aiortc_patches.CERTIFICATE,))
+    certificate = getattr(sctp.transport, aiortc_patches.CERTIFICATE)
+    aiortc_patches.require("aiortc", certificate, (aiortc_patches.CONTEXT,))
     _prefer_short_records(certificate)
     _Compact(sctp)
 

@@ -20,10 +20,9 @@ from aiortc import (
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path
-from shared.protocol.arrivals import Arrivals
+from shared.protocol.arrivals import SequenceTracker
 from shared.runtime.logs import logger
-from shared.transport import aiortc_patches as compat
-from shared.transport import relay
+from shared.transport import aiortc_patches, relay
 from shared.transport.compact_sctp import shrink
 from shared.transport.inbox import Inbox
 from shared.transport.sctp_limits import guard
@@ -65,7 +64,7 @@ class Link:
     """
 
     def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
-        compat.install()
+        aiortc_patches.install()
         self._name = f"connection {next(_count)}"
         self._ice = ice
         self._peer = RTCPeerConnection(_configuration(ice))
@@ -73,8 +72,8 @@ class Link:
             "kp", ordered=False, maxRetransmits=0, negotiated=True, id=_KP_ID
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
-        self._traffic = compat.traffic_of(self._peer)
-        self._arrivals = Arrivals()
+        self._traffic = aiortc_patches.traffic_of(self._peer)
+        self._arrivals = SequenceTracker()
         guard(self._peer, _KP_ID, self._end, self._arrivals)
         if compact:
             shrink(self._peer)
@@ -115,7 +114,7 @@ class Link:
     @property
     def binding(self) -> bytes:
         """The fingerprints of both ends' certificates, the offering side's first; see `Connection`."""
-        mine, other = compat.fingerprints(self._peer)
+        mine, other = aiortc_patches.fingerprints(self._peer)
         return mine + other if self._offers else other + mine
 
     @property
@@ -201,7 +200,7 @@ class Link:
     async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:
         """Wait until the other side has confirmed all; False when that takes over `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
-        while not self.ended and (self._ctl.bufferedAmount or compat.unacknowledged(self._peer)):
+        while not self.ended and (self._ctl.bufferedAmount or aiortc_patches.unacknowledged(self._peer)):
             if asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(_POLL_SECONDS)
@@ -288,7 +287,7 @@ class Link:
 
     def _put(self, channel: RTCDataChannel, data: bytes) -> bool:
         """Queue a message on an open channel; False where that ended the connection."""
-        if compat.unacknowledged(self._peer) >= MAX_UNCONFIRMED:
+        if aiortc_patches.unacknowledged(self._peer) >= MAX_UNCONFIRMED:
             self._end("The other side does not confirm what it is sent.")
             return False
         try:

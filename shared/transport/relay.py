@@ -24,7 +24,7 @@ from aiortc import RTCPeerConnection
 
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Path
-from shared.transport import aiortc_patches as compat
+from shared.transport import aiortc_patches
 from shared.transport.servers import IceOptions, IceServer
 
 STAGGER_SECONDS = 0.5
@@ -101,7 +101,7 @@ def path_of(peer: RTCPeerConnection) -> Path:
 def _install() -> None:
     ask = getattr(aioice.ice, "relayed_candidate", None)
     if ask is None:
-        raise compat.moved("aioice", "relayed_candidate")
+        raise aiortc_patches.moved("aioice", "relayed_candidate")
     if not getattr(ask, _MARK, False):
         asking = _racing(ask)
         setattr(asking, _MARK, True)

@@ -28,9 +28,9 @@ from OpenSSL import SSL
 
 from shared.constants import MAX_PICTURE_BYTES
 from shared.errors import PeerError
-from shared.protocol.arrivals import Arrivals
+from shared.protocol.arrivals import SequenceTracker
 from shared.protocol.limits import RateLimit, WorkLimit
-from shared.transport import aiortc_patches as compat
+from shared.transport import aiortc_patches
 from shared.transport.chunks import MAX_STREAMS, check_forward, check_packet, check_sack
 from shared.transport.received import Received
 
@@ -55,7 +55,7 @@ _NAMES = (
 
 
 def guard(
-    peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: Arrivals
+    peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: SequenceTracker
 ) -> None:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
@@ -67,11 +67,11 @@ def guard(
     does not have the names this rests on: without a guard there are no calls.
     """
     sctp: Any = peer.sctp
-    compat.require("aiortc", sctp, _NAMES)
-    compat.require("aiortc", InboundStream(), ("reassembly",))
-    compat.require("aiortc", sctp.transport, (compat.CERTIFICATE, "_send_data"))
-    certificate = getattr(sctp.transport, compat.CERTIFICATE)
-    compat.require("aiortc", certificate, (compat.CONTEXT,))
+    aiortc_patches.require("aiortc", sctp, _NAMES)
+    aiortc_patches.require("aiortc", InboundStream(), ("reassembly",))
+    aiortc_patches.require("aiortc", sctp.transport, (aiortc_patches.CERTIFICATE, "_send_data"))
+    certificate = getattr(sctp.transport, aiortc_patches.CERTIFICATE)
+    aiortc_patches.require("aiortc", certificate, (aiortc_patches.CONTEXT,))
     _agree_on_keys_once(certificate)
     _Guard(sctp, unfragmented, refuse, arrivals)
 
@@ -96,7 +96,7 @@ class _Guard:
         sctp: Any,  # noqa: ANN401
         unfragmented: int,
         refuse: Callable[[str], None],
-        arrivals: Arrivals,
+        arrivals: SequenceTracker,
     ) -> None:
         self._sctp = sctp
         self._arrivals = arrivals

@@ -14,7 +14,7 @@ from typing import Any
 from aiortc import RTCPeerConnection
 
 from shared.protocol.limits import RateLimit
-from shared.transport import aiortc_patches as compat
+from shared.transport import aiortc_patches
 from shared.transport.sctp_limits import AT_ONCE, PER_SECOND
 
 # 10 bytes of authentication a packet; AES-GCM, which aiortc asks for first, adds 16.
@@ -33,13 +33,13 @@ class VoicePath:
         self, peer: RTCPeerConnection, arrived: Callable[[bytes], None], refuse: Callable[[str], None]
     ) -> None:
         dtls: Any = peer.sctp.transport if peer.sctp is not None else None
-        compat.require("aiortc", dtls, _NAMES)
+        aiortc_patches.require("aiortc", dtls, _NAMES)
         self._dtls = dtls
         self._arrived, self._refuse = arrived, refuse
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
         self._sending: set[asyncio.Task[None]] = set()
         dtls._handle_rtp_data, dtls._handle_rtcp_data = self._take, self._ignore
-        compat.expect_media(peer)
+        aiortc_patches.expect_media(peer)
 
     def prefer_short(self) -> None:
         """Choose the shortest protection; for the side that offers, since it is the one which chooses."""

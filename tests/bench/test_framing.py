@@ -11,7 +11,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.framing import framing_command as framing
-from bench.framing import head_finding as heads
+from bench.framing import head_finding
 from bench.framing.framing_command import Filmed, Still, place_at
 from bench.framing.head_finding import Tally, iou, measure_finder
 from bench.framing.wide import HEIGHT, WIDTH, Placed, room, widened
@@ -75,14 +75,14 @@ def test_a_tally_counts_faces_and_what_is_none() -> None:
 def test_the_finder_is_measured_against_the_clip_itself(
     other_people: Path, face_detector: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "_EMPTY", 3)
-    monkeypatch.setattr(heads, "SHARES", (0.14,))
-    monkeypatch.setattr(heads, "_PER_CLIP", 2)
+    monkeypatch.setattr(head_finding, "_EMPTY", 3)
+    monkeypatch.setattr(head_finding, "SHARES", (0.14,))
+    monkeypatch.setattr(head_finding, "_PER_CLIP", 2)
     yunet = FaceFinder(face_detector)
 
     def perfect(picture: Pictures) -> list[Head]:
         face = yunet.find(picture)
-        return [] if face is None else [heads.head_of(face)]
+        return [] if face is None else [head_finding.head_of(face)]
 
     faces, rooms = measure_finder(perfect, find_clips([other_people])[0][:2], yunet)
     assert faces["faces"] == 4

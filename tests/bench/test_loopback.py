@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from bench.quality import landmark_measures as landmarks
+from bench.quality import landmark_measures
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +120,7 @@ def test_what_a_call_does_to_a_mouth_is_measured(mesh_networks: Path, tmp_path: 
     arguments = ["loopback", "--seconds", "2", "--preset", "paper", "--forecaster", "hold"]
     assert main([*arguments, "--landmarks", str(mesh_networks), "--json", str(report), "--debug"]) == 0
     (row,) = json.loads(report.read_text())["rows"]
-    assert [name for name in landmarks.COLUMNS if name not in row] == []
+    assert [name for name in landmark_measures.COLUMNS if name not in row] == []
 
 
 def test_a_side_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

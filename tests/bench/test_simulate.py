@@ -8,7 +8,7 @@ from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.schedule import Adaptive, Alternate, Scheduler
 from shared.codec.keypoint_codec import CodedCodec, PaperCodec
 from shared.codec.tables import CodecTables
-from shared.concealment import Filler, Kind
+from shared.concealment import Concealer, Kind
 from shared.constants import Schedule
 from shared.keypoints import Floats
 
@@ -27,7 +27,7 @@ def alternate(per_message: int = 6) -> Scheduler:
 
 
 def test_a_call_shows_every_frame_and_holds_what_did_not_ship() -> None:
-    simulation = Simulation(alternate(), PaperCodec(DIMENSIONS), Filler(Hold(), LAYOUT), per_message=6)
+    simulation = Simulation(alternate(), PaperCodec(DIMENSIONS), Concealer(Hold(), LAYOUT), per_message=6)
     numbers, values, kinds = run(simulation)
     assert numbers == list(range(48))
     assert kinds == ("o" * 6 + "f" * 6) * 4
@@ -45,7 +45,7 @@ def test_no_frame_is_shown_before_its_message_could_have_come() -> None:
     changed = RAMP.copy()
     changed[30:] += 0.4
     both = [
-        run(Simulation(alternate(), PaperCodec(DIMENSIONS), Filler(Hold(), LAYOUT), per_message=6), k)[1]
+        run(Simulation(alternate(), PaperCodec(DIMENSIONS), Concealer(Hold(), LAYOUT), per_message=6), k)[1]
         for k in (RAMP, changed)
     ]
     assert both[0][:30] == both[1][:30]
@@ -53,12 +53,14 @@ def test_no_frame_is_shown_before_its_message_could_have_come() -> None:
 
 
 def test_lost_messages_are_forecast_and_copies_mend_the_past() -> None:
-    lossy = Simulation(alternate(), PaperCodec(DIMENSIONS), Filler(Hold(), LAYOUT), per_message=6, loss=1.0)
+    lossy = Simulation(
+        alternate(), PaperCodec(DIMENSIONS), Concealer(Hold(), LAYOUT), per_message=6, loss=1.0
+    )
     assert list(lossy.run(RAMP)) == []
     assert lossy.sent.lost == lossy.sent.messages == 4
     codec = CodedCodec(CODEC_TABLES)
-    plain = Simulation(alternate(), codec, Filler(Hold(), LAYOUT), per_message=6)
-    copied = Simulation(alternate(), codec, Filler(Hold(), LAYOUT), per_message=6, redundancy=1)
+    plain = Simulation(alternate(), codec, Concealer(Hold(), LAYOUT), per_message=6)
+    copied = Simulation(alternate(), codec, Concealer(Hold(), LAYOUT), per_message=6, redundancy=1)
     run(plain)
     run(copied)
     assert copied.sent.messages == plain.sent.messages
@@ -67,8 +69,8 @@ def test_lost_messages_are_forecast_and_copies_mend_the_past() -> None:
 
 def test_dead_reckoning_ships_less_of_a_face_that_moves_less() -> None:
     def shipped(speed: float) -> int:
-        scheduler = Adaptive(Filler(Hold(), LAYOUT), CODEC_TABLES.sensitivity, 0.02, 6)
-        simulation = Simulation(scheduler, CodedCodec(CODEC_TABLES), Filler(Hold(), LAYOUT), per_message=6)
+        scheduler = Adaptive(Concealer(Hold(), LAYOUT), CODEC_TABLES.sensitivity, 0.02, 6)
+        simulation = Simulation(scheduler, CodedCodec(CODEC_TABLES), Concealer(Hold(), LAYOUT), per_message=6)
         run(simulation, RAMP * speed)
         return simulation.sent.messages
 
@@ -80,7 +82,7 @@ def test_a_delay_turns_forecasts_into_frames_between_known_ones() -> None:
     errors, kinds = [], []
     for delay in (0, 3, 6):
         simulation = Simulation(
-            alternate(), PaperCodec(DIMENSIONS), Filler(Hold(), LAYOUT), per_message=6, delay=delay
+            alternate(), PaperCodec(DIMENSIONS), Concealer(Hold(), LAYOUT), per_message=6, delay=delay
         )
         numbers, values, shown = run(simulation)
         assert numbers == list(range(48))

@@ -14,7 +14,7 @@ from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from receiver.sinks.window import WindowClosed
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.errors import KeycastError
 from shared.protocol.events import Ended
@@ -180,7 +180,7 @@ class Peer:
         call = ReceiverCall(
             connection=right,
             session=ReceiverSession(TERMS, CODECS),
-            renderer=Renderer(Backbone(), Filler(Hold(), LAYOUT)),
+            renderer=Renderer(Backbone(), Concealer(Hold(), LAYOUT)),
             sink=Sink(),
             playout=Playout(FPS),
             clock=FakeClock(),

@@ -19,7 +19,7 @@ from receiver.pipeline import WAITING
 from sender.gallery import GalleryOptions
 from sender.schedule import Adaptive, Scheduler
 from shared.codec.keypoint_codec import Codec, CodedCodec
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import CallTerms, Schedule
 from shared.keypoints import Pictures
 from tests.integration.world import (
@@ -436,7 +436,7 @@ def test_copies_mend_the_past_of_a_lost_block() -> None:
 def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> None:
     def make(name: str) -> Scheduler:
         assert name == "hold"
-        return Adaptive(Filler(Hold(), LAYOUT), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
+        return Adaptive(Concealer(Hold(), LAYOUT), np.eye(60, dtype=np.float32) / 60, 0.0195, 6)
 
     terms = replace(CODED_TERMS, policy="adaptive", skip=0)
     world = CodedWorld(source=Source(120), sender_terms=terms, make_scheduler=make).run()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
-from receiver.call_admission import Doorman
+from receiver.call_admission import CallAdmission
 from receiver.http.signaling import SignalingServer
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
@@ -21,7 +21,7 @@ from sender.reconnecting import Reconnecting
 from sender.schedule import Alternate, Redundancy
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import PaperCodec
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
@@ -113,7 +113,7 @@ class Both:
 
     def __init__(self, threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor]) -> None:
         self.threads = threads
-        self.doorman = Doorman()
+        self.doorman = CallAdmission()
         self.passwords: list[str] = []
 
     def note(self, link: Link) -> Link:
@@ -127,7 +127,7 @@ class Both:
         call = ReceiverCall(
             connection=guest.link,
             session=ReceiverSession(TERMS, CODECS, forecaster="hold", secret=SECRET),
-            renderer=Renderer(Backbone(), Filler(Hold())),
+            renderer=Renderer(Backbone(), Concealer(Hold())),
             sink=Screen(),
             playout=Playout(FPS),
             clock=SystemClock(),

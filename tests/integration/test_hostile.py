@@ -13,7 +13,7 @@ from aiortc.rtcsctptransport import tsn_plus_one
 
 from shared.constants import MAX_PACKET
 from shared.errors import KeycastError
-from shared.transport import aiortc_patches as compat
+from shared.transport import aiortc_patches
 from shared.transport.datachannel import Link
 from shared.transport.sctp_limits import MAX_GAPS, MAX_HELD_BYTES, MAX_HELD_CHUNKS
 from tests.integration.hostile import (
@@ -81,7 +81,7 @@ async def test_a_strangers_flood_fills_no_memory(call_through: Through) -> None:
             # All that is in the socket is read in one go, without the task that empties the queue.
             await asyncio.sleep(0)
             most = max(most, waiting.qsize())
-        assert most <= compat.MAX_UNREAD
+        assert most <= aiortc_patches.MAX_UNREAD
         await asyncio.sleep(0.2)
         call.sender.send_ctl(b"still here")
         assert await received(call.receiver) == ("ctl", b"still here")

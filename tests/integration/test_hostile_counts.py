@@ -14,8 +14,7 @@ from OpenSSL import SSL
 
 from shared.media.opus import SAMPLES, OpusEncoder
 from shared.media.voice_packet import VoicePacket
-from shared.transport import aiortc_patches as compat
-from shared.transport import sctp_limits as guard
+from shared.transport import aiortc_patches, sctp_limits
 from shared.transport.datachannel import Link
 from tests.integration.hostile import Through, received, udp_addresses
 
@@ -83,16 +82,16 @@ async def test_a_datagram_that_is_larger_than_a_packet_is_not_looked_at(call_thr
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for address in udp_addresses(call.receiver):
                 for first in (b"\0", b"\x17"):
-                    stranger.sendto(first + bytes(compat.MAX_DATAGRAM), address)
+                    stranger.sendto(first + bytes(aiortc_patches.MAX_DATAGRAM), address)
         await asyncio.sleep(0.1)
-        assert call.receiver.wire_received - before < compat.MAX_DATAGRAM
+        assert call.receiver.wire_received - before < aiortc_patches.MAX_DATAGRAM
 
 
 async def test_a_peer_is_tried_at_so_many_addresses_and_no_more(call_through: Through) -> None:
     """It knows the password, and asks from ever more ports."""
     async with call_through() as call:
         ice = call.receiver._peer.sctp.transport.transport._connection
-        for _ in range(compat.MAX_ADDRESSES + 100):
+        for _ in range(aiortc_patches.MAX_ADDRESSES + 100):
             request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
             request.attributes["USERNAME"] = f"{ice.local_username}:{ice.remote_username}"
             request.attributes["PRIORITY"] = 1
@@ -101,8 +100,8 @@ async def test_a_peer_is_tried_at_so_many_addresses_and_no_more(call_through: Th
                 from_here.sendto(bytes(request), udp_addresses(call.receiver)[0])
             await asyncio.sleep(0)
         await asyncio.sleep(0.3)
-        assert 10 < len(ice._remote_candidates) <= compat.MAX_ADDRESSES
-        assert len(ice._check_list) <= compat.MAX_ADDRESSES * len(ice._protocols)
+        assert 10 < len(ice._remote_candidates) <= aiortc_patches.MAX_ADDRESSES
+        assert len(ice._check_list) <= aiortc_patches.MAX_ADDRESSES * len(ice._protocols)
         call.sender.send_ctl(b"still here")
         assert await received(call.receiver) == ("ctl", b"still here")
 
@@ -112,8 +111,10 @@ async def test_keys_are_agreed_on_once(
     call_through: Through, monkeypatch: pytest.MonkeyPatch, compact: bool
 ) -> None:
     """Each time costs the other side a signature, and it would not look at the certificate again."""
-    agree, sides = guard._agree_on_keys_once, iter(("hostile", "guarded"))
-    monkeypatch.setattr(guard, "_agree_on_keys_once", lambda one: next(sides) == "guarded" and agree(one))
+    agree, sides = sctp_limits._agree_on_keys_once, iter(("hostile", "guarded"))
+    monkeypatch.setattr(
+        sctp_limits, "_agree_on_keys_once", lambda one: next(sides) == "guarded" and agree(one)
+    )
     async with call_through(compact_receiver=compact) as call:
         theirs, ours = (side._peer.sctp.transport._ssl for side in (call.receiver, call.sender))
         for _ in range(20):

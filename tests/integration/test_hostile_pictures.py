@@ -20,7 +20,7 @@ from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
 from shared.clock import SystemClock
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.keypoints import Pictures
 from shared.media import avif
@@ -131,7 +131,7 @@ async def attack() -> AsyncIterator[Attack]:
         call = ReceiverCall(
             connection=right,
             session=ReceiverSession(TERMS, CODECS),
-            renderer=Renderer(backbone, Filler(Hold(), LAYOUT)),
+            renderer=Renderer(backbone, Concealer(Hold(), LAYOUT)),
             sink=Sink(),
             playout=Playout(FPS),
             clock=SystemClock(),

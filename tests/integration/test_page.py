@@ -12,9 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from receiver.http import connection_limiter as gate
-from receiver.http import page_routes as page
-from receiver.http import viewer
+from receiver.http import connection_limiter, page_routes, viewer
 from receiver.http.authenticator import pass_of
 from receiver.http.broadcast import Broadcast
 from receiver.http.page_routes import MAX_VIEWERS, Page
@@ -101,7 +99,7 @@ async def test_the_page_is_for_anybody_and_holds_nothing_of_the_call(served: Ser
             assert answer.headers["Referrer-Policy"] == "no-referrer"
             assert TOKEN.encode() not in content
         assert (await http.get("/")).content_type == "text/html"
-        assert (await http.get("/page.py")).status == 404
+        assert (await http.get("/page_routes.py")).status == 404
         assert (await http.get("/../signaling.py")).status == 404
 
 
@@ -211,7 +209,7 @@ async def test_a_request_names_one_host(served: Served) -> None:
 
 
 async def test_what_is_given_as_a_token_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "_BODY_SECONDS", 0.3)
+    monkeypatch.setattr(page_routes, "_BODY_SECONDS", 0.3)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"cor"
@@ -294,7 +292,7 @@ async def test_a_silent_viewer_is_cut_off(served: Served, monkeypatch: pytest.Mo
 async def test_who_watches_stays_beyond_a_strangers_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "STRANGER_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limiter, "STRANGER_SECONDS", 0.2)
     async with served.browser() as http, http.ws_connect("/live") as socket:
         for _ in range(4):
             await socket.receive_str(timeout=5)

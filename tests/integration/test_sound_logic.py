@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.network.memory_link import Impairment
-from receiver.audio_playout import PIECE, Hearing
+from receiver.audio_playout import PIECE, AudioPlayout
 from receiver.playout import Playout
 from sender.voice import REFUSED
 from shared.constants import FPS
@@ -130,7 +130,7 @@ def test_sound_follows_a_timeline_that_slides_and_one_that_jumps() -> None:
         clock, playout = FakeClock(), Playout(FPS)
         start = clock.now()
         playout.arrived(0, start)
-        hearing = Hearing(
+        hearing = AudioPlayout(
             playout, clock, lambda at, _, when: heard.append((at, when, clock.now())), lambda: 0.03
         )
         task = asyncio.create_task(hearing.run(lambda: 0.01))
@@ -181,7 +181,7 @@ def test_waiting_for_sound_and_catching_up_never_hold_the_loop_up(delay: float, 
         start = FakeClock().now()
         playout = Playout(FPS, delay)
         playout.arrived(0, start)
-        hearing = Hearing(playout, clock, lambda at, _, when: heard.append((at, when)), lambda: lead)
+        hearing = AudioPlayout(playout, clock, lambda at, _, when: heard.append((at, when)), lambda: lead)
         task = asyncio.create_task(hearing.run(lambda: 0.02))
         await asyncio.sleep(delay + 1.0)
         # The loop itself was held up, by something else.

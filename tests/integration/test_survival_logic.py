@@ -11,7 +11,7 @@ import pytest
 from bench.network.memory_link import LoopbackConnection, pair
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
-from receiver.call_admission import Doorman
+from receiver.call_admission import CallAdmission
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
@@ -19,7 +19,7 @@ from sender.camera import CameraPausedError
 from sender.pipeline import SenderCall
 from sender.reconnecting import Reconnecting, first_link
 from sender.schedule import Alternate, Redundancy
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS
 from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.keypoints import Pictures
@@ -82,12 +82,12 @@ class Place:
     sinks: list[Sink] = field(default_factory=list)
     calls: list[ReceiverCall] = field(default_factory=list)
     ends: list[Ended] = field(default_factory=list)
-    doorman: Doorman | None = None
+    doorman: CallAdmission | None = None
     backbone: Backbone = field(default_factory=Backbone)
     _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self.backbone, self.doorman = Backbone(), Doorman()
+        self.backbone, self.doorman = Backbone(), CallAdmission()
         self._task = asyncio.create_task(self._serve(self.doorman))
 
     def kill(self) -> None:
@@ -104,14 +104,14 @@ class Place:
         assert self._task is not None
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _serve(self, doorman: Doorman) -> None:
+    async def _serve(self, doorman: CallAdmission) -> None:
         while (guest := await doorman.next()) is not None:
             sink = Sink()
             self.sinks.append(sink)
             call = ReceiverCall(
                 connection=guest.link,
                 session=ReceiverSession(TERMS, CODECS, False, "hold", bytes([len(self.calls) + 1]) * 16),
-                renderer=Renderer(self.backbone, Filler(Hold(), LAYOUT)),
+                renderer=Renderer(self.backbone, Concealer(Hold(), LAYOUT)),
                 sink=sink,
                 playout=Playout(FPS),
                 clock=FakeClock(),

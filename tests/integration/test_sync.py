@@ -12,7 +12,7 @@ import pytest
 from bench.calls.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.audio_playout import Hearing
+from receiver.audio_playout import AudioPlayout
 from receiver.pipeline import ReceiverCall
 from receiver.playout import Playout
 from receiver.renderer import Renderer
@@ -25,7 +25,7 @@ from sender.sound import FileSound
 from sender.voice import Voice
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import PaperCodec
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS
 from shared.keypoints import Pictures
 from shared.media.opus import RATE, OpusEncoder, Sound
@@ -95,13 +95,13 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
         receiving = ReceiverCall(
             connection=call.receiver,
             session=ReceiverSession(TERMS, CODECS, False, "hold", voice=True),
-            renderer=Renderer(Backbone(), Filler(Hold(), LAYOUT)),
+            renderer=Renderer(Backbone(), Concealer(Hold(), LAYOUT)),
             sink=sinks,
             playout=playout,
             clock=clock,
             inference=drawing,
             output=output,
-            hearing=Hearing(playout, clock, sinks.hear, lambda: sinks.lead),
+            hearing=AudioPlayout(playout, clock, sinks.hear, lambda: sinks.lead),
         )
         await asyncio.gather(sending.run(), receiving.run())
         output.submit(sinks.close).result()

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from receiver.__main__ import main as receiver_main
 from receiver.announcement import announcement
-from receiver.http import connection_limiter as gate
+from receiver.http import connection_limiter
 from receiver.http.signaling import SignalingServer
 from sender.__main__ import main as sender_main
 from sender.calling import connect
@@ -124,12 +124,12 @@ def test_old_versions_are_refused(files: Files) -> None:
 async def test_a_slow_handshake_is_cut_off_and_keeps_nobody_out(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "TLS_SECONDS", 0.4)
+    monkeypatch.setattr(connection_limiter, "TLS_SECONDS", 0.4)
     links: asyncio.Queue[Link] = asyncio.Queue()
     async with serving(files, links) as server:
         silent = [
             await asyncio.open_connection("127.0.0.1", server.port)
-            for _ in range(gate.CONNECTIONS_OF_ONE + 4)
+            for _ in range(connection_limiter.CONNECTIONS_OF_ONE + 4)
         ]
         here = await connect(server.url, TOKEN, tls=client_context(files.certificate))
         there = await asyncio.wait_for(links.get(), 20)

@@ -18,8 +18,7 @@ from receiver.http.signaling import SignalingServer
 from sender.calling import connect
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.transport import aiortc_patches as compat
-from shared.transport import token_file as published
+from shared.transport import aiortc_patches, token_file
 from shared.transport.datachannel import Link
 
 pytestmark = pytest.mark.slow
@@ -226,7 +225,7 @@ async def test_a_taken_port_gives_a_sentence_and_spoils_nothing(receiver: Receiv
     with pytest.raises(RequestError, match="it is taken"):
         async with taken:
             pass
-    assert published.find(receiver.server.url) == (TOKEN, receiver.server.url)
+    assert token_file.find(receiver.server.url) == (TOKEN, receiver.server.url)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70_000)])
@@ -414,12 +413,12 @@ async def test_nothing_is_sent_before_the_link_is_open() -> None:
 
 
 def test_the_guard_is_put_in_once() -> None:
-    compat.install()
+    aiortc_patches.install()
     before = aioice.ice.StunProtocol.datagram_received
-    compat.install()
+    aiortc_patches.install()
     assert aioice.ice.StunProtocol.datagram_received is before
 
 
 def test_a_machine_without_a_network_still_has_itself() -> None:
-    assert compat._or_loopback(lambda _v4, _v6: [])(True, True) == ["127.0.0.1"]
-    assert compat._or_loopback(lambda _v4, _v6: ["192.0.2.1"])(True, True) == ["192.0.2.1"]
+    assert aiortc_patches._or_loopback(lambda _v4, _v6: [])(True, True) == ["127.0.0.1"]
+    assert aiortc_patches._or_loopback(lambda _v4, _v6: ["192.0.2.1"])(True, True) == ["192.0.2.1"]

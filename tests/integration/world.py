@@ -14,7 +14,7 @@ from bench.network.memory_link import Impairment, LoopbackConnection, pair
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.audio_playout import Hearing
+from receiver.audio_playout import AudioPlayout
 from receiver.pipeline import ReceiverCall
 from receiver.playout import DELAY_SECONDS, Playout
 from receiver.renderer import Renderer
@@ -31,7 +31,7 @@ from shared import interfaces
 from shared.clock import WALL_MODULUS
 from shared.codec.keypoint_codec import Codec, PaperCodec
 from shared.codec.tables import CodecTables
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import FPS, CallTerms
 from shared.errors import KeycastError
 from shared.keypoints import Floats, KeypointLayout, Pictures
@@ -345,7 +345,7 @@ class World:
             voice=voice,
         )
         playout = Playout(FPS, self.playout_delay)
-        self.hearing = Hearing(playout, self.receiver_clock, self.sink.hear, lambda: 0.0)
+        self.hearing = AudioPlayout(playout, self.receiver_clock, self.sink.hear, lambda: 0.0)
         self.receiving = ReceiverCall(
             connection=self.right,
             session=ReceiverSession(
@@ -355,7 +355,7 @@ class World:
                 self.forecaster.name,
                 voice=self.takes_sound,
             ),
-            renderer=Renderer(self.receiver_backbone, Filler(self.forecaster, layout), self.avatar),
+            renderer=Renderer(self.receiver_backbone, Concealer(self.forecaster, layout), self.avatar),
             sink=self.sink,
             playout=playout,
             clock=self.receiver_clock,

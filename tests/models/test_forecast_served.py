@@ -32,7 +32,7 @@ from models.forecast.learned import LearnedForecaster
 from models.forecast.names import LEARNED
 from models.forecast.networks import load_network, restore
 from models.forecast.neural import NeuralForecaster
-from models.forecast.recurrent import RecurrentNetwork
+from models.forecast.recurrent import ForecastNetwork
 from models.lite.layout import DIMENSIONS
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
@@ -54,7 +54,7 @@ SMALL: dict[str, list[NetworkConfig]] = {
 EVERY = [pytest.param(name, one, id=f"{name}-{i}") for name in SMALL for i, one in enumerate(SMALL[name])]
 
 
-def random_network(config: NetworkConfig) -> RecurrentNetwork:
+def random_network(config: NetworkConfig) -> ForecastNetwork:
     """A network whose every weight and statistic matters."""
     torch.manual_seed(0)
     network = build_network(config, DIMENSIONS)
@@ -66,7 +66,7 @@ def random_network(config: NetworkConfig) -> RecurrentNetwork:
     return network
 
 
-def saved(folder: Path, name: str, config: NetworkConfig, network: RecurrentNetwork) -> stored.Stored:
+def saved(folder: Path, name: str, config: NetworkConfig, network: ForecastNetwork) -> stored.Stored:
     checkpoint.save(folder, network.state_dict(), describe(name, config, "0123"))
     return stored.read(folder, expect=name)
 

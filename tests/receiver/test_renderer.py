@@ -6,7 +6,7 @@ import pytest
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
 from receiver.renderer import Renderer
-from shared.concealment import Filler, Kind
+from shared.concealment import Concealer, Kind
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
 from tests.kept import Kept, Transferring
@@ -48,7 +48,7 @@ class Backbone(Transferring):
 
 def test_frames_are_rendered_as_they_are_observed_or_forecast() -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT))
     renderer.set_source(np.ones((256, 256, 3), np.uint8))
     assert renderer.render(3, {}) is None
     shown = [renderer.render(4, {4: points(0.25)}), renderer.render(5, {})]
@@ -60,7 +60,7 @@ def test_frames_are_rendered_as_they_are_observed_or_forecast() -> None:
 
 def test_each_frame_is_rendered_from_the_nearest_picture_and_the_change_is_faded() -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT))
     for slot, level in ((0, 0), (4, 100)):
         renderer.set_source(np.full((256, 256, 3), level, np.uint8), slot)
     levels = []
@@ -80,7 +80,7 @@ def test_a_slow_machine_cuts_from_one_picture_to_the_next() -> None:
             return super().render(source, keypoints)
 
     backbone = Slow()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT))
     for slot, level in ((0, 0), (4, 100)):
         renderer.set_source(np.full((256, 256, 3), level, np.uint8), slot)
     levels = []
@@ -94,7 +94,7 @@ def test_a_slow_machine_cuts_from_one_picture_to_the_next() -> None:
 
 def test_without_a_second_picture_nothing_is_drawn_twice() -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT))
     renderer.set_source(np.zeros((256, 256, 3), np.uint8))
     for number in range(30):
         renderer.render(number, {number: points(number / 30)})
@@ -103,7 +103,7 @@ def test_without_a_second_picture_nothing_is_drawn_twice() -> None:
 
 def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=Kept(points(0.5, IDENTITY * 3), BLACK))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT), avatar=Kept(points(0.5, IDENTITY * 3), BLACK))
     renderer.render(0, {0: points(-0.2, IDENTITY * 2)})
     renderer.render(1, {1: points(-0.1, IDENTITY * 4)})
     np.testing.assert_allclose(backbone.asked[0], points(0.5, IDENTITY * 3), atol=1e-6)
@@ -113,7 +113,7 @@ def test_an_avatar_moves_as_the_sender_has_moved_since_the_first_frame() -> None
 @pytest.mark.parametrize("first", [0.0, 1e-30, 1e-45, 1e3])
 def test_a_hostile_first_frame_breaks_no_avatar(first: float) -> None:
     backbone = Backbone()
-    renderer = Renderer(backbone, Filler(Hold(), LAYOUT), avatar=Kept(points(0.0), BLACK))
+    renderer = Renderer(backbone, Concealer(Hold(), LAYOUT), avatar=Kept(points(0.0), BLACK))
     renderer.render(0, {0: np.full(DIMENSIONS, first, np.float32)})
     renderer.render(1, {1: np.full(DIMENSIONS, -1e3, np.float32)})
     assert len(backbone.asked) == 2

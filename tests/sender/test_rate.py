@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.network.impairment import Lane, PathImpairment
-from receiver.receiver_statistics import Reception
+from receiver.receiver_statistics import ReceiverStatistics
 from sender.rate import RateController
 from shared.constants import MESSAGE_OVERHEAD
 from shared.protocol.messages import Report
@@ -44,7 +44,7 @@ def simulate(text: str, message: tuple[int, float], max_kbps: float | None = Non
     size, gap = message
     lane, reception, run = (
         Lane(PathImpairment.parse(text), 1),
-        Reception(),
+        ReceiverStatistics(),
         Run(RateController(max_kbps), size),
     )
     offers = [(n * gap, n, "offer", 0.0) for n in range(round(SECONDS / gap))]

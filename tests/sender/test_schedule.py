@@ -8,7 +8,7 @@ from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.schedule import Adaptive, Alternate, Batch, Redundancy
 from shared.codec.keypoint_codec import MAX_BACK
-from shared.concealment import Filler
+from shared.concealment import Concealer
 from shared.constants import Schedule
 from shared.keypoints import Floats
 
@@ -67,7 +67,7 @@ def test_every_frame_leaves_once_in_order(observe: int, skip: int, per_message: 
 def adaptive(threshold: float = 0.5, per_message: int = 3, longest: int = 30) -> Adaptive:
     """The receiver holds the last frame; an error of 1 in all numbers is one of 1 in the picture."""
     return Adaptive(
-        Filler(Hold(), LAYOUT), np.eye(60, dtype=np.float32) / 60, threshold, per_message, longest
+        Concealer(Hold(), LAYOUT), np.eye(60, dtype=np.float32) / 60, threshold, per_message, longest
     )
 
 
@@ -117,7 +117,7 @@ def test_drift_is_measured_from_what_the_receiver_has_not_from_what_was_seen() -
 def test_the_sensitivity_decides_what_counts() -> None:
     blind = np.zeros((60, 60), np.float32)
     blind[0, 0] = 1.0
-    scheduler = Adaptive(Filler(Hold(), LAYOUT), blind, 0.5, 3)
+    scheduler = Adaptive(Concealer(Hold(), LAYOUT), blind, 0.5, 3)
     values = np.zeros((12, 60), np.float32)
     values[6:, 1] = 9.0
     sent = []

@@ -3,11 +3,11 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.protocol.arrivals import MODULUS, Arrivals
+from shared.protocol.arrivals import MODULUS, SequenceTracker
 
 
 def arrivals(*numbers: int) -> tuple[int, int]:
-    counter = Arrivals()
+    counter = SequenceTracker()
     for number in numbers:
         counter.came(number % MODULUS)
     return counter.expected, counter.received
@@ -55,7 +55,7 @@ def test_a_shuffled_lossy_row_is_counted_exactly(first: int, seed: int) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    counter = Arrivals()
+    counter = SequenceTracker()
     for number in range(100_000):
         counter.came(number)
     assert len(counter._seen) == len(counter._recent) == 1024

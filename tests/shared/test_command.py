@@ -54,7 +54,8 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_no_letter_is_too_much_for_a_terminal(encoding: str, debug: bool) -> None:
-    work = "import sys\nfrom shared.runtime.command import run_command\nfrom shared.runtime.console import Console\n"
+    work = "import sys\nfrom shared.runtime.command import run_command\n"
+    work += "from shared.runtime.console import Console\n"
     work += "from shared.errors import PeerError\n"
     work += "def main():\n Console(sys.stdout, sys.stderr).say('\\u6f22\\x1b \\U0001f600')\n"
     work += f" raise PeerError('\\u6f22\\x1b')\nraise SystemExit(run_command(main, {debug}))"

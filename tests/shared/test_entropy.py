@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec.entropy import MASS, Family, Reader, Writer
+from shared.codec.entropy import MASS, CdfTables, Reader, Writer
 from shared.errors import PeerError
 
 
-def family(rows: int = 3, width: int = 4) -> Family:
+def family(rows: int = 3, width: int = 4) -> CdfTables:
     """Tables whose spread doubles from row to row."""
     values = np.arange(-width, width + 1)
     weights = np.exp(-np.abs(values)[None] / 2.0 ** np.arange(rows)[:, None])
     counts = np.floor(weights / weights.sum(1, keepdims=True) * (MASS - 1000)).astype(np.int64) + 1
     escape = MASS - counts.sum(1, keepdims=True)
-    return Family(np.concatenate([counts, escape], axis=1).astype(np.uint16))
+    return CdfTables(np.concatenate([counts, escape], axis=1).astype(np.uint16))
 
 
 FAMILY = family()
@@ -93,4 +93,4 @@ def test_a_number_past_every_escape_is_a_mistake_of_ours() -> None:
 )
 def test_tables_that_are_none_are_refused(counts: np.ndarray) -> None:
     with pytest.raises(ValueError, match="table"):
-        Family(counts)
+        CdfTables(counts)

@@ -12,15 +12,12 @@ from aiortc import RTCPeerConnection
 from aiortc.rtcsctptransport import InboundStream, RTCSctpTransport
 
 from shared.errors import KeycastError
-from shared.protocol.arrivals import Arrivals
-from shared.transport import aiortc_patches as compat
-from shared.transport import compact_sctp as compact
-from shared.transport import relay, voice
-from shared.transport import sctp_limits as guard
+from shared.protocol.arrivals import SequenceTracker
+from shared.transport import aiortc_patches, compact_sctp, relay, sctp_limits, voice
 from shared.transport.datachannel import Link
 from shared.transport.servers import ice_options
 
-TRANSPORT = Path(guard.__file__).parent
+TRANSPORT = Path(sctp_limits.__file__).parent
 # Of the sides of the connection in memory, which are the project's own.
 OURS = {"_arrive", "_ended", "_inbox", "_other", "_reason"}
 # Asked for where they are used: the first is for a figure alone, the second has an error of its own.
@@ -46,7 +43,7 @@ def dtls(there: Any) -> Any:
 
 
 def certificate(there: Any) -> Any:
-    return getattr(there.sctp.transport, compat.CERTIFICATE)
+    return getattr(there.sctp.transport, aiortc_patches.CERTIFICATE)
 
 
 def ice(there: Any) -> Any:
@@ -58,7 +55,7 @@ def connection(there: Any) -> Any:
 
 
 def guarded(there: Any) -> None:
-    guard.guard(there, 0, lambda _: None, Arrivals())
+    sctp_limits.guard(there, 0, lambda _: None, SequenceTracker())
 
 
 def with_voice(there: Any) -> None:
@@ -67,17 +64,20 @@ def with_voice(there: Any) -> None:
 
 Part = Callable[[Any], Any]
 NEEDED: list[tuple[Part, Part, str, str]] = [
-    *((guarded, sctp, "aiortc", name) for name in guard._NAMES),
-    *((guarded, dtls, "aiortc", name) for name in (compat.CERTIFICATE, "_send_data")),
-    (guarded, certificate, "aiortc", compat.CONTEXT),
-    *((compact.shrink, sctp, "aiortc", name) for name in (*compact._METHODS, *compact._FIELDS)),
-    (compact.shrink, dtls, "aiortc", compat.CERTIFICATE),
-    (compact.shrink, certificate, "aiortc", compat.CONTEXT),
+    *((guarded, sctp, "aiortc", name) for name in sctp_limits._NAMES),
+    *((guarded, dtls, "aiortc", name) for name in (aiortc_patches.CERTIFICATE, "_send_data")),
+    (guarded, certificate, "aiortc", aiortc_patches.CONTEXT),
+    *(
+        (compact_sctp.shrink, sctp, "aiortc", name)
+        for name in (*compact_sctp._METHODS, *compact_sctp._FIELDS)
+    ),
+    (compact_sctp.shrink, dtls, "aiortc", aiortc_patches.CERTIFICATE),
+    (compact_sctp.shrink, certificate, "aiortc", aiortc_patches.CONTEXT),
     *((with_voice, dtls, "aiortc", name) for name in voice._NAMES),
-    (compat.traffic_of, ice, "aiortc", "_connection"),
-    *((compat.traffic_of, connection, "aioice", name) for name in compat._FIELDS),
+    (aiortc_patches.traffic_of, ice, "aiortc", "_connection"),
+    *((aiortc_patches.traffic_of, connection, "aioice", name) for name in aiortc_patches._FIELDS),
 ]
-METHODS = [f"{owner}.{name}" for owner, names in compat._METHODS.items() for name in names]
+METHODS = [f"{owner}.{name}" for owner, names in aiortc_patches._METHODS.items() for name in names]
 SENTENCE = (
     r"^The installed {} [\d.]+ has no {}, which keycast rests on; "
     r"install aiortc 1\.16\.0 and aioice 0\.13\.0, with which it is tested\.$"
@@ -99,7 +99,7 @@ async def test_a_name_of_a_connection_that_is_gone_is_one_sentence(
 
 async def test_so_is_that_of_a_message_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     there = peer()
-    monkeypatch.setattr(guard, "InboundStream", object)
+    monkeypatch.setattr(sctp_limits, "InboundStream", object)
     with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", "reassembly")):
         guarded(there)
     assert InboundStream().reassembly == []
@@ -109,14 +109,14 @@ async def test_so_is_that_of_a_message_in_pieces(monkeypatch: pytest.MonkeyPatch
 def test_so_is_a_method_of_aioice(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(f"aioice.ice.{method}")
     with pytest.raises(KeycastError, match=SENTENCE.format("aioice", method.partition(".")[2])):
-        compat.install()
+        aiortc_patches.install()
 
 
 @pytest.mark.parametrize("name", ["StunProtocol", "Connection", "get_host_addresses"])
 def test_so_is_what_aioice_keeps_them_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(aioice.ice, name)
     with pytest.raises(KeycastError, match=SENTENCE.format("aioice", r"\w+")):
-        compat.install()
+        aiortc_patches.install()
 
 
 def test_so_is_the_address_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_so_is_the_address_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(aioice.Candidate, "__init__", without_host)
     with pytest.raises(KeycastError, match=SENTENCE.format("aioice", "_network_host")):
-        compat.install()
+        aiortc_patches.install()
 
 
 def test_so_is_the_way_to_ask_a_turn_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ async def test_so_are_the_certificates_of_a_connection(monkeypatch: pytest.Monke
     there = peer()
     monkeypatch.delattr(dtls(there), "_ssl")
     with pytest.raises(KeycastError, match=SENTENCE.format("aiortc", "certificate of a connection")):
-        compat.fingerprints(there)
+        aiortc_patches.fingerprints(there)
 
 
 async def test_a_link_is_not_made_without_its_guard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,4 +172,4 @@ def test_no_private_name_is_used_that_is_not_asked_for() -> None:
 
 def test_the_versions_named_are_those_of_the_constraints() -> None:
     constraints = (Path(__file__).parents[2] / "constraints.txt").read_text().split()
-    assert all(f"{package}=={known}" in constraints for package, known in compat.WORKING.items())
+    assert all(f"{package}=={known}" in constraints for package, known in aiortc_patches.WORKING.items())

@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec.quantization import MATRIX_BITS, MAX_INDEX, QUALITIES, Lattice, track
+from shared.codec.quantization import MATRIX_BITS, MAX_INDEX, QUALITIES, TransformQuantizer, track
 
 GENERATOR = np.random.default_rng(3)
 MATRIX = np.rint(np.eye(60) * 2.0 ** (MATRIX_BITS - 10) + GENERATOR.normal(0, 1000, (60, 60))).astype(
     np.int32
 )
 MEAN = np.rint(GENERATOR.uniform(-1, 1, 60) * 2.0**MATRIX_BITS).astype(np.int32)
-LATTICE = Lattice(MATRIX, MEAN)
+LATTICE = TransformQuantizer(MATRIX, MEAN)
 FRAMES = GENERATOR.uniform(-1, 1, (5, 60)).astype(np.float32)
 
 
@@ -84,4 +84,4 @@ def test_an_implausible_number_has_no_coordinates(value: float) -> None:
 )
 def test_a_lattice_that_is_none_is_refused(matrix: np.ndarray, mean: np.ndarray, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Lattice(matrix, mean)
+        TransformQuantizer(matrix, mean)

@@ -26,8 +26,8 @@ from models.clips.layouts import find_clips
 from models.clips.video import CLIP_ERRORS, timed_pictures
 from models.lite.named import looked_at
 from models.training.data.tracks import Tracks, load_tracks
-from shared.codec.entropy import MASS, Family, Whole
-from shared.codec.quantization import MATRIX_BITS, Lattice, track
+from shared.codec.entropy import MASS, CdfTables, Whole
+from shared.codec.quantization import MATRIX_BITS, TransformQuantizer, track
 from shared.codec.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
 from shared.errors import RequestError
 from shared.interfaces import Backbone
@@ -129,7 +129,7 @@ def fit(tracks: Tracks, matrix: Doubles, seed: int = 0) -> CodecTables:
     return _fit_tables(samples, lattice, matrix, tracks.tracks_of)
 
 
-def make_lattice(tracks: Tracks, matrix: Doubles) -> Lattice:
+def make_lattice(tracks: Tracks, matrix: Doubles) -> TransformQuantizer:
     """Return the lattice of step BASE_STEP in the picture's own coordinates."""
     frames = np.concatenate([clip.frames for clip in tracks.clips]).astype(np.float64)
     changes = np.concatenate([np.diff(clip.frames.astype(np.float64), axis=0) for clip in tracks.clips])
@@ -139,7 +139,7 @@ def make_lattice(tracks: Tracks, matrix: Doubles) -> Lattice:
     _, turn = np.linalg.eigh(seen.T @ seen)
     back = np.linalg.inv(lower.T) @ turn * BASE_STEP
     whole = np.rint(back * 2.0**MATRIX_BITS).astype(np.int32)
-    return Lattice(whole, np.rint(frames.mean(0) * 2.0**MATRIX_BITS).astype(np.int32))
+    return TransformQuantizer(whole, np.rint(frames.mean(0) * 2.0**MATRIX_BITS).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Sample:
     changes: Whole
 
 
-def _samples(tracks: Tracks, lattice: Lattice, seed: int) -> Iterator[_Sample]:
+def _samples(tracks: Tracks, lattice: TransformQuantizer, seed: int) -> Iterator[_Sample]:
     generator = np.random.default_rng(seed)
     blocks = [
         clip.frames[at : at + _BLOCK]
@@ -164,7 +164,9 @@ def _samples(tracks: Tracks, lattice: Lattice, seed: int) -> Iterator[_Sample]:
         yield _Sample(quality, indices[:, 0], np.diff(indices, axis=1).reshape(-1, lattice.dimensions))
 
 
-def _fit_tables(samples: Sequence[_Sample], lattice: Lattice, matrix: Doubles, tracks_of: str) -> CodecTables:
+def _fit_tables(
+    samples: Sequence[_Sample], lattice: TransformQuantizer, matrix: Doubles, tracks_of: str
+) -> CodecTables:
     first = np.mean([_scale(s.first) + SCALES_A_QUALITY * s.quality for s in samples], axis=0)
     change = np.mean([_scale(s.changes) + SCALES_A_QUALITY * s.quality for s in samples], axis=0)
     # On the usual level numbers are about as large as over all: the middle one.
@@ -184,7 +186,7 @@ def _fit_tables(samples: Sequence[_Sample], lattice: Lattice, matrix: Doubles, t
             _tally(counts, family, s.changes, _change_scales(change, s.quality, levels))
         likely = seen / seen.sum(1, keepdims=True)
         # The smooth shape of a scale stands in where little was counted.
-        family = Family(_whole(counts + 200 * _laplace().counts / MASS))
+        family = CdfTables(_whole(counts + 200 * _laplace().counts / MASS))
     return CodecTables(
         lattice, family, first.astype(np.int16), change.astype(np.int16), _whole(likely),
         matrix.astype(np.float32), tracks_of,
@@ -196,7 +198,7 @@ def _scale(numbers: Whole) -> Doubles:
     return np.asarray(SCALES_A_LEVEL * np.log2(np.maximum(numbers.std(0), 0.02) / _SMALLEST))
 
 
-def _laplace() -> Family:
+def _laplace() -> CdfTables:
     """Return tables of Laplace's distribution, a scale each."""
     values = np.arange(-_WIDTH, _WIDTH + 1).astype(np.float64)
     rows = []
@@ -214,7 +216,7 @@ def _laplace() -> Family:
 
         inside = below(values + 0.5) - below(values - 0.5)
         rows.append([*inside, max(1 - inside.sum(), 0)])
-    return Family(_whole(np.array(rows)))
+    return CdfTables(_whole(np.array(rows)))
 
 
 def _whole(weights: Doubles) -> npt.NDArray[np.uint16]:
@@ -233,7 +235,7 @@ def _change_scales(change: Whole, quality: int, levels: Whole) -> Whole:
     return np.asarray(change[None] + SCALES_A_LEVEL * levels[:, None] - SCALES_A_QUALITY * quality)
 
 
-def _levels(sample: _Sample, change: Whole, family: Family, likely: Doubles) -> Whole:
+def _levels(sample: _Sample, change: Whole, family: CdfTables, likely: Doubles) -> Whole:
     """Return the cheapest level of each change."""
     costs = np.stack(
         [
@@ -247,7 +249,9 @@ def _levels(sample: _Sample, change: Whole, family: Family, likely: Doubles) -> 
     return np.asarray((costs - np.log2(likely.mean(0))).argmin(1))
 
 
-def _better(samples: Sequence[_Sample], base: Whole, family: Family, levels: Sequence[Whole] | None) -> Whole:
+def _better(
+    samples: Sequence[_Sample], base: Whole, family: CdfTables, levels: Sequence[Whole] | None
+) -> Whole:
     """Return how each number's scale (D,) had better be moved: -1, 0 or 1."""
     costs = []
     for move in (-1, 0, 1):
@@ -261,6 +265,6 @@ def _better(samples: Sequence[_Sample], base: Whole, family: Family, levels: Seq
     return np.asarray(np.argmin(costs, axis=0) - 1)
 
 
-def _tally(counts: Doubles, family: Family, numbers: Whole, scales: Whole) -> None:
+def _tally(counts: Doubles, family: CdfTables, numbers: Whole, scales: Whole) -> None:
     rows = np.clip(np.broadcast_to(scales, numbers.shape), 0, family.scales - 1)
     np.add.at(counts, (rows, family.symbols(numbers)), 1)

@@ -9,7 +9,7 @@ from torch.nn.functional import huber_loss
 from models.forecast.gru import Gru
 from models.forecast.grunf import GruNf
 from models.forecast.nf import Nf
-from models.forecast.recurrent import RecurrentNetwork, State
+from models.forecast.recurrent import ForecastNetwork, State
 from models.forecast.scaling import LIMIT
 from models.forecast.simlpe import Simlpe
 from models.forecast.vae import Vae
@@ -22,7 +22,7 @@ SURPRISING = 3.0
 
 
 def sequence_loss(
-    network: RecurrentNetwork, frames: Tensor, split: int, generator: torch.Generator
+    network: ForecastNetwork, frames: Tensor, split: int, generator: torch.Generator
 ) -> tuple[Tensor, State]:
     """Return the loss per number (lower is better) of true `frames` (B, T, D), and the state after `split`.
 
@@ -47,7 +47,7 @@ def sequence_loss(
     raise TypeError(f"no loss is known for {type(network).__name__}")
 
 
-def rollout_loss(network: RecurrentNetwork, state: State, frames: Tensor, split: int) -> Tensor:
+def rollout_loss(network: ForecastNetwork, state: State, frames: Tensor, split: int) -> Tensor:
     """Return the mean squared error of free running from `state`, after `split` of `frames` (B, T, D).
 
     In units of how much the observed frames changed and of the root of the time that passed, so that lively
@@ -60,7 +60,7 @@ def rollout_loss(network: RecurrentNetwork, state: State, frames: Tensor, split:
     return squared(error / (liveliness(network, frames[:, :split])[:, None] * time.sqrt()), SURPRISING)
 
 
-def liveliness(network: RecurrentNetwork, frames: Tensor) -> Tensor:
+def liveliness(network: ForecastNetwork, frames: Tensor) -> Tensor:
     """Return how much `frames` (B, T, D), T >= 2, change a frame, in usual changes: (B, 1), at least 0.3."""
     changes = (frames[:, 1:] - frames[:, :-1]) / network.scaling.step
     return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2)) + 0.1).sqrt()[:, None]

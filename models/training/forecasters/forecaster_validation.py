@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from models.forecast.baselines import Damped, Hold
-from models.forecast.recurrent import RecurrentNetwork
+from models.forecast.recurrent import ForecastNetwork
 from models.training.data.tracks import Tracks
 from shared.errors import RequestError
 from shared.interfaces import Forecaster
@@ -72,7 +72,7 @@ class Validation:
             forecasts.append(forecaster.forecast(LONGEST))
         return self._figures(np.stack(forecasts))
 
-    def of_network(self, network: RecurrentNetwork) -> Figures:
+    def of_network(self, network: ForecastNetwork) -> Figures:
         """Return the figures of a network's single predictions, all windows at once."""
         training = network.training
         network.eval()

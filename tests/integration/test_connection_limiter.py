@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from receiver.http import connection_limiter as gate
+from receiver.http import connection_limiter
 from receiver.http.broadcast import Broadcast
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
@@ -67,7 +67,7 @@ class Stranger:
 @pytest_asyncio.fixture
 async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Server]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
+    monkeypatch.setattr(connection_limiter, "STRANGER_SECONDS", SECONDS)
     links: asyncio.Queue[Link] = asyncio.Queue()
     said: list[str] = []
     async with SignalingServer("127.0.0.1", 0, TOKEN, links.put_nowait, say=said.append) as server:
@@ -131,14 +131,14 @@ async def test_who_has_shown_the_token_may_stay(served: Server) -> None:
 
 
 async def test_many_connections_keep_nobody_out(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "STRANGER_SECONDS", 30.0)
-    strangers = [await served.raw(b"POST") for _ in range(gate.CONNECTIONS_OF_ONE + 10)]
+    monkeypatch.setattr(connection_limiter, "STRANGER_SECONDS", 30.0)
+    strangers = [await served.raw(b"POST") for _ in range(connection_limiter.CONNECTIONS_OF_ONE + 10)]
     async with aiohttp.ClientSession(headers=AUTH) as http:
         assert (await http.get(f"{served.server.url}/stats")).status == 200
     oldest = await asyncio.gather(*(stranger.rest() for stranger in strangers[:10]))
     assert oldest == [b""] * 10
     assert served.server._gate is not None
-    assert len(served.server._gate._visitors) <= gate.CONNECTIONS_OF_ONE
+    assert len(served.server._gate._visitors) <= connection_limiter.CONNECTIONS_OF_ONE
     assert any("too many connections" in line for line in served.said)
     # As many lines as somebody reads, however often it happens.
     assert len(served.said) <= 6
@@ -149,7 +149,7 @@ async def test_many_connections_keep_nobody_out(served: Server, monkeypatch: pyt
 async def test_all_places_taken_by_the_token_refuse_the_next(
     served: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "CONNECTIONS", 2)
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS", 2)
     known = b"GET /stats HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer correct-horse\r\n\r\n"
     inside = [await served.raw(known) for _ in range(2)]
     for one in inside:
@@ -223,7 +223,7 @@ async def test_no_request_makes_the_receiver_fail(
 async def test_a_closed_terminal_closes_no_door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is said of strangers may fail to be said, as to a pipe that nobody reads any more."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(gate, "STRANGER_SECONDS", SECONDS)
+    monkeypatch.setattr(connection_limiter, "STRANGER_SECONDS", SECONDS)
     monkeypatch.setattr("receiver.http.signaling._SAY_PER_SECOND", 1000.0)
     failed: list[str] = []
 
@@ -233,7 +233,7 @@ async def test_a_closed_terminal_closes_no_door(monkeypatch: pytest.MonkeyPatch,
 
     async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=say) as server:
         served = Server(server, asyncio.Queue())
-        crowd = [await served.raw(b"POST") for _ in range(gate.CONNECTIONS_OF_ONE + 2)]
+        crowd = [await served.raw(b"POST") for _ in range(connection_limiter.CONNECTIONS_OF_ONE + 2)]
         # Too many, too long, too much: each is cut off, whether or not it can be said.
         assert await asyncio.gather(*(one.rest() for one in crowd)) == [b""] * len(crowd)
         much = await served.raw(b"GET /stats HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.runtime.sampler import Figures, Watch, lost, number, sent_up
+from shared.runtime.sampler import Figures, Sampler, lost, number, sent_up
 
 FIGURES: Figures = {
     "wire_up_kbps": 7.61, "payload_kbps": 1.64, "pictures_kbps": 0.0, "audio_kbps": 0.0, "loss_percent": 0.4,
@@ -48,7 +48,7 @@ async def watched(pace: float, seconds: float, busy_at: float = -1.0) -> tuple[l
         recorded.append(clock.time - 100)
 
     with pytest.raises(Over):
-        await Watch(clock, lambda: FIGURES, show=show, record=record, tell=tell, pace=pace).run()
+        await Sampler(clock, lambda: FIGURES, show=show, record=record, tell=tell, pace=pace).run()
     return told, shown, recorded
 
 

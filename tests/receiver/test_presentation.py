@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.presentation import MAX_PROCESSING_SECONDS, Pacing, Processing
+from receiver.presentation import MAX_PROCESSING_SECONDS, PresentationTimes, Processing
 
 MOST = 0.027
 
 
 def test_it_settles_where_nine_of_ten_frames_are_ready() -> None:
-    pacing, chance = Pacing(MOST), random.Random(1)
+    pacing, chance = PresentationTimes(MOST), random.Random(1)
     for number in range(600):
         is_here = number % 12 < 6
         pacing.ready(-0.03 if is_here else 0.011 + chance.uniform(0, 0.004))
@@ -21,7 +21,7 @@ def test_it_settles_where_nine_of_ten_frames_are_ready() -> None:
 
 
 def test_where_all_frames_are_early_they_are_shown_when_they_are_due() -> None:
-    pacing = Pacing(MOST)
+    pacing = PresentationTimes(MOST)
     for _ in range(100):
         pacing.ready(-0.02)
     assert pacing.offset == 0
@@ -29,7 +29,7 @@ def test_where_all_frames_are_early_they_are_shown_when_they_are_due() -> None:
 
 @given(st.lists(st.floats(-1, 10), max_size=200))
 def test_it_changes_by_half_a_millisecond_at_most_and_keeps_its_bounds(late: list[float]) -> None:
-    pacing = Pacing(MOST)
+    pacing = PresentationTimes(MOST)
     offsets = [pacing.offset]
     for seconds in late:
         pacing.ready(seconds)

@@ -2,12 +2,16 @@ import random
 
 import pytest
 
-from receiver.receiver_statistics import Reception
+from receiver.receiver_statistics import ReceiverStatistics
 from shared.protocol.messages import Report, pack_message
 
 
 def feed(
-    reception: Reception, transits_ms: list[float], gap: float = 0.1, start: float = 50.0, clock: int = 7
+    reception: ReceiverStatistics,
+    transits_ms: list[float],
+    gap: float = 0.1,
+    start: float = 50.0,
+    clock: int = 7,
 ) -> float:
     """One frame each `gap` s from `start`, so many ms on its way; return when the last one came.
 
@@ -20,11 +24,11 @@ def feed(
 
 
 def test_a_call_that_has_received_nothing_reports_nothing() -> None:
-    assert Reception().report(5.0, 0, 0, 0) == Report()
+    assert ReceiverStatistics().report(5.0, 0, 0, 0) == Report()
 
 
 def test_what_came_is_counted_and_frames_are_handed_on() -> None:
-    reception = Reception()
+    reception = ReceiverStatistics()
     reception.arrived(12, 6, 0, 1.0)
     reception.arrived(0, 6, 0, 1.1)
     report = reception.report(1.2, 4, 5, 6)
@@ -34,14 +38,14 @@ def test_what_came_is_counted_and_frames_are_handed_on() -> None:
 
 @pytest.mark.parametrize("clock", [0, 1_000_000, 2**32 - 52_000])
 def test_no_clock_needs_to_be_right(clock: int) -> None:
-    reception = Reception()
+    reception = ReceiverStatistics()
     now = feed(reception, [40.0] * 40, clock=clock)
     report = reception.report(now, 0, 0, 0)
     assert (report.delay_ms, report.jitter_ms) == (0, 0)
 
 
 def test_a_queue_that_builds_shows_as_delay() -> None:
-    reception = Reception()
+    reception = ReceiverStatistics()
     now = feed(reception, [20.0] * 20 + [20.0 + 25 * n for n in range(20)])
     # The least of the last 1.5 s: the message that came 1.5 s ago.
     assert reception.report(now, 0, 0, 0).delay_ms == pytest.approx(475 - 300, abs=60)
@@ -51,7 +55,7 @@ def test_a_queue_that_builds_shows_as_delay() -> None:
 
 def test_jitter_alone_is_no_delay_and_has_its_size() -> None:
     chance = random.Random(1)
-    reception, delays = Reception(), []
+    reception, delays = ReceiverStatistics(), []
     for n in range(100):
         now = feed(reception, [chance.uniform(0, 200) for _ in range(5)], gap=0.2, start=50.0 + n)
         delays.append(reception.report(now, 0, 0, 0).delay_ms)
@@ -61,7 +65,7 @@ def test_jitter_alone_is_no_delay_and_has_its_size() -> None:
 
 
 def test_what_a_message_waits_for_its_own_frames_is_no_delay() -> None:
-    reception = Reception()
+    reception = ReceiverStatistics()
     for n, count in enumerate([1, 6, 3, 30, 1]):
         captured = 10.0 + n
         reception.arrived(30 * n, count, round(captured * 1000), captured + (count - 1) / 30 + 0.02)
@@ -71,7 +75,7 @@ def test_what_a_message_waits_for_its_own_frames_is_no_delay() -> None:
 
 
 def test_the_delay_stands_until_another_message_comes() -> None:
-    reception = Reception()
+    reception = ReceiverStatistics()
     feed(reception, [20.0] * 5)
     now = feed(reception, [320.0], start=60.0)
     assert reception.report(now + 8, 0, 0, 0).delay_ms == 300
@@ -79,14 +83,14 @@ def test_the_delay_stands_until_another_message_comes() -> None:
 
 def test_a_clock_that_drifts_is_followed() -> None:
     """A sender's clock that loses 200 ppm would look like 240 ms of delay after 20 minutes."""
-    reception = Reception()
+    reception = ReceiverStatistics()
     for n in range(1200):
         reception.arrived(n, 1, round(n * 1000 * (1 - 200e-6)), float(n))
     assert reception.report(1200.0, 0, 0, 0).delay_ms < 30
 
 
 def test_hostile_numbers_still_fit_a_report() -> None:
-    chance, reception = random.Random(2), Reception()
+    chance, reception = random.Random(2), ReceiverStatistics()
     for n in range(2000):
         reception.arrived(2**32 - 40, 32, chance.getrandbits(32), 50.0 + n / 1000)
         report = reception.report(50.0 + n / 1000, 2**40, 2**32, 0)
@@ -96,7 +100,7 @@ def test_hostile_numbers_still_fit_a_report() -> None:
 
 def test_one_number_that_is_wrong_says_nothing_of_the_others() -> None:
     """A message that slept for over half an hour on its way may seem to come from the future."""
-    reception = Reception()
+    reception = ReceiverStatistics()
     feed(reception, [20.0] * 20)
     reception.arrived(99, 1, 7 + 80_000, 53.0)
     now = feed(reception, [20.0] * 20, start=55.0)
@@ -105,7 +109,7 @@ def test_one_number_that_is_wrong_says_nothing_of_the_others() -> None:
 
 def test_weeks_are_counted_through() -> None:
     """Milliseconds modulo 2**32 run over after 49.7 days, their differences after half of it."""
-    reception = Reception()
+    reception = ReceiverStatistics()
     for day in range(120):
         now = feed(reception, [20.0] * 20, start=86_400.0 * day)
         report = reception.report(now, 0, 0, 0)

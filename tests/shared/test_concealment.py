@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.forecast.baselines import Damped, Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
-from shared.concealment import Filler, FillSettings, Kind
+from shared.concealment import Concealer, FillSettings, Kind
 from shared.interfaces import Forecaster
 from shared.keypoints import Floats, Group, KeypointLayout
 
@@ -60,14 +60,14 @@ def ramp(numbers: range, slope: float = 0.01) -> dict[int, Floats]:
     return {n: at(n * slope) for n in numbers}
 
 
-def run(filler: Filler, numbers: range) -> tuple[list[float], list[Kind]]:
+def run(filler: Concealer, numbers: range) -> tuple[list[float], list[Kind]]:
     filled = [filler.fill(n) for n in numbers]
     assert all(f is not None for f in filled)
     return [float(f.keypoints[0]) for f in filled if f], [f.kind for f in filled if f]
 
 
 def test_there_is_nothing_before_the_first_frame_observed() -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     assert filler.fill(0) is None
     filler.observe({5: at(0.5)})
     assert filler.fill(4) is None
@@ -77,7 +77,7 @@ def test_there_is_nothing_before_the_first_frame_observed() -> None:
 
 
 def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None:
-    filler = Filler(Linear(), LAYOUT)
+    filler = Concealer(Linear(), LAYOUT)
     filler.observe(ramp(range(6)))
     filler.observe(ramp(range(12, 18)))
     values, kinds = run(filler, range(18))
@@ -86,14 +86,14 @@ def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None
 
 
 def test_truth_elsewhere_than_forecast_is_blended_in_over_three_frames() -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
     values, _ = run(filler, range(10))
     np.testing.assert_allclose(values, [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4], atol=1e-6)
 
 
 def test_truth_that_follows_truth_is_shown_as_it_is() -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(0.0), 1: at(0.9)})
     values, _ = run(filler, range(2))
     assert values == pytest.approx([0.0, 0.9])
@@ -101,7 +101,7 @@ def test_truth_that_follows_truth_is_shown_as_it_is() -> None:
 
 def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
     """One frame of truth between two gaps: the blend is still under way when the next forecast begins."""
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(0.0), 3: at(0.4)})
     values, kinds = run(filler, range(8))
     assert kinds[3:5] == [OBSERVED, FORECAST]
@@ -110,7 +110,7 @@ def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
 
 def test_a_long_forecast_slows_down_and_then_holds() -> None:
     chosen = FillSettings(trust=4, damping=0.5, horizon=10)
-    filler = Filler(Linear(), LAYOUT, chosen)
+    filler = Concealer(Linear(), LAYOUT, chosen)
     filler.observe(ramp(range(2)))
     values, kinds = run(filler, range(16))
     assert kinds == [OBSERVED] * 2 + [FORECAST] * 10 + [HELD] * 4
@@ -124,7 +124,7 @@ def test_a_long_forecast_slows_down_and_then_holds() -> None:
 def test_a_forecast_that_leaves_reason_is_cut_there_and_held(broken: float) -> None:
     course = np.repeat(at(0.1)[None], 45, axis=0)
     course[3:, POSITIONS + 5] = broken
-    filler = Filler(Fixed(course), LAYOUT)
+    filler = Concealer(Fixed(course), LAYOUT)
     filler.observe({0: at(0.1)})
     values, kinds = run(filler, range(10))
     assert kinds == [OBSERVED] + [FORECAST] * 3 + [HELD] * 6
@@ -132,7 +132,7 @@ def test_a_forecast_that_leaves_reason_is_cut_there_and_held(broken: float) -> N
 
 
 def test_a_forecast_of_nothing_but_nan_holds_the_last_frame() -> None:
-    filler = Filler(Fixed(np.full((45, DIMENSIONS), np.nan, np.float32)), LAYOUT)
+    filler = Concealer(Fixed(np.full((45, DIMENSIONS), np.nan, np.float32)), LAYOUT)
     filler.observe({0: at(0.1)})
     assert run(filler, range(3)) == (pytest.approx([0.1] * 3), [OBSERVED, HELD, HELD])
 
@@ -141,14 +141,14 @@ def test_a_forecast_of_nothing_but_nan_holds_the_last_frame() -> None:
 def test_no_point_is_forecast_further_than_a_leap(index: int, limit: float) -> None:
     course = np.zeros((45, DIMENSIONS), np.float32)
     course[:, index] = np.arange(1, 46) * limit * 0.24
-    filler = Filler(Fixed(course), LAYOUT, FillSettings(trust=45))
+    filler = Concealer(Fixed(course), LAYOUT, FillSettings(trust=45))
     filler.observe({0: at(0.0)})
     reached = [filled.keypoints[index] for n in range(12) if (filled := filler.fill(n))]
     assert max(reached) == pytest.approx(0.96 * limit)
 
 
 def test_late_frames_redirect_a_forecast_under_way_from_the_newest_truth() -> None:
-    filler = Filler(Linear(), LAYOUT)
+    filler = Concealer(Linear(), LAYOUT)
     filler.observe({0: at(0.0)})
     run(filler, range(4))
     # Frames 1 to 3 come after their moment: it has been moving all the time.
@@ -160,7 +160,7 @@ def test_late_frames_redirect_a_forecast_under_way_from_the_newest_truth() -> No
 
 
 def test_the_steps_of_a_redirected_forecast_count_from_the_newest_truth() -> None:
-    filler = Filler(Hold(), LAYOUT, FillSettings(horizon=10))
+    filler = Concealer(Hold(), LAYOUT, FillSettings(horizon=10))
     filler.observe({0: at(0.0)})
     run(filler, range(8))
     filler.observe({2: at(0.0)})
@@ -170,7 +170,7 @@ def test_the_steps_of_a_redirected_forecast_count_from_the_newest_truth() -> Non
 
 def test_late_frames_mend_the_context() -> None:
     forecaster = Linear()
-    filler = Filler(forecaster, LAYOUT)
+    filler = Concealer(forecaster, LAYOUT)
     filler.observe({0: at(0.0), 6: at(0.06)})
     run(filler, range(7))
     filler.observe({3: at(0.03)})
@@ -180,7 +180,7 @@ def test_late_frames_mend_the_context() -> None:
 
 def test_a_frame_observed_twice_changes_nothing() -> None:
     forecaster = Linear()
-    filler = Filler(forecaster, LAYOUT)
+    filler = Concealer(forecaster, LAYOUT)
     filler.observe(ramp(range(3)))
     before, _ = run(filler, range(5))
     filler.observe({2: at(0.9)})
@@ -190,7 +190,7 @@ def test_a_frame_observed_twice_changes_nothing() -> None:
 
 
 def test_a_slow_machine_skips_numbers_and_stays_on_course() -> None:
-    filler = Filler(Linear(), LAYOUT)
+    filler = Concealer(Linear(), LAYOUT)
     filler.observe(ramp(range(6)))
     run(filler, range(5))
     filled = filler.fill(8)
@@ -201,7 +201,7 @@ def test_a_slow_machine_skips_numbers_and_stays_on_course() -> None:
 
 @pytest.mark.parametrize("number", [10_000, 2**32 - 1])
 def test_after_a_long_pause_the_last_forecast_is_held(number: int) -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe(ramp(range(6)))
     run(filler, range(6))
     filled = filler.fill(number)
@@ -220,7 +220,7 @@ def forecasters() -> st.SearchStrategy[Forecaster]:
 @settings(max_examples=60)
 @given(forecasters(), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=150))
 def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster, events: list[str]) -> None:
-    filler, truth = Filler(forecaster, LAYOUT), np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS))
+    filler, truth = Concealer(forecaster, LAYOUT), np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS))
     filler.observe({0: truth[0].astype(np.float32)})
     previous = filler.fill(0)
     number, came, late = 0, True, dict[int, Floats]()
@@ -250,7 +250,7 @@ def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster,
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.integers(1, 60))
 def test_the_return_of_truth_shows_no_more_than_a_quarter_of_the_gap(a: float, b: float, gap: int) -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(a), **{gap + n: at(b) for n in range(1, 6)}})
     values, _ = run(filler, range(gap + 6))
     assert np.abs(np.diff(values)).max() <= abs(a - b) / 4 + 1e-6
@@ -259,7 +259,7 @@ def test_the_return_of_truth_shows_no_more_than_a_quarter_of_the_gap(a: float, b
 
 def test_between_two_known_frames_lies_the_line() -> None:
     forecaster = Linear()
-    filler = Filler(forecaster, LAYOUT)
+    filler = Concealer(forecaster, LAYOUT)
     filler.observe({0: at(0.0)})
     assert run(filler, range(1))[1] == [OBSERVED]
     filled = [filler.fill(n, (4, at(0.4))) for n in range(1, 4)]
@@ -274,7 +274,7 @@ def test_between_two_known_frames_lies_the_line() -> None:
 
 
 def test_a_frame_that_becomes_known_during_a_forecast_is_blended_towards() -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(0.0)})
     run(filler, range(4))
     values = [f.keypoints[0] for n in range(4, 8) if (f := filler.fill(n, (8, at(0.8))))]
@@ -283,7 +283,7 @@ def test_a_frame_that_becomes_known_during_a_forecast_is_blended_towards() -> No
 
 
 def test_a_frame_of_the_past_is_nothing_to_interpolate_to() -> None:
-    filler = Filler(Hold(), LAYOUT)
+    filler = Concealer(Hold(), LAYOUT)
     filler.observe({0: at(0.0)})
     run(filler, range(3))
     filled = filler.fill(3, (2, at(0.2)))
@@ -292,7 +292,7 @@ def test_a_frame_of_the_past_is_nothing_to_interpolate_to() -> None:
 
 
 def test_a_smaller_number_begins_again_from_what_is_shown() -> None:
-    filler = Filler(Linear(), LAYOUT)
+    filler = Concealer(Linear(), LAYOUT)
     filler.observe({1000: at(0.5)})
     run(filler, range(1000, 1010))
     values, kinds = run(filler, range(100, 103))
@@ -312,7 +312,7 @@ def test_a_smaller_number_begins_again_from_what_is_shown() -> None:
 def test_wherever_the_numbers_jump_there_is_a_frame_and_memory_is_bounded(
     legs: list[tuple[int, int, bool, int]],
 ) -> None:
-    filler = Filler(Damped(), LAYOUT)
+    filler = Concealer(Damped(), LAYOUT)
     filler.observe({0: at(0.0)})
     run(filler, range(1))
     for start, count, known, ahead in legs:
@@ -327,7 +327,7 @@ def test_wherever_the_numbers_jump_there_is_a_frame_and_memory_is_bounded(
 
 def test_each_number_has_the_reach_that_its_layout_gives_it() -> None:
     layout = KeypointLayout((Group.points(1), Group.numbers(1, reach=0.1)))
-    filler = Filler(Fixed(np.array([[0.5, 0.5, 0.05]] * 2 + [[0.5, 0.5, 0.2]] * 43, np.float32)), layout)
+    filler = Concealer(Fixed(np.array([[0.5, 0.5, 0.05]] * 2 + [[0.5, 0.5, 0.2]] * 43, np.float32)), layout)
     filler.observe({0: np.zeros(3, np.float32)})
     kinds = [filled.kind for n in range(5) if (filled := filler.fill(n)) is not None]
     assert kinds == [Kind.OBSERVED, Kind.FORECAST, Kind.FORECAST, Kind.HELD, Kind.HELD]
