@@ -23,7 +23,8 @@ from tqdm import tqdm
 from bench import subjects
 from bench.metrics import tops
 from bench.report import Report, Row, Value, check_output, describe
-from bench.subjects import Forecasting, Memory, Subject
+from bench.subject import Subject
+from bench.subjects import Forecasting, Memory
 from bench.timing import BLOCKS, Stages, Timed, batch_fps, latencies, rounds
 from models.build import choose_device, use_threads
 from models.forecast.names import BEST, NAMES
@@ -128,7 +129,7 @@ def _measured(
     loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
-    rows = [
+    rows: list[Row] = [
         {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
         for each in loaded
     ]

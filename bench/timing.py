@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.subjects import Forecasting, Subject
+from bench.subject import Subject
+from bench.subjects import Forecasting
 from shared.config import FPS, Schedule
 from shared.keypoints import Pictures
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bench import subjects, throughput
-from bench.subjects import PLAIN_CPU_FRAMES, Memory, Subject
+from bench.subject import PLAIN_CPU_FRAMES, Subject
+from bench.subjects import Memory
 from bench.throughput import (
     COLUMNS,
     add_arguments,
