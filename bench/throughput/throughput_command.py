@@ -187,7 +187,8 @@ def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device:
     """Return what the runs over blocks of frames say, in time, arithmetic, exactness and memory."""
     subject, stages = loaded.subject, loaded.timed.stages()
     # Another network draws other pictures: only the same one, run otherwise, errs.
-    error = pixel_error(loaded, plain) if plain and subject.backbone == plain.subject.backbone else None
+    same = plain is not None and (plain.subject.backbone, plain.subject.engine) == (subject.backbone, "plain")
+    error = pixel_error(loaded, plain) if plain and same else None
     return {
         "backbone": subject.backbone,
         "engine": subject.engine,

@@ -13,7 +13,8 @@ import torch
 from bench.harness.timing import Latencies, Stages, Timed, batch_fps, rounds
 from bench.throughput import subjects
 from bench.throughput import throughput_command as throughput
-from bench.throughput.subjects import PLAIN_CPU_FRAMES, Memory, Subject
+from bench.throughput.subject import PLAIN_CPU_FRAMES, Subject
+from bench.throughput.subjects import Memory
 from bench.throughput.throughput_command import (
     COLUMNS,
     add_arguments,
