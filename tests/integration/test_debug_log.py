@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Hold
+from models.lite.layout import DIMENSIONS, LAYOUT
 from receiver.call_admission import CallAdmission
 from receiver.http.signaling import SignalingServer
 from receiver.pipeline import ReceiverCall
@@ -127,7 +128,7 @@ class Both:
         call = ReceiverCall(
             connection=guest.link,
             session=ReceiverSession(TERMS, CODECS, forecaster="hold", secret=SECRET),
-            renderer=Renderer(Backbone(), Concealer(Hold())),
+            renderer=Renderer(Backbone(), Concealer(Hold(), LAYOUT)),
             sink=Screen(),
             playout=Playout(FPS),
             clock=SystemClock(),
@@ -145,7 +146,7 @@ class Both:
 
         call = SenderCall(
             connection=await again(),
-            session=SenderSession(TERMS, PaperCodec(), PICTURE),
+            session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE),
             source=Camera(),
             backbone=Backbone(),
             make_scheduler=lambda _: Alternate(TERMS.schedule, 3),

@@ -80,5 +80,7 @@ def test_a_receiver_that_was_killed_and_starts_again_goes_on(place: Place) -> No
     assert notes.splitlines() == ["note: The connection is lost; calling again.", "note: The call goes on."]
     assert nothing == ""
     ours = stats(sent)
-    assert (ours["reconnects"], ours["pictures_sent"]) == (1, 2)
+    assert ours["reconnects"] == 1
+    # The first one, to each receiver; how many more, is a matter of time.
+    assert ours["pictures_sent"] >= 2
     assert ours["seconds"] > 5

@@ -62,7 +62,7 @@ def test_samples_of_a_deterministic_forecaster_are_its_forecast(forecaster: Fore
 
 
 @pytest.mark.parametrize(
-    "frames", [np.zeros((0, 60)), np.zeros((2, 59)), np.zeros(60), np.full((1, 60), np.nan)]
+    "frames", [np.zeros((0, 60)), np.zeros((2, 0)), np.zeros(60), np.full((1, 60), np.nan)]
 )
 def test_misuse_is_refused(frames: Floats) -> None:
     for forecaster in (Hold(), Damped()):

@@ -210,7 +210,7 @@ def test_linear_autoregression_finds_the_process_that_made_a_clip() -> None:
     for _ in range(3000):
         change = weights @ change + rng.normal(scale=0.01, size=60)
         changes.append(change)
-    network = Linear(LinearConfig(order=1))
+    network = Linear(LinearConfig(order=1), 60)
     network.scaling.step.fill_(0.02)
     fit(network, [torch.from_numpy(np.cumsum(changes, axis=0).astype(np.float32))], ridge=0.0)
     found = network.map.weight.detach().numpy()
@@ -220,7 +220,7 @@ def test_linear_autoregression_finds_the_process_that_made_a_clip() -> None:
 
 def test_linear_autoregression_needs_a_clip_that_is_long_enough() -> None:
     with pytest.raises(ValueError, match="long enough"):
-        fit(Linear(LinearConfig(order=5)), [torch.zeros(6, 60)], ridge=0.1)
+        fit(Linear(LinearConfig(order=5), 60), [torch.zeros(6, 60)], ridge=0.1)
 
 
 def test_the_command_solves_the_linear_one(folder: Path, tmp_path: Path) -> None:

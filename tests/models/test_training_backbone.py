@@ -48,7 +48,7 @@ CHILD = """
 import argparse, logging, sys
 import torch
 from models.fomm.config import FommConfig
-from models.training import backbone
+from models.training.backbones import backbone_command as backbone
 from tests.tiny_lite import TINY
 
 torch.set_num_threads(1)

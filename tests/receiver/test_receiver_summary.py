@@ -29,7 +29,7 @@ def test_a_call_of_three_frames() -> None:
     summary.shown(frame(0, done_ms=1090))
     summary.shown(frame(1, done_ms=1123))
     summary.shown(frame(2, Kind.FORECAST, done_ms=1257, in_time=False))
-    report = summary.report(pair()[0], ReceiverSession(CallTerms("lite", "abc"), {}), 1.0)
+    report = summary.report(pair()[0], ReceiverSession(CallTerms("lite", "abc", 10, DIMENSIONS), {}), 1.0)
     assert (report.packets, report.highest) == (1, 1)
     assert (report.frames_observed, report.frames_forecast, report.frames_held) == (2, 1, 0)
     values = summary.to_map()

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.lite.layout import DIMENSIONS, LAYOUT
 from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryOptions, GalleryPolicy
 from shared.codec.keypoint_codec import PaperCodec
 from shared.constants import FPS, CallTerms
-from shared.keypoints import DIMENSIONS, Floats
+from shared.keypoints import Floats
 from shared.media import picture as pictures
 from shared.protocol.events import State
 from shared.protocol.receiver_session import ReceiverSession
@@ -21,6 +22,7 @@ from tests.shared.session_pair import with_pictures
 
 FIRST, SECOND = (np.full((256, 256, 3), level, np.uint8) for level in (50, 200))
 RANDOM = np.random.default_rng(0)
+TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 
 
 def at(position: float) -> Floats:
@@ -51,8 +53,8 @@ class Call:
     """A sender that streams to a receiver; `slots` are those whose pictures have come."""
 
     def __init__(self) -> None:
-        self.sender = SenderSession(CallTerms("lite", "abc"), PaperCodec(), pictures.encode(FIRST))
-        self.receiver = ReceiverSession(CallTerms("lite", "abc"), {"paper": PaperCodec()})
+        self.sender = SenderSession(TERMS, PaperCodec(DIMENSIONS), pictures.encode(FIRST))
+        self.receiver = ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)})
         self.slots: list[int] = []
         self.sender.start()
         self.settle(0.0)
@@ -70,7 +72,9 @@ class Call:
 
 async def test_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None:
     call, executor = Call(), Held()
-    further = FurtherPictures(call.sender, GalleryPolicy(GalleryOptions(4, 100.0), 1000), executor)
+    further = FurtherPictures(
+        call.sender, GalleryPolicy(GalleryOptions(4, 100.0), 1000, LAYOUT.distance), executor
+    )
     async with asyncio.TaskGroup() as group:
         for number in range(240):
             turned = number >= 60
@@ -95,7 +99,9 @@ async def test_what_fails_while_a_picture_is_encoded_is_raised(monkeypatch: pyte
 
     monkeypatch.setattr(pictures, "encode_within", broken)
     call = Call()
-    further = FurtherPictures(call.sender, GalleryPolicy(GalleryOptions(4, 100.0), 1000), Held())
+    further = FurtherPictures(
+        call.sender, GalleryPolicy(GalleryOptions(4, 100.0), 1000, LAYOUT.distance), Held()
+    )
 
     async def turn() -> None:
         for number in range(240):

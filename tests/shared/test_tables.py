@@ -40,9 +40,9 @@ def test_the_hash_is_also_of_what_the_entropy_coder_makes_of_them(
     tables: CodecTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """constriction's other way to turn counts into probabilities stands for another version of it."""
-    before = CallTerms("lite", "f", "coded", tables.hash)
+    before = CallTerms("lite", "f", 10, 60, "coded", tables.hash)
     monkeypatch.setattr(entropy, "_MODEL", constriction.stream.model.Categorical(perfect=True))
-    other = CallTerms("lite", "f", "coded", dataclasses.replace(tables).hash)
+    other = CallTerms("lite", "f", 10, 60, "coded", dataclasses.replace(tables).hash)
     assert "install the same versions of keycast and of constriction" in str(before.difference(other))
 
 
