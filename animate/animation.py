@@ -1,4 +1,4 @@
-"""How a picture is moved offline by the keypoints of a video, all detected or some forecast."""
+"""Offline animation of a picture by the keypoints of a video, all detected or some forecast."""
 
 from __future__ import annotations
 

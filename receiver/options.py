@@ -1,4 +1,4 @@
-"""What a receiver is asked for."""
+"""Options of a receiver."""
 
 from __future__ import annotations
 

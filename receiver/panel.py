@@ -68,7 +68,7 @@ class Panel:
 
 
 def words(figures: Figures) -> str:
-    """Return what stands beside the state."""
+    """Return what stands next to the state."""
     latency = None if figures["latency_ms"] is None else number(figures, "latency_ms")
     return (
         f"{figures['fps_shown']:.0f} fps   {told(latency, number(figures, 'clocks_apart_s'))}   "

@@ -1,4 +1,4 @@
-"""Which frame is due when. The delay follows the network by small steps, never seen as such."""
+"""Playout timeline: when each frame is due. The delay follows the network in small, imperceptible steps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Playout:
 
     @property
     def delay(self) -> float:
-        """Seconds that the quickest packets of late wait at present; 0 before the first packet."""
+        """Seconds that the quickest recent packets wait at present; 0 before the first packet."""
         return self._anchor - self._quickest if self._anchor is not None else 0.0
 
     def processing(self, seconds: float) -> None:

@@ -1,11 +1,11 @@
-"""How long frames take to be drawn and shown, and when they are shown, so that all keep one pace."""
+"""Draw and display times of frames, and their presentation times, so that all keep one pace."""
 
 from __future__ import annotations
 
 from collections import deque
 
 MAX_PROCESSING_SECONDS = 0.25
-"""A machine that takes longer for a frame shows fewer than four a second, whatever the delay."""
+"""A machine that takes longer for a frame shows fewer than four per second, whatever the delay."""
 _FRAMES = 60
 _SHARE = 0.9
 _STEP_SECONDS = 0.0005

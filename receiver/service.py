@@ -1,4 +1,4 @@
-"""Serves calls, one after the other, and says how they go."""
+"""Serves calls, one after the other, and reports how they go."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Models:
 
 
 class Service:
-    """Waits for a call, runs it, says what came of it, and waits for the next one.
+    """Waits for a call, runs it, reports the outcome, and waits for the next one.
 
     Whatever ends a call, a fault of ours or of the other side, the next one is taken; but not where the sink
     has failed.
@@ -147,7 +147,7 @@ class Service:
         self._console.say(*lines)
 
     async def _take(self, guest: PendingCall) -> tuple[ReceiverCall, Ended]:
-        """Run a guest's call; return it, and how it ended. Only what would end every call is raised."""
+        """Run a pending call; return it, and how it ended. Only what would end every call is raised."""
         call = self._new_call(guest)
         self._sink.new_call()
         self._doorman.call = call

@@ -15,7 +15,7 @@ from shared.keypoints import Pictures
 
 FIRST_FRAME_S = 2.0
 STALE_S = 0.5
-"""A picture that is older is not the present any more: dark rooms slow webcams down to some 5 a second."""
+"""A picture that is older is not the present any more: dark rooms slow webcams down to some 5 per second."""
 STALL_S = 2.0
 """A camera that gives nothing for so long is opened anew."""
 FIRST_PICTURES = 10

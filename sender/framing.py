@@ -1,4 +1,4 @@
-"""Where the square that is sent stands in a camera's picture: found heads and times in, a square out.
+"""Placement of the square that is sent within a camera's picture: found heads and times in, a square out.
 
 The networks know heads as their training pictures showed them: the face in the middle, a bit over half as
 large as the square. So the square is put around the head once, before the first picture leaves, and then

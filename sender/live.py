@@ -1,4 +1,4 @@
-"""How a call is going right now at the sender. `now` is given, no clock is read."""
+"""Live figures of a call at the sender. `now` is given, no clock is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--preset`, `--policy` and what goes with them mean: how keypoints are coded, and when they leave."""
+"""Meaning of `--preset`, `--policy` and related options: how keypoints are coded, and when they leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the sender may talk: it gives way to a link that fills up, and comes back slowly."""
+"""Rate control for the sender: it gives way to a link that fills up, and comes back slowly."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class RateController:
         self._loss_at_cut = None
 
     def _sent_rate(self, now: float) -> float:
-        """Return the bytes a second of the last two."""
+        """Return the bytes per second of the last two."""
         self._forget(now)
         return sum(size for _, size in self._sent) / _RATE_SECONDS
 

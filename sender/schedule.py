@@ -1,4 +1,4 @@
-"""Which frames ship, and which of them share a message."""
+"""Frame scheduling: which frames ship, and which of them share a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors a user sees. Each carries one sentence that says what was wrong and what to do."""
+"""User-facing errors. Each carries one sentence on what was wrong and what to do."""
 
 
 class KeycastError(Exception):

@@ -1,4 +1,4 @@
-"""What the parts of a call ask of each other. Everything here is implemented elsewhere and faked in tests."""
+"""Interfaces between the parts of a call. Everything here is implemented elsewhere and faked in tests."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The keypoints of every clip are detected, faults put into copies of them at random places, and every frame
 scored as `animate --anomaly` does. AUC is the area under the ROC curve over frames: those that show the fault
-(see `bench.forecast.anomaly_inject`) against all frames of the untouched clips. Beside it stands a score that
-knows no past but the last frame: how much the points moved, calibrated and combined in the same way.
+(see `bench.forecast.anomaly_inject`) against all frames of the untouched clips. Next to it stands a score
+that knows no past but the last frame: how much the points moved, calibrated and combined in the same way.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _example(network: Density, tracks: Sequence[Floats], layout: KeypointLayout,
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise RequestError for what would fail after the work: it is told before."""
+    """Raise RequestError for what would fail after the work, before it begins."""
     if options.faults < 1:
         raise RequestError(f"{options.faults} faults show nothing; give --faults 1 or more.")
     if options.threads is not None:

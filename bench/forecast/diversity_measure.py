@@ -1,4 +1,4 @@
-"""How different a forecaster's futures of one window are from each other, and how far from the truth."""
+"""Diversity of a forecaster's futures of one window, and their distance from the truth."""
 
 from __future__ import annotations
 

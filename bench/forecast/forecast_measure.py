@@ -1,4 +1,4 @@
-"""What `bench forecast` measures on one clip: forecasts of its windows, and what is drawn from them."""
+"""Measurements of `bench forecast` on one clip: forecasts of its windows, and what is drawn from them."""
 
 from __future__ import annotations
 

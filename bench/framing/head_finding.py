@@ -1,4 +1,4 @@
-"""How well heads are found in wide frames, against YuNet's faces in the square clips these are made of."""
+"""Accuracy of head finding in wide frames, against YuNet's faces in the square clips these are made of."""
 
 from __future__ import annotations
 

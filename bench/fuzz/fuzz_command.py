@@ -1,4 +1,4 @@
-"""`bench fuzz`: a million mutated packets against the decoder, or with `--transport` all else that comes in.
+"""`bench fuzz`: a million mutated packets against the decoder, or with `--transport` all other input.
 
 Each is decoded or refused; nothing else may come out: no other error, no NaN, no number out of range, no more
 memory than a block takes, no decoding that takes a second. For the transport see `bench.fuzz.fuzz_transport`.

@@ -191,7 +191,7 @@ def _await_sender(here: Process, there: Process, seconds: float | None) -> None:
 
 
 def await_receiver(there: Process, *, over_bad_path: bool) -> None:
-    """Wait for the receiver; one that a bad path has kept the sender's bye from is told to hang up."""
+    """Wait for the receiver; one that a bad path has kept the sender's bye from is asked to hang up."""
     try:
         there.wait(_BYE_SECONDS if over_bad_path else _END_SECONDS)
     except KeycastError:

@@ -1,4 +1,4 @@
-"""How long the stages of a network take: in blocks as the paper times them, and frame by frame."""
+"""Timing of the stages of a network: in blocks as the paper times them, and frame by frame."""
 
 from __future__ import annotations
 

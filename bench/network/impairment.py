@@ -1,4 +1,4 @@
-"""What a bad network does to datagrams: the description, and the decision for each. Pure and seeded."""
+"""Network impairment: its description, and the decision for each datagram. Pure and seeded."""
 
 from __future__ import annotations
 

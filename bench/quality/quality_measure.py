@@ -1,4 +1,4 @@
-"""How well one clip is reconstructed: one row of figures, and the moments worth looking at."""
+"""Reconstruction quality of one clip: one row of figures, and the moments worth looking at."""
 
 from __future__ import annotations
 

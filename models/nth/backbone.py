@@ -89,7 +89,7 @@ class NthBackbone(EngineBackbone):
         """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
 
         On the keypoints in space, as the published code does: s + (d - d0), with `adapt_scale` times
-        sqrt(volume of the source's hull / volume of the initial one). What moves is then told as expression,
+        sqrt(volume of the source's hull / volume of the initial one). What moves is then given as expression,
         the head being held as in the source. Raises RequestError where the initial hull has no volume.
         """
         canonical = canonical_of(source)

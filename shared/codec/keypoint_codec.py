@@ -92,10 +92,10 @@ class PaperCodec:
 
 
 class CodedCodec:
-    """Quantised, each frame told by its change from the decoded one before it, entropy-coded.
+    """Quantised, each frame coded as its change from the decoded one before it, entropy-coded.
 
     In the order it is read: the quality (4 bits), how many copies there are, the first frame from the mean,
-    the changes, each under a level that says how lively its frame is, then the copies, each with how far
+    the changes, each under a level for how lively its frame is, then the copies, each with how far
     back it lies and as a change from the frame after it, on a grid four times coarser.
     """
 

@@ -1,4 +1,4 @@
-"""What the coded profile rests on: a lattice and probability tables, one file beside a backbone's weights.
+"""Tables of the coded profile: a lattice and probability tables, one file next to a backbone's weights.
 
 Both ends of a call must hold the same ones; their hash stands in the hello.
 """

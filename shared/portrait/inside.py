@@ -1,4 +1,4 @@
-"""What is seen between the lids and between the lips: eyeballs, teeth, tongue."""
+"""Parts visible between the lids and between the lips: eyeballs, teeth, tongue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one drawn person looks like."""
+"""Appearance of one drawn person."""
 
 from __future__ import annotations
 

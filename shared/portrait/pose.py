@@ -1,4 +1,4 @@
-"""What a portrait does at one moment."""
+"""Pose of a portrait at one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which triangle is seen at each pixel: a depth buffer, in NumPy.
+"""Rasterizer in NumPy: the visible triangle at each pixel, by a depth buffer.
 
 Triangles are cut into the lines of the picture that they cross, and lines into the pixels between their ends,
 all triangles and all lines at once.

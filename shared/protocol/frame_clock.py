@@ -1,4 +1,4 @@
-"""Which frame the other side is at, by the time that has passed: 30 a second since the call's first. Pure."""
+"""The other side's current frame, from elapsed time: 30 per second since the call's first. Pure."""
 
 from __future__ import annotations
 

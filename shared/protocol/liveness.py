@@ -29,7 +29,7 @@ FIRST_DELAY, GROWTH, LONGEST_DELAY = 0.4, 1.5, 10.0
 
 
 class Phase(Enum):
-    """Where a call that has been set up stands. The value is what people are told."""
+    """Where a call that has been set up stands. The value is what users see."""
 
     LIVELY = "in a call"
     STALLED = "stalled"
@@ -110,7 +110,7 @@ class Liveness:
         self._step(Happening.FAILS)
 
     def tick(self, now: float) -> Phase:
-        """Return the phase at `now`; call it a few times a second."""
+        """Return the phase at `now`; call it a few times per second."""
         silence = now - self._heard
         if silence >= STALL_SECONDS:
             self._step(Happening.SILENT)

@@ -1,6 +1,6 @@
 """The messages of the `ctl` channel, of at most 16 KiB and checked field by field.
 
-All are msgpack maps but the report, which is sent twice a second and has 25 bytes, little-endian:
+All are msgpack maps but the report, which is sent twice per second and has 25 bytes, little-endian:
 
     byte  0      0x52, which begins no map
     bytes 1-4    keypoint messages received

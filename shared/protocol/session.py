@@ -79,7 +79,7 @@ class Session:
             return self._refuse(str(error))
 
     def tick(self, now: float) -> list[Event]:
-        """Call a few times a second: ends a call that is not set up within 15 s of the first tick.
+        """Call a few times per second: ends a call that is not set up within 15 s of the first tick.
 
         Where a picture is on its way by then, it has another 45 s.
         """

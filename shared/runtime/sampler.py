@@ -15,7 +15,7 @@ Figures = Mapping[str, str | int | float | None]
 class Sampler:
     """Calls `look` every `pace` seconds and hands what it returns on.
 
-    `show` gets the figures twice a second, `record` once a second, and `tell` each time.
+    `show` gets the figures twice per second, `record` once per second, and `tell` each time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What aiortc and aioice do not do by themselves, in a few lines over their private names.
+"""Patches for gaps in aiortc and aioice, in a few lines over their private names.
 
 - One empty UDP datagram from anyone closes a connection (an IndexError in aioice), and a STUN message with a
   short attribute prints a traceback: what is neither STUN nor DTLS, or cannot be read, is ignored.

@@ -1,4 +1,4 @@
-"""What becomes of the STUN and TURN servers of a connection, and whether it runs over one of them.
+"""STUN and TURN servers of a connection: the outcome of each, and whether the connection is relayed.
 
 aioice asks one TURN server, and says nothing where that refuses or is silent: there is just no candidate.
 Here several are asked, each half a second after the one before it unless that has failed already, and the

@@ -45,7 +45,7 @@ class IceServer:
 class IceOptions:
     """How a way to the other side is looked for: at most one STUN server, TURN servers in order of choice.
 
-    `relay_only`: no way but over a TURN server; none of this machine's addresses is told to the other side.
+    `relay_only`: no way but over a TURN server; none of this machine's addresses is sent to the other side.
     """
 
     stun: IceServer | None = None
