@@ -21,7 +21,7 @@ BATCH = 12
 
 @dataclass(frozen=True)
 class Job:
-    """What to animate: `schedule` is None where every frame's own keypoints are used."""
+    """A job to animate: `schedule` is None where every frame's own keypoints are used."""
 
     backbone: Backbone
     mode: Mode

@@ -36,7 +36,7 @@ FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds: its config, its tensors by name, and their fingerprint (16 hex)."""
+    """Contents of a checkpoint folder: its config, its tensors by name, and their fingerprint (16 hex)."""
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]

@@ -34,7 +34,7 @@ Snapshot = dict[str, str | int | float | None]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a call has come to so far: bytes by kind, all IP bytes each way, and pieces of messages.
+    """Totals of a call so far: bytes by kind, all IP bytes each way, and pieces of messages.
 
     `payload` are encoded keypoints, `pictures` source pictures, `audio` sound, each without what surrounds
     them; `wire_up` comes from the sender, `wire_down` goes to it. Of `expected` pieces that the sender has
@@ -65,7 +65,7 @@ class Live:
     """The rolling figures of one call; memory stays bounded. Times are monotonic seconds and never decrease.
 
     Report every message to it (`arrived`) and every frame (`shown`), and give it the call's totals (`count`)
-    a few times per second; `snapshot` says what that comes to.
+    a few times per second; `snapshot` returns the figures.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class _Recent:
 
 
 class Processing:
-    """How long drawing a frame and handing it to the sink usually take together, waits left out."""
+    """Typical time to draw a frame and hand it to the sink, waits left out."""
 
     def __init__(self) -> None:
         self._recent = _Recent()
@@ -40,7 +40,7 @@ class Processing:
 
 
 class PresentationTimes:
-    """How long after it is due a frame is shown: as long as nine of ten of the last 60 took to be ready.
+    """Delay from a frame's due time to its display: as long as nine of ten of the last 60 took to be ready.
 
     Frames that are here early are rendered early, those that have to be forecast are not; shown as soon as
     they are ready, the picture would hasten and tarry with every block. What it changes by is half a

@@ -44,12 +44,12 @@ from shared.transport.tls import describe
 _log = logger("call")
 _TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
-"""How long a call waits for a sender whose connection is lost."""
+"""Longest wait of a call for a sender whose connection is lost."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """What draws and fills in frames; `avatar` is the receiver's own picture, if it has one."""
+    """Models that draw and fill in frames; `avatar` is the receiver's own picture, if it has one."""
 
     backbone: Backbone
     codecs: dict[str, Codec]

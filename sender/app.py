@@ -53,7 +53,7 @@ from shared.transport.tls import client_context
 
 @dataclass(frozen=True)
 class SenderOptions:
-    """What the command line asked for; None means: choose."""
+    """Options from the command line; None means: choose."""
 
     source: str
     url: str | None = None

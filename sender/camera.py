@@ -31,7 +31,7 @@ class CameraPausedError(Exception):
 
 
 class Camera(Protocol):
-    """What is used of `cv2.VideoCapture`."""
+    """The part of `cv2.VideoCapture` that is used."""
 
     def read(self) -> tuple[bool, Pictures | None]:
         """Wait for the next picture (H, W, 3) uint8 BGR; (False, None) where none came."""
@@ -158,7 +158,7 @@ class CameraSource:
 
 
 class _NoCamera:
-    """Where a call ended while there was none."""
+    """Stand-in where a call ended while there was no camera."""
 
     def read(self) -> tuple[bool, Pictures | None]:
         return False, None

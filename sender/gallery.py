@@ -50,7 +50,7 @@ class GalleryOptions:
 
 
 class Budget:
-    """What source pictures may cost: no minute takes more IP bytes than `kbps` on average."""
+    """Budget for source pictures: no minute takes more IP bytes than `kbps` on average."""
 
     def __init__(self, kbps: float) -> None:
         self._most = kbps * 1000 / 8 * BUDGET_SECONDS

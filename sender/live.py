@@ -17,7 +17,7 @@ _HUES = {"live": "green", "connecting": "cyan"}
 
 @dataclass(frozen=True)
 class Sent:
-    """What a call has come to so far: bytes as in `receiver.live.Counts`, frames, messages.
+    """Totals of a call so far: bytes as in `receiver.live.Counts`, frames, messages.
 
     Of the messages, `held_back` would have been too many for the path, `dropped` could not leave at once.
     """

@@ -44,7 +44,7 @@ DEFAULT = "balanced"
 
 @dataclass(frozen=True)
 class Sending:
-    """What the command line asked for; None means: choose."""
+    """Options from the command line; None means: choose."""
 
     preset: str | None = None
     policy: str = "alternate"

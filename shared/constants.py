@@ -75,7 +75,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CallTerms:
-    """What a hello carries. All but `policy`, `observe` and `skip`, the sender's own, must match.
+    """Contents of a hello. All but `policy`, `observe` and `skip`, the sender's own, must match.
 
     `fingerprint` is the hash of the backbone's weights; a frame of it has `keypoints` keypoints, `dimensions`
     numbers in all (see `shared.keypoints`), and its pictures are `size` pixels square. `tables` is the hash

@@ -22,7 +22,7 @@ class BusyError(KeycastError):
 
 
 class PeerError(KeycastError):
-    """What the other side sent breaks the protocol; it is refused, and never trusted half."""
+    """A message from the other side breaks the protocol; it is refused as a whole, never trusted in part."""
 
 
 def described(error: Exception) -> str:

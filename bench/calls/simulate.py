@@ -35,7 +35,7 @@ _IDLE_DOWN = 340
 
 @dataclass
 class Sent:
-    """What was sent of `frames` frames: messages, frames in them, payload bytes."""
+    """Totals sent of `frames` frames: messages, frames in them, payload bytes."""
 
     frames: int = 0
     messages: int = 0

@@ -39,7 +39,7 @@ _SIDES: tuple[Side, ...] = ("receiver", "sender")
 
 @dataclass(frozen=True)
 class Limit:
-    """What may be gained while measured: `share` of the start, or `most`, whichever is more."""
+    """Permitted growth while measured: `share` of the start, or `most`, whichever is more."""
 
     title: str
     share: float = 0.0
@@ -62,7 +62,7 @@ LIMITS = {
 
 @dataclass
 class Notes:
-    """What was noted, and `at` how many seconds after the beginning."""
+    """Values noted, and `at` how many seconds after the beginning."""
 
     at: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in LIMITS})

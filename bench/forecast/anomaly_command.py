@@ -36,7 +36,7 @@ COLUMNS = ("kind", "auc", "found", "auc_change_alone", "false_alarms_per_minute"
 
 @dataclass
 class Scored:
-    """What came of the clips: by method scores of untouched frames, by kind those of frames with a fault."""
+    """Results of the clips: by method scores of untouched frames, by kind those of frames with a fault."""
 
     plain: list[Doubles] = field(default_factory=list)
     faulty: dict[Kind, list[Doubles]] = field(default_factory=lambda: {kind: [] for kind in KINDS})

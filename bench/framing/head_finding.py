@@ -31,7 +31,7 @@ _PADDED = 1.2
 
 @dataclass
 class Tally:
-    """What came of the frames with faces of one size."""
+    """Results of the frames with faces of one size."""
 
     faces: int = 0
     false: int = 0

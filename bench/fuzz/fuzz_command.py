@@ -31,7 +31,7 @@ MAX_SECONDS = 1.0
 
 @dataclass
 class Outcome:
-    """How many packets were refused and decoded, and the CPU seconds that the slowest of them took."""
+    """Numbers of packets refused and decoded, and the CPU seconds that the slowest of them took."""
 
     refused: int = 0
     decoded: int = 0

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Pass(Generic[ResultT]):
-    """What came of going through a list: the results, how many items were skipped, whether it was stopped."""
+    """Outcome of going through a list: the results, how many items were skipped, whether it was stopped."""
 
     results: list[ResultT] = field(default_factory=list)
     skipped: int = 0

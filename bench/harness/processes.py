@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r" --connect (\S+)")
 
 @dataclass(frozen=True)
 class CallRecord:
-    """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy).
+    """Records of a call from both sides (their `--stats`), and the pictures the receiver showed (.npy).
 
     `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included. `earlier`
     pictures are of a call before this one.

@@ -20,7 +20,7 @@ _EXAMPLE = 'such as "loss=20,jitter=200,rate=30"'
 
 @dataclass(frozen=True)
 class PathImpairment:
-    """What happens to datagrams in each direction, apart from the other.
+    """Impairment of datagrams, separately for each direction.
 
     Shares are in percent of the datagrams, times in ms, unless said otherwise.
 

@@ -44,7 +44,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What finds landmarks, and finer ones that were found before, where they are given."""
+    """Landmark finder, and finer landmarks that were found before, where they are given."""
 
     finder: LandmarkFinder
     truth: LandmarkFolder | None = None

@@ -52,7 +52,7 @@ class Transferred:
 
 @dataclass
 class _Seen:
-    """What was measured so far, a line a frame; NaN for what is not there. No pictures."""
+    """Measurements so far, a line per frame; NaN for what is not there. No pictures."""
 
     asked: list[Floats] = field(default_factory=list)
     found: list[Floats] = field(default_factory=list)

@@ -37,7 +37,7 @@ class Footage:
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """What came of sending footage: the `pictures` shown, one each 1/30 s, and the bytes it took.
+    """Outcome of sending footage: the `pictures` shown, one each 1/30 s, and the bytes it took.
 
     `first_payload` and `first_wire` are what of `payload` and of both directions' wire bytes went into the
     first picture (a codec's key frame, a keypoint call's source pictures): a call needs it once.

@@ -27,7 +27,7 @@ from shared.transfer import scale_between
 
 
 class NthSource(NamedTuple):
-    """What is kept of a source picture: its `canonical` keypoints (1, K, 3), and what is drawn from."""
+    """The retained part of a source picture: its `canonical` keypoints (1, K, 3), and what is drawn from."""
 
     canonical: Tensor
     state: SourceState

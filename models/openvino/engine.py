@@ -23,7 +23,7 @@ Source = Encoded[dict[str, Tensor]]
 
 
 class Graphs(Protocol):
-    """Where a network's graphs come from."""
+    """Source of a network's graphs."""
 
     def model(self, stage: StageName) -> Model:
         """Return the graph of one stage, anew. Raises EngineError where there is none to be had.

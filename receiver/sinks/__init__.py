@@ -60,7 +60,7 @@ class Watched(Protocol):
 
 
 class Screen(Protocol):
-    """What a call shows its frames on."""
+    """Output that a call shows its frames on."""
 
     def write(self, number: int, picture: Pictures, note: str) -> None:
         """Take a frame as a sink does; `note` ("" for none) is for the eyes of who watches."""

@@ -18,7 +18,7 @@ from shared.errors import PeerError
 
 Whole = npt.NDArray[np.int64]
 MASS = 1 << 16
-"""What the counts of a table add up to: float32, which constriction takes, holds them exactly."""
+"""Sum of the counts of a table: float32, which constriction takes, holds them exactly."""
 _ESCAPE_BITS = 25
 _PIECE_BITS = 4
 _MODEL = constriction.stream.model.Categorical(perfect=False)

@@ -34,7 +34,7 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What a payload holds: consecutive frames (T, D), and copies of earlier ones, the latest first."""
+    """Contents of a payload: consecutive frames (T, D), and copies of earlier ones, the latest first."""
 
     frames: Floats
     copies: Sequence[Copy] = field(default=())

@@ -12,7 +12,7 @@ from shared.protocol.messages import Report
 
 
 class State(Enum):
-    """Where a call stands."""
+    """State of a call."""
 
     START = auto()
     HELLO = auto()
@@ -79,7 +79,7 @@ class VoiceArrived:
 
 @dataclass(frozen=True)
 class PeerReport:
-    """What the receiver says it has seen."""
+    """The receiver's report of what it has seen."""
 
     report: Report
 

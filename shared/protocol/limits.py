@@ -1,4 +1,4 @@
-"""Token-bucket limits for a peer's messages, and the owner of an address."""
+"""Token-bucket limits for a peer's messages, and the network an address belongs to."""
 
 from __future__ import annotations
 

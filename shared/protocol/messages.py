@@ -108,7 +108,7 @@ class Still:
 
 @dataclass(frozen=True)
 class Report:
-    """What the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
+    """Report of what the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
 
     Frames are counted since the call began, messages since the connection did. `packets` counts the keypoint
     messages that came; how many were sent up to frame `highest` (0 where none has come) the sender knows.

@@ -41,7 +41,7 @@ PICTURE_SECONDS = 45.0
 
 
 class Session:
-    """What both sides have in common: the outgoing queue, the state, and the end."""
+    """Common base of both sides: the outgoing queue, the state, and the end."""
 
     side = ""
 

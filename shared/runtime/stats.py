@@ -84,7 +84,7 @@ class Reservoir:
 
 
 class StageTimes:
-    """How long each named stage took."""
+    """Duration of each named stage."""
 
     def __init__(self) -> None:
         self._totals: dict[str, tuple[int, float]] = {}

@@ -34,7 +34,7 @@ _REFUSED = (401, 403, 431, 441)  # RFC 5389, 15.6, and RFC 5766, 15
 
 @dataclass
 class _Gathering:
-    """What is known of one connection's servers while it gathers its candidates."""
+    """State of one connection's servers while it gathers its candidates."""
 
     options: IceOptions
     failures: dict[IceServer, BaseException] = field(default_factory=dict)

@@ -43,7 +43,7 @@ class IceServer:
 
 @dataclass(frozen=True)
 class IceOptions:
-    """How a way to the other side is looked for: at most one STUN server, TURN servers in order of choice.
+    """Options for finding a way to the other side: at most one STUN server, TURN servers in order of choice.
 
     `relay_only`: no way but over a TURN server; none of this machine's addresses is sent to the other side.
     """
