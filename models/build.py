@@ -55,7 +55,7 @@ def _entry(name: str) -> Entry:
 
 
 def _named_by(path: Path | None) -> str:
-    """Return the backbone whose weights lie at `path`; the usual one where they do not show which."""
+    """Return the backbone whose weights lie at `path`; the usual one where that cannot be determined."""
     if path is None or not path.exists():
         return _USUAL
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Puts a receiver together: networks, sinks, service."""
+"""Assembles a receiver: networks, sinks, service."""
 
 from __future__ import annotations
 

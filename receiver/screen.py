@@ -1,4 +1,4 @@
-"""The window's own process: pictures and figures arrive on stdin, lines for people go out on stdout.
+"""The window's own process: pictures and figures arrive on stdin, messages for the user go out on stdout.
 
 A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
 once PyAV is loaded as well. It ends with its input, or when the user closes it or presses q or Escape; o

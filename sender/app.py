@@ -1,4 +1,4 @@
-"""Puts a sender together: source, network, connection, call."""
+"""Assembles a sender: source, network, connection, call."""
 
 from __future__ import annotations
 

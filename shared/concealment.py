@@ -1,4 +1,4 @@
-"""The one idea: a frame the receiver does not have is forecast, whatever the reason that it is missing."""
+"""Concealment: a frame the receiver does not have is forecast, whatever the reason that it is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keypoints: the numbers that say how a frame differs from another. What they stand for is their layout.
+"""Keypoints: the numbers that describe how frames differ. Their layout gives their meaning.
 
 How many numbers a frame has, D, is a backbone's own affair: everything else asks its `KeypointLayout`. A
 frame is a flat float32 vector (D,), group after group of the layout; batches are plain (T, D) arrays.

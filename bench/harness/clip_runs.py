@@ -1,4 +1,4 @@
-"""Going through clips without being stopped by a broken one, and putting what came of it where it belongs."""
+"""Iteration over clips that a broken one does not stop, with each result put where it belongs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of two real processes to which things happen: the path changes, a side is killed and restarted."""
+"""A call of two real processes under disturbance: the path changes, a side is killed and restarted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts that data sets come in: videos, gifs, folders of frames; by person or not, split or not."""
+"""Layouts of data sets: videos, gifs, folders of frames; by person or not, split or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keypoints to bytes and back. A payload stands for itself: no packet needs another packet."""
+"""Keypoints to bytes and back. A payload is self-contained: no packet needs another packet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rasterizer in NumPy: the visible triangle at each pixel, by a depth buffer.
+"""Rasteriser in NumPy: the visible triangle at each pixel, by a depth buffer.
 
 Triangles are cut into the lines of the picture that they cross, and lines into the pixels between their ends,
 all triangles and all lines at once.

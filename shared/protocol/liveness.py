@@ -1,4 +1,4 @@
-"""Whether the other side is there: what silence means, and when to try again. `now` is given, no clock read.
+"""Liveness of the other side: what silence means, and when to try again. `now` is given, no clock is read.
 
     phase       heard     silent 2 s   connection gone   linked    tries      fails     given up
     LIVELY                STALLED      AWAY

@@ -1,4 +1,4 @@
-"""The call protocol without IO: bytes and `now` in, events and bytes out. What both sides have in common.
+"""The call protocol without IO: bytes and `now` in, events and bytes out. The common base of both sides.
 
 `shared.protocol.sender_session` and `shared.protocol.receiver_session` are the two sides:
 

@@ -14,7 +14,7 @@ from typing import TextIO
 
 COLOURS = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "grey": 90}
 EVERY_SECONDS = 10.0
-"""Interval of status lines where they cannot be rewritten; a changed state is printed at once, too."""
+"""Interval of status lines where they cannot be rewritten; a changed state is printed sooner."""
 LEAST_SECONDS = 2.0
 # What Ctrl-C echoes fits behind the line, or it would wrap.
 _SPARE_COLUMNS = 4

@@ -1,4 +1,4 @@
-"""Looks at a running call again and again: for the status line, the file of figures, and others."""
+"""Samples a running call periodically: for the status line, the file of figures, and others."""
 
 from __future__ import annotations
 

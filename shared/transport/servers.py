@@ -1,4 +1,4 @@
-"""STUN and TURN servers as a person names them. One that was not named is not asked: none is by default."""
+"""STUN and TURN servers as given by the user. Only servers that were named are asked: none by default."""
 
 from __future__ import annotations
 
