@@ -17,7 +17,7 @@ RATE_SECONDS = 2.0
 LOSS_SECONDS = 5.0
 STRIP_FRAMES = 120
 SLACK_SECONDS = 0.3
-"""How much later than the schedule explains a message may come before its absence is reported."""
+"""Lateness of a message, beyond what the schedule explains, before its absence is reported."""
 ADAPTIVE_FRAMES = FPS
 """A sender that adapts ships at least once in so many frames."""
 STILL_FRAMES = 6

@@ -15,7 +15,7 @@ WINDOW_SECONDS = 10.0
 SLEW = 0.05
 """The timeline is stretched or shortened by at most this share of the time that passes."""
 LOST_SECONDS = 1.0
-"""Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
+"""If packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
 DECIDING_SECONDS = 0.012
 """At least so long before it is due a frame that is not here is given up: it has to be forecast and drawn."""
 _LOST_PACKETS = 5

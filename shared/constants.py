@@ -17,7 +17,7 @@ BACKBONES = ("lite", "fomm", "tps", "nth")
 """All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")
 REFERENCE_KBPS = 500.0
-"""What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""
+"""Rate of an ordinary video call of this size and frame rate; savings are this over the measured kbps."""
 
 MAX_PACKET = 1160
 """Bytes of one keypoint message: one SCTP chunk. Two chunks collapse under loss."""

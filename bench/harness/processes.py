@@ -23,7 +23,7 @@ _START_SECONDS = 120.0
 _END_SECONDS = 30.0
 _BYE_SECONDS = 10.0
 ANY_PORT = "127.0.0.1:0"
-"""Where a receiver listens that takes a free port of this machine."""
+"""Address of a receiver that listens at a free port of this machine."""
 _ADDRESS = re.compile(r" --connect (\S+)")
 
 

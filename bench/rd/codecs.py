@@ -169,4 +169,4 @@ CODECS = (
     VideoCodec("svt-av1", "libsvtav1", "libdav1d",
                {"preset": "5", "svtav1-params": "rc=2:pred-struct=1:lp=1"}, without_delimiter),
 )  # fmt: skip
-"""What a call is compared with."""
+"""The codecs that a call is compared with."""

@@ -49,7 +49,7 @@ _METHODS = {
 _FIELDS = ("_queue", "_remote_candidates")
 _HOST = "_network_host"
 CERTIFICATE, CONTEXT = "_RTCDtlsTransport__local_certificate", "_create_ssl_context"
-"""Where a DTLS transport of aiortc keeps its certificate, and what that makes OpenSSL's context with."""
+"""Private names of an aiortc DTLS transport: its certificate, and what makes OpenSSL's context with it."""
 
 
 @dataclass
