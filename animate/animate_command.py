@@ -198,7 +198,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Densi
     keypoints = np.concatenate(found)
     if len(keypoints) < 2:
         raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
-    # A file of fewer than 30 frames a second repeats some: that is not a freeze.
+    # A file of fewer than 30 frames per second repeats some: that is not a freeze.
     z = surprise(network, keypoints)[np.array(repeats)]
     write_file(given.anomaly, table(z))
     write_file(given.anomaly.with_suffix(".png"), plot(z))
@@ -297,7 +297,7 @@ def source_picture(spec: str) -> Pictures:
 
 
 def driving_frames(source: VideoSource) -> Iterator[Pictures]:
-    """Give every frame of `source`, 30 a second, to its end."""
+    """Give every frame of `source`, 30 per second, to its end."""
     number = 0
     while (frame := source.frame(number)) is not None:
         yield frame

@@ -1,4 +1,4 @@
-"""How a picture is moved offline by the keypoints of a video, all detected or some forecast."""
+"""Offline animation of a picture by the keypoints of a video, all detected or some forecast."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCH = 12
 
 @dataclass(frozen=True)
 class Job:
-    """What to animate: `schedule` is None where every frame's own keypoints are used."""
+    """A job to animate: `schedule` is None where every frame's own keypoints are used."""
 
     backbone: Backbone
     mode: Mode

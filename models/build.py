@@ -55,7 +55,7 @@ def _entry(name: str) -> Entry:
 
 
 def _named_by(path: Path | None) -> str:
-    """Return the backbone whose weights lie at `path`; the usual one where that is not to be told."""
+    """Return the backbone whose weights lie at `path`; the usual one where that cannot be determined."""
     if path is None or not path.exists():
         return _USUAL
     if path.is_file():
@@ -65,9 +65,9 @@ def _named_by(path: Path | None) -> str:
 
 
 def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
-    """Return the codec tables that lie beside the weights `backbone` was loaded from; None without any.
+    """Return the codec tables that lie next to the weights `backbone` was loaded from; None without any.
 
-    In a folder of weights they are `codec.safetensors`; beside a published file, NAME.codec.safetensors.
+    In a folder of weights they are `codec.safetensors`; next to a published file, NAME.codec.safetensors.
     Raises RequestError where they are damaged or of another detector.
     """
     folder = path or SHIPPED / backbone.name

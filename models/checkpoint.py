@@ -36,7 +36,7 @@ FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds: its config, its tensors by name, and their fingerprint (16 hex)."""
+    """Contents of a checkpoint folder: its config, its tensors by name, and their fingerprint (16 hex)."""
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -58,9 +58,9 @@ def _parts(tensors: Mapping[str, Tensor]) -> Iterator[Part]:
 def save(folder: Path | str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
     """Write a checkpoint to `folder` (made where missing) and return its fingerprint.
 
-    `config` needs "model" (str); "format" is filled in. Tensors keep their dtype. Each file is written beside
-    its place and renamed into it, so that an interrupted save never leaves half a file. Raises RequestError
-    if the config is unusable or the folder cannot be written.
+    `config` needs "model" (str); "format" is filled in. Tensors keep their dtype. Each file is written next
+    to its place and renamed into it, so that an interrupted save never leaves half a file. Raises
+    RequestError if the config is unusable or the folder cannot be written.
     """
     folder = Path(folder)
     complete = {**config, "format": FORMAT}

@@ -1,4 +1,4 @@
-"""What a network is given: refused in one sentence where it cannot be run on it."""
+"""Input checks for networks: one sentence of refusal for what a network cannot be run on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--device` means, found out without loading torch where there can be no GPU."""
+"""Meaning of `--device`, determined without loading torch where there can be no GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs a network: NumPy arrays in and out, pictures as bytes."""
+"""Interface of an engine that runs a network: NumPy arrays in and out, pictures as bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backbone's folder says of itself, for every command to load it by its name."""
+"""Self-description of a backbone's folder, for every command to load it by its name."""
 
 from __future__ import annotations
 

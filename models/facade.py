@@ -1,4 +1,4 @@
-"""What all backbones have in common: checks, and an engine that does the work."""
+"""Common base of all backbones: checks, and an engine that does the work."""
 
 from __future__ import annotations
 

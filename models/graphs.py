@@ -65,7 +65,7 @@ def record_cuda(run: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
 class StaticPass(Generic[KeptT]):
     """`function(kept, varying)` recorded for the shapes of its first arguments.
 
-    It owns copies of both. `record` says how; a test without a GPU brings its own.
+    It owns copies of both. `record` does the recording: a test without a GPU brings its own.
     """
 
     def __init__(

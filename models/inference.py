@@ -1,4 +1,4 @@
-"""What every network does before it serves: fold batch norms, turn pictures into tensors and back."""
+"""Preparation common to all networks: fold batch norms, turn pictures into tensors and back."""
 
 from __future__ import annotations
 

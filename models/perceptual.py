@@ -76,7 +76,7 @@ class Perceptual(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the distance (a scalar) of two batches of pictures.
 
-        `weight` (B, 1, H, W) says how much each place counts, 1 being usual; each depth has it averaged.
+        `weight` (B, 1, H, W) is how much each place counts, 1 being usual; each depth has it averaged.
         """
         with torch.no_grad():
             wanted = [F.normalize(t, dim=1) for t in self.features(target)]

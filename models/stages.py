@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Network:
-    """What a backbone consists of, as functions of tensors.
+    """Stages of a backbone, as functions of tensors.
 
     `source` names what `encode` returns, the picture's keypoints "points" (1, D) among it.
     """

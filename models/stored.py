@@ -35,7 +35,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Stored:
-    """What a checkpoint folder holds: its config, its arrays by name, and their fingerprint (16 hex).
+    """Contents of a checkpoint folder: its config, its arrays by name, and their fingerprint (16 hex).
 
     Arrays have the type that they are stored in; bfloat16, which NumPy has not, comes as float32.
     """

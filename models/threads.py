@@ -1,4 +1,4 @@
-"""How many CPU threads the networks of this process take, whichever engine runs them."""
+"""Number of CPU threads the networks of this process take, whichever engine runs them."""
 
 from __future__ import annotations
 

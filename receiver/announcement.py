@@ -1,4 +1,4 @@
-"""What a receiver says at start: the command to type on the other machine, and where to watch."""
+"""The receiver's startup message: the command to type on the other machine, and where to watch."""
 
 from __future__ import annotations
 

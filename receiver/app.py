@@ -1,4 +1,4 @@
-"""Puts a receiver together: networks, sinks, service."""
+"""Assembles a receiver: networks, sinks, service."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def run(options: ReceiverOptions) -> int:
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
         try:
             await loop.run_in_executor(output, sink.open)
-            # Everything is loaded and warm before the first call may come in.
+            # Everything is loaded and warm before the first call may arrive.
             models = await loop.run_in_executor(inference, _load, options)
             receiver = Service(
                 options, models, sink, inference, output, console=console, tls=tls, audience=audience

@@ -1,4 +1,4 @@
-"""Lets the sound of a call be heard when its pictures are seen."""
+"""Audio playout: plays the sound of a call in time with its pictures."""
 
 from __future__ import annotations
 

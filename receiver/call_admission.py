@@ -1,4 +1,4 @@
-"""Who comes in: hears what a new link has to say first, and sends it where it belongs."""
+"""Admission of incoming connections: reads a connection's first message and routes it accordingly."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ class PendingCall:
 
 
 class CallAdmission:
-    """Lets one call in at a time.
+    """Admits one call at a time.
 
-    A link whose hello matches the call that is on carries that one from now on. Any other becomes the next
-    guest, and a call whose sender is silent ends for it. `say` hears why a link ended before it said hello.
+    A link whose hello matches the call in progress carries that one from now on. Any other becomes the next
+    `PendingCall`, and a call whose sender is silent ends for it. `say` gets the reason why a link ended
+    before it said hello.
     """
 
     def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
@@ -50,7 +51,7 @@ class CallAdmission:
         return not self._guests.empty()
 
     async def next(self) -> PendingCall | None:
-        """Return the next guest; None once closed."""
+        """Return the next pending call; None once closed."""
         return await self._guests.get()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which of the sender's pictures a frame is rendered from: the nearest one, without flicker. Pure."""
+"""Choice of the source picture a frame is rendered from: the nearest one, without flicker. Pure."""
 
 from __future__ import annotations
 

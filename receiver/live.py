@@ -1,4 +1,4 @@
-"""How a call is going right now, for whoever watches it. `now` is given, no clock is read."""
+"""Live figures of a call, for whoever watches it. `now` is given, no clock is read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared.runtime.rolling import Totals
 from shared.runtime.stats import percentiles, rates
 
 RATE_SECONDS = 2.0
-"""Rates, frames a second and latency are those of this time."""
+"""Rates, frames per second and latency are those of this time."""
 LOSS_SECONDS = 5.0
 STRIP_FRAMES = 120
 SLACK_SECONDS = 0.3
-"""How much later than the schedule explains a message may come before its absence is told."""
+"""Lateness of a message, beyond what the schedule explains, before its absence is reported."""
 ADAPTIVE_FRAMES = FPS
 """A sender that adapts ships at least once in so many frames."""
 STILL_FRAMES = 6
@@ -34,7 +34,7 @@ Snapshot = dict[str, str | int | float | None]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a call has come to so far: bytes by kind, all IP bytes each way, and pieces of messages.
+    """Totals of a call so far: bytes by kind, all IP bytes each way, and pieces of messages.
 
     `payload` are encoded keypoints, `pictures` source pictures, `audio` sound, each without what surrounds
     them; `wire_up` comes from the sender, `wire_down` goes to it. Of `expected` pieces that the sender has
@@ -64,8 +64,8 @@ def listening() -> Snapshot:
 class Live:
     """The rolling figures of one call; memory stays bounded. Times are monotonic seconds and never decrease.
 
-    Tell it of every message (`arrived`) and every frame (`shown`), and give it the call's totals (`count`) a
-    few times a second; `snapshot` says what that comes to.
+    Report every message to it (`arrived`) and every frame (`shown`), and give it the call's totals (`count`)
+    a few times per second; `snapshot` returns the figures.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Live:
 
         `state`: one of `STATES`. `seconds` since the first frame was shown. Over the last 2 s:
         `payload_kbps`, `pictures_kbps`, `audio_kbps`, `wire_up_kbps` (from the sender), `wire_down_kbps`, and
-        `overhead_kbps`, which is both of these less the other three; `fps_shown`, frames in time a second;
+        `overhead_kbps`, which is both of these less the other three; `fps_shown`, frames in time per second;
         `latency_ms`, the median from capture to sink, None while not known. Where that is since the clocks of
         the two machines disagree, `clocks_apart_s` says by how much, else 0. Over the last 5 s:
         `loss_percent` of the pieces of messages from the sender. `frame` is the newest frame's number,
@@ -134,7 +134,7 @@ class Live:
         return 0.0 if self._began is None else now - self._began
 
     def _fps(self, recent: list[_Frame], now: float) -> float:
-        """Return frames in time a second; of a call that has just begun, over its own length."""
+        """Return frames in time per second; of a call that has just begun, over its own length."""
         # The first frame's own moment counts: 30 frames take a second, not 29/30.
         span = min(RATE_SECONDS, self._seconds(now) + 1 / FPS)
         return sum(frame.in_time for frame in recent) / span

@@ -1,4 +1,4 @@
-"""What a receiver is asked for."""
+"""Options of a receiver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.transport.servers import DIRECT, IceOptions
 
 @dataclass(frozen=True)
 class ReceiverOptions:
-    """What the command line asked for; None means: choose."""
+    """Options from the command line; None means: choose."""
 
     host: str
     port: int

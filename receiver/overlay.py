@@ -13,7 +13,7 @@ from shared.keypoints import Pictures
 _FONT_PIXELS = 11
 _MARGIN = 5
 _BACKDROP = 0.45
-"""What is left of the picture behind the words."""
+"""Share of the picture left behind the words."""
 _INK = 225
 
 

@@ -15,7 +15,7 @@ _HEIGHT = 46
 _MARGIN = 10
 _FONT_PIXELS = 15
 _BACKDROP = 0.4
-"""What is left of the picture behind the figures."""
+"""Share of the picture left behind the figures."""
 KEYS = "o: these figures   s: save the picture   q: end"
 _INK = (235, 235, 235)
 _STATES = {
@@ -68,7 +68,7 @@ class Panel:
 
 
 def words(figures: Figures) -> str:
-    """Return what stands beside the state."""
+    """Return what stands next to the state."""
     latency = None if figures["latency_ms"] is None else number(figures, "latency_ms")
     return (
         f"{figures['fps_shown']:.0f} fps   {told(latency, number(figures, 'clocks_apart_s'))}   "

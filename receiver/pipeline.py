@@ -1,4 +1,4 @@
-"""One call at the receiver: what comes goes to the parts that take it in, until either side ends the call."""
+"""One call at the receiver: what arrives is dispatched to its handlers, until either side ends the call."""
 
 from __future__ import annotations
 

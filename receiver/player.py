@@ -39,10 +39,10 @@ class _Ready:
 
 
 class Player:
-    """Renders in `inference` and hands to `sink` in `output`, 30 frames a second, on the playout timeline.
+    """Renders in `inference` and hands to `sink` in `output`, 30 frames per second, on the playout timeline.
 
-    Give it what arrives; `run` begins with the first frames. `note` says what to write on a picture that has
-    stood still for a second; `summary` is told of every frame.
+    Give it what arrives; `run` begins with the first frames. `note` returns the text for a picture that has
+    stood still for a second; every frame is reported to `summary`.
     """
 
     def __init__(

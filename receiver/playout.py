@@ -1,4 +1,4 @@
-"""Which frame is due when. The delay follows the network by small steps, never seen as such."""
+"""Playout timeline: when each frame is due. The delay follows the network in small, imperceptible steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOW_SECONDS = 10.0
 SLEW = 0.05
 """The timeline is stretched or shortened by at most this share of the time that passes."""
 LOST_SECONDS = 1.0
-"""Where packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
+"""If packets are off by this much beyond any delay, the timeline is another one: it jumps there."""
 DECIDING_SECONDS = 0.012
 """At least so long before it is due a frame that is not here is given up: it has to be forecast and drawn."""
 _LOST_PACKETS = 5
@@ -58,7 +58,7 @@ class Playout:
 
     @property
     def delay(self) -> float:
-        """Seconds that the quickest packets of late wait at present; 0 before the first packet."""
+        """Seconds that the quickest recent packets wait at present; 0 before the first packet."""
         return self._anchor - self._quickest if self._anchor is not None else 0.0
 
     def processing(self, seconds: float) -> None:

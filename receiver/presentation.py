@@ -1,11 +1,11 @@
-"""How long frames take to be drawn and shown, and when they are shown, so that all keep one pace."""
+"""Draw and display times of frames, and their presentation times, so that all keep one pace."""
 
 from __future__ import annotations
 
 from collections import deque
 
 MAX_PROCESSING_SECONDS = 0.25
-"""A machine that takes longer for a frame shows fewer than four a second, whatever the delay."""
+"""A machine that takes longer for a frame shows fewer than four per second, whatever the delay."""
 _FRAMES = 60
 _SHARE = 0.9
 _STEP_SECONDS = 0.0005
@@ -26,7 +26,7 @@ class _Recent:
 
 
 class Processing:
-    """How long drawing a frame and handing it to the sink usually take together, waits left out."""
+    """Typical time to draw a frame and hand it to the sink, waits left out."""
 
     def __init__(self) -> None:
         self._recent = _Recent()
@@ -40,7 +40,7 @@ class Processing:
 
 
 class PresentationTimes:
-    """How long after it is due a frame is shown: as long as nine of ten of the last 60 took to be ready.
+    """Delay from a frame's due time to its display: as long as nine of ten of the last 60 took to be ready.
 
     Frames that are here early are rendered early, those that have to be forecast are not; shown as soon as
     they are ready, the picture would hasten and tarry with every block. What it changes by is half a

@@ -1,4 +1,4 @@
-"""How messages come in: how many, how late, how evenly. What the sender steers its rate by."""
+"""Arrival statistics: how many messages, how late, how evenly. The sender steers its rate by them."""
 
 from __future__ import annotations
 

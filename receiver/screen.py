@@ -1,7 +1,7 @@
-"""The window's own process: pictures and figures come in on stdin, lines for people go out on stdout.
+"""The window's own process: pictures and figures arrive on stdin, messages for the user go out on stdout.
 
 A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
-once PyAV is loaded beside it. It ends with its input, or when the user closes it or presses q or Escape; o
+once PyAV is loaded as well. It ends with its input, or when the user closes it or presses q or Escape; o
 shows and hides the figures, s saves the picture.
 
 In: a kind (1 byte), a length (4 bytes, big-endian) and so many bytes, again and again. PICTURE: raw RGB.
@@ -90,7 +90,7 @@ def _say(line: bytes) -> None:
 
 
 def main() -> int:
-    """Show what comes in. Returns 1 where OpenCV has no window here."""
+    """Show what arrives. Returns 1 where OpenCV has no window here."""
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the receiver, which then ends our input

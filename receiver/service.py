@@ -1,4 +1,4 @@
-"""Serves calls, one after the other, and says how they go."""
+"""Serves calls, one after the other, and reports how they go."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from shared.transport.tls import describe
 _log = logger("call")
 _TELL_SECONDS = 0.1
 HOLD_SECONDS = 60.0
-"""How long a call waits for a sender whose connection is lost."""
+"""Longest wait of a call for a sender whose connection is lost."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """What draws and fills in frames; `avatar` is the receiver's own picture, if it has one."""
+    """Models that draw and fill in frames; `avatar` is the receiver's own picture, if it has one."""
 
     backbone: Backbone
     codecs: dict[str, Codec]
@@ -58,7 +58,7 @@ class Models:
 
 
 class Service:
-    """Waits for a call, runs it, says what came of it, and waits for the next one.
+    """Waits for a call, runs it, reports the outcome, and waits for the next one.
 
     Whatever ends a call, a fault of ours or of the other side, the next one is taken; but not where the sink
     has failed.
@@ -147,7 +147,7 @@ class Service:
         self._console.say(*lines)
 
     async def _take(self, guest: PendingCall) -> tuple[ReceiverCall, Ended]:
-        """Run a guest's call; return it, and how it ended. Only what would end every call is raised."""
+        """Run a pending call; return it, and how it ended. Only what would end every call is raised."""
         call = self._new_call(guest)
         self._sink.new_call()
         self._doorman.call = call

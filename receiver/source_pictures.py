@@ -1,4 +1,4 @@
-"""Takes the sender's pictures in: each is decoded and encoded by the thread that owns the networks."""
+"""Intake of the sender's pictures: each is decoded and encoded by the thread that owns the networks."""
 
 from __future__ import annotations
 

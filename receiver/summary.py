@@ -1,4 +1,4 @@
-"""What a call comes to at the receiver: frames by kind, times, bytes. Told of each thing once."""
+"""Receiver-side totals of a call: frames by kind, times, bytes. Each event is reported to it once."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Shown:
 class CallSummary:
     """All figures of a call: those of the whole, the live ones, and what is reported to the sender.
 
-    Tell it of every message (`arrived`) and every frame (`shown`). Memory stays bounded however long the call
-    runs.
+    Report every message (`arrived`) and every frame (`shown`) to it. Memory stays bounded however long the
+    call runs.
     """
 
     def __init__(self, fps: int) -> None:
@@ -158,7 +158,7 @@ class CallSummary:
         return latency
 
     def report(self, connection: Connection, session: ReceiverSession, now: float) -> Report:
-        """Return what the sender is told at `now`: what has come, and frames by kind."""
+        """Return the report to the sender at `now`: what has arrived, and frames by kind."""
         self._count(connection, session, now)
         filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
         return self._reception.report(now, self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD])

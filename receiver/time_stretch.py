@@ -1,4 +1,4 @@
-"""A little less or more of a voice, so that nobody hears it: a whole period is left out, or said twice."""
+"""Inaudible time stretching of a voice: a whole period is left out, or repeated."""
 
 from __future__ import annotations
 

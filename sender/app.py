@@ -1,4 +1,4 @@
-"""Puts a sender together: source, network, connection, call."""
+"""Assembles a sender: source, network, connection, call."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from shared.transport.tls import client_context
 
 @dataclass(frozen=True)
 class SenderOptions:
-    """What the command line asked for; None means: choose."""
+    """Options from the command line; None means: choose."""
 
     source: str
     url: str | None = None

@@ -1,4 +1,4 @@
-"""What the sender's command line says of how keypoints and pictures are sent; `bench` offers the same."""
+"""Command-line arguments for sending keypoints and pictures, shared by the sender and `bench`."""
 
 from __future__ import annotations
 

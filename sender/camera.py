@@ -15,7 +15,7 @@ from shared.keypoints import Pictures
 
 FIRST_FRAME_S = 2.0
 STALE_S = 0.5
-"""A picture that is older is not the present any more: dark rooms slow webcams down to some 5 a second."""
+"""A picture that is older is not the present any more: dark rooms slow webcams down to some 5 per second."""
 STALL_S = 2.0
 """A camera that gives nothing for so long is opened anew."""
 FIRST_PICTURES = 10
@@ -31,7 +31,7 @@ class CameraPausedError(Exception):
 
 
 class Camera(Protocol):
-    """What is used of `cv2.VideoCapture`."""
+    """The part of `cv2.VideoCapture` that is used."""
 
     def read(self) -> tuple[bool, Pictures | None]:
         """Wait for the next picture (H, W, 3) uint8 BGR; (False, None) where none came."""
@@ -158,7 +158,7 @@ class CameraSource:
 
 
 class _NoCamera:
-    """Where a call ended while there was none."""
+    """Stand-in where a call ended while there was no camera."""
 
     def read(self) -> tuple[bool, Pictures | None]:
         return False, None

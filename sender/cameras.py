@@ -1,4 +1,4 @@
-"""Which cameras this machine has, by the names that `--source` takes."""
+"""Cameras of this machine, by the names that `--source` takes."""
 
 from __future__ import annotations
 

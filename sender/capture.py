@@ -1,4 +1,4 @@
-"""Where the pictures come from: a camera, a video file, or the portrait that the project draws itself."""
+"""Picture sources: a camera, a video file, or the portrait that the project draws itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class VideoSource(Protocol):
-    """Pictures by frame number, 30 a second. One thread owns a source."""
+    """Pictures by frame number, 30 per second. One thread owns a source."""
 
     live: bool
     """Whether frames come as time passes, so that none may be asked for ahead of it."""

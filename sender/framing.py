@@ -1,4 +1,4 @@
-"""Where the square that is sent stands in a camera's picture: found heads and times in, a square out.
+"""Placement of the square that is sent within a camera's picture: found heads and times in, a square out.
 
 The networks know heads as their training pictures showed them: the face in the middle, a bit over half as
 large as the square. So the square is put around the head once, before the first picture leaves, and then
@@ -19,15 +19,15 @@ from shared.constants import SIZE
 from shared.media.heads import Head
 
 FACE_X, FACE_Y, FACE_SIZE = 0.50, 0.48, 0.545
-"""Where a face's centre stands in the square and how large it is, in sides: the medians of training clips."""
+"""Position of a face's centre in the square, and its size, in sides: the medians of training clips."""
 SAFE_OFFSET = 0.12
-"""How far from there it may be, in sides; nine of ten training clips lie within this."""
+"""Largest distance from there, in sides; nine of ten training clips lie within this."""
 SAFE_SIZE = (0.70, 1.35)
-"""How small and how large it may be, in its usual sizes."""
+"""Smallest and largest size allowed, in its usual sizes."""
 SMALLEST_SIDE = 160
 """Of the square, in pixels of the camera: below, enlarging it shows too little of the face."""
 FIRST_SCORE = 0.55
-"""How sure a head must be to be chosen; one that is followed already may be less."""
+"""Least confidence in a head to be chosen; one that is followed already may have less."""
 LOOK_S = 1 / 3
 """Seconds between two looks for heads."""
 STEADY_S = 1.5

@@ -39,7 +39,7 @@ class FurtherPictures:
         in the order of the calls, which need not wait for each other.
         """
         loop = asyncio.get_running_loop()
-        # One proposal at a time; frames that come meanwhile are only looked at.
+        # One proposal at a time; frames in the meantime are only looked at.
         if self._proposing or not self._session.takes_pictures:
             await loop.run_in_executor(self._executor, self._observe, number, picture, keypoints)
             return

@@ -1,4 +1,4 @@
-"""When another source picture is worth its bytes: keypoints and `now` in, a slot out.
+"""Decide when another source picture is worth its bytes: keypoints and `now` in, a slot out.
 
 The receiver renders each frame from the picture with the nearest keypoints. So a picture of the current frame
 is worth what it would have brought the last frames nearer: a passing glance brings little, a pose that is
@@ -50,7 +50,7 @@ class GalleryOptions:
 
 
 class Budget:
-    """What source pictures may cost: no minute takes more IP bytes than `kbps` on average."""
+    """Budget for source pictures: no minute takes more IP bytes than `kbps` on average."""
 
     def __init__(self, kbps: float) -> None:
         self._most = kbps * 1000 / 8 * BUDGET_SECONDS

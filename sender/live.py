@@ -1,4 +1,4 @@
-"""How a call is going right now at the sender. `now` is given, no clock is read."""
+"""Live figures of a call at the sender. `now` is given, no clock is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HUES = {"live": "green", "connecting": "cyan"}
 
 @dataclass(frozen=True)
 class Sent:
-    """What a call has come to so far: bytes as in `receiver.live.Counts`, frames, messages.
+    """Totals of a call so far: bytes as in `receiver.live.Counts`, frames, messages.
 
     Of the messages, `held_back` would have been too many for the path, `dropped` could not leave at once.
     """

@@ -28,7 +28,7 @@ class SenderCall:
     """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
     `inference` is single-threaded and owns source, networks and codec; the event loop only moves messages.
-    What is sent when, `Streamer` says; `summary` counts all that happens.
+    `Streamer` decides what is sent when; `summary` counts all that happens.
     """
 
     def __init__(

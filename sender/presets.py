@@ -1,4 +1,4 @@
-"""What `--preset`, `--policy` and what goes with them mean: how keypoints are coded, and when they leave."""
+"""Meaning of `--preset`, `--policy` and related options: how keypoints are coded, and when they leave."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DEFAULT = "balanced"
 
 @dataclass(frozen=True)
 class Sending:
-    """What the command line asked for; None means: choose."""
+    """Options from the command line; None means: choose."""
 
     preset: str | None = None
     policy: str = "alternate"

@@ -1,4 +1,4 @@
-"""How fast the sender may talk: it gives way to a link that fills up, and comes back slowly."""
+"""Rate control for the sender: it gives way to a link that fills up, and comes back slowly."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Bucket:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What one report said of the messages since the one before it."""
+    """Figures of one report on the messages since the one before it."""
 
     at: float
     expected: int
@@ -75,7 +75,7 @@ class RateController:
     The rate halves when the delay passes 150 ms and still rises, or 400 ms in any case; when over 10 % of the
     messages of the last 5 s are lost while there is a delay, or over 60 % without one; and when no message is
     heard to have come for 3 s. Half means half of what was really sent, bytes on the wire, and is given 2 s
-    to show. From there it grows by 0.5 kbps a second; after a silence it is what it was before, or half of
+    to show. From there it grows by 0.5 kbps per second; after a silence it is what it was before, or half of
     that where messages come with a delay. Where half the rate loses as much as the whole did, the link loses
     by itself: the rate is restored, and only more than that counts as loss.
     """
@@ -236,7 +236,7 @@ class RateController:
         self._loss_at_cut = None
 
     def _sent_rate(self, now: float) -> float:
-        """Return the bytes a second of the last two."""
+        """Return the bytes per second of the last two."""
         self._forget(now)
         return sum(size for _, size in self._sent) / _RATE_SECONDS
 

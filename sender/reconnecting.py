@@ -21,7 +21,7 @@ from shared.runtime.stats import Traffic
 
 _log = logger("call")
 STILL_SECONDS = 1.5
-"""Where no keypoints are known to have arrived for so long, a sign of life goes the reliable way."""
+"""After so long without keypoints known to have arrived, a sign of life goes the reliable way."""
 _MOST_REFUSALS = 3
 _BUSY_SECONDS = 0.5
 Result = TypeVar("Result")

@@ -1,4 +1,4 @@
-"""Which frames ship, and which of them share a message."""
+"""Frame scheduling: which frames ship, and which of them share a message."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Adaptive:
     The last `per_message` frames wait. The oldest of them is compared with what the receiver will show in its
     place, by the same filling that the receiver does; where the picture would be off by more than `threshold`
     all that wait leave in one message, and none comes too late, since a receiver waits for as long as a
-    message takes to gather. Else it is left to the forecast. At least one frame a second ships.
+    message takes to gather. Else it is left to the forecast. At least one frame per second ships.
 
     The picture's error is sqrt(e^T H e), `sensitivity` H (D, D) being that of the codec's tables: the root
     of the mean squared difference of pixels in [0, 1].

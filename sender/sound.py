@@ -1,4 +1,4 @@
-"""Where the sound comes from: a file's own, at the pace of its pictures. See also `sender.microphone`."""
+"""Sound sources: a file's own sound, at the pace of its pictures. See also `sender.microphone`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class SoundSource(Protocol):
-    """Sound by sample number, 48000 a second, mono: sample 1600 n is the moment of frame n."""
+    """Sound by sample number, 48000 per second, mono: sample 1600 n is the moment of frame n."""
 
     def begin(self, start: float) -> None:
         """Take note that frame 0 was at `start` (monotonic seconds)."""

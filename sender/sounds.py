@@ -1,4 +1,4 @@
-"""Which sound goes with which pictures."""
+"""Choice of the sound source for a picture source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call sends: frames are taken, looked at, coded and sent, each at its moment."""
+"""The sending side of a call: frames are captured, analysed, coded and sent, each at its moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call comes to at the sender: frames, times, bytes. Told of each thing once."""
+"""Sender-side totals of a call: frames, times, bytes. Each event is reported to it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sound of a call at the sender: 60 ms after 60 ms, coded and sent as soon as each is over."""
+"""The sound of a call at the sender: coded in 60 ms packets, each sent as soon as it is complete."""
 
 from __future__ import annotations
 

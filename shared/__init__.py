@@ -1,1 +1,1 @@
-"""What both ends of a call agree on: keypoints, packets, sessions, clocks and the transport below them."""
+"""Code shared by both ends of a call: keypoints, packets, sessions, clocks and the transport below them."""

@@ -1,4 +1,4 @@
-"""The one idea: a frame the receiver does not have is forecast, whatever the reason that it is missing."""
+"""Concealment: a frame the receiver does not have is forecast, whatever the reason that it is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.keypoints import Floats, KeypointLayout
 
 
 class Kind(Enum):
-    """Where a shown frame's keypoints come from."""
+    """Origin of a shown frame's keypoints."""
 
     OBSERVED = "observed"
     FORECAST = "forecast"
@@ -35,7 +35,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class FillSettings:
-    """How forecasts are used, in frames at 30 fps.
+    """Settings for the use of forecasts, in frames at 30 fps.
 
     context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
     them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:

@@ -17,7 +17,7 @@ BACKBONES = ("lite", "fomm", "tps", "nth")
 """All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")
 REFERENCE_KBPS = 500.0
-"""What an ordinary video call of this size and rate takes; savings are this over the measured kbps."""
+"""Rate of an ordinary video call of this size and frame rate; savings are this over the measured kbps."""
 
 MAX_PACKET = 1160
 """Bytes of one keypoint message: one SCTP chunk. Two chunks collapse under loss."""
@@ -75,7 +75,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CallTerms:
-    """What a hello carries. All but `policy`, `observe` and `skip`, the sender's own, must match.
+    """Contents of a hello. All but `policy`, `observe` and `skip`, the sender's own, must match.
 
     `fingerprint` is the hash of the backbone's weights; a frame of it has `keypoints` keypoints, `dimensions`
     numbers in all (see `shared.keypoints`), and its pictures are `size` pixels square. `tables` is the hash

@@ -1,4 +1,4 @@
-"""The errors a user sees. Each carries one sentence that says what was wrong and what to do."""
+"""User-facing errors. Each carries one sentence on what was wrong and what to do."""
 
 
 class KeycastError(Exception):
@@ -22,7 +22,7 @@ class BusyError(KeycastError):
 
 
 class PeerError(KeycastError):
-    """What the other side sent breaks the protocol; it is refused, and never trusted half."""
+    """A message from the other side breaks the protocol; it is refused as a whole, never trusted in part."""
 
 
 def described(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""How large a set of points is: the area or the volume of its convex hull."""
+"""Size of a set of points: the area or the volume of its convex hull."""
 
 from __future__ import annotations
 

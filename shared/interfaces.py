@@ -1,4 +1,4 @@
-"""What the parts of a call ask of each other. Everything here is implemented elsewhere and faked in tests."""
+"""Interfaces between the parts of a call. Everything here is implemented elsewhere and faked in tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.keypoints import Floats, KeypointLayout, Pictures
 Channel = Literal["kp", "ctl", "voice"]
 Path = Literal["", "direct", "relay"]
 DRAIN_SECONDS = 4.0
-"""How long a last word may take. SCTP says it again each second until it is confirmed."""
+"""Longest time a last message may take. SCTP says it again each second until it is confirmed."""
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""Keypoints: the numbers that say how a frame differs from another. What they stand for is their layout.
+"""Keypoints: the numbers that describe how frames differ. Their layout gives their meaning.
 
 How many numbers a frame has, D, is a backbone's own affair: everything else asks its `KeypointLayout`. A
 frame is a flat float32 vector (D,), group after group of the layout; batches are plain (T, D) arrays.
@@ -27,7 +27,7 @@ pictures, without the Jacobians 12 %, with a weight of 1 9.5 %."""
 
 
 class Kind(Enum):
-    """What the numbers of a group are: that decides how they are transferred."""
+    """Meaning of the numbers of a group, which decides how they are transferred."""
 
     POINTS = "points"
     """Places (x, y) in the frame, both from -1 to 1."""
@@ -79,7 +79,7 @@ class Group:
 
 @dataclass(frozen=True)
 class KeypointLayout:
-    """What the D numbers of a frame stand for: groups, in their order in the flat vector."""
+    """Meaning of the D numbers of a frame: groups, in their order in the flat vector."""
 
     groups: tuple[Group, ...]
 

@@ -1,4 +1,4 @@
-"""How a face takes over the motion of another, as far as it is no network's own affair."""
+"""Motion transfer from one face to another, as far as it is independent of any network."""
 
 from __future__ import annotations
 

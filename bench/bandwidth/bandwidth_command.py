@@ -1,4 +1,4 @@
-"""`bench bandwidth`: what calls cost: each preset and policy over one clip, beside published figures.
+"""`bench bandwidth`: what calls cost: each preset and policy over one clip, next to published figures.
 
 Every row is a real call of two processes; all IP bytes are counted between them. `payload` is coded keypoints
 alone, `app` all that is handed to the data channels both ways, source pictures and reports included, `wire`

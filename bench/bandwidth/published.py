@@ -1,6 +1,6 @@
-"""What the paper prints about the bandwidth of keypoint calls, by its own formula.
+"""The paper's figures for the bandwidth of keypoint calls, by its own formula.
 
-Section 5.4 and Table 12 of the paper: every keypoint number is a 32-bit float, 30 frames a second; of the
+Section 5.4 and Table 12 of the paper: every keypoint number is a 32-bit float, 30 frames per second; of the
 frames that a forecaster supplies nothing is sent. Packet headers, the source picture and sound are not in it,
 so that these rates are payload rates.
 """

@@ -35,7 +35,7 @@ _IDLE_DOWN = 340
 
 @dataclass
 class Sent:
-    """What was sent of `frames` frames: messages, frames in them, payload bytes."""
+    """Totals sent of `frames` frames: messages, frames in them, payload bytes."""
 
     frames: int = 0
     messages: int = 0
@@ -104,7 +104,7 @@ class Simulation:
     ) -> Iterator[tuple[int, Floats, Kind]]:
         """Give number, keypoints (D,) and kind of every frame shown, `keypoints` (T, D) being the truth.
 
-        `on_frame` is told of each frame when it is due at the sender, and whether the sender looks at it.
+        `on_frame` is called with each frame when it is due at the sender, and whether the sender looks at it.
         """
         for number, frame in enumerate(keypoints):
             self.sent.frames += 1

@@ -1,7 +1,7 @@
 """`bench soak`: a call that goes on and on: whether memory, open files and latency stay what they are.
 
 Both sides are real processes over a path without fault; every few seconds it is noted what they hold, as
-Linux tells in /proc, and how long after their capture frames were shown of late. What has grown is the median
+Linux tells in /proc, and how long after their capture recent frames were shown. What has grown is the median
 slope between all pairs of notes (Theil 1950, Sen 1968), over the time measured: a few odd notes do not count.
 The first fifth of the time is for warming up. Exits 1 where a limit is broken.
 """
@@ -39,7 +39,7 @@ _SIDES: tuple[Side, ...] = ("receiver", "sender")
 
 @dataclass(frozen=True)
 class Limit:
-    """What may be gained while measured: `share` of the start, or `most`, whichever is more."""
+    """Permitted growth while measured: `share` of the start, or `most`, whichever is more."""
 
     title: str
     share: float = 0.0
@@ -62,7 +62,7 @@ LIMITS = {
 
 @dataclass
 class Notes:
-    """What was noted, and `at` how many seconds after the beginning."""
+    """Values noted, and `at` how many seconds after the beginning."""
 
     at: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in LIMITS})

@@ -98,7 +98,7 @@ def _frames(options: argparse.Namespace, most: int) -> list[Pictures]:
 def moments(
     backbone: Backbone, tables: CodecTables | None, frames: Sequence[Pictures], numbers: Sequence[int]
 ) -> Iterator[Moment]:
-    """Give those of `frames` (256, 256, 3) that `numbers` name, beside what a receiver shows for them."""
+    """Give those of `frames` (256, 256, 3) that `numbers` name, next to what a receiver shows for them."""
     pictures = SimulatedPictures(backbone, frames[0], GalleryOptions())
     keypoints = detect_all(backbone, frames)
     call = simulated(backbone, tables, Sending())

@@ -38,7 +38,7 @@ _LEAST_AFTER = 2.0
 
 @dataclass(frozen=True)
 class Condition:
-    """What happens to a call: `path` from the first picture on, and `steps`."""
+    """Conditions of a call: `path` from the first picture on, and `steps`."""
 
     title: str
     path: str = ""

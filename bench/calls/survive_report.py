@@ -1,4 +1,4 @@
-"""What `bench survive` says: columns, which targets are met, and the picture."""
+"""Report of `bench survive`: columns, which targets are met, and the picture."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """`bench sync`: whether sound and picture stay together, on good paths and bad ones.
 
 The source is a clip of the drawn portrait that turns its head at a stroke and beeps in the same moment. It
-goes through a whole call of two processes, and is looked for in the mp4 that the receiver writes. Beside it,
-at a loudspeaker without sound, how far every 20 ms of sound was from the moment of its picture. Where a
-machine cannot show every frame, the turn is seen in a later one: look at fps_shown as well.
+goes through a whole call of two processes, and is looked for in the mp4 that the receiver writes. In
+addition, at a loudspeaker without sound, how far every 20 ms of sound was from the moment of its picture.
+Where a machine cannot show every frame, the turn is seen in a later one: look at fps_shown as well.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The keypoints of every clip are detected, faults put into copies of them at random places, and every frame
 scored as `animate --anomaly` does. AUC is the area under the ROC curve over frames: those that show the fault
-(see `bench.forecast.anomaly_inject`) against all frames of the untouched clips. Beside it stands a score that
-knows no past but the last frame: how much the points moved, calibrated and combined in the same way.
+(see `bench.forecast.anomaly_inject`) against all frames of the untouched clips. Next to it stands a score
+that knows no past but the last frame: how much the points moved, calibrated and combined in the same way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = ("kind", "auc", "found", "auc_change_alone", "false_alarms_per_minute"
 
 @dataclass
 class Scored:
-    """What came of the clips: by method scores of untouched frames, by kind those of frames with a fault."""
+    """Results of the clips: by method scores of untouched frames, by kind those of frames with a fault."""
 
     plain: list[Doubles] = field(default_factory=list)
     faulty: dict[Kind, list[Doubles]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -205,7 +205,7 @@ def _example(network: Density, tracks: Sequence[Floats], layout: KeypointLayout,
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise RequestError for what would fail after the work: it is told before."""
+    """Raise RequestError for what would fail after the work, before it begins."""
     if options.faults < 1:
         raise RequestError(f"{options.faults} faults show nothing; give --faults 1 or more.")
     if options.threads is not None:

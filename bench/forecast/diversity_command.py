@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise RequestError for what would fail after the work: it is told before."""
+    """Raise RequestError for what would fail after the work, before it begins."""
     if not 2 <= options.keep <= options.samples:
         raise RequestError(
             f"Of {options.samples} futures {options.keep} cannot be kept; give --keep from 2 to --samples."

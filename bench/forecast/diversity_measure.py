@@ -1,4 +1,4 @@
-"""How different a forecaster's futures of one window are from each other, and how far from the truth."""
+"""Diversity of a forecaster's futures of one window, and their distance from the truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: of `samples` futures of each clip's middle window, the `keep` nearest the truth."""
+    """The request: of `samples` futures of each clip's middle window, the `keep` nearest the truth."""
 
     modes: Sequence[Mode]
     horizons: Sequence[Horizon]
@@ -35,7 +35,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Unit:
-    """What came of one clip, mode, horizon and model; `apd`, `mae` in [0, 1]."""
+    """Result of one clip, mode, horizon and model; `apd`, `mae` in [0, 1]."""
 
     clip: str
     mode: str

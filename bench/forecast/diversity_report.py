@@ -1,4 +1,4 @@
-"""What `bench diversity` says: rows and tables as the paper's 7 to 10, densities, sheets of futures."""
+"""Report of `bench diversity`: rows and tables as the paper's 7 to 10, densities, sheets of futures."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _number(row: Row, name: str) -> float:
 
 
 def verdicts(found: Sequence[Row]) -> list[str]:
-    """Return what the rows say of GRU-NF beside VRNN."""
+    """Return a comparison of GRU-NF with VRNN from the rows."""
     figures = {(row["mode"], row["horizon"], row["model"]): row for row in found}
     said = []
     for (mode, horizon, model), row in figures.items():
@@ -149,7 +149,7 @@ def densities(units: Sequence[Unit]) -> bytes:
 
 
 def sheets(backbone: Backbone, plan: Plan, clips: Sequence[Clip], clip: Clip) -> dict[str, bytes]:
-    """Return a contact sheet a mode of three futures of each model beside the truth: figures 14 and 15."""
+    """Return a contact sheet a mode of three futures of each model next to the truth: figures 14 and 15."""
     keypoints = keypoints_of(backbone, clip)
     horizon = max(plan.horizons, key=lambda each: each.predicted)
     start = middle(horizon, len(keypoints))

@@ -1,9 +1,9 @@
-"""`bench forecast`: how well each forecaster says what comes next, in pixels and in keypoints.
+"""`bench forecast`: how well each forecaster predicts what comes next, in pixels and in keypoints.
 
 Windows of every clip that do not overlap: the first frames are observed, the next ones forecast and drawn.
-Frames are a clip's own, each once, whatever its rate; the shipped forecasters were trained at 30 a second.
+Frames are a clip's own, each once, whatever its rate; the shipped forecasters were trained at 30 per second.
 MAE is that of the pictures, in [0, 1] (equation 33 of the paper): in reconstruction against the video, in
-transfer against what is drawn from the true keypoints. Beside it the error of the keypoints themselves, over
+transfer against what is drawn from the true keypoints. Next to it the error of the keypoints themselves, over
 all windows, and JEDi where V-JEPA's weights are given. Windows are averaged by person, then people.
 """
 
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise RequestError for what would fail after the work: it is told before."""
+    """Raise RequestError for what would fail after the work, before it begins."""
     if options.windows < 0:
         raise RequestError(f"There are no {options.windows} windows; give --windows 0 (all) or more.")
     if options.threads is not None:

@@ -1,4 +1,4 @@
-"""What `bench forecast` measures on one clip: forecasts of its windows, and what is drawn from them."""
+"""Measurements of `bench forecast` on one clip: forecasts of its windows, and what is drawn from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUTH = "truth"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: `windows` is how many are drawn of a clip and horizon at most, 0 for all.
+    """The request: `windows` is how many are drawn of a clip and horizon at most, 0 for all.
 
     `densities` are the networks, by name, that know how likely a clip is.
     """
@@ -48,7 +48,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Missed:
-    """How far a model's forecast keypoints are off in one window: the mean square of all numbers."""
+    """Error of a model's forecast keypoints in one window: the mean square of all numbers."""
 
     horizon: str
     model: str

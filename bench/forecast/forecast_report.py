@@ -1,4 +1,4 @@
-"""What `bench forecast` says: rows, tables as in the paper (rows horizons, columns models), pictures."""
+"""Report of `bench forecast`: rows, tables as in the paper (rows horizons, columns models), pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a forecaster costs: a step of a forecast, and a draw of a hundred futures."""
+"""Cost of a forecaster: a step of a forecast, and a draw of a hundred futures."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def scene(
         try:
             picture = next(chosen(source, [0]))
         except (ClipError, StopIteration):
-            continue  # a broken clip has been told of where it is measured itself
+            continue  # a broken clip has been reported where it is measured itself
         return Scene(backbone, mode, picture, keypoints[0])
     return None
 

@@ -1,9 +1,9 @@
 """`bench framing`: whether heads are found in wide frames, and what a square that follows them is worth.
 
-Square clips are set into made-up rooms of 1280x720. With --faces, a first table says how many faces are found
-there, against YuNet in the clip itself, and how often a head is seen in a room without any. The second runs a
-call of 20 seconds without a network: after five a person leans over and stays there, after twelve comes back
-and nearer. What the receiver shows is compared with what was framed.
+Square clips are set into made-up rooms of 1280x720. With --faces, a first table shows how many faces are
+found there, against YuNet in the clip itself, and how often a head is seen in a room without any. The second
+runs a call of 20 seconds without a network: after five a person leans over and stays there, after twelve
+comes back and nearer. What the receiver shows is compared with what was framed.
 """
 
 from __future__ import annotations

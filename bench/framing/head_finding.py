@@ -1,4 +1,4 @@
-"""How well heads are found in wide frames, against YuNet's faces in the square clips these are made of."""
+"""Accuracy of head finding in wide frames, against YuNet's faces in the square clips these are made of."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PADDED = 1.2
 
 @dataclass
 class Tally:
-    """What came of the frames with faces of one size."""
+    """Results of the frames with faces of one size."""
 
     faces: int = 0
     false: int = 0

@@ -17,7 +17,7 @@ _FEATHER = 0.12
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a square picture stands in the wide one: left, top and side, in its pixels."""
+    """Position of a square picture in the wide one: left, top and side, in its pixels."""
 
     left: float
     top: float

@@ -1,4 +1,4 @@
-"""`bench fuzz`: a million mutated packets against the decoder, or with `--transport` all else that comes in.
+"""`bench fuzz`: a million mutated packets against the decoder, or with `--transport` all other input.
 
 Each is decoded or refused; nothing else may come out: no other error, no NaN, no number out of range, no more
 memory than a block takes, no decoding that takes a second. For the transport see `bench.fuzz.fuzz_transport`.
@@ -31,7 +31,7 @@ MAX_SECONDS = 1.0
 
 @dataclass
 class Outcome:
-    """How many packets were refused and decoded, and the CPU seconds that the slowest of them took."""
+    """Numbers of packets refused and decoded, and the CPU seconds that the slowest of them took."""
 
     refused: int = 0
     decoded: int = 0

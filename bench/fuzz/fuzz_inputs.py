@@ -1,4 +1,4 @@
-"""What `bench fuzz` sends: sound inputs, changed at random, and those that led to something new again."""
+"""Inputs of `bench fuzz`: sound ones, changed at random, and those that led to something new again."""
 
 from __future__ import annotations
 

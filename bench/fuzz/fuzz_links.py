@@ -1,4 +1,4 @@
-"""What `bench fuzz --transport` attacks below a call's messages: SCTP, and the ports of a connection."""
+"""Targets of `bench fuzz --transport` below a call's messages: SCTP, and the ports of a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `bench fuzz --transport` attacks above: what sessions are told, and what a receiver is asked."""
+"""Targets of `bench fuzz --transport` above the transport: messages to sessions, requests to a receiver."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class HttpTarget:
         data = self._corpus.next(1 << 17)
         head, blank, body = data.partition(b"\r\n\r\n")
         if self._chance.random() < 0.8 and blank and b"POST" in head:
-            # The length told is the true one, so that the body is looked at.
+            # The length sent is the true one, so that the body is looked at.
             lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
             data = b"\r\n".join([*lines, b"Content-Length: %d" % len(body)]) + blank + body
         return data

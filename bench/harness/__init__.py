@@ -1,1 +1,1 @@
-"""What measurements share: processes, calls, clips, reports, pictures."""
+"""Code shared by measurements: processes, calls, clips, reports, pictures."""

@@ -123,7 +123,7 @@ class Call:
         return {name: row[name] for name in COLUMNS}
 
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
-        """Yield every frame shown beside its source."""
+        """Yield every frame shown next to its source."""
         for number, source, received, kind in self.pairs(record):
             yield side_by_side(source, received, f"{number / FPS:.1f} s", kind != "observed")
 

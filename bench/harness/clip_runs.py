@@ -1,4 +1,4 @@
-"""Going through clips without being stopped by a broken one, and putting what came of it where it belongs."""
+"""Iteration over clips that a broken one does not stop, with each result put where it belongs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Pass(Generic[ResultT]):
-    """What came of going through a list: the results, how many items were skipped, whether it was stopped."""
+    """Outcome of going through a list: the results, how many items were skipped, whether it was stopped."""
 
     results: list[ResultT] = field(default_factory=list)
     skipped: int = 0

@@ -46,8 +46,8 @@ class Clip:
 def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
     """Return every video below `folders`, in a stable order, and how many listed ones are missing.
 
-    Who is in it is told as in training: see `models.clips.people`. Folders of frames are left out: a call
-    takes none. Raises RequestError where there is no video, or a table cannot be read.
+    The person in it is identified as in training: see `models.clips.people`. Folders of frames are left out:
+    a call takes none. Raises RequestError where there is no video, or a table cannot be read.
     """
     people = {folder: read_people(folder) for folder in folders if folder.is_dir()}
     found = [(folder, file) for folder, file in layouts.find_clips(folders) if file.is_file()]
@@ -74,7 +74,7 @@ def plain(name: str) -> str:
 
 
 def frames(clip: Clip) -> Iterator[Pictures]:
-    """Give the frames (256, 256, 3) that a call would show of `clip`, 30 a second, each one once.
+    """Give the frames (256, 256, 3) that a call would show of `clip`, 30 per second, each one once.
 
     Raises ClipError where the file is no sound video.
     """
@@ -84,7 +84,7 @@ def frames(clip: Clip) -> Iterator[Pictures]:
         raise ClipError(str(error)) from error
     last, number = None, 0
     try:
-        # Where the clip has fewer than 30 a second, a source gives the same picture again, not a copy.
+        # Where the clip has fewer than 30 per second, a source gives the same picture again, not a copy.
         while (picture := source.frame(number)) is not None:
             if picture is not last:
                 yield picture
@@ -120,7 +120,7 @@ def kept_moments(clip: Clip, count: int, kept: int) -> tuple[list[int], list[int
     another number of frames: what is known of them is then of another clip.
     """
     total, rate = sum(1 for _ in frames(clip)), _rate(clip)
-    # What is faster than a call is shown at 30 a second.
+    # What is faster than a call is shown at 30 per second.
     pace = min(1.0, FPS / rate)
     numbers = [round(number * pace) for number in kept_frames(round(total / pace), rate)]
     if len(numbers) != kept or kept < 2:
@@ -130,7 +130,7 @@ def kept_moments(clip: Clip, count: int, kept: int) -> tuple[list[int], list[int
 
 
 def _rate(clip: Clip) -> float:
-    """Return the clip's frames a second, 25 where it does not say."""
+    """Return the clip's frames per second, 25 where it does not say."""
     with av.open(str(clip.file.absolute()), options={"protocol_whitelist": "file"}) as container:
         return float(container.streams.video[0].average_rate or 25)
 

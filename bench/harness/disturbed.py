@@ -1,4 +1,4 @@
-"""A call of two real processes to which things happen: the path changes, a side is killed and restarted."""
+"""A call of two real processes under disturbance: the path changes, a side is killed and restarted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Step:
-    """What happens `at` seconds after the first frame was shown.
+    """An event `at` seconds after the first frame was shown.
 
     A path's new state, or the side that is killed (as by kill -9) and started again at once.
     """

@@ -1,4 +1,4 @@
-"""How far one series follows another: slope and correlation, and how clips are put together."""
+"""Agreement of one series with another: slope and correlation, and how clips are put together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a long measurement has finished, kept in a file as it goes: a stopped run goes on where it was."""
+"""Progress of a long measurement, kept in a file as it goes: a stopped run resumes where it was."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _FONT_SIZE = 15
 
 
 def side_by_side(source: Pictures, received: Pictures, label: str = "", forecast: bool = False) -> Pictures:
-    """Return `source` beside `received`, both (256, 256, 3), under captions: (284, 520, 3), uint8 RGB.
+    """Return `source` next to `received`, both (256, 256, 3), under captions: (284, 520, 3), uint8 RGB.
 
     `label` stands in the header; `forecast` marks a received frame that was predicted, not sent.
     """

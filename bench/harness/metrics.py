@@ -1,4 +1,4 @@
-"""How far received pictures are from sent ones, and what a network's arithmetic amounts to."""
+"""Distance of received pictures from sent ones, and the cost of a network's arithmetic."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Distances:
         self._perceptual = None if perceptual is None else PerceptualDistance(perceptual, device)
         self._with_ssim = with_ssim
         if with_ssim:
-            check_ssim()  # what is missing is told before the work, not after it
+            check_ssim()  # what is missing is reported before the work, not after it
         self._sums = {"mae": 0.0, "ssim": 0.0, "perceptual": 0.0}
         self.count = 0
 
@@ -179,7 +179,7 @@ def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
 
 
 def tops(macs_per_frame: float, fps: float = 30.0, utilisation: float = UTILISATION) -> float:
-    """Return the tera-operations a second that a device must be rated for, to do this at `fps`.
+    """Return the tera-operations per second that a device must be rated for, to do this at `fps`.
 
     TOPS = operations per output frame x fps / (utilisation x 10^12), at 60 % utilisation by default.
     """

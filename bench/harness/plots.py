@@ -1,4 +1,4 @@
-"""How the project's plots look: dark, few lines, as its other pictures."""
+"""Style of the project's plots: dark, few lines, as its other pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLOURS = ("#5ab0ff", "#ffa828", "#6fd08c", "#ff6b6b", "#c58cff", "#e8d36b", "#4
 
 
 def check_plots() -> None:
-    """Raise RequestError where matplotlib is not installed: told before long work, not after it."""
+    """Raise RequestError where matplotlib is not installed: before long work, not after it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

@@ -23,13 +23,13 @@ _START_SECONDS = 120.0
 _END_SECONDS = 30.0
 _BYE_SECONDS = 10.0
 ANY_PORT = "127.0.0.1:0"
-"""Where a receiver listens that takes a free port of this machine."""
+"""Address of a receiver that listens at a free port of this machine."""
 _ADDRESS = re.compile(r" --connect (\S+)")
 
 
 @dataclass(frozen=True)
 class CallRecord:
-    """What both sides wrote down of a call (their `--stats`), and the pictures the receiver showed (.npy).
+    """Records of a call from both sides (their `--stats`), and the pictures the receiver showed (.npy).
 
     `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included. `earlier`
     pictures are of a call before this one.
@@ -191,7 +191,7 @@ def _await_sender(here: Process, there: Process, seconds: float | None) -> None:
 
 
 def await_receiver(there: Process, *, over_bad_path: bool) -> None:
-    """Wait for the receiver; one that a bad path has kept the sender's bye from is told to hang up."""
+    """Wait for the receiver; one that a bad path has kept the sender's bye from is asked to hang up."""
     try:
         there.wait(_BYE_SECONDS if over_bad_path else _END_SECONDS)
     except KeycastError:

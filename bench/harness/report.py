@@ -1,4 +1,4 @@
-"""What a measurement says: a table on the screen, and the same rows as JSON for other programs."""
+"""Output of a measurement: a table on the screen, and the same rows as JSON for other programs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def check_output(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with its suffix, that takes its place at the end of the block.
+    """Give a temporary path next to `path`, with its suffix, that takes its place at the end of the block.
 
     Where the block fails, nothing is left behind and `path` stays as it was. OSError becomes KeycastError.
     """

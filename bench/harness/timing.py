@@ -1,4 +1,4 @@
-"""How long the stages of a network take: in blocks as the paper times them, and frame by frame."""
+"""Timing of the stages of a network: in blocks as the paper times them, and frame by frame."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Latencies:
     render: tuple[float, ...]
 
     def fps(self) -> float:
-        """Return the frames a second of one stream, frame by frame, where half of the frames are detected."""
+        """Return the frames per second of one stream, frame by frame, with half of the frames detected."""
         spent = BLOCKS.duty * statistics.median(self.detect) + statistics.median(self.render)
         return 1000 / spent
 
@@ -120,7 +120,7 @@ def latencies(subject: Subject, clip: Pictures) -> Latencies:
 
 
 def batch_fps(subject: Subject, clip: Pictures, batch: int, repeats: int = 3) -> float:
-    """Return the frames a second of offline work in passes of `batch` frames, half of them detected."""
+    """Return the frames per second of offline work in passes of `batch` frames, half of them detected."""
     frames = clip[np.arange(batch) % len(clip)]
     keypoints, source = subject.facade.detect(frames), subject.facade.encode(clip[0])
     spent = []

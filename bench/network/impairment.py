@@ -1,4 +1,4 @@
-"""What a bad network does to datagrams: the description, and the decision for each. Pure and seeded."""
+"""Network impairment: its description, and the decision for each datagram. Pure and seeded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLE = 'such as "loss=20,jitter=200,rate=30"'
 
 @dataclass(frozen=True)
 class PathImpairment:
-    """What happens to datagrams in each direction, apart from the other.
+    """Impairment of datagrams, separately for each direction.
 
     Shares are in percent of the datagrams, times in ms, unless said otherwise.
 

@@ -30,7 +30,7 @@ Address = tuple[str, int]
 
 @dataclass
 class Counts:
-    """What entered one direction: IP bytes, datagrams, and how many of these were lost on the way."""
+    """Traffic that entered one direction: IP bytes, datagrams, and how many of these were lost on the way."""
 
     bytes: int = 0
     packets: int = 0

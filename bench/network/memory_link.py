@@ -21,7 +21,7 @@ _OVERHEADS: dict[Channel, int] = {
 
 @dataclass(frozen=True)
 class Impairment:
-    """What happens to `kp` and `voice` messages on their way; `ctl` messages arrive at once and in order.
+    """Impairment of `kp` and `voice` messages on their way; `ctl` messages arrive at once and in order.
 
     `loss`, `duplicate`, `reorder` are probabilities in [0, 1]. `delay` and `jitter` are counted in messages:
     one arrives when `delay` later ones have been sent, and a reordered one up to `jitter` (>= 1) later still.

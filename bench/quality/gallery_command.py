@@ -66,7 +66,7 @@ class Film:
 
 @dataclass
 class Played:
-    """What came of one call: the frames measured, what was rendered for them, and the bytes of pictures."""
+    """Outcome of one call: the frames measured, what was rendered for them, and the bytes of pictures."""
 
     numbers: list[int] = field(default_factory=list)
     rendered: list[Pictures] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What landmarks say of a rendering: how far lips, lids and gaze follow, and how far points are off.
+"""Landmark measures of a rendering: how far lips, lids and gaze follow, and how far points are off.
 
 Driving and rendered frames are seen by the same finder, so what it does not see rightly it sees alike in
 both: faces rendered exactly have slopes and correlations of 1 and no error. Openings are not calibrated:
@@ -44,7 +44,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What finds landmarks, and finer ones that were found before, where they are given."""
+    """Landmark finder, and finer landmarks that were found before, where they are given."""
 
     finder: LandmarkFinder
     truth: LandmarkFolder | None = None
@@ -94,7 +94,7 @@ class Speech:
     def add(self, driving: Sequence[Pictures] | Pictures, rendered: Sequence[Pictures] | Pictures) -> None:
         """Take in further frames, pictures (H, W, 3) in order."""
         for wanted, got in zip(driving, rendered, strict=True):
-            # A video of fewer frames a second shows the very same picture again.
+            # A video of fewer frames per second shows the very same picture again.
             if wanted is not self._last:
                 self._seen = self._followers[0]([wanted])[0]
                 self._last = wanted

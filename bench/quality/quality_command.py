@@ -195,7 +195,7 @@ def _counts(done: Pass[Any]) -> dict[str, Value]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    check_ssim()  # what is missing is told before the work, not after it
+    check_ssim()  # what is missing is reported before the work, not after it
     if options.frames is not None and options.frames < 0:
         raise RequestError(
             f"{options.frames} frames cannot be measured; give --frames 1 or more, or 0 for all."

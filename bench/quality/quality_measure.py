@@ -1,4 +1,4 @@
-"""How well one clip is reconstructed: one row of figures, and the moments worth looking at."""
+"""Reconstruction quality of one clip: one row of figures, and the moments worth looking at."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 12
 
 @dataclass(frozen=True)
 class Tools:
-    """What measures: the networks that are there, and how many frames of a clip they see (0 for all)."""
+    """Measuring tools: the networks that are there, and how many frames of a clip they see (0 for all)."""
 
     perceptual: PerceptualDistance | None
     finder: FaceFinder | None
@@ -51,7 +51,7 @@ class Measured:
 
 @dataclass
 class _Series:
-    """What was measured so far, frame by frame; no pictures."""
+    """Measurements so far, frame by frame; no pictures."""
 
     numbers: list[int] = field(default_factory=list)
     whole: list[dict[str, Figures]] = field(default_factory=list)

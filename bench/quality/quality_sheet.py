@@ -26,7 +26,7 @@ _MOST_PEOPLE = 40
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the pictures are of."""
+    """Contents of the pictures."""
 
     backbone: Backbone
     measured: Sequence[Measured]

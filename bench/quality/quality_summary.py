@@ -1,4 +1,4 @@
-"""What the clips' rows amount to: averages over people, shares of the still picture's figures, the worst."""
+"""Summary of the clips' rows: averages over people, shares of the still picture's figures, the worst."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Transferred:
 
 @dataclass
 class _Seen:
-    """What was measured so far, a line a frame; NaN for what is not there. No pictures."""
+    """Measurements so far, a line per frame; NaN for what is not there. No pictures."""
 
     asked: list[Floats] = field(default_factory=list)
     found: list[Floats] = field(default_factory=list)
@@ -88,7 +88,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     second opinion. lips_*, lids_*, gaze_*: openings by landmarks, each face's in its own measure; see
     `bench.quality.landmark_measures`. identity_kept: share of frames whose face is nearer to the source's
     than to the driver's of the same moment, in SqueezeNet perceptual distance; the two mean distances stand
-    beside it. Without a face detector it is the whole picture, background and all. face_found: share of the
+    next to it. Without a face detector it is the whole picture, background and all. face_found: share of the
     rendered frames in which the detector finds a face.
     Raises ClipError where a clip cannot be used.
     """

@@ -1,4 +1,4 @@
-"""How still a still head stays: the same picture again and again, but for a camera's noise."""
+"""Steadiness of a still head: the same picture again and again, but for a camera's noise."""
 
 from __future__ import annotations
 

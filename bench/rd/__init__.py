@@ -1,1 +1,1 @@
-"""`bench quality --rd`: rate and distortion beside ordinary codecs."""
+"""`bench quality --rd`: rate and distortion compared with ordinary codecs."""

@@ -84,7 +84,7 @@ def wire_bytes(sizes: Sequence[int]) -> int:
 
 
 def code(codec: VideoCodec, frames: Sequence[Pictures], fps: float, kbps: float) -> Coded:
-    """Code `frames`, each (256, 256, 3) uint8 RGB, `fps` a second, at an aim of `kbps`, and decode them.
+    """Code `frames`, each (256, 256, 3) uint8 RGB, `fps` per second, at an aim of `kbps`, and decode them.
 
     Raises KeycastError where the codec fails, or does not give a frame for each.
     """
@@ -169,4 +169,4 @@ CODECS = (
     VideoCodec("svt-av1", "libsvtav1", "libdav1d",
                {"preset": "5", "svtav1-params": "rc=2:pred-struct=1:lp=1"}, without_delimiter),
 )  # fmt: skip
-"""What a call is compared with."""
+"""The codecs that a call is compared with."""

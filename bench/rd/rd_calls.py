@@ -1,4 +1,4 @@
-"""What rate-distortion curves compare: a stretch of video, and what came of sending it one way or another."""
+"""Inputs of rate-distortion curves: a stretch of video, and the results of each way of sending it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Footage:
 
     @property
     def fps(self) -> float:
-        """Different frames a second: the clip's own rate, at most 30."""
+        """Different frames per second: the clip's own rate, at most 30."""
         return len(self.frames) / self.seconds
 
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """What came of sending footage: the `pictures` shown, one each 1/30 s, and the bytes it took.
+    """Outcome of sending footage: the `pictures` shown, one each 1/30 s, and the bytes it took.
 
     `first_payload` and `first_wire` are what of `payload` and of both directions' wire bytes went into the
     first picture (a codec's key frame, a keypoint call's source pictures): a call needs it once.
@@ -72,7 +72,7 @@ def film(clip: Clip, seconds: float) -> Footage:
         source = open_source(str(clip.file.absolute()))
         try:
             while len(shown) < round(seconds * FPS) and (now := source.frame(len(shown))) is not None:
-                # Where the clip has fewer than 30 a second, a source repeats the very picture, not a copy.
+                # Where the clip has fewer than 30 per second, a source repeats the very picture, not a copy.
                 if not frames or now is not frames[-1]:
                     frames.append(now)
                 shown.append(len(frames) - 1)

@@ -1,4 +1,4 @@
-"""Pictures over rate: a panel for each measure, ours beside ordinary codecs."""
+"""Pictures over rate: a panel for each measure, ours next to ordinary codecs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`bench quality --rd`: our calls beside ordinary video codecs, by rate and by what the pictures look like.
+"""`bench quality --rd`: our calls compared with ordinary video codecs, by rate and picture quality.
 
 Clips are sent at 256x256 by each way: our call, simulated without a network, and x264, x265, VP9 and SVT-AV1
-in real-time settings, at the clip's own frame rate and at parts of it. All are compared on the 30 pictures a
-second that a call shows. Rates are bytes of IP: ours in both directions with acknowledgements, a codec's RTP
-packets in one direction. Figures are averaged by person, then over people.
+in real-time settings, at the clip's own frame rate and at parts of it. All are compared on the 30 pictures
+per second that a call shows. Rates are bytes of IP: ours in both directions with acknowledgements, a codec's
+RTP packets in one direction. Figures are averaged by person, then over people.
 """
 
 from __future__ import annotations

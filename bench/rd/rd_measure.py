@@ -22,9 +22,9 @@ Place = tuple[str, str, float, int, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: `ours` and `codecs` at `targets` kbps, each at its frames' full rate and parts of it.
+    """The request: `ours` and `codecs` at `targets` kbps, each at its frames' full rate and parts of it.
 
-    Of each clip the first `seconds` are sent, of which `frames` pictures of the 30 a second are measured (0:
+    Of each clip the first `seconds` are sent, of which `frames` pictures of 30 per second are measured (0:
     all). `every` holds 1 for every frame of the clip, 2 for every second one, and so on.
     """
 

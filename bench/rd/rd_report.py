@@ -1,4 +1,4 @@
-"""What rate-distortion points say: averages, rivals at three times our rate, who wins where."""
+"""Report of rate-distortion points: averages, rivals at three times our rate, who wins where."""
 
 from __future__ import annotations
 

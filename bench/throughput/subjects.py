@@ -1,4 +1,4 @@
-"""What `bench throughput` measures: each network in each way of running it, with the arithmetic it costs."""
+"""Subjects of `bench throughput`: each network in each way of running it, with the arithmetic it costs."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ TOPS = multiply-accumulates per output frame x 30 / (0.6 x 10^12), where detecti
 for half of the frames, count half.
 
 All networks are run in turn, and the published forward pass of the full one before each run of another.
-Beside the blocks stands one stream, frame by frame: how long single frames take, and their frames a second.
+Next to the blocks stands one stream, frame by frame: how long single frames take, and their frames per
+second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where faces are in pictures, as YuNet sees them; its file is the user's."""
+"""Face detection in pictures with YuNet; its file is the user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts that data sets come in: videos, gifs, folders of frames; by person or not, split or not."""
+"""Layouts of data sets: videos, gifs, folders of frames; by person or not, split or not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _clips(folder: Path, seen: set[Path]) -> Iterator[Path]:
     try:
         entries = _visible(folder)
     except OSError:
-        # Whoever opens it as a clip is told why it cannot be read.
+        # Opening it as a clip reports why it cannot be read.
         yield folder
         return
     folders = {entry for entry in entries if entry.is_dir()}

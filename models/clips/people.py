@@ -1,4 +1,4 @@
-"""Who is in which clip: as a table says where a folder has one, else as names and folders do."""
+"""Identity of the person in each clip: by a table where a folder has one, else by names and folders."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ Frame = tuple[float, Callable[[], Pictures]]
 
 @contextmanager
 def open_clip(clip: Path) -> Iterator[tuple[float, Iterator[Frame]]]:
-    """Open a video, a gif or a folder of frames: give its rate in frames a second, and its frames in order.
+    """Open a video, a gif or a folder of frames: give its rate in frames per second, and its frames in order.
 
     Every frame is decoded, whether its picture is asked for or not: where one is broken, or the file ends
     before it should, one of CLIP_ERRORS is raised.

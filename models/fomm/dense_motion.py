@@ -16,7 +16,7 @@ MIN_DETERMINANT = 1e-6
 
 
 class MotionSource(NamedTuple):
-    """What dense motion needs of a source picture: (1 or B) rows, all at the resolution of the motion."""
+    """Inputs of dense motion from a source picture: (1 or B) rows, all at the resolution of the motion."""
 
     picture: Tensor
     points: Points

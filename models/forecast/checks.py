@@ -1,4 +1,4 @@
-"""What every forecaster asks of its arguments; a violation is a bug of the caller."""
+"""Argument checks common to all forecasters; a violation is a bug of the caller."""
 
 from __future__ import annotations
 

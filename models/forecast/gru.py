@@ -13,7 +13,7 @@ from models.forecast.recurrent import ForecastNetwork, State, perceptron
 
 
 class GruNetwork(ForecastNetwork):
-    """What follows true frames with a GRU in one pass; a subclass says what the next frame is."""
+    """Base of networks that follow true frames with a GRU in one pass; a subclass predicts the next frame."""
 
     def __init__(self, predict: Predict, dimensions: int, layers: int, hidden: int) -> None:
         super().__init__(predict, dimensions, layers, hidden)

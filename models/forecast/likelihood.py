@@ -1,4 +1,4 @@
-"""How likely observed keypoints are, frame by frame, and what counts as ordinary."""
+"""Likelihood of observed keypoints, frame by frame, and what counts as ordinary."""
 
 from __future__ import annotations
 

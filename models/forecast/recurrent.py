@@ -1,4 +1,4 @@
-"""What the learned forecasters have in common: a recurrent state that frames or own predictions advance."""
+"""Common base of the learned forecasters: a recurrent state that frames or own predictions advance."""
 
 from __future__ import annotations
 

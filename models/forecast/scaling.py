@@ -13,8 +13,9 @@ __all__ = ["LIMIT", "PREDICTS", "Predict", "Scaling"]
 class Scaling(nn.Module):
     """Standardises frames per dimension: levels by mean and std, changes by `step`, the std of changes.
 
-    `predict` says what a network's D outputs mean: the standardised change since the last frame ("delta") or
-    the standardised frame itself ("frame"). Buffers `mean`, `std`, `step`: (D,), in keypoint units.
+    `predict` selects the meaning of a network's D outputs: the standardised change since the last frame
+    ("delta") or the standardised frame itself ("frame"). Buffers `mean`, `std`, `step`: (D,), in keypoint
+    units.
     """
 
     mean: Tensor

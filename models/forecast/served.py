@@ -1,4 +1,4 @@
-"""What the forecasters' networks are made of, in NumPy: a call runs them so, without loading torch.
+"""The forecasters' networks in NumPy, as calls run them, without loading torch.
 
 Networks, layers and weights are those of the modules of the same names; `tests` compare all of them. Arrays
 are float32, with the batch first.

@@ -1,4 +1,4 @@
-"""What the forecasters without a recurrence have in common: they see the last few frames as they are."""
+"""Common base of the forecasters without a recurrence: they see the last few frames as they are."""
 
 from __future__ import annotations
 

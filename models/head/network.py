@@ -1,6 +1,6 @@
 """A small convolutional network that marks faces in a shrunken camera frame.
 
-Each cell of a grid, 8 pixels wide, says how sure it is that a face's centre lies in it, where exactly, and
+Each cell of a grid, 8 pixels wide, gives the confidence that a face's centre lies in it, where exactly, and
 how large the face is, as CenterNet does (Zhou et al. 2019, "Objects as Points").
 """
 

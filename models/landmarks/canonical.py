@@ -12,7 +12,7 @@ from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, Point
 from shared.keypoints import Floats
 
 _FRONTAL = 0.12
-"""How far the tip of a frontal face's nose is from the middle between its eyes, at most, in eye distances."""
+"""Largest distance of a frontal face's nose tip from the middle between its eyes, in eye distances."""
 
 
 def canonical(faces: Sequence[Points]) -> Floats:

@@ -41,7 +41,7 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What a box shows, `pixels` (1, size, size, 3) in [0, 1]; `back` maps its pixels to the picture's."""
+    """Contents of a box, `pixels` (1, size, size, 3) in [0, 1]; `back` maps its pixels to the picture's."""
 
     pixels: Floats
     turn: Doubles

@@ -34,7 +34,7 @@ _ERRORS = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFi
 class LandmarkFolder:
     """A folder of landmarks, read as it is asked for.
 
-    `clips` says which file has which clip, `folders` of which folders of pictures there are landmarks.
+    `clips` maps clips to their files, `folders` are the folders of pictures that have landmarks.
     """
 
     path: Path

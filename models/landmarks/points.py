@@ -61,7 +61,7 @@ INNER_LIPS = rows(
 UPPER_LIP = rows(185, 40, 39, 37, 0, 267, 269, 270, 409, 191, 80, 81, 82, 13, 312, 311, 310, 415)
 LOWER_LIP = rows(146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88, 178, 87, 14, 317, 402, 318, 324)
 RIGHT_CORNER = rows(61, 185, 146, 40, 91, 78, 191, 95, 80, 88, 76, 62, 57, 43, 186, 106)
-"""What lies around the mouth's right corner."""
+"""The points around the mouth's right corner."""
 LEFT_CORNER = rows(291, 409, 375, 270, 321, 308, 415, 324, 310, 318, 306, 292, 287, 273, 410, 335)
 NOSE = rows(1, 2, 4, 5, 6, 168, 195, 197, 98, 327, 48, 278, 19, 94, 122, 351, 50, 280, 205, 425)
 BROW = rows(10, 67, 109, 338, 297, 151, 9, 70, 63, 105, 66, 107, 300, 293, 334, 296, 336, 103, 332)
@@ -82,7 +82,7 @@ _RIGHT_CORNERS, _LEFT_CORNERS = rows(33, 133), rows(362, 263)
 _TINY = 1e-6
 
 OPENINGS = ("lips", "lids", "gaze")
-"""What `openings` returns, in its order."""
+"""Names of what `openings` returns, in its order."""
 
 
 def openings(points: Points) -> npt.NDArray[np.float64]:

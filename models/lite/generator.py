@@ -17,7 +17,7 @@ class Generator(nn.Module):
     """Renders frame = alpha (warped + correction) + (1 - alpha) pixels, at 128x128 in four sub-pixels.
 
     The nearer alpha is to 1, the less the pixels learn: trained without the correction, alpha ended at 0.89
-    on average, frames hardly better than the warp. The driving points are drawn into its input beside the
+    on average, frames hardly better than the warp. The driving points are drawn into its input next to the
     warped features, for no warp opens a closed mouth.
     """
 

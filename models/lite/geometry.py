@@ -65,7 +65,7 @@ def drawn_heat(value: Tensor, jacobian: Tensor, size: int, variance: float) -> T
 
 
 class AffineMotions:
-    """Where each pixel of the driving frame comes from, by each point's affine motion and by none.
+    """Origin of each pixel of the driving frame, by each point's affine motion and by none.
 
     T(z) = p_S + J_S inv(J_D) (z - p_D) (Siarohin et al., NeurIPS 2019, eq. 4), preceded by the identity for
     the background. Each side is (value (B, K, 2), jacobian (B, K, 2, 2)).

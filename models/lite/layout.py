@@ -9,5 +9,5 @@ SIZE = 256
 COUNT = 10
 LAYOUT = KeypointLayout.of_points(COUNT, jacobians=True)
 POSITIONS = 2 * COUNT
-"""How many numbers the places are, which come first."""
+"""Number of numbers for the places, which come first."""
 DIMENSIONS = LAYOUT.dimensions

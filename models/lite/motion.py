@@ -17,7 +17,7 @@ _FINE_MOTION = 0.1
 
 
 class DenseMotion(nn.Module):
-    """Chooses for every place between the points' motions and none; says what the source cannot show.
+    """Chooses for every place between the points' motions and none; predicts what the source cannot show.
 
     A residual flow is added: lips and lids move in ways that no mixture of ten affine motions does. The
     network works at 32x32; its head tells the four places of each of its own apart by sub-pixel channels.

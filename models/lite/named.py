@@ -11,7 +11,7 @@ from models.lite.layout import COUNT, POSITIONS
 from shared.keypoints import Floats
 
 MIRROR = (1, 0, 2, 4, 3, 5, 6, 7, 8, 9)
-"""Which point each becomes when the picture is mirrored."""
+"""The point that each becomes when the picture is mirrored."""
 # As much more than the rest as in training; and how far around a part that reaches, in its own frame.
 _MORE = 8.0
 _EYES, _EYE_REACH = (0, 1), 0.13

@@ -1,4 +1,4 @@
-"""What the parts of the lite network hand to each other."""
+"""Structures passed between the parts of the lite network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Source:
 
 
 class Motion(NamedTuple):
-    """How the driving frame comes from the source: flow, occlusion, and what the generator is told besides.
+    """The driving frame's motion from the source: flow, occlusion, and the generator's further inputs.
 
     flow (B, 64, 64, 2) says where each place of the frame lies in the source, occlusion (B, 1, 64, 64) in
     [0, 1] how much of it the source shows; heat (B, 10, 64, 64) draws the driving points, features

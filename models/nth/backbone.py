@@ -27,7 +27,7 @@ from shared.transfer import scale_between
 
 
 class NthSource(NamedTuple):
-    """What is kept of a source picture: its `canonical` keypoints (1, K, 3), and what is drawn from."""
+    """The retained part of a source picture: its `canonical` keypoints (1, K, 3), and what is drawn from."""
 
     canonical: Tensor
     state: SourceState
@@ -89,7 +89,7 @@ class NthBackbone(EngineBackbone):
         """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
 
         On the keypoints in space, as the published code does: s + (d - d0), with `adapt_scale` times
-        sqrt(volume of the source's hull / volume of the initial one). What moves is then told as expression,
+        sqrt(volume of the source's hull / volume of the initial one). What moves is then given as expression,
         the head being held as in the source. Raises RequestError where the initial hull has no volume.
         """
         canonical = canonical_of(source)

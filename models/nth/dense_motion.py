@@ -14,7 +14,7 @@ from models.nth.config import NthConfig
 
 
 class MotionSource(NamedTuple):
-    """What dense motion needs of a source, in 1 or B rows.
+    """Inputs of dense motion from a source, in 1 or B rows.
 
     `features` (., channels, D, h, w) are its features in few channels, `still` the same where nothing moves;
     `keypoints` (., K, 3) and their `heatmap` (., K, D, h, w).

@@ -1,4 +1,4 @@
-"""What is found in pictures: the canonical keypoints of a source, and how the head is held in a frame."""
+"""Detectors: the canonical keypoints of a source, and the pose of the head in a frame."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class KPDetector(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions beside a shortcut: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+    """Three convolutions in parallel with a shortcut: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
 
     conv_then_norm: ClassVar[Pairs] = (
         ("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3"), ("skip", "norm4"),

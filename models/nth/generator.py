@@ -32,7 +32,7 @@ class Rendered(NamedTuple):
 
 
 class Generator(nn.Module, ABC):
-    """What both generators do alike: appearance as a volume, moved by the keypoints."""
+    """Common part of both generators: appearance as a volume, moved by the keypoints."""
 
     def __init__(self, config: NthConfig, first_kernel: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The talking head's keypoints: 51 numbers a frame for 15 keypoints in space.
 
-Where these are when a head looks ahead is found in the source picture alone. A frame says what is added to
+Where these are when a head looks ahead is found in the source picture alone. A frame gives what is added to
 that: a displacement of each keypoint, one of all, and how the head is turned: yaw, pitch, roll in degrees.
 """
 

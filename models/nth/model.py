@@ -50,8 +50,8 @@ def load_nth(path: Path | str, config: NthConfig | None = None) -> Nth:
     """Load a public checkpoint file or a checkpoint folder of our own format, onto the CPU.
 
     A public file does not say its sizes: `config` gives them, by default the published ones that fit. Which
-    generator it holds is told by the names of its weights. Raises RequestError for anything that is not a
-    complete, intact talking head, and for weights of the older code, which computes otherwise.
+    generator it holds is recognised by the names of its weights. Raises RequestError for anything that is not
+    a complete, intact talking head, and for weights of the older code, which computes otherwise.
     """
     path = Path(path)
     if path.is_dir():

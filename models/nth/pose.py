@@ -1,4 +1,4 @@
-"""How a head is held: what travels of a frame, and where it puts the keypoints of a source."""
+"""Pose of a head: what travels of a frame, and where it puts the keypoints of a source."""
 
 from __future__ import annotations
 

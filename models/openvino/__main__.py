@@ -1,4 +1,4 @@
-"""`python -m models.openvino`: write the graphs of a lite checkpoint beside its weights; calls load them.
+"""`python -m models.openvino`: write the graphs of a lite checkpoint next to its weights; calls load them.
 
 To be run after each change of the weights or of the network's code. Without graphs of its weights a
 checkpoint is converted anew in each call, which takes torch, seconds and memory.

@@ -15,7 +15,7 @@ from shared.keypoints import Floats, Pictures
 
 StageName = Literal["detect", "encode", "render"]
 STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
-# How the graphs call what they take and give, beside the parts of a source.
+# Names of the graphs' inputs and outputs, in addition to the parts of a source.
 PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
 
 # The parts of a source picture by name.
@@ -23,7 +23,7 @@ Source = Encoded[dict[str, Tensor]]
 
 
 class Graphs(Protocol):
-    """Where a network's graphs come from."""
+    """Source of a network's graphs."""
 
     def model(self, stage: StageName) -> Model:
         """Return the graph of one stage, anew. Raises EngineError where there is none to be had.

@@ -1,4 +1,4 @@
-"""Graphs in files beside the weights that they are of, so that a call needs no torch to make them.
+"""Graphs in files next to the weights they are made of, so that a call needs no torch to make them.
 
 A checkpoint folder's `openvino` holds NAME.xml and NAME.bin of each stage, and `graphs.json`: the weights'
 fingerprint and the files' SHA-256. A graph is more than numbers, so nothing else than what is listed there is

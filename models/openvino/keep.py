@@ -1,4 +1,4 @@
-"""Keeps a lite checkpoint's graphs beside its weights, after comparing them with torch."""
+"""Keeps a lite checkpoint's graphs next to its weights, after comparing them with torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
 
 
 def keep_graphs(folder: Path) -> tuple[int, Difference]:
-    """Write the graphs of the lite weights in `folder` beside them, in place of any that are there.
+    """Write the graphs of the lite weights in `folder` next to them, in place of any that are there.
 
     Returns how many bytes they take, and how they differ from torch.
 

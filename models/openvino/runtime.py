@@ -1,4 +1,4 @@
-"""The door to OpenVINO: imported without its usage reports; graphs compiled for this machine's CPU."""
+"""Access to OpenVINO: imported without its usage reports; graphs compiled for this machine's CPU."""
 
 from __future__ import annotations
 

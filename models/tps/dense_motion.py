@@ -16,7 +16,7 @@ from models.tps.splines import Splines
 
 
 class MotionSource(NamedTuple):
-    """What dense motion needs of a source picture: 1 or B rows, all at the resolution of the motion."""
+    """Inputs of dense motion from a source picture: 1 or B rows, all at the resolution of the motion."""
 
     picture: Tensor
     points: Tensor
@@ -24,7 +24,7 @@ class MotionSource(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """How to draw a frame from the source, at the resolution (h, w) of the motion but for the occlusion.
+    """Motion from the source to a frame, at the resolution (h, w) of the motion but for the occlusion.
 
     `contributions` (B, 1 + K, h, w) weigh the still picture and each spline; they make `deformation`
     (B, h, w, 2), which says where to sample the source. `occlusions`, in [0, 1] and coarse to fine, are four

@@ -11,7 +11,7 @@ from models.fomm.blocks import Pairs
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: (B, in, H, W) -> (B, out, H / stride, W / stride)."""
+    """Two 3x3 convolutions in parallel with a shortcut: (B, in, H, W) -> (B, out, H / stride, W / stride)."""
 
     conv_then_norm: ClassVar[Pairs] = (("conv1", "bn1"), ("conv2", "bn2"))
 

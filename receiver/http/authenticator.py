@@ -1,4 +1,4 @@
-"""Who has the token: a sender shows it in a header, the viewer page in a cookie that it was exchanged for."""
+"""Token authentication: in a header for senders, in a cookie exchanged for it for the viewer page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may be connected to the receiver's HTTP port, how many at once, for how long and with how many bytes.
+"""Limits on connections to the HTTP port: who may connect, how many at once, for how long, how many bytes.
 
 aiohttp bounds what one request may hold, and neither how slowly it comes nor how many connections there are.
 Until a connection has shown the token it is a stranger's: it lives for ten seconds at most, may send little,

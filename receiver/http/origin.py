@@ -1,6 +1,6 @@
-"""What every request over HTTP is held to, and what every answer carries, whatever the path.
+"""Checks on every HTTP request and headers on every response, whatever the path.
 
-What is no HTTP is answered by aiohttp alone, which does neither, and names itself.
+What is not HTTP is answered by aiohttp alone, which does neither, and names itself.
 
 To a browser, a site whose name somebody has pointed at this machine is the origin of all that answers here:
 its pages may then send anything and read the answers (DNS rebinding). So a receiver answers to names that
@@ -37,7 +37,7 @@ class Hosts:
     """The names that a receiver which listens at `listening` goes by, `names` of its certificate included.
 
     On loopback these are loopback's own alone. Elsewhere every numeric address is one (which of them lead
-    here through a NAT or a container's port, this machine cannot know), the name it was told to listen at,
+    here through a NAT or a container's port, this machine cannot know), the name it was given to listen at,
     and the machine's own, alone and under `.local`.
     """
 

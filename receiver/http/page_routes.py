@@ -32,7 +32,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Page:
-    """What a receiver shows in browsers: `files` by name, and live what `pictures` and `figures` give."""
+    """Content a receiver shows in browsers: `files` by name, and live what `pictures` and `figures` give."""
 
     def __init__(self, files: Mapping[str, bytes], pictures: Broadcast, figures: Figures) -> None:
         self._files = files

@@ -17,7 +17,7 @@ from receiver.http.broadcast import Broadcast
 
 FIGURES_SECONDS = 0.25
 SILENCE_SECONDS = 20.0
-"""Figures come four times a second; who has shown none of them for so long is gone."""
+"""Figures come four times per second; who has shown none of them for so long is gone."""
 STUCK_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 PICTURE, FIGURES = "p", "f"

@@ -1,4 +1,4 @@
-"""Where shown frames go: files, a window, a virtual camera, the viewer page; several at once."""
+"""Sinks for shown frames: files, a window, a virtual camera, the viewer page; several at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Watched(Protocol):
     """A sink that also shows how the call goes."""
 
     def tell(self, figures: Figures) -> None:
-        """Take the live figures (`receiver.live`), some ten times a second, between frames and calls too.
+        """Take the live figures (`receiver.live`), some ten times per second, between frames and calls too.
 
         Raises WindowClosed where the user has closed the window.
         """
@@ -60,7 +60,7 @@ class Watched(Protocol):
 
 
 class Screen(Protocol):
-    """What a call shows its frames on."""
+    """Output that a call shows its frames on."""
 
     def write(self, number: int, picture: Pictures, note: str) -> None:
         """Take a frame as a sink does; `note` ("" for none) is for the eyes of who watches."""

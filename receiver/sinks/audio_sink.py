@@ -1,4 +1,4 @@
-"""What a sink that takes sound has besides pictures."""
+"""Interface of sinks that take sound in addition to pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from shared.media.opus import Sound
 
 @runtime_checkable
 class AudioSink(Protocol):
-    """Takes sound by sample number, 48000 a second, mono; sample 1600 n is the moment of frame n.
+    """Takes sound by sample number, 48000 per second, mono; sample 1600 n is the moment of frame n.
 
-    All is called from the event loop's thread, beside the one that writes pictures, and returns at once.
+    All is called from the event loop's thread, next to the one that writes pictures, and returns at once.
     """
 
     lead: float

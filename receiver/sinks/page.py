@@ -13,7 +13,7 @@ _QUALITY = 80
 
 
 class Audience(Protocol):
-    """Who looks at the page."""
+    """Viewers of the page."""
 
     @property
     def wanted(self) -> bool:

@@ -1,4 +1,4 @@
-"""The sound of an mp4: AAC beside the pictures, whole from the first frame to the last."""
+"""The sound of an mp4: AAC next to the pictures, whole from the first frame to the last."""
 
 from __future__ import annotations
 

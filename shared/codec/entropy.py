@@ -2,7 +2,8 @@
 
 A family of tables, one a scale (how large its numbers usually are), each over -width..width and an escape. An
 escape is followed by how far out the number is, so that no value wraps or saturates. The coder stands apart
-from what it codes: `CdfTables` says how likely, `Writer` and `Reader` only turn that into bytes and back.
+from what it codes: `CdfTables` gives the probabilities, `Writer` and `Reader` only turn that into bytes and
+back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared.errors import PeerError
 
 Whole = npt.NDArray[np.int64]
 MASS = 1 << 16
-"""What the counts of a table add up to: float32, which constriction takes, holds them exactly."""
+"""Sum of the counts of a table: float32, which constriction takes, holds them exactly."""
 _ESCAPE_BITS = 25
 _PIECE_BITS = 4
 _MODEL = constriction.stream.model.Categorical(perfect=False)

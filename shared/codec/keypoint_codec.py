@@ -1,4 +1,4 @@
-"""Keypoints to bytes and back. A payload stands for itself: no packet needs another packet."""
+"""Keypoints to bytes and back. A payload is self-contained: no packet needs another packet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What a payload holds: consecutive frames (T, D), and copies of earlier ones, the latest first."""
+    """Contents of a payload: consecutive frames (T, D), and copies of earlier ones, the latest first."""
 
     frames: Floats
     copies: Sequence[Copy] = field(default=())
@@ -92,10 +92,10 @@ class PaperCodec:
 
 
 class CodedCodec:
-    """Quantised, each frame told by its change from the decoded one before it, entropy-coded.
+    """Quantised, each frame coded as its change from the decoded one before it, entropy-coded.
 
     In the order it is read: the quality (4 bits), how many copies there are, the first frame from the mean,
-    the changes, each under a level that says how lively its frame is, then the copies, each with how far
+    the changes, each under a level for how lively its frame is, then the copies, each with how far
     back it lies and as a change from the frame after it, on a grid four times coarser.
     """
 

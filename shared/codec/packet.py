@@ -6,7 +6,7 @@
     bytes 4-    the codec's payload
 
 Four bytes; a message costs 93 more under them (IP 20, UDP 8, DTLS 37, SCTP 28). What never changes within a
-call is told once, on the `ctl` channel: the codec in the hello, and when frame 0 was in the start message.
+call is sent once, on the `ctl` channel: the codec in the hello, and when frame 0 was in the start message.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class TransformQuantizer:
     def coordinates(self, frames: Floats, quality: int) -> npt.NDArray[np.float64]:
         """Return frames (T, D) in steps of `quality`: (T, D), not yet whole.
 
-        Raise ValueError where a number is NaN, infinite or over 1e3, or cannot be told in 2**24 steps.
+        Raise ValueError where a number is NaN, infinite or over 1e3, or does not fit in 2**24 steps.
         """
         check_frames(frames, self.dimensions)
         centred = frames.astype(np.float64) - self.mean / 2.0**MATRIX_BITS

@@ -1,4 +1,4 @@
-"""What the coded profile rests on: a lattice and probability tables, one file beside a backbone's weights.
+"""Tables of the coded profile: a lattice and probability tables, one file next to a backbone's weights.
 
 Both ends of a call must hold the same ones; their hash stands in the hello.
 """
@@ -21,7 +21,7 @@ from shared.errors import RequestError
 
 MAX_BYTES = 1 << 20
 LEVELS = 6
-"""How lively a frame is: each level's numbers are usually twice as large as those of the one before."""
+"""Liveliness levels of a frame: each one's numbers are usually twice as large as those of the one before."""
 SCALES_A_LEVEL = 4
 SCALES_A_QUALITY = SCALES_A_LEVEL // 2
 

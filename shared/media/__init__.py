@@ -1,1 +1,1 @@
-"""Pictures and sound as bytes, and the doors to sound devices."""
+"""Pictures and sound as bytes, and access to sound devices."""

@@ -1,4 +1,4 @@
-"""A head found in a picture; what finds heads, and what follows them, agree on this."""
+"""A head found in a picture: the type shared by head finders and the code that follows heads."""
 
 from __future__ import annotations
 

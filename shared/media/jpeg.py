@@ -1,4 +1,4 @@
-"""What a peer's JPEG would cost to decode, told by its markers (ITU-T T.81, annex B) before it is read.
+"""Decoding cost of a peer's JPEG, estimated from its markers (ITU-T T.81, annex B) before it is read.
 
 Decoding takes a few milliseconds for 256x256 pixels, however many bytes they come from; scans without content
 take 10 us each, and Pillow reads the segments before the first one at 5 us each, and each field of what a

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from shared.errors import KeycastError, RequestError
 
 Sound = npt.NDArray[np.int16]
-"""Samples (n,), mono, 48000 a second."""
+"""Samples (n,), mono, 48000 per second."""
 
 RATE = 48_000
 SAMPLES = 2880
@@ -175,7 +175,7 @@ def _declare(library: ctypes.CDLL) -> None:
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    # The others are told apart by what is asked, so their types are given with each call.
+    # The others are distinguished by what is asked, so their types are given with each call.
     library.opus_encoder_ctl.restype = number
     library.opus_encoder_ctl.argtypes = (pointer, number)
 

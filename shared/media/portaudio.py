@@ -1,4 +1,4 @@
-"""The door to microphone and loudspeaker: the package sounddevice over PortAudio, an extra of keycast."""
+"""Access to microphone and loudspeaker: the package sounddevice over PortAudio, an extra of keycast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both sides report of a call's sound, in the same words."""
+"""Figures on a call's sound, reported in the same words by both sides."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
     byte  0      0x80: version 2, nothing optional
     byte  1      111: Opus, as browsers number it
     bytes 2-3    how many packets were sent over this connection before, modulo 2**16
-    bytes 4-7    number of the first sample since the call's frame 0 was due, modulo 2**32; 48000 a second
+    bytes 4-7    number of the first sample since the call's frame 0 was due, modulo 2**32; 48000 per second
     bytes 8-11   0
     bytes 12-    the Opus packet, 2880 samples
 
-Sound travels as SRTP beside the data channels, on the same ports: 50 bytes a packet (IP 20, UDP 8, RTP 12 and
-10 of authentication), where a message on a channel costs 85 and is acknowledged on top. In a pause nothing is
-sent, so a missing packet is lost only where the count says so. Frame n and sample 1600 n are the same moment,
-which is all there is to keeping sound and picture together.
+Sound travels as SRTP next to the data channels, on the same ports: 50 bytes a packet (IP 20, UDP 8, RTP 12
+and 10 of authentication), where a message on a channel costs 85 and is acknowledged on top. In a pause
+nothing is sent, so a missing packet is lost only where the count says so. Frame n and sample 1600 n are the
+same moment, which is all there is to keeping sound and picture together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a camera makes of a finely drawn picture: smaller, a little soft, with grain and its own colours."""
+"""Camera model for a finely drawn picture: smaller, a little soft, with grain and its own colours."""
 
 from __future__ import annotations
 

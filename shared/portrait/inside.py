@@ -1,4 +1,4 @@
-"""What is seen between the lids and between the lips: eyeballs, teeth, tongue."""
+"""Parts visible between the lids and between the lips: eyeballs, teeth, tongue."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Slit:
 
 @dataclass(frozen=True)
 class Eye:
-    """Where an eye's iris is (3,), its radius, and x of the eye's inner corner."""
+    """An eye: position of the iris (3,), its radius, and x of the eye's inner corner."""
 
     centre: Array
     radius: float

@@ -1,4 +1,4 @@
-"""How much light comes from each place of a body: a key light, a fill, light from all around, a sheen."""
+"""Lighting of each place of a body: a key light, a fill, light from all around, a sheen."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from shared.portrait.person import Clothes, Glasses, Hair, Shape, Skin, Teeth
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light comes from: `key` is the direction towards it (right, down, to the viewer)."""
+    """Direction of the light: `key` is the direction towards it (right, down, to the viewer)."""
 
     key: tuple[float, float, float] = (-0.45, -0.50, 0.74)
     colour: Colour = (1.0, 0.95, 0.88)

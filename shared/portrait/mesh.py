@@ -17,7 +17,7 @@ PIVOT = np.array([0.0, 0.50, -0.58], np.float32)
 
 @dataclass(frozen=True)
 class Texture:
-    """What a surface is made of at each place of a grid, all float32.
+    """Material of a surface at each place of a grid, all float32.
 
     `albedo` (H, W, 3) in linear light, `normal` (H, W, 3) of the resting body, `open` (H, W) 0 where no light
     from around arrives to 1, `gloss` (H, W); `lit` (H, W), how much of the key light arrives, and `alpha`

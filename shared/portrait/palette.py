@@ -1,4 +1,4 @@
-"""Colours, as screens name them, 0 to 1, and ways to choose some."""
+"""Colours as screen values, 0 to 1, and ways to choose some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one drawn person looks like."""
+"""Appearance of one drawn person."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Teeth:
-    """How long the upper teeth are below the lips' line, and the lower ones above it."""
+    """Length of the upper teeth below the lips' line, and of the lower ones above it."""
 
     length: float = 0.016
     lower: float = 0.004
@@ -145,7 +145,7 @@ class Teeth:
 
 @dataclass(frozen=True)
 class Hair:
-    """How the hair falls; heights are in units of the face, down from the eyes."""
+    """Shape of the hair; heights are in units of the face, down from the eyes."""
 
     style: str = "long"
     """bald, buzz, short, long, tied, curly or hat."""
@@ -239,7 +239,7 @@ class Glasses:
 
 @dataclass(frozen=True)
 class Clothes:
-    """What is worn."""
+    """Clothes worn by a person."""
 
     colour: Colour = (0.22, 0.46, 0.52)
     second: Colour = (0.80, 0.80, 0.78)

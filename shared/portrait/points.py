@@ -1,4 +1,4 @@
-"""Where points of the MediaPipe face mesh are on a drawn face: 175 of its 478, in the order of their numbers.
+"""Positions of MediaPipe face mesh points on a drawn face: 175 of its 478, in the order of their numbers.
 
 Right and left are the subject's: the right eye is on the picture's left.
 """

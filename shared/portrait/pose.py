@@ -1,4 +1,4 @@
-"""What a portrait does at one moment."""
+"""Pose of a portrait at one moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pose:
-    """What the portrait does at one moment: radians for the head, 0 to 1 for the face or as said."""
+    """Pose of the portrait at one moment: radians for the head, 0 to 1 for the face or as said."""
 
     yaw: float = 0.0
     """Positive: the nose moves to the right of the picture."""

@@ -1,4 +1,4 @@
-"""Which triangle is seen at each pixel: a depth buffer, in NumPy.
+"""Rasteriser in NumPy: the visible triangle at each pixel, by a depth buffer.
 
 Triangles are cut into the lines of the picture that they cross, and lines into the pixels between their ends,
 all triangles and all lines at once.
@@ -42,7 +42,7 @@ class Fragments:
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """What triangles cover of the picture's lines, and all of their pixels.
+    """Coverage of the picture's lines by triangles, and all of their pixels.
 
     Of each line (L,): its triangle, its row, and the weights of the triangle's first two corners at x = 0 and
     how much they fall a pixel, `start` and `slope` (2, L). Of each pixel (N,): its line, its column and how

@@ -1,4 +1,4 @@
-"""What the skin of the head is painted with: a texture over angle and row."""
+"""Skin texture of the head, over angle and row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what the other side numbers arrives: what loss is measured by. Pure counting."""
+"""Arrival counts of the other side's numbered messages, which loss is measured by. Pure counting."""
 
 from __future__ import annotations
 

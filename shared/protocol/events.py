@@ -1,4 +1,4 @@
-"""What happens in a call, as its session tells it, and the states a call goes through."""
+"""Events of a call, as its session reports them, and the states a call goes through."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.protocol.messages import Report
 
 
 class State(Enum):
-    """Where a call stands."""
+    """State of a call."""
 
     START = auto()
     HELLO = auto()
@@ -33,8 +33,8 @@ class Agreed:
 class SourcePicture:
     """A picture of the sender's as it came, for `slot` (0 to 7); the first is for slot 0.
 
-    `data` is to be decoded, which may take tens of milliseconds, and the session is to be told what came of
-    it (`ReceiverSession.picture_taken`, `picture_broken`). `number` counts the pictures that came over the
+    `data` is to be decoded, which may take tens of milliseconds, and the session is to be given the outcome
+    of it (`ReceiverSession.picture_taken`, `picture_broken`). `number` counts the pictures that came over the
     call's connection number `link`.
     """
 
@@ -79,7 +79,7 @@ class VoiceArrived:
 
 @dataclass(frozen=True)
 class PeerReport:
-    """What the receiver says it has seen."""
+    """The receiver's report of what it has seen."""
 
     report: Report
 

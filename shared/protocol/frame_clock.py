@@ -1,4 +1,4 @@
-"""Which frame the other side is at, by the time that has passed: 30 a second since the call's first. Pure."""
+"""The other side's current frame, from elapsed time: 30 per second since the call's first. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from shared.constants import FPS
 
 MOST_AWAY_FRAMES = 60 * FPS
-"""How far a number may be from where time has got to. A connection is given up long before.
+"""Largest distance of a number from where time has got to. A connection is given up long before.
 
 What a sender cannot have reached yet is a number of the past: modulo 2**16, every number is one, but in the
 first 36 minutes."""
 DRIFT = 0.01
 """The share of the time that passes by which the sender's clock may run faster or slower than ours."""
 STOOD_SECONDS = 5.0
-"""Where all that comes is too far away for so long, it is no rest of before: a clock has stood still."""
+"""If all that arrives is too far away for so long, it is no rest of before: a clock has stood still."""
 
 
 class FrameClock:

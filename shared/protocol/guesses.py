@@ -1,4 +1,4 @@
-"""How many wrong tokens a receiver looks at, by whom they come from.
+"""Limits on how many wrong tokens a receiver looks at, by whom they come from.
 
 A machine has an IPv4 address, or an IPv6 /64 with all its addresses; a site has a /56 or a /48 (RFC 6177), a
 provider a /32. So wrong ones are counted for all of these, and in the end for the internet as a whole, which

@@ -1,4 +1,4 @@
-"""How fast a peer may talk, and whom an address belongs to."""
+"""Token-bucket limits for a peer's messages, and the network an address belongs to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 class RateLimit:
-    """A token bucket: `rate` messages a second, `burst` at once."""
+    """A token bucket: `rate` messages per second, `burst` at once."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst

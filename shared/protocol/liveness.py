@@ -1,4 +1,4 @@
-"""Whether the other side is there: what silence means, and when to try again. `now` is given, no clock read.
+"""Liveness of the other side: what silence means, and when to try again. `now` is given, no clock is read.
 
     phase       heard     silent 2 s   connection gone   linked    tries      fails     given up
     LIVELY                STALLED      AWAY
@@ -22,14 +22,14 @@ _log = logger("call")
 STALL_SECONDS = 2.0
 LOST_SECONDS = 5.5
 SETUP_SECONDS = 8.0
-"""How long a new connection may take until the other side's hello."""
+"""Longest time a new connection may take until the other side's hello."""
 PICTURES_SECONDS = 40.0
-"""How long the pictures may take after that, on a thin path."""
+"""Longest time the pictures may take after that, on a thin path."""
 FIRST_DELAY, GROWTH, LONGEST_DELAY = 0.4, 1.5, 10.0
 
 
 class Phase(Enum):
-    """Where a call that has been set up stands. The value is what people are told."""
+    """Phase of a call that has been set up. The value is what users see."""
 
     LIVELY = "in a call"
     STALLED = "stalled"
@@ -39,7 +39,7 @@ class Phase(Enum):
 
 
 class Happening(Enum):
-    """What moves a call from one phase to the next."""
+    """Event that moves a call from one phase to the next."""
 
     HEARD = auto()
     SILENT = auto()
@@ -110,7 +110,7 @@ class Liveness:
         self._step(Happening.FAILS)
 
     def tick(self, now: float) -> Phase:
-        """Return the phase at `now`; call it a few times a second."""
+        """Return the phase at `now`; call it a few times per second."""
         silence = now - self._heard
         if silence >= STALL_SECONDS:
             self._step(Happening.SILENT)

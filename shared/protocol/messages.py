@@ -1,6 +1,6 @@
 """The messages of the `ctl` channel, of at most 16 KiB and checked field by field.
 
-All are msgpack maps but the report, which is sent twice a second and has 25 bytes, little-endian:
+All are msgpack maps but the report, which is sent twice per second and has 25 bytes, little-endian:
 
     byte  0      0x52, which begins no map
     bytes 1-4    keypoint messages received
@@ -108,7 +108,7 @@ class Still:
 
 @dataclass(frozen=True)
 class Report:
-    """What the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
+    """Report of what the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
 
     Frames are counted since the call began, messages since the connection did. `packets` counts the keypoint
     messages that came; how many were sent up to frame `highest` (0 where none has come) the sender knows.

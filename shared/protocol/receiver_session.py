@@ -34,7 +34,7 @@ FLOOD_SECONDS = 5.0
 class ReceiverSession(Session):
     """The receiver's side. With `avatar`, it has a picture of its own and asks for none.
 
-    `codecs` are those it knows by name: which of them a call uses, the sender says. `forecaster` is told to
+    `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
     where `voice` is true and the sender offers it.
     """
@@ -236,7 +236,7 @@ class ReceiverSession(Session):
 
     def _streaming(self, now: float) -> PeerReady:
         self.state = State.STREAMING
-        # Until the sender has told: keypoints may overtake its word.
+        # Until the sender has announced it: keypoints may overtake its word.
         self._frame_clock.begin(now)
         return PeerReady()
 

@@ -85,7 +85,7 @@ class ReconnectingCall(ABC):
                 self.tell(self._session.lost(connection.reason or self.gone))
 
     async def watch(self) -> None:
-        """Look after the connection a few times a second: silence, and what the session has to do."""
+        """Look after the connection a few times per second: silence, and what the session has to do."""
         while True:
             await self._clock.sleep_until(self._clock.now() + self.tick_seconds)
             phase = self.phase

@@ -1,4 +1,4 @@
-"""How a sender and a receiver that share a call's secret prove it to each other over a new connection."""
+"""Mutual proof, over a new connection, that a sender and a receiver share a call's secret."""
 
 from __future__ import annotations
 

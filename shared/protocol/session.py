@@ -1,4 +1,4 @@
-"""The call protocol without IO: bytes and `now` in, events and bytes out. What both sides have in common.
+"""The call protocol without IO: bytes and `now` in, events and bytes out. The common base of both sides.
 
 `shared.protocol.sender_session` and `shared.protocol.receiver_session` are the two sides:
 
@@ -41,7 +41,7 @@ PICTURE_SECONDS = 45.0
 
 
 class Session:
-    """What both sides have in common: the outgoing queue, the state, and the end."""
+    """Common base of both sides: the outgoing queue, the state, and the end."""
 
     side = ""
 
@@ -79,7 +79,7 @@ class Session:
             return self._refuse(str(error))
 
     def tick(self, now: float) -> list[Event]:
-        """Call a few times a second: ends a call that is not set up within 15 s of the first tick.
+        """Call a few times per second: ends a call that is not set up within 15 s of the first tick.
 
         Where a picture is on its way by then, it has another 45 s.
         """

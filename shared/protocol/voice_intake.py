@@ -1,4 +1,4 @@
-"""What a receiver takes of the sound packets that come: checked, counted, and no more than it can use."""
+"""Intake of sound packets at the receiver: checked, counted, and no more than it can use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.protocol.limits import RateLimit
 
 MAX_BAD = 200
 PER_SECOND, AT_ONCE = 40.0, 100.0
-"""A sender sends 17 a second; what a stalled path lets go at once is more."""
+"""A sender sends 17 per second; what a stalled path lets go at once is more."""
 FLOOD_SECONDS = 5.0
 MAX_AWAY = round(60 / BLOCK_SECONDS)
 """Blocks that sound may be away from where time has got to."""

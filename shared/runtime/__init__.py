@@ -1,1 +1,1 @@
-"""What every command needs around its work: console, event loop, files, figures about itself."""
+"""Runtime support for every command: console, event loop, files, figures about itself."""

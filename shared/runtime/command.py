@@ -1,4 +1,4 @@
-"""What every console command does around its work: one sentence for an error, one exit code, no traceback."""
+"""Common frame of every console command: one sentence for an error, one exit code, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running command says: lines that stay, and on a terminal one that shows how it goes right now.
+"""Console output of a running command: lines that stay, and on a terminal a live status line.
 
 What others have said may stand in it (peers, servers, file names): control characters are escaped here, and
 nowhere before. `shared.runtime.command` sees to it that any stdout takes any letter.
@@ -14,7 +14,7 @@ from typing import TextIO
 
 COLOURS = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "grey": 90}
 EVERY_SECONDS = 10.0
-"""How often a status line is printed where it cannot be rewritten; it is, too, when the state has changed."""
+"""Interval of status lines where they cannot be rewritten; a changed state is printed sooner."""
 LEAST_SECONDS = 2.0
 # What Ctrl-C echoes fits behind the line, or it would wrap.
 _SPARE_COLUMNS = 4
@@ -78,7 +78,7 @@ class Console:
                 self._stand(shown)
             else:
                 self._log(shown, now)
-        except BrokenPipeError:  # told when something is said
+        except BrokenPipeError:  # reported when something is said
             self._broken = True
 
     def close(self) -> None:

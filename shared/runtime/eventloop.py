@@ -17,7 +17,7 @@ PROBE_SECONDS = 0.01
 
 
 class LoopProbe:
-    """How long the event loop keeps what is due waiting: what computes on it delays every packet and frame.
+    """Measures how long due work waits in the event loop: what computes on it delays every packet and frame.
 
     Wakes every 10 ms and takes note of how late that is. Time in which the process gets no processor, or a
     thread of its own holds the interpreter, counts as well: to a packet it is the same.

@@ -1,4 +1,4 @@
-"""What `--debug` tells of a call, so that one that has failed can be explained, by the `logging` module.
+"""Debug logging of a call (`--debug`) with the `logging` module, so that a failed one can be explained.
 
 Loggers are named by area, `keycast.signaling`, `keycast.transport` and so on, and tell at DEBUG alone:
 nothing is printed by default. What peers and strangers say is escaped here and nowhere before. Tokens,

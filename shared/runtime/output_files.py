@@ -1,4 +1,4 @@
-"""Files that a command leaves behind: asked about before the work."""
+"""Output files of a command, checked before the work."""
 
 from __future__ import annotations
 

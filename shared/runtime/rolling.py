@@ -1,4 +1,4 @@
-"""Rates of late, from totals that only grow. Pure counting; `now` is given."""
+"""Recent rates, from totals that only grow. Pure counting; `now` is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LEAST_APART = 0.1
 
 
 class Totals:
-    """Takes totals by name as often as there are any, and says what was added of late; memory is bounded.
+    """Takes totals by name as often as there are any, and returns what was added recently; memory is bounded.
 
     `seconds` is the longest time that will be asked about. Times never decrease.
     """

@@ -1,4 +1,4 @@
-"""Looks at a running call again and again: for the status line, the file of figures, and others."""
+"""Samples a running call periodically: for the status line, the file of figures, and others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Figures = Mapping[str, str | int | float | None]
 class Sampler:
     """Calls `look` every `pace` seconds and hands what it returns on.
 
-    `show` gets the figures twice a second, `record` once a second, and `tell` each time.
+    `show` gets the figures twice per second, `record` once per second, and `tell` each time.
     """
 
     def __init__(

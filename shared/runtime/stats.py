@@ -30,7 +30,7 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 
 def kbps(byte_count: int, seconds: float) -> float:
-    """Return kilobits a second; 0 over no time."""
+    """Return kilobits per second; 0 over no time."""
     return byte_count * 8 / 1000 / seconds if seconds > 0 else 0.0
 
 
@@ -84,7 +84,7 @@ class Reservoir:
 
 
 class StageTimes:
-    """How long each named stage took."""
+    """Duration of each named stage."""
 
     def __init__(self) -> None:
         self._totals: dict[str, tuple[int, float]] = {}

@@ -1,4 +1,4 @@
-"""What this process takes of the machine: processor time, memory, and how long it took to start."""
+"""Resource usage of this process: processor time, memory, and how long it took to start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What aiortc and aioice do not do by themselves, in a few lines over their private names.
+"""Patches for gaps in aiortc and aioice, in a few lines over their private names.
 
 - One empty UDP datagram from anyone closes a connection (an IndexError in aioice), and a STUN message with a
   short attribute prints a traceback: what is neither STUN nor DTLS, or cannot be read, is ignored.
@@ -49,7 +49,7 @@ _METHODS = {
 _FIELDS = ("_queue", "_remote_candidates")
 _HOST = "_network_host"
 CERTIFICATE, CONTEXT = "_RTCDtlsTransport__local_certificate", "_create_ssl_context"
-"""Where a DTLS transport of aiortc keeps its certificate, and what that makes OpenSSL's context with."""
+"""Private names of an aiortc DTLS transport: its certificate, and what makes OpenSSL's context with it."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What may be in one SCTP packet (RFC 9260), looked at before aiortc reads it.
+"""Checks on the contents of one SCTP packet (RFC 9260), made before aiortc reads it.
 
 aiortc reads a parameter of length 0 for ever, walks each block of an acknowledgement number by number, and
 answers as often as it is asked. So a packet is refused here whose reading or whose answers would be more
@@ -69,7 +69,7 @@ def check_forward(chunk: ForwardTsnChunk, known: set[int]) -> None:
 def check_sack(chunk: SackChunk, sctp: Any) -> bool:  # noqa: ANN401
     """Say whether the acknowledgement is news; raise PeerError where it confirms what was never sent.
 
-    Its blocks are put in order, and reduced to what still waits to be confirmed. That they come in order
+    Its blocks are put in order, and reduced to what still waits to be confirmed. That they arrive in order
     cannot be asked for: aiortc sorts by the number itself, which begins again at 0 after 2**32.
     """
     if _ahead(sctp._last_sacked_tsn, chunk.cumulative_tsn) > 0:

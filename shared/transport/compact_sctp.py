@@ -3,8 +3,9 @@
 aiortc answers every packet with an acknowledgement (SACK) of its own, 93 bytes of IP each. Here
 
 - a SACK waits for up to 500 ms, the longest that RFC 9260 (6.2) allows, or until 1000 bytes are
-  unacknowledged, so that no sender's window runs dry; duplicates, and gaps while reliable messages come in,
-  are told at once, since a repetition waits for them; gaps among messages that nobody repeats, within 200 ms;
+  unacknowledged, so that no sender's window runs dry; duplicates, and gaps while reliable messages arrive,
+  are reported at once, since a repetition waits for them; gaps among messages that nobody repeats, within
+  200 ms;
 - a SACK that waits leaves in the packet of the next message, and so does word of abandoned messages
   (FORWARD-TSN), which waits for up to 200 ms;
 - ChaCha20-Poly1305 is the cipher asked for first: it takes 8 bytes a record less than AES-GCM.

@@ -59,8 +59,8 @@ class Link:
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
     channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
-    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact.py`). With `voice` it
-    carries sound as well, beside the channels (see `voice.py`).
+    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact_sctp.py`). With `voice`
+    it carries sound as well, next to the channels (see `voice.py`).
     """
 
     def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
@@ -209,7 +209,7 @@ class Link:
     async def close(self) -> None:
         """End the connection and release its sockets. Safe to call again.
 
-        A TURN server is told; one that does not answer is waited for for three seconds, and no longer.
+        A TURN server is notified; one that does not answer is waited for for three seconds, and no longer.
         """
         self._end("")
         if self._closing is not None:

@@ -1,4 +1,4 @@
-"""How the two sides find and trust each other: addresses and the token."""
+"""Pairing of the two sides: how they find and trust each other, by addresses and the token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chunks have come, kept in a time that does not grow with the gaps between them.
+"""Set of received chunks, kept in a time that does not grow with the gaps between them.
 
 aiortc sorts and filters all that came ahead of a missing chunk for each chunk, cannot do it where the numbers
 begin again at 0, and writes acknowledgements (SACK) that are larger than a packet.

@@ -1,4 +1,4 @@
-"""What becomes of the STUN and TURN servers of a connection, and whether it runs over one of them.
+"""STUN and TURN servers of a connection: the outcome of each, and whether the connection is relayed.
 
 aioice asks one TURN server, and says nothing where that refuses or is silent: there is just no candidate.
 Here several are asked, each half a second after the one before it unless that has failed already, and the
@@ -34,7 +34,7 @@ _REFUSED = (401, 403, 431, 441)  # RFC 5389, 15.6, and RFC 5766, 15
 
 @dataclass
 class _Gathering:
-    """What is known of one connection's servers while it gathers its candidates."""
+    """State of one connection's servers while it gathers its candidates."""
 
     options: IceOptions
     failures: dict[IceServer, BaseException] = field(default_factory=dict)

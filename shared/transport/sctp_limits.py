@@ -1,4 +1,4 @@
-"""What a peer may send below its messages: SCTP packets and chunks, over aiortc's private names.
+"""Limits on what a peer may send below its messages: SCTP packets and chunks, over aiortc's private names.
 
 aiortc puts no bound on fragments of a message that never ends, on gaps in the numbering, on streams, nor on
 how fast any of it comes and what work it makes; and a packet that it cannot read ends the connection with a

@@ -1,4 +1,4 @@
-"""STUN and TURN servers as a person names them. One that was not named is not asked: none is by default."""
+"""STUN and TURN servers as given by the user. Only servers that were named are asked: none by default."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class IceServer:
 
 @dataclass(frozen=True)
 class IceOptions:
-    """How a way to the other side is looked for: at most one STUN server, TURN servers in order of choice.
+    """Options for finding a way to the other side: at most one STUN server, TURN servers in order of choice.
 
-    `relay_only`: no way but over a TURN server; none of this machine's addresses is told to the other side.
+    `relay_only`: no way but over a TURN server; none of this machine's addresses is sent to the other side.
     """
 
     stun: IceServer | None = None

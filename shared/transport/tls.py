@@ -14,7 +14,7 @@ from shared.errors import RequestError
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a certificate says: the names and addresses it is for, and whether it is its own authority."""
+    """Contents of a certificate: the names and addresses it is for, and whether it is its own authority."""
 
     names: tuple[str, ...]
     self_signed: bool

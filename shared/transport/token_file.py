@@ -1,4 +1,4 @@
-"""How senders of the same user find a receiver's token on this machine: in a file, held while it serves.
+"""Token discovery for senders of the same user on this machine: a file, locked while the receiver serves.
 
 A receiver that is killed leaves its file behind and its port to whoever takes it. So the receiver keeps the
 file locked, which the system ends with the process, and a sender uses a token only while that lock is held,
@@ -83,7 +83,7 @@ def find(url: str) -> tuple[str, str] | None:
         raise RequestError(f"The pairing file {path} cannot be read; give the token with --token.") from error
     if not reached:
         return None
-    # An https receiver's certificate says who it is, and may name localhost alone.
+    # An https receiver's certificate identifies it, and may name localhost alone.
     return token, url if parts.scheme == "https" else http_url(parts.scheme, reached[0], port)
 
 

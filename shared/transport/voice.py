@@ -1,4 +1,4 @@
-"""Sound beside the data channels: RTP packets under the keys that the connection has anyway.
+"""Sound next to the data channels: RTP packets under the keys that the connection has anyway.
 
 DTLS agrees on keys for SRTP in every connection, whether media is offered or not. So a session description
 with sound is the same as one without, and aiortc's own handling of media, decoders and all, is never reached:
@@ -23,7 +23,7 @@ _NAMES = ("_send_rtp", "_handle_rtp_data", "_handle_rtcp_data", "_srtp_profiles"
 
 
 class VoicePath:
-    """Sends sound packets over `peer`, and hands those that come to `arrived`.
+    """Sends sound packets over `peer`, and hands those that arrive to `arrived`.
 
     To be made before the connection opens. `refuse` is called, with one sentence, when they come too fast.
     Raise KeycastError where the installed aiortc does not have the names this rests on.

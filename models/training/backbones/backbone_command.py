@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """What does not change while training: the request, and this process's place among the others."""
+    """Constants of a training run: the request, and this process's place among the others."""
 
     options: argparse.Namespace
     recipe: LiteRecipe | FommRecipe

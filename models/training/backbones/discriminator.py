@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges one scale. With `keypoints` > 0 it sees a Gaussian of each keypoint beside the picture."""
+    """Judges one scale. With `keypoints` > 0 it sees a Gaussian of each keypoint besides the picture."""
 
     def __init__(self, expansion: int, max_features: int, keypoints: int, variance: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the lite network's ten points are, as landmarks of a face define them.
+"""Definition of the lite network's ten points by landmarks of a face.
 
 Right and left eye (the irises' centres), tip of the nose, right and left corner of the mouth, lower lip,
 forehead, upper lip, torso, chin: the order of `models.lite.detector`. A point's Jacobian is the least-squares

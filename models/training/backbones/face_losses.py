@@ -1,4 +1,4 @@
-"""What landmarks say about a rendering: what counts in it, and where its motion has to point."""
+"""Landmark losses of a rendering: what counts in it, and where its motion has to point."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def flow_loss(flow: Tensor, landmarks: Tensor) -> Tensor:
 
 
 def still_loss(flow: Tensor, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
-    """Return how far a flow (B, H, W, 2) moves what does not move: straight lines beside a moving head.
+    """Return how far a flow (B, H, W, 2) moves what does not move: straight lines next to a moving head.
 
     `source` and `driving` (B, 3, H, W) are small pictures, `landmarks` (B, 175, 2) of driving. What looks the
     same there, away from the face, should stay where it is.

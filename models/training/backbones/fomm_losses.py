@@ -64,8 +64,8 @@ class Vgg19(nn.Module):
 def load_features(path: Path) -> Vgg19 | Perceptual:
     """Read a frozen network with a method `features`: SqueezeNet v1.1 (see `Perceptual`) or VGG-19.
 
-    VGG-19 is told by its tensors, in a .safetensors or in torchvision's own .pth file, which is only ever
-    read as data. RequestError for anything else.
+    VGG-19 is recognised by its tensors, in a .safetensors or in torchvision's own .pth file, which is only
+    ever read as data. RequestError for anything else.
     """
     try:
         if path.suffix == ".safetensors":

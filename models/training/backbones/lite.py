@@ -179,7 +179,7 @@ def _replaced(found: Tensor, wanted: Tensor, told: Tensor) -> Tensor:
 
 
 def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str, Tensor]:
-    """Return what keeps points useful where nothing says what they are: equivariance and distance."""
+    """Return what keeps points useful where nothing defines them: equivariance and distance."""
     half = (len(pictures) + 1) // 2
     affine = AffineWarp(half, pictures)
     warped = detector.whole(affine.warp(pictures[:half]))

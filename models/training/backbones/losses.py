@@ -13,7 +13,7 @@ from models.lite.network import Points
 def pyramid_l1(prediction: Tensor, target: Tensor, levels: int = 4, weight: Tensor | None = None) -> Tensor:
     """Mean over a pyramid of the L1 distances of pixels and of their horizontal and vertical differences.
 
-    `weight` (B, 1, H, W) says how much each place counts, 1 being usual.
+    `weight` (B, 1, H, W) is how much each place counts, 1 being usual.
     """
     difference = prediction - target
     weight = torch.ones_like(difference[:, :1]) if weight is None else weight

@@ -1,4 +1,4 @@
-"""What each kind of backbone needs of the training loop: how it starts, what it minimises, what it leaves."""
+"""Training recipes for each kind of backbone: how it starts, what it minimises, what it leaves."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
         return rendered.clamp(0, 1)
 
     def save(self, folder: Path, run: Run[LiteNetwork]) -> None:
-        """Write the weights with the sizes beside them, in 16 bits where they fit."""
+        """Write the weights with the sizes next to them, in 16 bits where they fit."""
         half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
         save_lite(folder, half, self.config, run.pictures)
 

@@ -144,7 +144,7 @@ def make_lattice(tracks: Tracks, matrix: Doubles) -> TransformQuantizer:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What blocks of one quality consist of: first frames (N, D) and changes (M, D) in their order."""
+    """Contents of blocks of one quality: first frames (N, D) and changes (M, D) in their order."""
 
     quality: int
     first: Whole

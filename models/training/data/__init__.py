@@ -1,1 +1,1 @@
-"""What training learns from: clips, pairs, labels, tracks."""
+"""Training data: clips, pairs, labels, tracks."""

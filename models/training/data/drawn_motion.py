@@ -1,4 +1,4 @@
-"""How drawn people move: they talk, turn, blink and look around, each more often than people on camera do."""
+"""Motion of drawn people: talking, turning, blinking and looking around, all more often than on camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Rng = np.random.Generator
 
 
 def motion(rng: _Rng, frames: int, rate: float) -> list[Pose]:
-    """Return what one person does in `frames` frames, `rate` a second."""
+    """Return what one person does in `frames` frames, `rate` per second."""
     seconds = np.arange(frames) / rate
     yaw = np.clip(_drift(rng, seconds, 0.24) + rng.normal(0, 0.16), -0.8, 0.8)
     pitch = np.clip(_drift(rng, seconds, 0.09) + rng.normal(0, 0.07), -0.35, 0.35)

@@ -72,7 +72,7 @@ def extract(options: argparse.Namespace) -> int:
 
 
 def track(file: Path, backbone: Backbone) -> tuple[Floats, float]:
-    """Return the keypoints (T, D) of every frame of `file` and their rate in frames a second.
+    """Return the keypoints (T, D) of every frame of `file` and their rate in frames per second.
 
     The rate is that of the timestamps; frames that stand unevenly in time are brought to an even pace first.
     Raises one of CLIP_ERRORS where the file is not a sound video of at least two frames.

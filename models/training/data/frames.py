@@ -53,7 +53,7 @@ def decode_jpeg(data: bytes) -> Pictures:
 
 
 def fill_cache(folders: Sequence[Path], cache: Path, rank: int, size: int) -> None:
-    """Decode process `rank`'s share, of `size`, of what `load_clips` will want; it says what is broken."""
+    """Decode process `rank`'s share, of `size`, of what `load_clips` will want; it reports what is broken."""
     files = find_clips(folders)
     _make(cache)
     for _, file in files[rank::size]:
@@ -188,7 +188,7 @@ def _write_cache(stored: Path, frames: Sequence[bytes]) -> None:
 
 
 def _decode(file: Path) -> tuple[bytes, ...]:
-    """Return the frames that `models.landmarks.kept` names: eight a second, at most 120 in all."""
+    """Return the frames that `models.landmarks.kept` names: eight per second, at most 120 in all."""
     with open_clip(file) as (rate, frames):
         stride = first_stride(rate)
         kept: list[bytes] = []

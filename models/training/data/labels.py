@@ -29,7 +29,7 @@ class Labels:
     def of(
         cls, folders: Sequence[Path], clips: Sequence[Clip], stills: Path | None, still_count: int
     ) -> Labels:
-        """Look in `folders`; what has no landmarks is told, and trained on as if it had no faces.
+        """Look in `folders`; what has no landmarks is reported, and trained on as if it had no faces.
 
         RequestError where not a single clip has any, or a clip has other frames than its landmarks.
         """

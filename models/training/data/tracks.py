@@ -30,7 +30,7 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Track:
-    """One clip: keypoints `frames` (T, D) at 30 frames a second, T >= 2, of one `person`.
+    """One clip: keypoints `frames` (T, D) at 30 frames per second, T >= 2, of one `person`.
 
     `sided` says that its points are named parts of a face, of which some are right and some left.
     """
@@ -146,7 +146,7 @@ def split_by_person(tracks: Tracks, share: float, seed: int) -> tuple[Tracks, Tr
 
 
 def resample(frames: Floats, fps: float) -> Floats:
-    """Bring `frames` (T, D) from `fps` to 30 frames a second by linear interpolation between timestamps."""
+    """Bring `frames` (T, D) from `fps` to 30 frames per second by linear interpolation between timestamps."""
     if abs(fps - FPS) <= CLOSE or len(frames) < 2:
         return frames
     # The last new timestamp is never past the last old one: nothing is extrapolated.

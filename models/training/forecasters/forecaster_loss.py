@@ -1,4 +1,4 @@
-"""What forecasters are trained to minimise: exact or bounded likelihood, and the error of free running."""
+"""Training losses of forecasters: exact or bounded likelihood, and the error of free running."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CLIP = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is made of; a run is resumed only with the same.
+    """Settings of a run; a run is resumed only with the same ones.
 
     `steps` or `minutes` (the other is None) is its length; `rollout` weighs the error of free running against
     the model's own loss.

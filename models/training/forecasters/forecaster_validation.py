@@ -1,4 +1,4 @@
-"""How good a forecaster is on people it has not seen, beside the forecasters that need no training."""
+"""Validation of a forecaster on unseen people, next to the forecasters that need no training."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Scenes:
 
 
 def _faceless(box: Boxes, random: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom, in pixels, of a part of a picture beside, above or below its face."""
+    """Return left, top, right, bottom, in pixels, of a part of a picture next to, above or below its face."""
     left, right = box[0] - _MARGIN * box[2] / 2, box[0] + _MARGIN * box[2] / 2
     top, bottom = box[1] - _MARGIN * box[3] / 2, box[1] + 0.6 * box[3]
     parts = [(0.0, 0.0, left, 1.0), (right, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, top), (0.0, bottom, 1.0, 1.0)]
