@@ -16,6 +16,8 @@ from shared.protocol.events import Ended
 from tests.integration.test_sound_logic import skews_ms
 from tests.integration.world import FakeClock, FileSink, Hum, Source, VirtualLoop, World
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 AWAKE = 4.0
 FRAME_WRAP = 2**16 / FPS

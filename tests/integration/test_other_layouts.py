@@ -16,6 +16,8 @@ from shared.media import picture as pictures
 from tests.integration.world import ENDED, TABLES, Sink, Source, World
 from tests.tinted import LAYOUT, Tinted, square, tables
 
+pytestmark = pytest.mark.slow
+
 TINTED_TABLES = tables(TABLES.family, TABLES.levels)
 RED, BLUE = (200, 120, 100), (100, 120, 200)
 SEEN = square(40, 90, RED)

@@ -25,6 +25,8 @@ from shared.interfaces import Backbone
 from shared.keypoints import Pictures
 from tests.tiny_published import NTH, TPS
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 NUMBERS = {"tps": 100, "nth": 51}
 KBPS = {"tps": 48.0, "nth": 24.48}

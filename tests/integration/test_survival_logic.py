@@ -41,6 +41,8 @@ from tests.integration.world import (
     run_virtually,
 )
 
+pytestmark = pytest.mark.slow
+
 HOLD = 60.0
 FOREVER = 10**6
 

@@ -23,6 +23,8 @@ from models.public import read_parts
 from shared.errors import RequestError
 from tests.tiny_published import NTH
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 SMALL = replace(NTH, image_size=64, num_kp=5, detector_blocks=3, motion_blocks=3, generator_max_features=32)
 SMALL = replace(SMALL, generator_expansion=8)

@@ -26,6 +26,8 @@ from models.nth.serving import serve
 from tests.public_weights import figures, fill, nth_weights, picture
 from tests.tiny_published import NTH
 
+pytestmark = pytest.mark.slow
+
 SHAPES, REFERENCE = figures("nth")
 SEEN = ("source", "driving", "first")
 

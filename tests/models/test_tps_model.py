@@ -18,6 +18,8 @@ from models.tps.splines import RIDGE, Splines
 from shared.errors import RequestError
 from tests.tiny_published import TPS
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 SMALL = replace(TPS, image_size=128, num_tps=3, motion_blocks=3, generator_max_features=32)
 

@@ -23,6 +23,8 @@ from tests.kept import Kept
 from tests.public_weights import figures, fill, picture, tps_weights
 from tests.tiny_published import TPS
 
+pytestmark = pytest.mark.slow
+
 SHAPES, REFERENCE = figures("tps")
 
 
