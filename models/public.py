@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models import checkpoint
 from shared.errors import RequestError
 
 # The largest one that is served, optimisers and discriminator included, has 2.1 GB.
 MAX_BYTES = 4 << 30
 
 State = dict[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_parts(path: Path, needed: Sequence[str], name: str, example: str) -> dict[str, State]:
@@ -30,6 +33,35 @@ def read_parts(path: Path, needed: Sequence[str], name: str, example: str) -> di
             f"{path} is not a {name} checkpoint (it needs {parts} weights); download one such as {example}."
         )
     return {part: stored[part] for part in needed}
+
+
+def from_parts(build: Callable[[], Network], parts: Mapping[str, State], path: Path) -> Network:
+    """Return what `build` makes, with `parts`, its networks' tensors by name, that were read from `path`.
+
+    Built on the meta device: nothing is allocated before the tensors of the file are known to fit.
+    """
+    with torch.device("meta"):
+        network = build()
+    for name, tensors in parts.items():
+        checkpoint.load_tensors(getattr(network, name), tensors, f"{name} of {path}")
+    return network
+
+
+def from_folder(
+    build: Callable[[Mapping[str, object]], Network], path: Path, kind: str, name: str
+) -> Network:
+    """Load a checkpoint folder of our own format: `build` makes a network of `kind` from its sizes.
+
+    Raises RequestError, which calls the model `name`, for anything else.
+    """
+    stored = checkpoint.load(path, expect=kind)
+    sizes = stored.config.get("sizes")
+    if not isinstance(sizes, dict):
+        raise RequestError(f'The config in {path} has no "sizes" object; use an intact {name} checkpoint.')
+    with torch.device("meta"):
+        network = build(sizes)
+    checkpoint.load_into(network, stored)
+    return network
 
 
 def _is_state(value: object) -> bool:

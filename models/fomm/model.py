@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from models import checkpoint
 from models.fomm.config import MGIF_256, VOX_256, FommConfig
 from models.fomm.generator import OcclusionAwareGenerator
 from models.fomm.keypoint_detector import KPDetector
-from models.public import read_parts
-from shared.errors import RequestError
+from models.public import from_folder, from_parts, read_parts
 
 KIND = "fomm"
 PARTS = ("kp_detector", "generator")
@@ -49,28 +47,10 @@ def load_fomm(path: Path | str, config: FommConfig | None = None) -> Fomm:
     """
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path)
+        return from_folder(lambda sizes: Fomm(FommConfig.from_mapping(sizes)), path, KIND, "FOMM")
     parts = read_parts(path, PARTS, "FOMM", "vox-cpk.pth.tar")
-    model = _without_weights(config or _published_config(parts))
-    for part in PARTS:
-        checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
-    return model
-
-
-def _load_folder(path: Path) -> Fomm:
-    stored = checkpoint.load(path, expect=KIND)
-    sizes = stored.config.get("sizes")
-    if not isinstance(sizes, dict):
-        raise RequestError(f'The config in {path} has no "sizes" object; use an intact FOMM checkpoint.')
-    model = _without_weights(FommConfig.from_mapping(sizes))
-    checkpoint.load_into(model, stored)
-    return model
-
-
-def _without_weights(config: FommConfig) -> Fomm:
-    """Build on the meta device: nothing is allocated before the tensors of the file are known to fit."""
-    with torch.device("meta"):
-        return Fomm(config)
+    sizes = config or _published_config(parts)
+    return from_parts(lambda: Fomm(sizes), parts, path)
 
 
 def _published_config(parts: Mapping[str, Mapping[str, Tensor]]) -> FommConfig:

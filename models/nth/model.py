@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from models import checkpoint
@@ -14,7 +13,7 @@ from models.nth.config import VOX_256, VOX_256_SPADE, NthConfig
 from models.nth.detectors import HEEstimator, KPDetector
 from models.nth.generator import Generator, OriginalGenerator, SpadeGenerator
 from models.nth.pose import Pose
-from models.public import State, read_parts
+from models.public import State, from_folder, from_parts, read_parts
 from shared.errors import RequestError
 
 KIND = "nth"
@@ -55,28 +54,10 @@ def load_nth(path: Path | str, config: NthConfig | None = None) -> Nth:
     """
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path)
+        return from_folder(lambda sizes: Nth(NthConfig.from_mapping(sizes)), path, KIND, "talking head")
     parts = read_parts(path, PARTS, "talking head", "00000189-checkpoint.pth.tar")
-    model = _without_weights(config or published_config(parts, path))
-    for part in PARTS:
-        checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
-    return model
-
-
-def _load_folder(path: Path) -> Nth:
-    stored = checkpoint.load(path, expect=KIND)
-    sizes = stored.config.get("sizes")
-    if not isinstance(sizes, dict):
-        raise RequestError(f'The config in {path} has no "sizes" object; use an intact talking head.')
-    model = _without_weights(NthConfig.from_mapping(sizes))
-    checkpoint.load_into(model, stored)
-    return model
-
-
-def _without_weights(config: NthConfig) -> Nth:
-    """Build on the meta device: nothing is allocated before the tensors of the file are known to fit."""
-    with torch.device("meta"):
-        return Nth(config)
+    sizes = config or published_config(parts, path)
+    return from_parts(lambda: Nth(sizes), parts, path)
 
 
 def published_config(parts: Mapping[str, State], path: Path) -> NthConfig:

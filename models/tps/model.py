@@ -6,16 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from models import checkpoint
-from models.public import read_parts
+from models.public import from_folder, from_parts, read_parts
 from models.tps.config import VOX_256, TpsConfig
 from models.tps.dense_motion import DenseMotionNetwork, Motion, MotionSource
 from models.tps.inpainting import InpaintingNetwork, Rendered
 from models.tps.keypoint_detector import KPDetector
-from shared.errors import RequestError
 
 KIND = "tps"
 # Of a published file the background's predictor is not among them: it needs the driving picture, which no
@@ -74,25 +72,7 @@ def load_tps(path: Path | str, config: TpsConfig = VOX_256) -> Tps:
     """
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path)
+        return from_folder(lambda sizes: Tps(TpsConfig.from_mapping(sizes)), path, KIND, "TPS")
     parts = read_parts(path, PARTS, "TPS", "vox.pth.tar")
-    model = _without_weights(config)
-    for part in PARTS:
-        checkpoint.load_tensors(getattr(model, part), parts[part], f"{part} of {path}")
-    return model
-
-
-def _load_folder(path: Path) -> Tps:
-    stored = checkpoint.load(path, expect=KIND)
-    sizes = stored.config.get("sizes")
-    if not isinstance(sizes, dict):
-        raise RequestError(f'The config in {path} has no "sizes" object; use an intact TPS checkpoint.')
-    model = _without_weights(TpsConfig.from_mapping(sizes))
-    checkpoint.load_into(model, stored)
-    return model
-
-
-def _without_weights(config: TpsConfig) -> Tps:
-    """Build on the meta device: nothing is allocated before the tensors of the file are known to fit."""
-    with torch.device("meta"):
-        return Tps(config)
+    sizes = config
+    return from_parts(lambda: Tps(sizes), parts, path)
