@@ -47,14 +47,19 @@ async def run(options: ReceiverOptions) -> int:
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))
-    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "output") as output:
+    with (
+        ThreadPoolExecutor(1, "inference") as inference,
+        ThreadPoolExecutor(1, "output") as output,
+        ThreadPoolExecutor(1, "decoding") as decoding,
+    ):
         try:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may arrive.
             models = await loop.run_in_executor(inference, _load, options)
             receiver = Service(
-                options, models, sink, inference, output, console=console, tls=tls, audience=audience
-            )
+                options, models, sink, inference=inference, output=output, decoding=decoding,
+                console=console, tls=tls, audience=audience,
+            )  # fmt: skip
             return await receiver.serve()
         finally:
             console.close()

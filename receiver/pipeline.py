@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 from receiver.answering import AnsweringCall
 from receiver.audio_playout import AudioPlayout
+from receiver.keypoint_intake import KeypointIntake
 from receiver.live import Snapshot
 from receiver.player import Player
 from receiver.playout import Playout
@@ -18,7 +19,16 @@ from receiver.summary import CallSummary
 from shared.clock import Clock
 from shared.constants import FPS
 from shared.interfaces import Connection
-from shared.protocol.events import Agreed, Ended, Event, FramesArrived, PeerReady, SourcePicture, VoiceArrived
+from shared.protocol.events import (
+    Agreed,
+    Ended,
+    Event,
+    FramesArrived,
+    KeypointsArrived,
+    PeerReady,
+    SourcePicture,
+    VoiceArrived,
+)
 from shared.protocol.liveness import Phase
 from shared.protocol.messages import Hello
 from shared.protocol.receiver_session import ReceiverSession
@@ -34,8 +44,9 @@ class ReceiverCall:
     """Runs one call over `connection`, and those that `resume` gives it, until either side ends it.
 
     Without a connection, it is held for `hold` seconds: frames go on to be shown, forecast and then still.
-    `inference` and `output` are single-threaded: one owns the networks, the other the sink. The event loop
-    only moves messages, so a slow frame never delays a packet. `summary` counts all that happens.
+    `inference`, `output` and `decoding` are single-threaded: one owns the networks, one the sink, and one
+    decodes keypoints. The event loop only moves messages, so a slow frame never delays a packet. `summary`
+    counts all that happens.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class ReceiverCall:
         clock: Clock,
         inference: Executor,
         output: Executor,
+        decoding: Executor,
         hold: float = 0.0,
         hearing: AudioPlayout | None = None,
     ) -> None:
@@ -66,6 +78,7 @@ class ReceiverCall:
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, hold=hold,
         )  # fmt: skip
+        self._keypoints = KeypointIntake(session, decoding)
         self._pictures = SourcePictures(session, renderer, clock, inference)
         self._player = Player(
             playout=playout, renderer=renderer, sink=sink, clock=clock, inference=inference, output=output,
@@ -143,7 +156,10 @@ class ReceiverCall:
         return self._ended
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, FramesArrived):
+        if isinstance(event, KeypointsArrived):
+            assert self._group is not None
+            self._group.create_task(self._take_keypoints(event))
+        elif isinstance(event, FramesArrived):
             now = self._clock.now()
             self._player.arrived(event, now)
             self.summary.arrived(event, now, self._clock.wall_ms())
@@ -160,7 +176,18 @@ class ReceiverCall:
                 self._sink.expect_sound()
         elif isinstance(event, Ended):
             self._ended = event
-            self._player.end(event)
+            if event.ok and self._group is not None:
+                self._group.create_task(self._end_playing(event))
+            else:
+                self._player.end(event)
+
+    async def _take_keypoints(self, arrived: KeypointsArrived) -> None:
+        self._line.tell(await self._keypoints.take(arrived))
+
+    async def _end_playing(self, ended: Ended) -> None:
+        # What came before the end is shown.
+        await self._keypoints.settled()
+        self._player.end(ended)
 
     async def _take_picture(self, source: SourcePicture) -> None:
         # Frames are shown from the others meanwhile, and no packet waits.

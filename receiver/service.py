@@ -69,9 +69,10 @@ class Service:
         options: ReceiverOptions,
         models: Models,
         sink: Sinks,
+        *,
         inference: ThreadPoolExecutor,
         output: ThreadPoolExecutor,
-        *,
+        decoding: ThreadPoolExecutor,
         console: Console,
         tls: ssl.SSLContext | None = None,
         audience: Broadcast | None = None,
@@ -82,6 +83,7 @@ class Service:
         self._sink = sink
         self._inference = inference
         self._output = output
+        self._decoding = decoding
         self._tls = tls
         self._console = console
         self._doorman = CallAdmission(console.complain)
@@ -187,6 +189,7 @@ class Service:
             clock=clock,
             inference=self._inference,
             output=self._output,
+            decoding=self._decoding,
             hold=HOLD_SECONDS,
             hearing=sound,
         )

@@ -20,7 +20,7 @@ from shared.constants import MAX_CTL_MESSAGE, CallTerms
 from shared.errors import PeerError
 from shared.keypoints import Pictures
 from shared.media import picture as pictures
-from shared.protocol.events import Event, SourcePicture, State
+from shared.protocol.events import Event, KeypointsArrived, SourcePicture, State
 from shared.protocol.messages import Bye, Hello, Message, Ready, Report, Start, Still, Want, pack_message
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
@@ -82,18 +82,29 @@ class MessagesTarget:
             steps = self._of_sender
         done = len(steps) if self._chance.random() < 0.7 else int(self._chance.integers(len(steps)))
         for step in steps[:done]:
-            await self._decode(self._session.receive_ctl(step, self._now))
+            await self._decoded(self._session.receive_ctl(step, self._now))
 
-    async def _decode(self, events: list[Event]) -> None:
-        """Have pictures decoded where a receiver has them decoded: not on the event loop."""
+    async def _decoded(self, events: list[Event]) -> list[Event]:
+        """Have pictures and keypoints decoded where a receiver does that: not on the event loop."""
+        session = self._session
+        if not isinstance(session, ReceiverSession):
+            return events
+        happened: list[Event] = []
         for event in events:
-            if isinstance(event, SourcePicture) and isinstance(self._session, ReceiverSession):
-                try:
+            happened.append(event)
+            try:
+                if isinstance(event, SourcePicture):
                     await asyncio.to_thread(pictures.decode, event.data)
-                except PeerError as error:
-                    self._session.picture_broken(event, str(error))
-                else:
-                    self._session.picture_taken(event, self._now)
+                    happened += session.picture_taken(event, self._now)
+                elif isinstance(event, KeypointsArrived):
+                    happened += session.keypoints_decoded(event, await asyncio.to_thread(event.decode))
+            except PeerError as error:
+                happened += (
+                    session.picture_broken(event, str(error))
+                    if isinstance(event, SourcePicture)
+                    else session.keypoints_broken()
+                )
+        return happened
 
     def input(self) -> bytes:
         """Return the channel's number and the message."""
@@ -112,7 +123,7 @@ class MessagesTarget:
             events = session.receive_voice(data[1:], self._now)
         else:
             events = session.receive_ctl(data[1:], self._now)
-            await self._decode(events)
+        events = await self._decoded(events)
         session.tick(self._now)
         session.outgoing()
         kinds = [getattr(event, "reason", type(event).__name__) for event in events]

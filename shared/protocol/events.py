@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from shared.codec.keypoint_codec import Block, Codec
+from shared.codec.packet import KeypointPacket
 from shared.constants import CallTerms
 from shared.keypoints import Floats
 from shared.protocol.messages import Report
@@ -55,6 +57,22 @@ class PeerReady:
 
 
 @dataclass(frozen=True, eq=False)
+class KeypointsArrived:
+    """A keypoint packet that came at `now` (monotonic seconds), to be decoded by the codec of the call.
+
+    The session is to be given the outcome of that (`ReceiverSession.keypoints_decoded`, `keypoints_broken`).
+    """
+
+    packet: KeypointPacket
+    codec: Codec
+    now: float
+
+    def decode(self) -> Block:
+        """Return what it holds. Raise PeerError where that is not sound. Safe in any thread."""
+        return self.codec.decode(self.packet.payload, self.packet.count)
+
+
+@dataclass(frozen=True, eq=False)
 class FramesArrived:
     """Frames (T, D) numbered from `first`, captured `captured_ms` after frame 0 was due.
 
@@ -92,4 +110,6 @@ class Ended:
     ok: bool
 
 
-Event = Agreed | SourcePicture | PeerReady | FramesArrived | VoiceArrived | PeerReport | Ended
+Event = (
+    Agreed | SourcePicture | PeerReady | KeypointsArrived | FramesArrived | VoiceArrived | PeerReport | Ended
+)

@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.clock import WALL_MODULUS
-from shared.codec.keypoint_codec import Codec, filled_copies
+from shared.codec.keypoint_codec import Block, Codec, filled_copies
 from shared.codec.packet import KeypointPacket
 from shared.constants import FPS, CallTerms
 from shared.errors import PeerError
 from shared.media.voice_packet import BLOCK_SECONDS
-from shared.protocol.events import Agreed, Event, FramesArrived, PeerReady, SourcePicture, State
+from shared.protocol.events import (
+    Agreed,
+    Event,
+    FramesArrived,
+    KeypointsArrived,
+    PeerReady,
+    SourcePicture,
+    State,
+)
 from shared.protocol.frame_clock import FrameClock
 from shared.protocol.limits import RateLimit
 from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
@@ -115,7 +123,11 @@ class ReceiverSession(Session):
         return [] if arrived is None else [arrived]
 
     def receive_kp(self, data: bytes, now: float) -> list[Event]:
-        """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped."""
+        """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped.
+
+        What it holds is not decoded here: each `KeypointsArrived` is answered once, by `keypoints_decoded` or
+        by `keypoints_broken`.
+        """
         if self.state is State.ENDED:
             return []
         if not self._limit.allows(now):
@@ -123,10 +135,12 @@ class ReceiverSession(Session):
         if self.state is not State.STREAMING:
             self.early_packets += 1
             return []
+        assert self._codec is not None  # streaming begins after the hello
         try:
-            return self._frames(data, now)
+            packet = KeypointPacket.parse(data, self._frame_clock.latest(now))
         except PeerError:
-            return self._bad_packet()
+            return self.keypoints_broken()
+        return [KeypointsArrived(packet, self._codec, now)]
 
     def _over_limit(self, now: float) -> list[Event]:
         self.flood_packets += 1
@@ -136,7 +150,10 @@ class ReceiverSession(Session):
             return []
         return self._refuse("The sender floods the call with keypoint packets.")
 
-    def _bad_packet(self) -> list[Event]:
+    def keypoints_broken(self) -> list[Event]:
+        """Take note that a packet could not be decoded. It is dropped; too many of them end the call."""
+        if self.state is State.ENDED:
+            return []
         self.bad_packets += 1
         log.debug("receiver: dropped a broken keypoint packet, the %d. of this call", self.bad_packets)
         if self.bad_packets <= MAX_BAD_PACKETS:
@@ -183,11 +200,10 @@ class ReceiverSession(Session):
             self.want_again(source.slot)
         return []
 
-    def _frames(self, data: bytes, now: float) -> list[Event]:
-        assert self._codec is not None  # streaming begins after the hello
-        packet = KeypointPacket.parse(data, self._frame_clock.latest(now))
-        block = self._codec.decode(packet.payload, packet.count)
-        if not self._frame_clock.follow(packet.first, now):
+    def keypoints_decoded(self, arrived: KeypointsArrived, block: Block) -> list[Event]:
+        """Take note that `block` is what `arrived` holds. To be called in the order in which they came."""
+        packet = arrived.packet
+        if not self._frame_clock.follow(packet.first, arrived.now):
             self.late_frames += packet.count
             return []
         self.packets += 1

@@ -186,6 +186,7 @@ class Peer:
             clock=FakeClock(),
             inference=VirtualExecutor(),
             output=VirtualExecutor(),
+            decoding=VirtualExecutor(),
         )
         for message in self.messages:
             left.send_ctl(message)

@@ -134,6 +134,7 @@ class Both:
             clock=SystemClock(),
             inference=self.threads[0],
             output=self.threads[0],
+            decoding=self.threads[0],
             hold=20.0,
         )
         self.doorman.call = call

@@ -137,6 +137,7 @@ async def attack() -> AsyncIterator[Attack]:
             clock=SystemClock(),
             inference=inference,
             output=output,
+            decoding=output,
         )
         running = asyncio.create_task(call.run())
         left.send_ctl(pack_message(Hello(TERMS)))

@@ -102,8 +102,9 @@ async def serving(folder: Path) -> AsyncIterator[Serving]:
             ReceiverOptions("127.0.0.1", 0, TOKEN, stats=folder / "stats.jsonl", audio=False),
             Models(backbone, CODECS, Hold(), None),
             Sinks([sink]),
-            inference,
-            output,
+            inference=inference,
+            output=output,
+            decoding=output,
             console=Console(out, err),
         )
         task = asyncio.create_task(service.serve())

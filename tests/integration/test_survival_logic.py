@@ -119,6 +119,7 @@ class Place:
                 clock=FakeClock(),
                 inference=VirtualExecutor(0.015),
                 output=VirtualExecutor(0.001),
+                decoding=VirtualExecutor(),
                 hold=HOLD,
             )
             self.calls.append(call)

@@ -101,6 +101,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
             clock=clock,
             inference=drawing,
             output=output,
+            decoding=output,
             hearing=AudioPlayout(playout, clock, sinks.hear, lambda: sinks.lead),
         )
         await asyncio.gather(sending.run(), receiving.run())

@@ -361,6 +361,7 @@ class World:
             clock=self.receiver_clock,
             inference=VirtualExecutor(self.render_seconds, self.hesitates),
             output=VirtualExecutor(0.001),
+            decoding=VirtualExecutor(),
             hearing=self.hearing if self.takes_sound else None,
         )
         tasks = [

@@ -8,7 +8,7 @@ from shared.codec.packet import KeypointPacket
 from shared.constants import CallTerms
 from shared.errors import PeerError
 from shared.media import picture as pictures
-from shared.protocol.events import Event, SourcePicture, State
+from shared.protocol.events import Event, KeypointsArrived, SourcePicture, State
 from shared.protocol.messages import (
     Bye,
     Hello,
@@ -42,6 +42,22 @@ def with_pictures(receiver: ReceiverSession, events: list[Event], now: float) ->
             happened += receiver.picture_broken(event, str(error))
         else:
             happened += [event, *receiver.picture_taken(event, now)]
+    return happened
+
+
+def received(receiver: ReceiverSession, data: bytes, now: float) -> list[Event]:
+    """Have a keypoint packet come, and be decoded as a receiver does; return all that happens."""
+    happened: list[Event] = []
+    for event in receiver.receive_kp(data, now):
+        if not isinstance(event, KeypointsArrived):
+            happened.append(event)
+            continue
+        try:
+            block = event.decode()
+        except PeerError:
+            happened += receiver.keypoints_broken()
+        else:
+            happened += receiver.keypoints_decoded(event, block)
     return happened
 
 

@@ -37,6 +37,7 @@ from tests.shared.session_pair import (
     let_pass,
     only_bye,
     packet,
+    received,
     reconnected,
     slots,
     streaming,
@@ -61,12 +62,12 @@ def test_a_codec_that_the_receiver_lacks_ends_the_call(changed: dict[str, str], 
 def test_capture_times_are_known_once_the_sender_has_told_when_it_began() -> None:
     pair = streaming()
     data = pair.sender.packet(30, 7, Block(FRAMES))
-    (before,) = pair.receiver.receive_kp(data, 0.0)
+    (before,) = received(pair.receiver, data, 0.0)
     assert isinstance(before, FramesArrived)
     assert before.timestamp_ms is None
     pair.sender.begin(2**32 - 500)
     pair.settle()
-    (after,) = pair.receiver.receive_kp(data, 0.0)
+    (after,) = received(pair.receiver, data, 0.0)
     assert isinstance(after, FramesArrived)
     assert after.timestamp_ms == 500 + 7
 
@@ -142,7 +143,7 @@ def test_a_call_begins_when_its_picture_is_decoded_and_not_before() -> None:
     source = undecoded(receiver, whole(0, 0))
     assert (source.data, source.slot) == (SMALL, 0)
     assert (receiver.state, receiver.outgoing()) == (State.PICTURE, [])
-    assert receiver.receive_kp(packet(), 0.1) == []
+    assert received(receiver, packet(), 0.1) == []
     assert receiver.early_packets == 1
     assert receiver.picture_taken(source, 0.2) == [PeerReady()]
     assert receiver.state is State.STREAMING
@@ -222,7 +223,7 @@ def test_a_flood_of_sound_pictures_ends_the_call() -> None:
 
 def test_packets_before_streaming_are_counted_and_dropped() -> None:
     pair = awaiting_picture()
-    assert pair.receiver.receive_kp(packet(), 0.0) == []
+    assert received(pair.receiver, packet(), 0.0) == []
     assert (pair.receiver.early_packets, pair.receiver.bad_packets) == (1, 0)
 
 
@@ -231,16 +232,16 @@ def test_packets_before_streaming_are_counted_and_dropped() -> None:
 )
 def test_a_broken_packet_is_counted_and_the_call_goes_on(data: bytes) -> None:
     pair = streaming()
-    assert pair.receiver.receive_kp(data, 0.0) == []
+    assert received(pair.receiver, data, 0.0) == []
     assert pair.receiver.bad_packets == 1
-    assert len(pair.receiver.receive_kp(packet(), 0.0)) == 1
+    assert len(received(pair.receiver, packet(), 0.0)) == 1
 
 
 def test_too_many_broken_packets_end_the_call() -> None:
     pair = streaming()
     for n in range(MAX_BAD_PACKETS):
-        assert pair.receiver.receive_kp(b"garbage", n / 30) == []
-    (ended,) = pair.receiver.receive_kp(b"garbage", 100.0)
+        assert received(pair.receiver, b"garbage", n / 30) == []
+    (ended,) = received(pair.receiver, b"garbage", 100.0)
     assert isinstance(ended, Ended)
     assert not ended.ok
     pair.settle()
@@ -257,7 +258,7 @@ def test_frame_numbers_run_no_further_ahead_than_the_clock_and_a_minute() -> Non
     receiver = streaming().receiver
     highest, leap = 0, 30_000
     for n in range(2400):
-        events = receiver.receive_kp(packet(highest + leap), n / 100)
+        events = received(receiver, packet(highest + leap), n / 100)
         if events and isinstance(events[0], FramesArrived):
             highest = events[0].first
         elif leap > 1:
@@ -270,12 +271,12 @@ def test_a_receiver_whose_clock_stood_still_finds_its_sender_again() -> None:
     """A virtual machine's does, while the machine around it sleeps. The connection may well be a new one."""
     pair = streaming()
     for n in range(0, 300, 3):
-        assert first_of(pair.receiver.receive_kp(packet(n), n / 30)) == n
+        assert first_of(received(pair.receiver, packet(n), n / 30)) == n
     pair.now = 15.0
     reconnected(pair)
     back = 60 * 60 * 30 // 2
     for n in range(0, 300, 3):
-        events = pair.receiver.receive_kp(packet(back + n), 15.0 + n / 30)
+        events = received(pair.receiver, packet(back + n), 15.0 + n / 30)
         assert len(events) == (n >= 150)
         assert not events or first_of(events) == back + n
     assert pair.receiver.bad_packets == 0
@@ -286,7 +287,7 @@ def test_that_takes_no_call_further_ahead_than_the_numbers_on_the_wire_go() -> N
     highest = 0
     for n in range(0, 30_000, 100):
         # Silence about all but one far number, again and again.
-        for event in receiver.receive_kp(packet(highest // 30_000 * 30_000 + 30_000), n / 100):
+        for event in received(receiver, packet(highest // 30_000 * 30_000 + 30_000), n / 100):
             assert isinstance(event, FramesArrived)
             highest = max(highest, event.first)
     assert highest == 60_000
@@ -296,61 +297,61 @@ def test_a_packet_from_over_a_minute_before_is_late_and_no_fault() -> None:
     """What waited in a socket while the machine slept comes all at once, before the present."""
     receiver = streaming().receiver
     for n in range(0, 600, 3):
-        assert receiver.receive_kp(packet(n), 300.0 + n / 1000) == []
+        assert received(receiver, packet(n), 300.0 + n / 1000) == []
     assert (receiver.late_frames, receiver.bad_packets) == (200, 0)
-    assert first_of(receiver.receive_kp(packet(9006), 300.2)) == 9006
-    assert receiver.receive_kp(packet(9000 - MOST_AWAY_FRAMES), 300.3) == []
-    assert first_of(receiver.receive_kp(packet(9050 - MOST_AWAY_FRAMES), 300.3)) == 9050 - MOST_AWAY_FRAMES
+    assert first_of(received(receiver, packet(9006), 300.2)) == 9006
+    assert received(receiver, packet(9000 - MOST_AWAY_FRAMES), 300.3) == []
+    assert first_of(received(receiver, packet(9050 - MOST_AWAY_FRAMES), 300.3)) == 9050 - MOST_AWAY_FRAMES
 
 
 def test_a_sender_whose_clock_stood_still_is_followed_back() -> None:
     receiver = streaming().receiver
-    assert first_of(receiver.receive_kp(packet(30), 1.0)) == 30
-    arrived = [receiver.receive_kp(packet(60 + n), 602.0 + n / 30) for n in range(0, 300, 3)]
+    assert first_of(received(receiver, packet(30), 1.0)) == 30
+    arrived = [received(receiver, packet(60 + n), 602.0 + n / 30) for n in range(0, 300, 3)]
     assert not any(arrived[:50])
     assert all(arrived[51:])
     assert receiver.bad_packets == 0
     # It has gained nothing to leap by: where it would have been is as far away as any leap.
-    assert receiver.receive_kp(packet(18_360), 612.0) == []
+    assert received(receiver, packet(18_360), 612.0) == []
 
 
 @pytest.mark.parametrize("minutes", [11, 37, 5 * 60, 49 * 60])
 def test_a_sender_that_paused_is_followed_however_long_it_took(minutes: int) -> None:
     receiver = streaming().receiver
     for n in range(0, 300, 3):
-        assert first_of(receiver.receive_kp(packet(n), n / 30)) == n
+        assert first_of(received(receiver, packet(n), n / 30)) == n
     # Its clock runs a little faster than ours.
     late = round(60 * minutes * 30 * 1.0001)
     for n in range(late, late + 300, 3):
-        assert first_of(receiver.receive_kp(packet(n), 60 * minutes + (n - late) / 30)) == n
+        assert first_of(received(receiver, packet(n), 60 * minutes + (n - late) / 30)) == n
     assert receiver.bad_packets == 0
 
 
 def test_a_sender_that_comes_back_after_an_hour_is_where_its_clock_is() -> None:
     pair = streaming()
-    assert first_of(pair.receiver.receive_kp(packet(30), 1.0)) == 30
+    assert first_of(received(pair.receiver, packet(30), 1.0)) == 30
     pair.now = 3600.0
     reconnected(pair)
     pair.sender.begin(0)
     pair.settle()
-    assert first_of(pair.receiver.receive_kp(packet(108_030), 3601.0)) == 108_030
+    assert first_of(received(pair.receiver, packet(108_030), 3601.0)) == 108_030
 
 
 def test_clocks_that_run_apart_are_followed_for_a_day() -> None:
     receiver = streaming().receiver
     for n in range(0, 24 * 3600 * 30, 30 * 60):
-        assert first_of(receiver.receive_kp(packet(n), n / 30 * 1.003)) == n
+        assert first_of(received(receiver, packet(n), n / 30 * 1.003)) == n
 
 
 def test_duplicates_and_any_order_pass() -> None:
     receiver = streaming().receiver
     for first in (8, 4, 4, 0, 8):
-        assert len(receiver.receive_kp(packet(first), 0.0)) == 1
+        assert len(received(receiver, packet(first), 0.0)) == 1
 
 
 def test_a_burst_is_dropped_but_ends_nothing() -> None:
     receiver = streaming().receiver
-    arrived = [receiver.receive_kp(packet(n), 0.0) for n in range(300)]
+    arrived = [received(receiver, packet(n), 0.0) for n in range(300)]
     assert sum(map(len, arrived)) == 240
     assert receiver.flood_packets == 60
     assert receiver.state is State.STREAMING
@@ -360,7 +361,7 @@ def test_a_lasting_flood_ends_the_call() -> None:
     pair = streaming()
     events: list[Event] = []
     for n in range(10_000):
-        events += pair.receiver.receive_kp(packet(n * 3 // 100), n / 1000)
+        events += received(pair.receiver, packet(n * 3 // 100), n / 1000)
         if pair.receiver.state is State.ENDED:
             break
     assert isinstance(events[-1], Ended)
@@ -370,13 +371,13 @@ def test_a_lasting_flood_ends_the_call() -> None:
 
 def test_a_flood_before_streaming_ends_the_call_too() -> None:
     receiver = awaiting_picture().receiver
-    assert any(receiver.receive_kp(b"", n / 1000) for n in range(10_000))
+    assert any(received(receiver, b"", n / 1000) for n in range(10_000))
 
 
 def test_thirty_messages_a_second_are_never_too_many() -> None:
     receiver = streaming().receiver
     for n in range(3000):
-        assert len(receiver.receive_kp(packet(n), n / 30)) == 1
+        assert len(received(receiver, packet(n), n / 30)) == 1
 
 
 def test_reports_are_sent_only_while_streaming() -> None:

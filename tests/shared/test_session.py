@@ -34,6 +34,7 @@ from tests.shared.session_pair import (
     awaiting_picture,
     only_bye,
     packet,
+    received,
     reconnected,
     streaming,
 )
@@ -51,7 +52,7 @@ def test_a_call_from_hello_to_bye() -> None:
     pair.settle()
     data = pair.sender.packet(12, 5, Block(FRAMES))
     np.testing.assert_array_equal(pair.sender.as_received(data, 4), FRAMES)
-    (arrived,) = pair.receiver.receive_kp(data, now=1.0)
+    (arrived,) = received(pair.receiver, data, now=1.0)
     assert isinstance(arrived, FramesArrived)
     assert (arrived.first, arrived.timestamp_ms) == (12, 1000 + 400 + 5)
     np.testing.assert_array_equal(arrived.frames, FRAMES)
@@ -152,7 +153,7 @@ def test_the_end_can_be_said_once_and_from_either_side() -> None:
     pair.settle()
     assert pair.sender_events[-1] == Ended("x" * 200, ok=True)
     assert pair.sender.outgoing() == []
-    assert pair.receiver.receive_kp(packet(), 0.0) == []
+    assert received(pair.receiver, packet(), 0.0) == []
 
 
 def test_a_lost_connection_is_no_normal_end() -> None:
@@ -179,7 +180,7 @@ def test_a_sender_that_comes_back_with_the_secret_goes_on_without_a_picture(avat
     pair = streaming(avatar)
     pair.sender.begin(1000)
     pair.settle()
-    pair.receiver.receive_kp(packet(70_000), 70_000 / 30)
+    received(pair.receiver, packet(70_000), 70_000 / 30)
     before = len(pair.receiver_events)
     pair.receiver.report(Report())  # was still to be said over the old connection
     reconnected(pair)
@@ -188,7 +189,7 @@ def test_a_sender_that_comes_back_with_the_secret_goes_on_without_a_picture(avat
     assert pair.sender.state is pair.receiver.state is State.STREAMING
     pair.sender.begin(1000)
     pair.settle()
-    (arrived,) = pair.receiver.receive_kp(packet(70_001), 70_001 / 30)
+    (arrived,) = received(pair.receiver, packet(70_001), 70_001 / 30)
     assert isinstance(arrived, FramesArrived)
     assert arrived.first == 70_001
     # One start for each connection, no more.

@@ -6,7 +6,7 @@ from shared.codec.keypoint_codec import Block
 from shared.media.opus import SAMPLES, OpusEncoder
 from shared.media.voice_packet import BLOCK_SECONDS
 from shared.protocol.events import FramesArrived, VoiceArrived
-from tests.shared.session_pair import FRAMES, ConnectionPair
+from tests.shared.session_pair import FRAMES, ConnectionPair, received
 
 HOUR = 3600.0
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
@@ -29,7 +29,7 @@ def test_a_day_of_pictures_with_pauses() -> None:
         number = round(moment * 30)
         data = pair.sender.packet(number, 3, Block(FRAMES))
         # Up to three seconds on its way, and the two clocks run apart by 0.02 %.
-        (arrived,) = pair.receiver.receive_kp(data, moment * 1.0002 + number % 31 / 10)
+        (arrived,) = received(pair.receiver, data, moment * 1.0002 + number % 31 / 10)
         assert isinstance(arrived, FramesArrived)
         assert arrived.first == number
         assert arrived.timestamp_ms == (2**32 - 4_000_000 + round(number * 1000 / 30) + 3) % 2**32

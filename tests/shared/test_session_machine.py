@@ -46,6 +46,7 @@ from shared.protocol.picture_transfer import PictureAssembler, PictureFeed
 from shared.protocol.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
 from shared.protocol.resumption import proof
 from shared.protocol.sender_session import SenderSession
+from tests.shared.session_pair import received
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 BINDING = b"the keys of both ends"
@@ -260,13 +261,13 @@ class Calls(RuleBasedStateMachine):
         payload = np.full((count, 60), value, "<f4").tobytes()
         data = KeypointPacket(first, 0, count, payload).pack()
         was = self.receiver.state
-        self.took("receiver", self.receiver.receive_kp(data[: len(data) - cut], self.now), was)
+        self.took("receiver", received(self.receiver, data[: len(data) - cut], self.now), was)
 
     @rule(data=st.binary(max_size=60), times=st.sampled_from([1, 300]))
     def kp_noise(self, data: bytes, times: int) -> None:
         for _ in range(times):
             was = self.receiver.state
-            self.took("receiver", self.receiver.receive_kp(data, self.now), was)
+            self.took("receiver", received(self.receiver, data, self.now), was)
 
     @rule()
     def an_honest_packet(self) -> None:
@@ -274,7 +275,7 @@ class Calls(RuleBasedStateMachine):
             data = self.sender.packet(self.number, 0, Block(np.zeros((3, 60), np.float32)))
             self.number += 6
             was = self.receiver.state
-            self.took("receiver", self.receiver.receive_kp(data, self.now), was)
+            self.took("receiver", received(self.receiver, data, self.now), was)
 
     @rule(report=st.builds(Report, st.integers(0, 2**32 - 1)), slot=st.integers(0, 7))
     def reports(self, report: Report, slot: int) -> None:

@@ -9,7 +9,7 @@ from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
 from shared.protocol.events import Ended, State, VoiceArrived
 from shared.protocol.messages import Hello, pack_message
 from shared.protocol.voice_intake import MAX_AWAY, MAX_BAD
-from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, reconnected
+from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, received, reconnected
 
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 
@@ -45,7 +45,7 @@ def test_without_an_offer_or_a_wish_the_call_goes_on_without(offers: bool, wants
     assert pair.sender.refuses_voice is offers
     assert pair.receiver.receive_voice(sound(0, 0), 0.0) == []
     assert pair.receiver.voice.unasked == 1
-    assert len(pair.receiver.receive_kp(packet(), 0.0)) == 1
+    assert len(received(pair.receiver, packet(), 0.0)) == 1
 
 
 def test_a_hello_without_sound_does_not_know_the_word() -> None:
@@ -102,7 +102,7 @@ def test_sound_goes_on_with_the_pictures_after_a_clock_has_stood_still() -> None
     heard = []
     for n in range(0, 600, 2):
         now, frame = 600 + n / 30, 27_000 + n
-        pair.receiver.receive_kp(packet(frame), now)
+        received(pair.receiver, packet(frame), now)
         heard += pair.receiver.receive_voice(sound(round(frame / FPS / BLOCK_SECONDS), n // 2), now)
     assert pair.receiver.state is State.STREAMING
     assert len(heard) == pytest.approx(300 - 75, abs=3)  # all but those of the first five seconds
