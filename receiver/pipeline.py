@@ -12,6 +12,7 @@ from receiver.live import Snapshot
 from receiver.player import Player
 from receiver.playout import Playout
 from receiver.renderer import Renderer
+from receiver.report_policy import OFTEN_SECONDS, ReportPolicy
 from receiver.sinks import Screen
 from receiver.sinks.window import WindowClosed
 from receiver.source_pictures import SourcePictures
@@ -35,7 +36,6 @@ from shared.protocol.receiver_session import ReceiverSession
 from shared.runtime.logs import logger
 
 _log = logger("call")
-REPORT_SECONDS = 0.5
 HOLDING = "connection lost, holding"
 WAITING = "no video, holding"
 
@@ -205,13 +205,16 @@ class ReceiverCall:
             await self._hearing.run(lambda: self._player.offset)
 
     async def _report(self) -> None:
+        policy = ReportPolicy()
         while True:
-            await self._clock.sleep_until(self._clock.now() + REPORT_SECONDS)
+            await self._clock.sleep_until(self._clock.now() + OFTEN_SECONDS)
             self._player.report()
-            report = self.summary.report(self._line.connection, self._session, self._clock.now())
-            _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
-            self._session.report(report)
-            self._line.tell([])
+            connection, now = self._line.connection, self._clock.now()
+            report = self.summary.report(connection, self._session, now)
+            if policy.is_due(report, connection.pieces_expected - connection.pieces_received, now):
+                _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
+                self._session.report(report)
+                self._line.tell([])
 
     def _note(self) -> str:
         """Return what to write on a picture that stands still."""

@@ -136,7 +136,7 @@ class RateController:
         """Take in a report that came at `now`."""
         before, self._report = self._report, report
         if report.packets > before.packets:
-            self._end_silence()
+            self.acknowledged()
         self._heard.append(self._account(before, report, now))
         self._trim(now)
         self._learn_own_loss(now)
@@ -195,8 +195,11 @@ class RateController:
                 self._rate_before_silence = min(self._limit.rate, self._sent_rate(now))
             self._halve(now, "no message is heard to have come")
 
-    def _end_silence(self) -> None:
-        """What was lost meanwhile is the gap's doing, and has had its answer."""
+    def acknowledged(self) -> None:
+        """Something that was sent is known to have arrived.
+
+        What was lost in a silence before is the gap's doing, and has had its answer.
+        """
         self._unheard, self._unheard_since = 0, math.inf
         if self._rate_before_silence is not None:
             share = 0.5 if self._report.delay_ms > QUEUE_MS else 1.0

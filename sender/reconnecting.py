@@ -20,8 +20,10 @@ from shared.runtime.logs import logger
 from shared.runtime.stats import Traffic
 
 _log = logger("call")
-STILL_SECONDS = 1.5
-"""After so long without keypoints known to have arrived, a sign of life goes the reliable way."""
+STILL_SECONDS = 1.2
+"""After so long without anything known to have arrived, a sign of life goes the reliable way.
+
+With its acknowledgement that is well within the two seconds after which a call counts as stalled."""
 _MOST_REFUSALS = 3
 _BUSY_SECONDS = 0.5
 Result = TypeVar("Result")
@@ -88,7 +90,7 @@ class ResumingCall(ReconnectingCall):
         self._backoff = Backoff(again.chance if again is not None else random)
         self._ready = asyncio.Event()
         self._refusals = 0
-        self._confirmed, self._packets = 0.0, 0
+        self._confirmed, self._acknowledged = 0.0, 0
 
     @property
     def streaming(self) -> bool:
@@ -108,6 +110,9 @@ class ResumingCall(ReconnectingCall):
         await self._ready.wait()
 
     def _tick(self, now: float) -> None:
+        if self.connection.acknowledgements != self._acknowledged:
+            self._acknowledged, self._confirmed = self.connection.acknowledgements, now
+            self._liveness.heard(now)
         if self.streaming and now - self._confirmed >= STILL_SECONDS:
             self._confirmed = now
             self._sender.still()
@@ -126,8 +131,6 @@ class ResumingCall(ReconnectingCall):
                 self._again.notify("The call goes on.")
         elif isinstance(event, PeerReport):
             _log.debug("%s", event.report)
-            if event.report.packets != self._packets:
-                self._packets, self._confirmed = event.report.packets, now
 
     async def _reconnect(self) -> None:
         """Make connections until one opens."""
@@ -159,6 +162,7 @@ class ResumingCall(ReconnectingCall):
 
     def _resume(self, connection: Connection) -> None:
         self._replace(connection)
+        self._acknowledged = connection.acknowledgements
         self._sender.restart(connection.binding)
         self._liveness.tries(self._clock.now())
         self.tell([])

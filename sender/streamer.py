@@ -84,6 +84,7 @@ class Streamer:
         self._renewed = self._fresh = False
         self._start, self._start_wall_ms, self._base = 0.0, 0, 0
         self._uncodable = 0
+        self._acknowledged = 0
         self.forecaster = ""
         """What the receiver forecasts with; known before streaming begins."""
         self.paused = False
@@ -167,6 +168,7 @@ class Streamer:
             self._base = self._summary.base = number
         self._renewed = self._fresh = False
         self._rate = self._rate.anew()
+        self._acknowledged = self._line.connection.acknowledgements
         based = self._start_wall_ms + round(self._base * 1000 / FPS)
         self._session.begin(based % WALL_MODULUS)
         if self._voice is not None:
@@ -186,6 +188,7 @@ class Streamer:
         return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
 
     async def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
+        self._note_acknowledgements()
         for batch in batches:
             if not self._rate.may_send(self._clock.now()):
                 self._summary.held_back_packets += 1
@@ -201,6 +204,13 @@ class Streamer:
             self._summary.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             await self._in(self._shipped, scheduler, batch, packet)
+
+    def _note_acknowledgements(self) -> None:
+        """Reports are rare on a path that is well, acknowledgements are not."""
+        count = self._line.connection.acknowledgements
+        if count != self._acknowledged:
+            self._acknowledged = count
+            self._rate.acknowledged()
 
     def _shipped(self, scheduler: Scheduler, batch: Batch, packet: bytes) -> None:
         scheduler.shipped(batch, self._session.as_received(packet, len(batch.frames)))

@@ -125,6 +125,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def acknowledgements(self) -> int:
+        """How often the other side has said that something has arrived there."""
+        ...
+
+    @property
     def binding(self) -> bytes:
         """What both ends of it know alike and no other connection has: the keys of both. Once it is open."""
         ...

@@ -54,6 +54,8 @@ class LoopbackConnection:
         """Given by `pair`."""
         self.ice_problem: None = None
         """No server is asked for anything; see `Link`."""
+        self.acknowledgements = 0
+        """Messages of this end that have arrived: each is acknowledged at once."""
         self.app_sent = 0
         self.app_received = 0
         self.wire_sent = 0
@@ -161,6 +163,7 @@ class LoopbackConnection:
     def _arrive(self, channel: Channel, piece: int | None, data: bytes) -> None:
         if piece is not None:
             self._arrivals.came(piece)
+            self._peer.acknowledgements += 1
         self.app_received += len(data)
         self.wire_received += len(data) + _OVERHEADS[channel]
         if not self._inbox.put(channel, data) and channel == "ctl":

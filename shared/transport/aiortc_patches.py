@@ -86,14 +86,14 @@ def install() -> None:
 
 def traffic_of(peer: RTCPeerConnection) -> Traffic:
     """Return the live byte counts of `peer`, which has a data channel. Raise KeycastError, as `install`."""
-    connection = _connection(peer)
+    connection = ice_of(peer)
     require("aioice", connection, _FIELDS)
     return _traffic.setdefault(connection, Traffic())
 
 
 def expect_media(peer: RTCPeerConnection) -> None:
     """Let sound through to `peer`, which has a data channel. Raise KeycastError, as `install`."""
-    _media.add(_connection(peer))
+    _media.add(ice_of(peer))
 
 
 def unacknowledged(peer: RTCPeerConnection) -> int:
@@ -102,7 +102,7 @@ def unacknowledged(peer: RTCPeerConnection) -> int:
     return len(sctp._data_channel_queue) + len(sctp._outbound_queue) + len(sctp._sent_queue)
 
 
-def _connection(peer: RTCPeerConnection) -> object:
+def ice_of(peer: RTCPeerConnection) -> object:
     """Return the ICE connection of `peer`, which has a data channel. Raise KeycastError, as `install`."""
     ice: Any = peer.sctp.transport.transport if peer.sctp is not None else None
     require("aiortc", ice, ("_connection",))

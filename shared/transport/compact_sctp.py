@@ -3,9 +3,9 @@
 aiortc answers every packet with an acknowledgement (SACK) of its own, 93 bytes of IP each. Here
 
 - a SACK waits for up to 500 ms, the longest that RFC 9260 (6.2) allows, or until 1000 bytes are
-  unacknowledged, so that no sender's window runs dry; duplicates, and gaps while reliable messages arrive,
-  are reported at once, since a repetition waits for them; gaps among messages that nobody repeats, within
-  200 ms;
+  unacknowledged, so that no sender's window runs dry; for gaps among messages that nobody repeats 200 ms, and
+  for reliable messages too where no message of our own is to be expected; duplicates, and gaps while reliable
+  messages arrive, are reported at once, since a repetition waits for them;
 - a SACK that waits leaves in the packet of the next message, and so does word of abandoned messages
   (FORWARD-TSN), which waits for up to 200 ms;
 - ChaCha20-Poly1305 is the cipher asked for first: it takes 8 bytes a record less than AES-GCM.
@@ -16,6 +16,7 @@ The other side need not do the same, and notices nothing: bundled packets and la
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from aiortc.rtcsctptransport import Chunk, DataChunk, ForwardTsnChunk, RTCSctpTr
 from shared.transport import aiortc_patches
 
 ACK_SECONDS = 0.5
-GAP_SECONDS = 0.2
+SOON_SECONDS = 0.2
 ACK_BYTES = 1000
 _FORWARD_SECONDS = 0.2
 _RELIABLE_SECONDS = 2.0
@@ -86,8 +87,9 @@ class _Compact:
         self._sack_out: Callable[[], Awaitable[None]] = sctp._send_sack
         self._data_in: Callable[[DataChunk], Awaitable[None]] = sctp._receive_data_chunk
         self._unacknowledged = 0
-        self._at_once = False
+        self._at_once = self._soon = False
         self._reliable_until = 0.0
+        self._spoke_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._sack_waits = False
         self._forward: ForwardTsnChunk | None = None
@@ -102,6 +104,7 @@ class _Compact:
         await self._data_in(chunk)
         now = self._loop.time()
         if not chunk.flags & _UNORDERED:
+            self._soon = True
             self._reliable_until = now + _RELIABLE_SECONDS
         gap = had_gap or bool(self._sctp._sack_misordered)
         self._unacknowledged += len(chunk.user_data)
@@ -115,9 +118,13 @@ class _Compact:
             await self._flush()
             return
         self._sctp._sack_needed = False
-        self._wait(GAP_SECONDS if self._sctp._sack_misordered else ACK_SECONDS)
+        # One that speaks often takes it along without a packet of its own.
+        alone = self._soon and self._loop.time() - self._spoke_at > ACK_SECONDS
+        self._wait(SOON_SECONDS if alone or self._sctp._sack_misordered else ACK_SECONDS)
 
     async def _send_chunk(self, chunk: Chunk) -> None:
+        if isinstance(chunk, DataChunk):
+            self._spoke_at = self._loop.time()
         if isinstance(chunk, ForwardTsnChunk):
             self._forward = chunk
             self._wait(_FORWARD_SECONDS)
@@ -169,7 +176,7 @@ class _Compact:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._unacknowledged, self._at_once = 0, False
+        self._unacknowledged, self._at_once, self._soon = 0, False, False
         if self._sack_waits:
             self._sack_waits = False
             await self._sack_out()  # comes back to _send_chunk with the SACK

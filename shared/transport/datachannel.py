@@ -24,6 +24,7 @@ from shared.protocol.arrivals import SequenceTracker
 from shared.runtime.logs import logger
 from shared.transport import aiortc_patches, relay
 from shared.transport.compact_sctp import shrink
+from shared.transport.consent import ask_seldom
 from shared.transport.inbox import Inbox
 from shared.transport.sctp_limits import guard
 from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
@@ -59,8 +60,9 @@ class Link:
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
     channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
-    `compact`, aiortc's own ways to acknowledge and to encrypt are kept (see `compact_sctp.py`). With `voice`
-    it carries sound as well, next to the channels (see `voice.py`).
+    `compact`, aiortc's own ways to acknowledge, to encrypt and to ask for consent are kept (see
+    `compact_sctp.py` and `consent.py`). With `voice` it carries sound as well, next to the channels (see
+    `voice.py`).
     """
 
     def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
@@ -74,9 +76,10 @@ class Link:
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
         self._traffic = aiortc_patches.traffic_of(self._peer)
         self._arrivals = SequenceTracker()
-        guard(self._peer, _KP_ID, self._end, self._arrivals)
+        self._guard = guard(self._peer, _KP_ID, self._end, self._arrivals)
         if compact:
             shrink(self._peer)
+            ask_seldom(self._peer)
         self._inbox = Inbox()
         self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
@@ -110,6 +113,11 @@ class Link:
     def pieces_received(self) -> int:
         """How many of them have come."""
         return self._arrivals.received
+
+    @property
+    def acknowledgements(self) -> int:
+        """SACKs that have come."""
+        return self._guard.acknowledgements
 
     @property
     def binding(self) -> bytes:

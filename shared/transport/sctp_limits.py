@@ -56,7 +56,7 @@ _NAMES = (
 
 def guard(
     peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: SequenceTracker
-) -> None:
+) -> Guard:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
     With "" where the other side shuts the association down, in order.
@@ -73,7 +73,7 @@ def guard(
     certificate = getattr(sctp.transport, aiortc_patches.CERTIFICATE)
     aiortc_patches.require("aiortc", certificate, (aiortc_patches.CONTEXT,))
     _agree_on_keys_once(certificate)
-    _Guard(sctp, unfragmented, refuse, arrivals)
+    return Guard(sctp, unfragmented, refuse, arrivals)
 
 
 def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
@@ -88,7 +88,7 @@ def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
     certificate._create_ssl_context = without_renegotiation
 
 
-class _Guard:
+class Guard:
     """Stands before a transport's own handling of packets and chunks."""
 
     def __init__(
@@ -109,6 +109,8 @@ class _Guard:
         self._work = WorkLimit(WORK_SHARE, WORK_AT_ONCE)
         self._loop = asyncio.get_running_loop()
         self._over = False
+        self.acknowledgements = 0
+        """How many acknowledgements have come."""
         Received(sctp)
         sctp._handle_data, sctp._receive_chunk = self._handle_data, self._receive_chunk
         sctp.transport._send_data = self._send_data
@@ -149,6 +151,7 @@ class _Guard:
             if chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
                 raise PeerError("The other side sent a keypoint message in fragments.")
         elif isinstance(chunk, SackChunk):
+            self.acknowledgements += 1
             return check_sack(chunk, self._sctp)
         elif isinstance(chunk, ForwardTsnChunk):
             check_forward(chunk, set(self._sctp._inbound_streams))

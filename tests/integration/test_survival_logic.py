@@ -298,7 +298,7 @@ def test_a_receiver_that_starts_again_gets_the_picture_and_the_video_where_it_is
     assert world.values()["bad_packets"] == 0
     base = world.sending.summary.to_map()["receiver_frame_0"]
     assert sink.levels[0] == (base + sink.numbers[0]) % 256
-    assert world.sending.summary.report.packets > 10
+    assert world.sending.summary.report.packets > 2
 
 
 def test_a_sender_that_starts_again_takes_the_place_of_its_silent_self_and_of_no_lively_one() -> None:

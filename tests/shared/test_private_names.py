@@ -13,13 +13,13 @@ from aiortc.rtcsctptransport import InboundStream, RTCSctpTransport
 
 from shared.errors import KeycastError
 from shared.protocol.arrivals import SequenceTracker
-from shared.transport import aiortc_patches, compact_sctp, relay, sctp_limits, voice
+from shared.transport import aiortc_patches, compact_sctp, consent, relay, sctp_limits, voice
 from shared.transport.datachannel import Link
 from shared.transport.servers import ice_options
 
 TRANSPORT = Path(sctp_limits.__file__).parent
-# Asked for where they are used: the first is for a figure alone, the second has an error of its own.
-TOLERATED = {"_nominated", "_ssl"}
+# Asked for where it is used, with an error of its own.
+TOLERATED = {"_ssl"}
 
 
 def peer() -> Any:
@@ -71,6 +71,7 @@ NEEDED: list[tuple[Part, Part, str, str]] = [
     ),
     (compact_sctp.shrink, dtls, "aiortc", aiortc_patches.CERTIFICATE),
     (compact_sctp.shrink, certificate, "aiortc", aiortc_patches.CONTEXT),
+    *((consent.ask_seldom, connection, "aioice", name) for name in consent._NAMES),
     *((with_voice, dtls, "aiortc", name) for name in voice._NAMES),
     (aiortc_patches.traffic_of, ice, "aiortc", "_connection"),
     *((aiortc_patches.traffic_of, connection, "aioice", name) for name in aiortc_patches._FIELDS),
