@@ -204,6 +204,7 @@ class CallSummary:
             "audio_recovered": sound.recovered if sound is not None else 0,
             "audio_late": session.voice.late + (sound.late if sound is not None else 0),
             **self.traffic.total(connection),
+            **self.traffic.by_cause(connection, session.said, session.heard),
             "stages_ms": stages.mean_ms(),
         }
 

@@ -114,6 +114,7 @@ class CallSummary:
             "receiver_frame_0": self.base,
             **self._setup,
             **self.traffic.total(connection),
+            **self.traffic.by_cause(connection, session.said, session.heard),
         }
 
     def to_map(self) -> dict[str, Any]:

@@ -12,6 +12,17 @@ DRAIN_SECONDS = 4.0
 """Longest time a last message may take. SCTP says it again each second until it is confirmed."""
 
 
+CAUSES = (
+    "keypoints", "pictures", "reports", "control", "sound", "acknowledgements", "sctp", "dtls", "rtp", "ip",
+    "ice", "set_up",
+)  # fmt: skip
+"""What bytes on the wire are for: messages by their kind, what acknowledges them, what SCTP, DTLS, RTP (with
+SRTP's tag) and IP (with UDP) put around them, ICE's checks, and DTLS handshakes. No RTCP is sent."""
+Way = Literal["sent", "received"]
+Ways = dict[Way, dict[str, int]]
+"""IP bytes for each of `CAUSES`, each way. Of a connection, "control" has pictures and reports in it."""
+
+
 class Source(Protocol):
     """A source picture as a backbone keeps it. Whoever drops it frees what was kept."""
 
@@ -122,6 +133,11 @@ class Connection(Protocol):
     @property
     def pieces_received(self) -> int:
         """How many of `pieces_expected` have come."""
+        ...
+
+    @property
+    def by_cause(self) -> Ways:
+        """`wire_sent` and `wire_received`, by what they are for."""
         ...
 
     @property

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from bench.bandwidth import policies as policies_table
 from bench.bandwidth.bandwidth_chart import chart
 from bench.bandwidth.published import rows as published_rows
+from bench.harness import wire_causes
 from bench.harness.calls import Call, add_call_arguments, call_row
 from bench.harness.clip_runs import Findings, Table, check_folder, publish
 from bench.harness.clip_set import find_clips, one_of_each
@@ -95,12 +96,15 @@ def run(options: argparse.Namespace) -> int:
     counted: list[Row] = [*rows, *published_rows()]
     every = list(counted)
     tables: list[Table] = [
-        ("Rates, kbps", counted, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT)
+        ("Rates, kbps", counted, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT),
+        (wire_causes.TITLE, wire_causes.by_way(rows), wire_causes.COLUMNS),
     ]  # fmt: skip
     if landmarks is not None:
         tables.append((f"Lips, lids and gaze; {NOTE}", rows, ("preset", "policy", *COLUMNS)))
     lines = _lines(rows)
-    pictures: dict[str, Callable[[], bytes]] = {"bandwidth.png": lambda: chart(counted)}
+    pictures: dict[str, Callable[[], bytes]] = {
+        "bandwidth.png": lambda: chart(counted), "wire.png": lambda: wire_causes.chart(rows),
+    }  # fmt: skip
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     codec_tables = load_tables(backbone, options.checkpoint)
     if codec_tables is not None:

@@ -6,6 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from bench.harness import wire_causes
 from bench.harness.calls import Call, add_call_arguments, call_row
 from bench.harness.media import write_file, write_mp4
 from bench.harness.metrics import Distances
@@ -78,6 +79,9 @@ def run(options: argparse.Namespace) -> int:
         tables[f"lips, lids and gaze; {NOTE}"] = COLUMNS
     for title, columns in tables.items():
         print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
-    print()
+    print(
+        f"\n{wire_causes.TITLE}\n"
+        f"{Report('loopback', wire_causes.by_way([row]), wire_causes.COLUMNS[2:], meta).table()}\n"
+    )
     Report("loopback", [row], (), meta).write(options.json)
     return 0

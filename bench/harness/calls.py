@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from bench.harness import wire_causes
 from bench.harness.media import contact_sheet, side_by_side
 from bench.harness.metrics import Distances
 from bench.harness.processes import CallRecord, run_call
@@ -143,7 +144,8 @@ def call_row(record: CallRecord) -> dict[str, Any]:
 
     `wire_*_kbps` are all IP bytes over the call's length, set-up and source pictures too; `wire_*_60s_kbps`
     the same with these spread over a minute, within which no more of them are sent, and `wire_*_steady_kbps`
-    without them. `audio_kbps` is Opus, `audio_wire_kbps` the part of `wire_up_kbps` that sound takes.
+    without them. `up_*_kbps` and `down_*_kbps` say what both ways carry, over the call's length.
+    `audio_kbps` is Opus, `audio_wire_kbps` the part of `wire_up_kbps` that sound takes.
     """
     ours, theirs = record.sender, record.receiver
     seconds = ours["seconds"]
@@ -162,6 +164,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "policy": ours["policy"],
         **{name: theirs[name] for name in _SAME},
         **{f"{name}_kbps": value for name, value in rates.items()},
+        **wire_causes.columns(ours, theirs, seconds),
         "audio_kbps": ours["audio_kbps"],
         "audio_wire_kbps": ours["audio_wire_kbps"],
         "source_bytes": ours["source_bytes"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
-from shared.interfaces import DRAIN_SECONDS, Channel, Path
+from shared.interfaces import CAUSES, DRAIN_SECONDS, Channel, Path, Way, Ways
 from shared.media.voice_packet import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
 from shared.protocol.arrivals import SequenceTracker
 from shared.transport.inbox import Inbox
@@ -17,6 +17,7 @@ from shared.transport.inbox import Inbox
 _OVERHEADS: dict[Channel, int] = {
     "kp": MESSAGE_OVERHEAD, "ctl": MESSAGE_OVERHEAD, "voice": PACKET_OVERHEAD - HEADER_BYTES,
 }  # fmt: skip
+_CAUSES: dict[Channel, str] = {"kp": "keypoints", "ctl": "control", "voice": "sound"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class LoopbackConnection:
         self.app_received = 0
         self.wire_sent = 0
         self.wire_received = 0
+        self.by_cause: Ways = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
 
     @property
     def pieces_expected(self) -> int:
@@ -154,6 +156,12 @@ class LoopbackConnection:
             raise ValueError(f"a message of {len(data)} bytes is over {limit}")
         self.app_sent += len(data)
         self.wire_sent += len(data) + _OVERHEADS[channel]
+        self._count("sent", channel, data)
+
+    def _count(self, way: Way, channel: Channel, data: bytes) -> None:
+        self.by_cause[way][_CAUSES[channel]] += len(data)
+        # Nothing is really around it.
+        self.by_cause[way]["ip"] += _OVERHEADS[channel]
 
     def _deliver(self) -> None:
         while self._on_way and self._on_way[0][0] <= self._step:
@@ -166,6 +174,7 @@ class LoopbackConnection:
             self._peer.acknowledgements += 1
         self.app_received += len(data)
         self.wire_received += len(data) + _OVERHEADS[channel]
+        self._count("received", channel, data)
         if not self._inbox.put(channel, data) and channel == "ctl":
             self._end("The other side sends control messages faster than they can be read.")
 

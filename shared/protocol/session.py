@@ -27,11 +27,13 @@ would be.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from shared.constants import MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.protocol.events import Ended, Event, State
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Bye, Message, pack_message, parse_message
+from shared.protocol.messages import Bye, Message, Report, SourceChunk, pack_message, parse_message
 from shared.runtime.logs import logger
 
 log = logger("session")
@@ -51,6 +53,10 @@ class Session:
         self._outgoing: list[bytes] = []
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
         self._set_up_by: float | None = None
+        self.said: Counter[str] = Counter()
+        """Bytes of the messages for the other side, "pictures" and "reports"; over all connections."""
+        self.heard: Counter[str] = Counter()
+        """Bytes of its messages, likewise."""
 
     @property
     def state(self) -> State:
@@ -71,6 +77,7 @@ class Session:
             return self._refuse("The other side sends too many control messages.")
         try:
             message = parse_message(data)
+            self.heard[_kind(message)] += len(data)
             if isinstance(message, Bye):
                 log.debug("%s: the other side says bye", self.side)
                 return self._ended(message.reason, message.ok)
@@ -115,7 +122,9 @@ class Session:
         raise PeerError(f"The other side sent a {name} message out of turn ({self.state.name}).")
 
     def _queue(self, message: Message) -> None:
-        self._outgoing.append(pack_message(message))
+        data = pack_message(message)
+        self.said[_kind(message)] += len(data)
+        self._outgoing.append(data)
 
     def _refuse(self, reason: str) -> list[Event]:
         return self.end(reason, ok=False)
@@ -124,3 +133,10 @@ class Session:
         log.debug("%s: ended %s: %s", self.side, "in order" if ok else "with an error", reason)
         self.state = State.ENDED
         return [Ended(reason, ok)]
+
+
+def _kind(message: Message) -> str:
+    """Return what the bytes of `message` are for, of `shared.interfaces.CAUSES`."""
+    if isinstance(message, SourceChunk):
+        return "pictures"
+    return "reports" if isinstance(message, Report) else "control"

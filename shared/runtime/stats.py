@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.constants import REFERENCE_KBPS
-from shared.interfaces import Connection, Path
+from shared.interfaces import CAUSES, Connection, Path, Way
 
 
 class Percentiles(NamedTuple):
@@ -104,10 +104,32 @@ class Traffic:
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
+        self._causes: dict[Way, Counter[str]] = {"sent": Counter(), "received": Counter()}
 
     def left(self, connection: Connection) -> None:
         """Another connection takes the place of this one."""
         self._before.update(_counts(connection))
+        for way, counts in self._causes.items():
+            counts.update(connection.by_cause[way])
+
+    def by_cause(
+        self, connection: Connection, said: Mapping[str, int], heard: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        """Return the IP bytes until now by what they are for, as `wire_sent_by_cause` and for what came.
+
+        `said` and `heard` are the messages' own bytes, of which the connection does not know what they say.
+        """
+        found = {}
+        ways: dict[Way, Mapping[str, int]] = {"sent": said, "received": heard}
+        for way, told in ways.items():
+            counts = self._causes[way] + Counter(connection.by_cause[way])
+            for cause in ("pictures", "reports"):
+                # What is still on its way, or came twice, is left with the rest.
+                size = min(told.get(cause, 0), counts["control"])
+                counts[cause] += size
+                counts["control"] -= size
+            found[f"wire_{way}_by_cause"] = {cause: counts[cause] for cause in CAUSES}
+        return found
 
     def total(self, connection: Connection) -> dict[str, int]:
         """Return the counts until now, `connection` being in use."""

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.errors import KeycastError
 from shared.media.voice_packet import is_sound
+from shared.transport.wire_bytes import WireBytes
 
 if TYPE_CHECKING:
     from aioice.ice import Connection, StunProtocol
@@ -52,12 +53,17 @@ CERTIFICATE, CONTEXT = "_RTCDtlsTransport__local_certificate", "_create_ssl_cont
 """Private names of an aiortc DTLS transport: its certificate, and what makes OpenSSL's context with it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Traffic:
     """IP bytes of one connection so far."""
 
-    sent: int = 0
-    received: int = 0
+    sent: WireBytes
+    received: WireBytes
+
+    @classmethod
+    def of(cls, keypoints: int) -> Traffic:
+        """Return empty counts; stream `keypoints` carries those."""
+        return cls(WireBytes(keypoints), WireBytes(keypoints))
 
 
 _traffic: weakref.WeakKeyDictionary[object, Traffic] = weakref.WeakKeyDictionary()
@@ -84,11 +90,14 @@ def install() -> None:
     setattr(protocol, _MARK, True)
 
 
-def traffic_of(peer: RTCPeerConnection) -> Traffic:
-    """Return the live byte counts of `peer`, which has a data channel. Raise KeycastError, as `install`."""
+def traffic_of(peer: RTCPeerConnection, keypoints: int) -> Traffic:
+    """Return the live byte counts of `peer`, which has a data channel `keypoints` for those.
+
+    To be called before it is connected. Raise KeycastError, as `install`.
+    """
     connection = ice_of(peer)
     require("aioice", connection, _FIELDS)
-    return _traffic.setdefault(connection, Traffic())
+    return _traffic.setdefault(connection, Traffic.of(keypoints))
 
 
 def expect_media(peer: RTCPeerConnection) -> None:
@@ -122,17 +131,17 @@ def _wrap(protocol: type[StunProtocol]) -> None:
     def guarded_received(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
         if not _passes(self, data):
             return
-        _counts(self).received += _on_wire(len(data), addr)
+        _counts(self).received.datagram(data, _around(addr))
         # A stranger may send anything, and aioice's reader raises more than it says: struct.error, for one.
         with contextlib.suppress(Exception):
             received(self, data, addr)
 
     async def counted_data(self: StunProtocol, data: bytes, addr: tuple[str, int]) -> None:
-        _counts(self).sent += _on_wire(len(data), addr)
+        _counts(self).sent.datagram(data, _around(addr))
         await send_data(self, data, addr)
 
     def counted_stun(self: StunProtocol, message: Message, addr: tuple[str, int]) -> None:
-        _counts(self).sent += _on_wire(len(bytes(message)), addr)
+        _counts(self).sent.datagram(bytes(message), _around(addr))
         send_stun(self, message, addr)
 
     for name, method in (
@@ -171,11 +180,12 @@ def _passes(protocol: StunProtocol, data: bytes) -> bool:
 
 
 def _counts(protocol: StunProtocol) -> Traffic:
-    return _traffic.setdefault(protocol.receiver, Traffic())
+    return _traffic.setdefault(protocol.receiver, Traffic.of(-1))
 
 
-def _on_wire(payload_bytes: int, addr: tuple[str, int]) -> int:
-    return payload_bytes + (_IPV6_UDP if ":" in str(addr[0]) else _IPV4_UDP)
+def _around(addr: tuple[str, int]) -> int:
+    """Return the bytes of IP and UDP around a datagram."""
+    return _IPV6_UDP if ":" in str(addr[0]) else _IPV4_UDP
 
 
 def fingerprints(peer: RTCPeerConnection) -> tuple[bytes, bytes]:

@@ -19,7 +19,7 @@ from aiortc import (
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.interfaces import DRAIN_SECONDS, Channel, Path
+from shared.interfaces import DRAIN_SECONDS, Channel, Path, Ways
 from shared.protocol.arrivals import SequenceTracker
 from shared.runtime.logs import logger
 from shared.transport import aiortc_patches, relay
@@ -74,9 +74,9 @@ class Link:
             "kp", ordered=False, maxRetransmits=0, negotiated=True, id=_KP_ID
         )
         self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
-        self._traffic = aiortc_patches.traffic_of(self._peer)
+        self._traffic = aiortc_patches.traffic_of(self._peer, _KP_ID)
         self._arrivals = SequenceTracker()
-        self._guard = guard(self._peer, _KP_ID, self._end, self._arrivals)
+        self._guard = guard(self._peer, _KP_ID, self._end, self._arrivals, self._traffic)
         if compact:
             shrink(self._peer)
             ask_seldom(self._peer)
@@ -97,12 +97,17 @@ class Link:
     @property
     def wire_sent(self) -> int:
         """IP bytes sent so far."""
-        return self._traffic.sent
+        return self._traffic.sent.total
 
     @property
     def wire_received(self) -> int:
         """IP bytes received so far."""
-        return self._traffic.received
+        return self._traffic.received.total
+
+    @property
+    def by_cause(self) -> Ways:
+        """The IP bytes of both ways, by what they are for."""
+        return {"sent": self._traffic.sent.by_cause, "received": self._traffic.received.by_cause}
 
     @property
     def pieces_expected(self) -> int:

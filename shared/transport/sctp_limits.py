@@ -31,6 +31,7 @@ from shared.errors import PeerError
 from shared.protocol.arrivals import SequenceTracker
 from shared.protocol.limits import RateLimit, WorkLimit
 from shared.transport import aiortc_patches
+from shared.transport.aiortc_patches import Traffic
 from shared.transport.chunks import MAX_STREAMS, check_forward, check_packet, check_sack
 from shared.transport.received import Received
 
@@ -55,16 +56,21 @@ _NAMES = (
 
 
 def guard(
-    peer: RTCPeerConnection, unfragmented: int, refuse: Callable[[str], None], arrivals: SequenceTracker
+    peer: RTCPeerConnection,
+    unfragmented: int,
+    refuse: Callable[[str], None],
+    arrivals: SequenceTracker,
+    traffic: Traffic,
 ) -> Guard:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
     With "" where the other side shuts the association down, in order.
 
     From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
-    `arrivals` counts the chunks that carry messages. To be called before anything else takes the place of a
-    method of the transport of `peer`, which has a data channel. Raise KeycastError where the installed aiortc
-    does not have the names this rests on: without a guard there are no calls.
+    `arrivals` counts the chunks that carry messages, `traffic` the bytes of packets. To be called before
+    anything else takes the place of a method of the transport of `peer`, which has a data channel. Raise
+    KeycastError where the installed aiortc does not have the names this rests on: without a guard there are
+    no calls.
     """
     sctp: Any = peer.sctp
     aiortc_patches.require("aiortc", sctp, _NAMES)
@@ -73,7 +79,7 @@ def guard(
     certificate = getattr(sctp.transport, aiortc_patches.CERTIFICATE)
     aiortc_patches.require("aiortc", certificate, (aiortc_patches.CONTEXT,))
     _agree_on_keys_once(certificate)
-    return Guard(sctp, unfragmented, refuse, arrivals)
+    return Guard(sctp, unfragmented, refuse, arrivals, traffic)
 
 
 def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
@@ -97,8 +103,10 @@ class Guard:
         unfragmented: int,
         refuse: Callable[[str], None],
         arrivals: SequenceTracker,
+        traffic: Traffic,
     ) -> None:
         self._sctp = sctp
+        self._traffic = traffic
         self._arrivals = arrivals
         self._unfragmented = unfragmented
         self._refuse = refuse
@@ -117,12 +125,14 @@ class Guard:
 
     async def _send_data(self, data: bytes) -> None:
         """Send a packet. Where the other side has broken DTLS off, aiortc would raise, and close nothing."""
+        self._traffic.sent.packet(data)
         try:
             await self._packet_out(data)
         except SSL.Error:
             self._end("The other side has broken off the encryption.")
 
     async def _handle_data(self, data: bytes) -> None:
+        self._traffic.received.packet(data)
         if not self._allows():
             return
         began = time.perf_counter()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bench.__main__ import main
 from bench.quality import landmark_measures
+from shared.interfaces import CAUSES
 
 pytestmark = pytest.mark.slow
 
@@ -88,13 +89,21 @@ def test_a_call_is_measured_and_shown(clip: Path, tmp_path: Path) -> None:
     (row,) = written["rows"]
     assert [name for name in COLUMNS if name not in row] == []
     assert written["meta"]["command"] == "loopback"
-    assert written["meta"]["seconds"] == pytest.approx(FRAMES / 30)
+    # The schedule's last block counts whole; a machine under load may have missed its frames.
+    assert 0.5 < written["meta"]["seconds"] <= FRAMES / 30 + 1e-6
     # Half of 30 frames of 240 bytes a second, as published; a machine under load may ship fewer.
     assert 0.4 * 28.8 < row["payload_kbps"] <= 28.8 + 1e-6
     assert row["savings_payload"] == pytest.approx(500 / row["payload_kbps"])
     # Headers only add to the payload, and the source picture goes up.
     assert row["payload_kbps"] < row["app_kbps"] < row["wire_up_kbps"] + row["wire_down_kbps"]
     assert row["wire_up_kbps"] > row["wire_down_kbps"] > 0
+    for way in ("up", "down"):
+        # Every byte but those of the very end, which are sent when the sides have told their figures.
+        causes = sum(row[f"{way}_{cause}_kbps"] for cause in CAUSES)
+        assert causes == pytest.approx(row[f"wire_{way}_kbps"], rel=0.2)
+    assert row["up_keypoints_kbps"] > row["payload_kbps"] > row["down_keypoints_kbps"] == 0
+    assert row["up_pictures_kbps"] > 0
+    assert row["down_reports_kbps"] > row["up_reports_kbps"] == 0
     # Eight messages of three frames, the picture and the set-up have been on the way.
     assert written["meta"]["packets_up"] > 16
     assert written["meta"]["packets_up_lost"] == written["meta"]["packets_down_lost"] == 0

@@ -53,7 +53,11 @@ def connection(there: Any) -> Any:
 
 
 def guarded(there: Any) -> None:
-    sctp_limits.guard(there, 0, lambda _: None, SequenceTracker())
+    sctp_limits.guard(there, 0, lambda _: None, SequenceTracker(), aiortc_patches.Traffic.of(0))
+
+
+def counted(there: Any) -> None:
+    aiortc_patches.traffic_of(there, 0)
 
 
 def with_voice(there: Any) -> None:
@@ -73,8 +77,8 @@ NEEDED: list[tuple[Part, Part, str, str]] = [
     (compact_sctp.shrink, certificate, "aiortc", aiortc_patches.CONTEXT),
     *((consent.ask_seldom, connection, "aioice", name) for name in consent._NAMES),
     *((with_voice, dtls, "aiortc", name) for name in voice._NAMES),
-    (aiortc_patches.traffic_of, ice, "aiortc", "_connection"),
-    *((aiortc_patches.traffic_of, connection, "aioice", name) for name in aiortc_patches._FIELDS),
+    (counted, ice, "aiortc", "_connection"),
+    *((counted, connection, "aioice", name) for name in aiortc_patches._FIELDS),
 ]
 METHODS = [f"{owner}.{name}" for owner, names in aiortc_patches._METHODS.items() for name in names]
 SENTENCE = (
