@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from receiver.latency import is_plausible
 from shared.concealment import Kind
 from shared.constants import FPS, CallTerms
 from shared.runtime.rolling import Totals
-from shared.runtime.stats import percentiles, rates
+from shared.runtime.stats import kbps, percentiles, rates
 
 RATE_SECONDS = 2.0
 """Rates, frames per second and latency are those of this time."""
@@ -23,6 +24,8 @@ ADAPTIVE_FRAMES = FPS
 STILL_FRAMES = 6
 """A picture that has been held for so many frames in a row stands still."""
 STOPPED_SECONDS = 1.0
+OVERHEAD = ("ip", "dtls", "sctp", "acknowledgements", "reports", "ice", "rtp", "set_up")
+"""What is around payload, pictures and sound, of `shared.interfaces.CAUSES`."""
 _MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
 
 STATES = ("listening", "connecting", "live", "forecasting", "stalled")
@@ -94,20 +97,25 @@ class Live:
         self._strip.append(LETTERS[kind])
         self._frames.append(_Frame(now, in_time, latency_ms))
 
-    def count(self, now: float, counts: Counts) -> None:
-        """Take in the call's totals at `now`, as often as there are any."""
-        self._totals.add(now, asdict(counts))
+    def count(self, now: float, counts: Counts, causes: Mapping[str, int]) -> None:
+        """Take in the call's totals at `now`, as often as there are any.
+
+        `causes` are the IP bytes of both ways by `shared.interfaces.CAUSES`.
+        """
+        self._totals.add(now, {**asdict(counts), **{cause: causes.get(cause, 0) for cause in OVERHEAD}})
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the figures at `now`, flat.
 
         `state`: one of `STATES`. `seconds` since the first frame was shown. Over the last 2 s:
         `payload_kbps`, `pictures_kbps`, `audio_kbps`, `wire_up_kbps` (from the sender), `wire_down_kbps`, and
-        `overhead_kbps`, which is both of these less the other three; `fps_shown`, frames in time per second;
-        `latency_ms`, the median from capture to sink, None while not known. Where that is since the clocks of
-        the two machines disagree, `clocks_apart_s` says by how much, else 0. Over the last 5 s:
-        `loss_percent` of the pieces of messages from the sender. `frame` is the newest frame's number,
-        `strip` a letter for each of the newest 120 frames: o observed, f forecast, i interpolated, h held.
+        `overhead_kbps`, which is both of these less the other three; of it a figure for each of `OVERHEAD`,
+        such as `ip_kbps`, and `headers_kbps`, what is left: those of the messages themselves; `fps_shown`,
+        frames in time per second; `latency_ms`, the median from capture to sink, None while not known. Where
+        that is since the clocks of the two machines disagree, `clocks_apart_s` says by how much, else 0. Over
+        the last 5 s: `loss_percent` of the pieces of messages from the sender. `frame` is the newest frame's
+        number, `strip` a letter for each of the newest 120 frames: o observed, f forecast, i interpolated, h
+        held.
         """
         recent = [frame for frame in self._frames if now - frame.at < RATE_SECONDS]
         return {
@@ -140,7 +148,11 @@ class Live:
         return sum(frame.in_time for frame in recent) / span
 
     def _rates(self, now: float) -> dict[str, float]:
-        return rates(*self._totals.over(RATE_SECONDS, now))
+        seconds, new = self._totals.over(RATE_SECONDS, now)
+        found = rates(seconds, new)
+        parts = {f"{cause}_kbps": kbps(new.get(cause, 0), seconds) for cause in OVERHEAD}
+        rest = max(0.0, found["overhead_kbps"] - sum(parts.values()))
+        return {**found, **parts, "headers_kbps": rest}
 
     def _loss(self, now: float) -> float:
         _, new = self._totals.over(LOSS_SECONDS, now)

@@ -179,7 +179,8 @@ class CallSummary:
             expected=total["pieces_expected"] + session.voice.expected,
             received=total["pieces_received"] + session.voice.received,
         )
-        self.live.count(now, counts)
+        ways = self.traffic.by_cause(connection, session.said, session.heard).values()
+        self.live.count(now, counts, sum(map(Counter, ways), Counter[str]()))
 
     def close(
         self,

@@ -6,7 +6,8 @@ import { KINDS, Strip } from "./strip.js";
 
 const ORDINARY_KBPS = 500;
 const RATES = ["payload_kbps", "pictures_kbps", "audio_kbps", "overhead_kbps"];
-const VALUES = [...RATES, "fps_shown", "latency_ms", "loss_percent"];
+const CAUSES = ["ip", "dtls", "sctp", "acknowledgements", "reports", "ice", "rtp", "set_up", "headers"];
+const VALUES = [...RATES, ...CAUSES.map((cause) => `${cause}_kbps`), "fps_shown", "latency_ms", "loss_percent"];
 const IN_CALL = ["live", "forecasting", "stalled"];
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 

@@ -33,6 +33,8 @@ LIVE: dict[str, Any] = {
     "payload_kbps": 1.6,
     "pictures_kbps": 0.5,
     "overhead_kbps": 7.9,
+    "ip_kbps": 2.8,
+    "ice_kbps": 0.1,
     "fps_shown": 30.0,
     "latency_ms": 142.0,
     "frame": 1950,
@@ -119,6 +121,16 @@ async def test_the_printed_address_opens_a_moving_call(browser: str) -> None:
         assert [await tab.text(kind) for kind in ("observed", "forecast", "interpolated", "held")] == [
             "30 %", "15 %", "10 %", "45 %",
         ]  # fmt: skip
+        # What the overhead is opens with a click.
+        seen = "document.querySelector('.causes dl').checkVisibility()"
+        assert not await tab.see(seen)
+        await tab.see("document.querySelector('.causes summary').click()")
+        assert await tab.see(seen)
+        assert [await tab.text(f"{cause}_kbps") for cause in ("ip", "ice", "headers")] == [
+            "2.8",
+            "0.1",
+            "0.0",
+        ]
         receiver.figures.update(fps_shown=24.0, loss_percent=3.2, overhead_kbps=98.0)
         await tab.until("document.getElementById('fps_shown').textContent == '24.0'")
         assert await tab.text("loss_percent") == "3.2"

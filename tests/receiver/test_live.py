@@ -1,10 +1,11 @@
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.live import STATES, Counts, Live, Snapshot, listening
+from receiver.live import OVERHEAD, STATES, Counts, Live, Snapshot, listening
 from shared.concealment import Kind
 from shared.constants import CallTerms
 
@@ -12,6 +13,7 @@ TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 NAMES = {
     "state", "seconds", "payload_kbps", "pictures_kbps", "audio_kbps", "overhead_kbps", "wire_up_kbps",
     "wire_down_kbps", "fps_shown", "latency_ms", "clocks_apart_s", "loss_percent", "frame", "strip",
+    "headers_kbps", *(f"{cause}_kbps" for cause in OVERHEAD),
 }  # fmt: skip
 
 
@@ -19,7 +21,8 @@ class Call:
     """A call of so many frames a second, six of twelve observed, three of them in a message."""
 
     def __init__(self, terms: CallTerms = TERMS) -> None:
-        self.live, self.now, self.number, self.counts = Live(), 100.0, 0, Counts()
+        self.live, self.now, self.number = Live(), 100.0, 0
+        self.counts, self.causes = Counts(), Counter[str]()
         self.live.agreed(terms)
 
     def play(
@@ -35,9 +38,10 @@ class Call:
                     payload=self.counts.payload + 75, wire_up=self.counts.wire_up + 160,
                     expected=self.counts.expected + 1, received=self.counts.received + 1,
                 )  # fmt: skip
+                self.causes.update(ip=28, dtls=29, sctp=20)
             kind = Kind.HELD if held else Kind.OBSERVED if ships and arriving else Kind.FORECAST
             self.live.shown(self.number, kind, True, latency, self.now)
-            self.live.count(self.now, self.counts)
+            self.live.count(self.now, self.counts, self.causes)
             self.number += 1
         return self.live.snapshot(self.now)
 
@@ -60,6 +64,8 @@ def test_a_call_that_goes_well() -> None:
     assert values["payload_kbps"] == pytest.approx(5 * 75 * 8 / 1000, rel=0.12)
     assert values["wire_up_kbps"] == pytest.approx(5 * 160 * 8 / 1000, rel=0.12)
     assert values["overhead_kbps"] == pytest.approx(5 * 85 * 8 / 1000, rel=0.12)
+    for cause, size in (("ip", 28), ("dtls", 29), ("sctp", 20), ("headers", 8), ("ice", 0)):
+        assert values[f"{cause}_kbps"] == pytest.approx(5 * size * 8 / 1000, rel=0.12)
     assert (values["pictures_kbps"], values["audio_kbps"], values["wire_down_kbps"]) == (0, 0, 0)
     assert values["latency_ms"] == 120
     assert values["loss_percent"] == 0
@@ -69,12 +75,13 @@ def test_a_call_that_goes_well() -> None:
 
 def test_before_the_first_frame_it_is_connecting_and_bytes_show() -> None:
     live = Live()
-    live.count(10.0, Counts())
-    live.count(11.0, Counts(pictures=5000, wire_up=6000, wire_down=500))
+    live.count(10.0, Counts(), {})
+    live.count(11.0, Counts(pictures=5000, wire_up=6000, wire_down=500), {"ip": 300, "control": 10_000})
     values = live.snapshot(11.0)
     assert values["state"] == "connecting"
     assert values["pictures_kbps"] == pytest.approx(40)
     assert values["overhead_kbps"] == pytest.approx(12)
+    assert (values["ip_kbps"], values["headers_kbps"]) == pytest.approx((2.4, 9.6))
     assert (values["seconds"], values["fps_shown"], values["strip"]) == (0, 0, "")
 
 
@@ -127,7 +134,7 @@ def test_loss_is_that_of_the_last_seconds() -> None:
     live = Live()
     for step in range(200):
         lost = min(step, 100) // 5  # one piece of five, for the first ten seconds
-        live.count(step / 10, Counts(expected=step, received=step - lost))
+        live.count(step / 10, Counts(expected=step, received=step - lost), {})
         if step == 100:
             assert live.snapshot(10.0)["loss_percent"] == pytest.approx(20, abs=1)
     assert live.snapshot(19.9)["loss_percent"] == 0
@@ -135,15 +142,15 @@ def test_loss_is_that_of_the_last_seconds() -> None:
 
 def test_a_late_piece_makes_no_negative_loss() -> None:
     live = Live()
-    live.count(0.0, Counts(expected=10, received=5))
-    live.count(1.0, Counts(expected=12, received=12))
+    live.count(0.0, Counts(expected=10, received=5), {})
+    live.count(1.0, Counts(expected=12, received=12), {})
     assert live.snapshot(1.0)["loss_percent"] == 0
 
 
 def test_memory_is_bounded_however_often_it_is_asked() -> None:
     live = Live()
     for step in range(20_000):
-        live.count(step / 1000, Counts(payload=step))
+        live.count(step / 1000, Counts(payload=step), {})
         live.shown(step, Kind.INTERPOLATED, True, 1.0, step / 1000)
     assert len(live._totals._samples) <= 52
     assert len(live._frames) == 240
