@@ -209,9 +209,10 @@ class ReceiverCall:
         while True:
             await self._clock.sleep_until(self._clock.now() + OFTEN_SECONDS)
             self._player.report()
-            connection, now = self._line.connection, self._clock.now()
+            connection, voice, now = self._line.connection, self._session.voice, self._clock.now()
             report = self.summary.report(connection, self._session, now)
-            if policy.is_due(report, connection.pieces_expected - connection.pieces_received, now):
+            lost = connection.pieces_expected - connection.pieces_received + voice.expected - voice.received
+            if policy.is_due(report, lost, now):
                 _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
                 self._session.report(report)
                 self._line.tell([])

@@ -26,7 +26,7 @@ class ReportPolicy:
         self._missing = self._packets = 0
 
     def is_due(self, report: Report, missing: int, now: float) -> bool:
-        """Say whether to send `report` at `now` (s), `missing` messages of the other side having not come."""
+        """Say whether to send `report` at `now` (s); `missing` of the sender's messages have not come."""
         if missing > self._missing:
             self._lost_at = now
         anew = report.packets < self._packets

@@ -120,9 +120,12 @@ class RateController:
         ready = (self._ceiling.ready(now), self._limit.ready(now))
         return all(ready) or now - self._last_sent >= MIN_GAP_SECONDS
 
-    def sent(self, last_frame: int, packet_bytes: int, now: float) -> None:
-        """Note that a message of `packet_bytes`, its newest frame `last_frame`, has left."""
-        size = packet_bytes + MESSAGE_OVERHEAD
+    def sent(self, last_frame: int, packet_bytes: int, now: float, *, alone: bool = True) -> None:
+        """Note that a message of `packet_bytes`, its newest frame `last_frame`, has left.
+
+        Not `alone`, something else pays for what is around it.
+        """
+        size = packet_bytes + MESSAGE_OVERHEAD * alone
         self._ceiling.take(size)
         self._limit.take(size)
         self._last_sent = now

@@ -29,6 +29,18 @@ class Batch:
 class Scheduler(Protocol):
     """Decides what ships. Numbers ascend from call to call."""
 
+    per_message: int
+    """How many frames a message gathers at most: so many less one the first of them waits for."""
+
+    @property
+    def waiting(self) -> int | None:
+        """The oldest frame that is gathered and may leave earlier (`early`); None where there is none."""
+        ...
+
+    def early(self) -> list[Batch]:
+        """Return what is gathered so far, for something that leaves anyway and takes it along."""
+        ...
+
     def wants(self, number: int) -> bool:
         """Say whether frame `number` has to be looked at, so captured and detected."""
         ...
@@ -55,7 +67,7 @@ class Alternate:
 
     def __init__(self, schedule: Schedule, per_message: int) -> None:
         self._schedule = schedule
-        self._per_message = per_message
+        self.per_message = per_message
         self._first = 0
         self._late_ms = 0
         self._frames: list[Floats] = []
@@ -70,9 +82,18 @@ class Alternate:
         if not self._frames:
             self._first, self._late_ms = number, late_ms
         self._frames.append(frame)
-        if len(self._frames) >= self._per_message or not self._schedule.ships(number + 1):
+        if len(self._frames) >= self.per_message or not self._schedule.ships(number + 1):
             ready += self.flush()
         return ready
+
+    @property
+    def waiting(self) -> int | None:
+        """The first frame that is gathered."""
+        return self._first if self._frames else None
+
+    def early(self) -> list[Batch]:
+        """Return what is gathered, as `flush`: the next frame begins another message."""
+        return self.flush()
 
     def shipped(self, batch: Batch, received: Floats) -> None:
         """Do nothing: the schedule is the same whatever arrives."""
@@ -116,10 +137,19 @@ class Adaptive:
         self._mirror = mirror
         self._sensitivity = sensitivity.astype(np.float64)
         self._threshold = threshold
-        self._per_message = per_message
+        self.per_message = per_message
         self._longest = longest
         self._pending: deque[_Pending] = deque()
         self._last_shipped: int | None = None
+
+    @property
+    def waiting(self) -> None:
+        """No frame may leave earlier: whether it ships shows only when it has waited."""
+        return
+
+    def early(self) -> list[Batch]:
+        """Return nothing; see `waiting`."""
+        return []
 
     def wants(self, number: int) -> bool:  # noqa: ARG002 - the interface's
         """Say yes: whether a frame is needed shows only when it has been seen."""
@@ -129,9 +159,9 @@ class Adaptive:
         """Take a frame; see `Scheduler.add`. A batch that was not `shipped` is offered again, newer."""
         if self._pending and number != self._pending[-1].number + 1:
             self._forget(len(self._pending))
-        self._forget(len(self._pending) + 1 - self._per_message)
+        self._forget(len(self._pending) + 1 - self.per_message)
         self._pending.append(_Pending(number, late_ms, frame))
-        if len(self._pending) < self._per_message or not self._due(self._pending[0], number):
+        if len(self._pending) < self.per_message or not self._due(self._pending[0], number):
             return []
         return self._batch()
 

@@ -26,10 +26,15 @@ from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from shared.media.voice_packet import BLOCK_SECONDS
 from shared.protocol.messages import Report
 from shared.protocol.sender_session import SenderSession
 
 _MOST_UNCODABLE = 30
+_CODING_SECONDS = 0.02
+"""From a frame's moment until its message is on its way, on a machine that is fast enough."""
+_CODED_SECONDS = 0.005
+"""Longest time that coding a message takes, or nearly."""
 Result = TypeVar("Result")
 
 
@@ -150,7 +155,7 @@ class Streamer:
             if seen is None:
                 break
             self._summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
-            await self._send(scheduler, seen.batches)
+            await self._send(scheduler, seen.batches or await self._early(scheduler))
             if self._gallery is not None:
                 considered = self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
                 group.create_task(considered)
@@ -196,14 +201,47 @@ class Streamer:
             packet = await self._in(self._packet, batch)
             if packet is None:
                 continue
-            if not self._line.connection.send_kp(packet):
+            carried = self._carried(scheduler, batch, packet)
+            if not (carried or self._line.connection.send_kp(packet)):
                 self._summary.dropped_packets += 1
                 continue
             last = batch.first - self._base + len(batch.frames) - 1
-            self._rate.sent(last, len(packet), self._clock.now())
+            self._rate.sent(last, len(packet), self._clock.now(), alone=not carried)
             self._summary.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             await self._in(self._shipped, scheduler, batch, packet)
+
+    @property
+    def _sound_leaves(self) -> float:
+        """When sound leaves that may take keypoints along; infinite where none does."""
+        if self._voice is None or not self._session.puts_into_voice or self._voice.leaves is None:
+            return math.inf
+        return max(self._voice.leaves, self._clock.now())
+
+    async def _early(self, scheduler: Scheduler) -> list[Batch]:
+        """Return what is gathered where sound takes it along, and no later one would in time."""
+        if scheduler.waiting is None:
+            return []
+        leaves, until, now = (
+            self._sound_leaves,
+            self._leaves_by(scheduler, scheduler.waiting),
+            self._clock.now(),
+        )
+        if leaves < now + _CODED_SECONDS:
+            leaves += BLOCK_SECONDS
+        if leaves > min(until, now + 1 / FPS) or leaves + BLOCK_SECONDS <= until:
+            return []
+        return await self._in(scheduler.early)
+
+    def _leaves_by(self, scheduler: Scheduler, first: int) -> float:
+        """Return when a message from frame `first` on has to go: gathered, it would, and have been coded."""
+        return self._start + (first + scheduler.per_message - 1) / FPS + _CODING_SECONDS
+
+    def _carried(self, scheduler: Scheduler, batch: Batch, packet: bytes) -> bool:
+        """Say whether sound takes `packet` along, and in time."""
+        if self._voice is None or self._sound_leaves > self._leaves_by(scheduler, batch.first):
+            return False
+        return self._voice.carry(packet)
 
     def _note_acknowledgements(self) -> None:
         """Reports are rare on a path that is well, acknowledgements are not."""

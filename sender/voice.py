@@ -11,7 +11,7 @@ from sender.reconnecting import ResumingCall
 from sender.sound import SoundSource
 from shared.clock import Clock
 from shared.media.opus import RATE, SAMPLES, OpusEncoder
-from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.media.voice_packet import MAX_LOAD, SAMPLES_PER_FRAME
 from shared.protocol.sender_session import SenderSession
 
 VOICE_KBPS = 18.0
@@ -51,6 +51,9 @@ class Voice:
         self._origin: _Origin | None = None
         self._begun = asyncio.Event()
         self._loss = 0
+        self._spoken = 0
+        self._carried = b""
+        self._due = 0.0
 
     def begin(self, start: float, base: int) -> None:
         """Count from frame `base` on, where frame 0 of the video was at `start` (monotonic seconds)."""
@@ -64,6 +67,22 @@ class Voice:
         """Be prepared to lose so many packets in a hundred."""
         self._loss = percent
 
+    @property
+    def leaves(self) -> float | None:
+        """When the next packet leaves that has room (monotonic s); None in a pause, or if it is full."""
+        # In a pause Opus says now and then, in one packet, what kind of silence it is.
+        return self._due if self._spoken > 1 and not self._carried else None
+
+    def carry(self, keypoints: bytes) -> bool:
+        """Take a keypoint packet along in the packet that `leaves`; False where it cannot.
+
+        Should the next block turn out to be a pause, it leaves alone.
+        """
+        if self.leaves is None or len(keypoints) > MAX_LOAD:
+            return False
+        self._carried = keypoints
+        return True
+
     async def run(self, line: ResumingCall, session: SenderSession) -> None:
         """Send block after block, for ever. Raises KeycastError where the source fails."""
         await self._begun.wait()
@@ -75,12 +94,21 @@ class Voice:
                 origin, number = self._origin, -1
             assert origin is not None
             number = self._after(origin, number)
-            await self._clock.sleep_until(origin.at + self._end(number) / RATE)
-            if origin is not self._origin or not (line.streaming and session.takes_voice):
-                continue
-            payload = await self._coded(origin.first + number * SAMPLES)
-            if payload and line.streaming and origin is self._origin:
-                line.connection.send_voice(session.voice(number, payload))
+            self._due = origin.at + self._end(number) / RATE
+            await self._clock.sleep_until(self._due)
+            payload = b""
+            if origin is self._origin and line.streaming and session.takes_voice:
+                payload = await self._coded(origin.first + number * SAMPLES)
+            self._send(line, session, number, payload if origin is self._origin else b"")
+
+    def _send(self, line: ResumingCall, session: SenderSession, number: int, payload: bytes) -> None:
+        """Send block `number`, where it is no pause, and what it takes along in any case."""
+        load, self._carried = self._carried, b""
+        self._spoken = self._spoken + 1 if payload and line.streaming else 0
+        if self._spoken:
+            line.connection.send_voice(session.voice(number, payload, load))
+        elif load and line.streaming:
+            line.connection.send_kp(load)
 
     def _end(self, number: int) -> int:
         """Return how many samples the block needs to be there. A decoder is late by what the encoder is."""

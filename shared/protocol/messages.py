@@ -1,6 +1,6 @@
 """The messages of the `ctl` channel, of at most 16 KiB and checked field by field.
 
-All are msgpack maps but the report, which is sent twice per second and has 25 bytes, little-endian:
+All are msgpack maps but the report, which may be sent twice per second and has 25 bytes, little-endian:
 
     byte  0      0x52, which begins no map
     bytes 1-4    keypoint messages received
@@ -42,6 +42,8 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
+_LEFT_OUT = ("voice", "laden")
+"""Flags of a hello that are not named where they are false."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Hello:
     holds the call answers with its own proof, and the call goes on.
 
     `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
-    name it at all.
+    name it at all. `laden`: the sender may put keypoint packets into sound packets, and the receiver's answer
+    is that it reads them there; named only where it is so.
     """
 
     terms: CallTerms
@@ -64,6 +67,7 @@ class Hello:
     forecaster: str = ""
     secret: bytes = b""
     voice: bool = False
+    laden: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,9 @@ def pack_message(message: Message) -> bytes:
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
         body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
-        if not message.voice:
-            del body["voice"]
+        for name in _LEFT_OUT:
+            if not body[name]:
+                del body[name]
     else:
         body = asdict(message)
     data = bytes(msgpack.packb({"type": kind} | body))
@@ -166,7 +171,7 @@ def parse_message(data: bytes) -> Message:
     message_type, parse = _PARSERS[kind]
     if message_type is Hello:
         _check_version(body)
-        body.setdefault("voice", False)
+        body = dict.fromkeys(_LEFT_OUT, False) | body
     missing = {field.name for field in fields(message_type)} - body.keys()
     if missing:
         raise PeerError(f"The {kind} message has no {min(missing)}.")
@@ -212,8 +217,8 @@ def _hello(body: Body) -> Hello:
     secret = body["secret"]
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
-    avatar, voice = _flag("hello", body, "avatar"), _flag("hello", body, "voice")
-    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice)
+    avatar, voice, laden = (_flag("hello", body, name) for name in ("avatar", *_LEFT_OUT))
+    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden)
 
 
 def _chunk(body: Body) -> SourceChunk:

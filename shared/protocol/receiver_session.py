@@ -66,7 +66,7 @@ class ReceiverSession(Session):
         self._forecaster = forecaster
         self._secret = secret
         self._wants_voice = voice
-        self.takes_voice = False
+        self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
         self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
@@ -108,7 +108,8 @@ class ReceiverSession(Session):
         self._queue(self._hello(proof(self._secret, "receiver", binding)))
 
     def _hello(self, secret: bytes) -> Hello:
-        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice)
+        laden = self.takes_voice and self._offers_laden
+        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden)
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -117,10 +118,12 @@ class ReceiverSession(Session):
         taken = self.takes_voice and self.state is State.STREAMING
         near = self._frame_clock.at(now) / FPS / BLOCK_SECONDS
         try:
-            arrived = self.voice.take(data, now, near if taken else None)
+            arrived, keypoints = self.voice.take(data, now, near if taken else None)
         except PeerError as error:
             return self._refuse(str(error))
-        return [] if arrived is None else [arrived]
+        events: list[Event] = [] if arrived is None else [arrived]
+        self.heard["keypoints"] += len(keypoints)
+        return [*events, *self.receive_kp(keypoints, now)] if keypoints else events
 
     def receive_kp(self, data: bytes, now: float) -> list[Event]:
         """Take in a kp message that arrived at `now` (monotonic s); a bad one is counted and dropped.
@@ -242,7 +245,7 @@ class ReceiverSession(Session):
         if difference:
             return self._refuse(difference)
         self._agreed = message.terms
-        self.takes_voice = self._wants_voice and message.voice
+        self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster)
         if self._avatar:

@@ -38,6 +38,7 @@ class SenderSession(Session):
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
         self._offers_voice, self._takes_voice = voice, False
+        self._reads_laden = False
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
@@ -47,7 +48,7 @@ class SenderSession(Session):
         if self.state is not State.START:
             raise ValueError("the call has been started before")
         log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
-        self._queue(Hello(self.terms, voice=self._offers_voice))
+        self._queue(Hello(self.terms, voice=self._offers_voice, laden=self._offers_voice))
         self.state = State.HELLO
 
     def restart(self, binding: bytes) -> None:
@@ -67,7 +68,7 @@ class SenderSession(Session):
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
         log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
-        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice))
+        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice, laden=self._offers_voice))
         self.state = State.HELLO
 
     def still(self) -> None:
@@ -102,9 +103,18 @@ class SenderSession(Session):
         """Whether sound was offered and is not wanted."""
         return self._offers_voice and not self._takes_voice and self.state is State.STREAMING
 
-    def voice(self, number: int, payload: bytes) -> bytes:
-        """Return the packet of sound block `number`, and count it as sent; see `voice.VoicePacket`."""
-        packet = VoicePacket(number, self._voice_count, payload).pack()
+    @property
+    def puts_into_voice(self) -> bool:
+        """Whether the receiver reads keypoint packets in sound packets now."""
+        return self._reads_laden and self.takes_voice
+
+    def voice(self, number: int, payload: bytes, keypoints: bytes = b"") -> bytes:
+        """Return the packet of sound block `number`, and count it as sent; see `voice.VoicePacket`.
+
+        `keypoints` is a packet that travels along, where `puts_into_voice`.
+        """
+        packet = VoicePacket(number, self._voice_count, payload, keypoints).pack()
+        self.said["keypoints"] += len(keypoints)
         self._voice_count += 1
         self.voice_packets += 1
         self.voice_bytes += len(payload)
@@ -152,7 +162,7 @@ class SenderSession(Session):
             return self._refuse(difference)
         if message.voice and not self._offers_voice:
             raise PeerError("The receiver takes sound that was not offered.")
-        self._takes_voice = message.voice
+        self._takes_voice, self._reads_laden = message.voice, message.laden
         agreed = Agreed(self.terms, message.forecaster)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,

@@ -54,9 +54,9 @@ class Session:
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
         self._set_up_by: float | None = None
         self.said: Counter[str] = Counter()
-        """Bytes of the messages for the other side, "pictures" and "reports"; over all connections."""
+        """Bytes for the other side of "pictures" and "reports", and of "keypoints" in sound packets."""
         self.heard: Counter[str] = Counter()
-        """Bytes of its messages, likewise."""
+        """Bytes from it, likewise."""
 
     @property
     def state(self) -> State:

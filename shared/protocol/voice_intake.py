@@ -46,8 +46,10 @@ class VoiceIntake:
         self._before = (self.expected, self.received)
         self._arrivals, self._newest_count = SequenceTracker(), 0
 
-    def take(self, data: bytes, now: float, near: float | None) -> VoiceArrived | None:
+    def take(self, data: bytes, now: float, near: float | None) -> tuple[VoiceArrived | None, bytes]:
         """Return what `data`, which arrived at `now` (seconds), holds; None where it is dropped.
+
+        And the keypoint packet that has travelled along, b"" for none.
 
         `near` is the number of the block whose moment it is; None: no sound is wanted.
         Raise PeerError where the sender floods, or sends broken packets again and again.
@@ -56,26 +58,26 @@ class VoiceIntake:
             self.flood += 1
             if self._limit.seconds_over(now) > FLOOD_SECONDS:
                 raise PeerError("The sender floods the call with sound packets.")
-            return None
+            return None, b""
         if near is None:
             self.unasked += 1
-            return None
+            return None, b""
         try:
             return self._read(data, round(near))
         except PeerError as error:
             self.bad += 1
             if self.bad > MAX_BAD:
                 raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
-            return None
+            return None, b""
 
-    def _read(self, data: bytes, near: int) -> VoiceArrived | None:
+    def _read(self, data: bytes, near: int) -> tuple[VoiceArrived | None, bytes]:
         packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
         # Or too early: where a clock stood still, pictures soon tell (see `FrameClock`).
         if abs(packet.number - near) > MAX_AWAY:
             self.late += 1
-            return None
+            return None, packet.keypoints
         self.packets += 1
         self.bytes += len(packet.payload)
-        return VoiceArrived(packet.number, packet.payload)
+        return VoiceArrived(packet.number, packet.payload), packet.keypoints

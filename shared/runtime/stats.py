@@ -99,6 +99,10 @@ class StageTimes:
         return {stage: total * 1000 / count for stage, (count, total) in self._totals.items() if count}
 
 
+_AMONG = {"pictures": "control", "reports": "control", "keypoints": "sound"}
+"""What a connection cannot tell from the rest, since it does not read messages, nor into sound packets."""
+
+
 class Traffic:
     """Bytes and pieces of messages over all connections of a call, one after the other."""
 
@@ -123,11 +127,11 @@ class Traffic:
         ways: dict[Way, Mapping[str, int]] = {"sent": said, "received": heard}
         for way, told in ways.items():
             counts = self._causes[way] + Counter(connection.by_cause[way])
-            for cause in ("pictures", "reports"):
+            for cause, among in _AMONG.items():
                 # What is still on its way, or came twice, is left with the rest.
-                size = min(told.get(cause, 0), counts["control"])
+                size = min(told.get(cause, 0), counts[among])
                 counts[cause] += size
-                counts["control"] -= size
+                counts[among] -= size
             found[f"wire_{way}_by_cause"] = {cause: counts[cause] for cause in CAUSES}
         return found
 

@@ -1,6 +1,8 @@
 """Whole calls with sound, in virtual time: what is heard, when, and beside which picture."""
 
 import asyncio
+from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -8,11 +10,23 @@ import pytest
 from bench.network.memory_link import Impairment
 from receiver.audio_playout import PIECE, AudioPlayout
 from receiver.playout import Playout
-from sender.voice import REFUSED
-from shared.constants import FPS
-from shared.media.opus import RATE, Sound
-from shared.media.voice_packet import SAMPLES_PER_FRAME
-from tests.integration.world import ENDED, FakeClock, Source, World, run_virtually
+from sender.voice import REFUSED, Voice
+from shared.codec.keypoint_codec import Codec, CodedCodec
+from shared.constants import FPS, MESSAGE_OVERHEAD
+from shared.media.opus import RATE, OpusEncoder, Sound
+from shared.media.voice_packet import MAX_LOAD, SAMPLES_PER_FRAME
+from shared.protocol.messages import Hello
+from shared.protocol.receiver_session import ReceiverSession
+from tests.integration.world import (
+    ENDED,
+    TABLES,
+    TERMS,
+    FakeClock,
+    Source,
+    VirtualExecutor,
+    World,
+    run_virtually,
+)
 
 BEEPS = range(15, 200, 24)
 
@@ -116,6 +130,92 @@ def test_a_call_without_sound_says_nothing_of_it() -> None:
     assert len(world.receiving.summary.lines()) == 2
     assert world.left.wire_sent == plain.left.wire_sent
     assert world.right.wire_sent == plain.right.wire_sent
+
+
+class Talking(Beeping):
+    """A voice, as Opus takes it, for two seconds, then silence."""
+
+    def read(self, first: int, count: int) -> Sound:
+        n = np.arange(first, first + count)
+        voice = sum(3000 / k * np.sin(2 * np.pi * 140 * k * n / RATE) for k in range(1, 9))
+        return np.asarray(voice * (1 + 0.5 * np.sin(2 * np.pi * 4 * n / RATE)) * (n < 2 * RATE), np.int16)
+
+
+CODED: dict[str, Codec] = {"coded": CodedCodec(TABLES)}
+CODED_TERMS = replace(TERMS, codec="coded", tables=TABLES.hash, observe=3, skip=3)
+
+
+def talking() -> tuple[World, list[int]]:
+    """Return a call with sound, and the first frames of packets that left alone."""
+    alone: list[int] = []
+    world = World(
+        sound=Talking(), source=Source(200), codecs=CODED,
+        sender_terms=CODED_TERMS, receiver_terms=CODED_TERMS, detect_seconds=0.002,
+        spoil=lambda _, data: alone.append(int.from_bytes(data[1:3], "little")),
+    ).run()  # fmt: skip
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    return world, alone
+
+
+def test_keypoints_travel_in_sound_packets_and_alone_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, alone = talking()
+    figures, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
+    assert figures["packets"] == sent["packets"]
+    assert figures["bad_packets"] == figures["audio_packets_bad"] == 0
+    # As speech begins, the timeline does not know yet that some will wait for a little longer.
+    assert figures["late_frames"] <= 2
+    # Sound begins with the call, and tells with its third packet that it goes on.
+    assert [number for number in alone if 6 < number < 54] == []
+    assert [number for number in alone if number > 70] == list(range(72, 200, 6))
+    assert max(map(abs, skews_ms(world))) <= 40
+    assert figures["wire_received_by_cause"] == sent["wire_sent_by_cause"]
+
+    monkeypatch.setattr(Voice, "carry", lambda *_: False)
+    monkeypatch.setattr(Voice, "leaves", None)
+    plain, all_alone = talking()
+    assert len(all_alone) == 34
+    # As much is seen, as soon; each of ten blocks cost a message of its own.
+    before = plain.receiving.summary.to_map()
+    assert abs(world.kinds.count("o") - plain.kinds.count("o")) <= 2
+    for name in ("latency_p50_ms", "latency_p95_ms"):
+        assert figures[name] <= before[name] + 3
+    # These keypoints are nearly all in a message's first frame, of which some blocks have two now.
+    assert plain.left.wire_sent - world.left.wire_sent > 4 * MESSAGE_OVERHEAD
+
+
+def test_a_receiver_that_does_not_know_of_it_gets_keypoints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = ReceiverSession._hello
+
+    def as_before(session: ReceiverSession, secret: bytes) -> Hello:
+        return replace(answer(session, secret), laden=False)
+
+    monkeypatch.setattr(ReceiverSession, "_hello", as_before)
+    _, alone = talking()
+    assert alone == list(range(0, 200, 6))
+
+
+def test_what_was_to_travel_along_is_not_lost_with_the_connection_nor_late() -> None:
+    async def story() -> None:
+        line, session = Mock(streaming=True), Mock(takes_voice=True)
+        session.voice = lambda number, _, load: b"%d %s" % (number, load)
+        voice = Voice(Talking(), OpusEncoder(18), FakeClock(), VirtualExecutor())
+        assert not voice.carry(b"before anything is said")
+        voice.begin(asyncio.get_running_loop().time(), 0)
+        task = asyncio.create_task(voice.run(line, session))
+        await asyncio.sleep(0.16)
+        assert voice.carry(b"one")
+        assert not voice.carry(b"two at once")
+        await asyncio.sleep(0.061)
+        line.connection.send_voice.assert_called_with(b"2 one")
+        assert not voice.carry(bytes(MAX_LOAD + 1))
+        assert voice.carry(b"three")
+        # The call goes on from another frame: what is said there is not due yet.
+        voice.begin(asyncio.get_running_loop().time(), 0)
+        await asyncio.sleep(0.061)
+        line.connection.send_kp.assert_called_once_with(b"three")
+        task.cancel()
+
+    run_virtually(story())
 
 
 def test_a_long_wait_for_pictures_does_not_hold_the_sound_back() -> None:

@@ -6,8 +6,9 @@ import pytest
 from shared.constants import FPS
 from shared.media.opus import SAMPLES, OpusEncoder
 from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
-from shared.protocol.events import Ended, State, VoiceArrived
-from shared.protocol.messages import Hello, pack_message
+from shared.protocol.events import Ended, KeypointsArrived, State, VoiceArrived
+from shared.protocol.messages import Hello, pack_message, parse_message
+from shared.protocol.receiver_session import MAX_BAD_PACKETS
 from shared.protocol.voice_intake import MAX_AWAY, MAX_BAD
 from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, received, reconnected
 
@@ -36,6 +37,38 @@ def test_sound_goes_where_it_is_offered_and_wanted() -> None:
     assert pair.receiver.voice.received == pair.receiver.voice.expected == 4
 
 
+def test_keypoints_that_come_in_a_sound_packet_are_taken_as_any() -> None:
+    pair = speaking()
+    assert pair.sender.puts_into_voice
+    voice, keypoints = pair.receiver.receive_voice(pair.sender.voice(3, OPUS, packet(6)), 0.3)
+    assert voice == VoiceArrived(3, OPUS)
+    assert isinstance(keypoints, KeypointsArrived)
+    assert keypoints.packet.first == 6
+    assert pair.sender.said["keypoints"] == pair.receiver.heard["keypoints"] == len(packet(6))
+    # Sound of another time is left out, and what travels with it stands for itself.
+    (late,) = pair.receiver.receive_voice(pair.sender.voice(3, OPUS, packet(9090)), 303.0)
+    assert isinstance(late, KeypointsArrived)
+
+
+def test_broken_keypoints_in_sound_packets_count_like_others() -> None:
+    pair = speaking()
+    for n in range(MAX_BAD_PACKETS):
+        events = pair.receiver.receive_voice(pair.sender.voice(n, OPUS, b"garbage"), 0.06 * n)
+        assert events == [VoiceArrived(n, OPUS)]
+    *_, ended = pair.receiver.receive_voice(pair.sender.voice(n + 1, OPUS, b"garbage"), 0.06 * n)
+    assert isinstance(ended, Ended)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_sender_that_does_not_offer_it_or_a_receiver_without_sound_puts_none_there(sound: bool) -> None:
+    pair = ConnectionPair(offers_voice=True, wants_voice=sound)
+    pair.sender.outgoing()
+    pair.to_receiver(Hello(TERMS, voice=True))
+    pair.settle()
+    assert pair.sender.takes_voice is sound
+    assert not pair.sender.puts_into_voice
+
+
 @pytest.mark.parametrize(("offers", "wants"), [(True, False), (False, True), (False, False)])
 def test_without_an_offer_or_a_wish_the_call_goes_on_without(offers: bool, wants: bool) -> None:
     pair = ConnectionPair(offers_voice=offers, wants_voice=wants)
@@ -51,6 +84,10 @@ def test_without_an_offer_or_a_wish_the_call_goes_on_without(offers: bool, wants
 def test_a_hello_without_sound_does_not_know_the_word() -> None:
     assert b"voice" not in pack_message(Hello(TERMS))
     assert b"voice" in pack_message(Hello(TERMS, voice=True))
+    assert b"laden" not in pack_message(Hello(TERMS, voice=True))
+    assert parse_message(pack_message(Hello(TERMS, voice=True, laden=True))) == Hello(
+        TERMS, voice=True, laden=True
+    )
 
 
 def test_sound_that_was_not_offered_cannot_be_taken() -> None:

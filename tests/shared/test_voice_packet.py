@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.errors import PeerError
 from shared.media.opus import MAX_BYTES, SAMPLES, OpusEncoder
-from shared.media.voice_packet import HEADER_BYTES, VoicePacket
+from shared.media.voice_packet import HEADER_BYTES, MAX_LOAD, VoicePacket, is_sound
 
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 
@@ -18,6 +18,27 @@ def test_a_packet_is_read_as_it_was_written(number: int, away: int, count: int, 
     data = packet.pack()
     assert len(data) == HEADER_BYTES + len(OPUS)
     assert VoicePacket.parse(data, number + away, count + counts_away) == packet
+
+
+@given(st.binary(min_size=1, max_size=MAX_LOAD))
+def test_a_keypoint_packet_costs_one_byte_more(keypoints: bytes) -> None:
+    packet = VoicePacket(7, 3, OPUS, keypoints)
+    data = packet.pack()
+    assert len(data) == HEADER_BYTES + 1 + len(keypoints) + len(OPUS)
+    assert is_sound(data)
+    assert VoicePacket.parse(data, 7, 3) == packet
+    for size in range(HEADER_BYTES, HEADER_BYTES + 2 + len(keypoints)):
+        with pytest.raises(PeerError):
+            VoicePacket.parse(data[:size], 7, 3)
+
+
+def test_no_more_than_fits_travels_along() -> None:
+    with pytest.raises(ValueError, match="no packet"):
+        VoicePacket(0, 0, OPUS, bytes(MAX_LOAD + 1)).pack()
+    empty = bytearray(VoicePacket(0, 0, OPUS, b"x").pack())
+    empty[HEADER_BYTES : HEADER_BYTES + 2] = b"\0"
+    with pytest.raises(PeerError, match="not there"):
+        VoicePacket.parse(bytes(empty), 0, 0)
 
 
 @given(st.binary(max_size=600), st.integers(0, 10**9))
