@@ -51,7 +51,8 @@ class MessagesTarget:
             0, 0, 3, _CODEC.encode(Block(np.zeros((3, LAYOUT.dimensions), np.float32)))
         ).pack()
         sound = pack(">BBHII", 0x80, 111, 0, 0, 0) + b"\x58" * 40
-        seeds = [*control, *self._of_sender, *self._said_with(_as_jpeg(grey))], [packet], [sound]
+        laden = sound[:1] + b"\x70" + sound[2:12] + bytes([len(packet[:200])]) + packet[:200] + sound[12:]
+        seeds = [*control, *self._of_sender, *self._said_with(_as_jpeg(grey))], [packet], [sound, laden]
         self._corpora = [Corpus(some, chance) for some in seeds]
         self._now = 0.0
         self._session: ReceiverSession | SenderSession | None = None
