@@ -36,29 +36,29 @@ class CallAdmission:
     def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
         self._say = say
         self.call: ReceiverCall | None = None
-        self._guests: asyncio.Queue[PendingCall | None] = asyncio.Queue()
+        self._pending: asyncio.Queue[PendingCall | None] = asyncio.Queue()
         self._greetings: set[asyncio.Task[None]] = set()
 
     @property
     def busy(self) -> bool:
         """Whether a further sender would have to wait."""
         lively = self.call is not None and self.call.phase is Phase.LIVELY
-        return lively or bool(self._greetings) or self.expects_guest
+        return lively or bool(self._greetings) or self.has_pending
 
     @property
-    def expects_guest(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether `next` would return at once."""
-        return not self._guests.empty()
+        return not self._pending.empty()
 
     async def next(self) -> PendingCall | None:
         """Return the next pending call; None once closed."""
-        return await self._guests.get()
+        return await self._pending.get()
 
     def close(self) -> None:
         """Have `next` return None, and greet nobody any more."""
         for greeting in self._greetings:
             greeting.cancel()
-        self._guests.put_nowait(None)
+        self._pending.put_nowait(None)
 
     def arrived(self, link: Connection) -> None:
         """Take in a link that has opened."""
@@ -98,7 +98,7 @@ class CallAdmission:
             _log.debug("the call's sender is silent (%s); another takes its place", self.call.phase.value)
             self.call.give_way()
         # One that is no hello is refused by the session of a call, with a reason.
-        self._guests.put_nowait(PendingCall(link, said))
+        self._pending.put_nowait(PendingCall(link, said))
         return True
 
 

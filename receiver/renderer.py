@@ -36,9 +36,9 @@ class Renderer:
     pictures.
     """
 
-    def __init__(self, backbone: Backbone, filler: Concealer, avatar: Source | None = None) -> None:
+    def __init__(self, backbone: Backbone, concealer: Concealer, avatar: Source | None = None) -> None:
         self._backbone = backbone
-        self._filler = filler
+        self._concealer = concealer
         self._avatar = avatar
         self._sources: dict[int, Source] = {}
         self.gallery = Gallery(backbone.layout.distance)
@@ -64,8 +64,8 @@ class Renderer:
         `ahead`: the next frame that is known before its moment.
         """
         start = perf_counter()
-        self._filler.observe(observed)
-        filled = self._filler.fill(number, ahead)
+        self._concealer.observe(observed)
+        filled = self._concealer.fill(number, ahead)
         if filled is None:
             return None
         points = (

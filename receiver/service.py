@@ -86,7 +86,7 @@ class Service:
         self._decoding = decoding
         self._tls = tls
         self._console = console
-        self._doorman = CallAdmission(console.complain)
+        self._admission = CallAdmission(console.complain)
         self._journal = Journal(options.stats)
         self._calls = 1
         self._ready_s = 0.0
@@ -100,9 +100,9 @@ class Service:
             self._options.host,
             self._options.port,
             token,
-            self._doorman.arrived,
+            self._admission.arrived,
             stats=self._stats,
-            busy=lambda: self._doorman.busy,
+            busy=lambda: self._admission.busy,
             ice=self._options.ice,
             compact=self._options.compact,
             voice=self._options.audio,
@@ -123,9 +123,9 @@ class Service:
 
     async def _calls_in_turn(self, server: SignalingServer, token: str) -> int:
         self._announce(server, token)
-        while (guest := await self._doorman.next()) is not None and not self._hung_up:
-            call, ended = await self._take(guest)
-            if call.hung_up or (call.streaming and self._options.once and not self._doorman.busy):
+        while (pending := await self._admission.next()) is not None and not self._hung_up:
+            call, ended = await self._take(pending)
+            if call.hung_up or (call.streaming and self._options.once and not self._admission.busy):
                 return self._exit_code(ended)
             if call.streaming:
                 self._console.say(f"the call has ended: {ended.reason}", "listening")
@@ -148,27 +148,27 @@ class Service:
         self._ready_s = seconds_since_start()
         self._console.say(*lines)
 
-    async def _take(self, guest: PendingCall) -> tuple[ReceiverCall, Ended]:
+    async def _take(self, pending: PendingCall) -> tuple[ReceiverCall, Ended]:
         """Run a pending call; return it, and how it ended. Only what would end every call is raised."""
-        call = self._new_call(guest)
+        call = self._new_call(pending)
         self._sink.new_call()
-        self._doorman.call = call
+        self._admission.call = call
         probe = LoopProbe()
         try:
             async with beside(probe.run()):
-                return call, await call.run(guest.hello)
+                return call, await call.run(pending.hello)
         except Exception as error:
             if self._sink.failed:
                 raise
             _log.debug("a call failed", exc_info=error)
             return call, Ended(f"The call failed here: {described(error)}", ok=False)
         finally:
-            self._doorman.call = None
-            await guest.link.close()
+            self._admission.call = None
+            await pending.link.close()
             if call.streaming:
                 self._record(call, probe)
 
-    def _new_call(self, guest: PendingCall) -> ReceiverCall:
+    def _new_call(self, pending: PendingCall) -> ReceiverCall:
         models = self._models
         backbone, layout = models.backbone, models.backbone.layout
         terms = CallTerms(
@@ -179,7 +179,7 @@ class Service:
         audio = self._options.audio and has_opus()
         sound = AudioPlayout(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
         return ReceiverCall(
-            connection=guest.link,
+            connection=pending.link,
             session=ReceiverSession(
                 terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
             ),
@@ -207,7 +207,7 @@ class Service:
         self._console.status(status(figures, self._console.blocks), now)
 
     def _second(self, figures: Figures) -> None:
-        if self._doorman.call is not None and self._doorman.call.streaming:
+        if self._admission.call is not None and self._admission.call.streaming:
             plain = {name: value for name, value in figures.items() if name != "strip"}
             self._journal.write("second", {"call": self._calls, **plain})
 
@@ -219,23 +219,23 @@ class Service:
 
     def _hang_up(self, reason: str = "The receiver hung up.") -> None:
         self._hung_up = True
-        self._doorman.close()
-        if self._doorman.call is not None:
-            self._doorman.call.end(reason)
+        self._admission.close()
+        if self._admission.call is not None:
+            self._admission.call.end(reason)
 
     def _live(self) -> Snapshot:
         """Return how it goes right now; see `receiver.live.Live.snapshot`."""
-        call = self._doorman.call
+        call = self._admission.call
         return listening() if call is None else call.live()
 
     def _watched(self) -> dict[str, object]:
         """Return what the page shows."""
-        call = self._doorman.call
+        call = self._admission.call
         return {**self._live(), "phase": call.phase.value if call is not None else ""}
 
     def _stats(self) -> dict[str, object]:
         """Return the figures of the whole call, and the live ones in place of what has both."""
-        call = self._doorman.call
+        call = self._admission.call
         if call is None:
             return {**self._live()}
         whole = call.summary.to_map()

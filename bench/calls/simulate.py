@@ -81,7 +81,7 @@ class Simulation:
         self,
         scheduler: Scheduler,
         codec: Codec,
-        filler: Concealer,
+        concealer: Concealer,
         *,
         per_message: int,
         redundancy: int = 0,
@@ -91,7 +91,7 @@ class Simulation:
     ) -> None:
         self._scheduler = scheduler
         self._codec = codec
-        self._filler = filler
+        self._concealer = concealer
         self._wait = per_message - 1 + delay
         self._buffer = JitterBuffer()
         self._redundancy = Redundancy(redundancy)
@@ -137,8 +137,8 @@ class Simulation:
     def _show(self, number: int) -> Iterator[tuple[int, Floats, Kind]]:
         if number < 0:
             return
-        self._filler.observe(self._buffer.take(number))
-        filled = self._filler.fill(number, self._buffer.following(number))
+        self._concealer.observe(self._buffer.take(number))
+        filled = self._concealer.fill(number, self._buffer.following(number))
         if filled is None:
             return
         self.sent.kinds[filled.kind] = self.sent.kinds.get(filled.kind, 0) + 1
@@ -156,9 +156,9 @@ def simulated(
     per_message = frames_per_message(sending, name, codec)
     forecaster = best_forecaster(backbone.detector)
     make = scheduler_maker(sending, per_message, tables, backbone.layout, mirrored_forecaster)
-    filler = Concealer(forecaster, backbone.layout)
+    concealer = Concealer(forecaster, backbone.layout)
     return Simulation(
-        make(forecaster.name), codec, filler, per_message=per_message, redundancy=sending.redundancy,
+        make(forecaster.name), codec, concealer, per_message=per_message, redundancy=sending.redundancy,
         delay=delay, loss=loss,
     )  # fmt: skip
 

@@ -123,10 +123,10 @@ class Both:
         return link
 
     async def receive(self) -> ReceiverCall:
-        guest = await self.doorman.next()
-        assert guest is not None
+        pending = await self.doorman.next()
+        assert pending is not None
         call = ReceiverCall(
-            connection=guest.link,
+            connection=pending.link,
             session=ReceiverSession(TERMS, CODECS, forecaster="hold", secret=SECRET),
             renderer=Renderer(Backbone(), Concealer(Hold(), LAYOUT)),
             sink=Screen(),
@@ -138,7 +138,7 @@ class Both:
             hold=20.0,
         )
         self.doorman.call = call
-        await call.run(guest.hello)
+        await call.run(pending.hello)
         return call
 
     async def send(self, url: str) -> SenderCall:

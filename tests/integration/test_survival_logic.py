@@ -107,11 +107,11 @@ class Place:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _serve(self, doorman: CallAdmission) -> None:
-        while (guest := await doorman.next()) is not None:
+        while (pending := await doorman.next()) is not None:
             sink = Sink()
             self.sinks.append(sink)
             call = ReceiverCall(
-                connection=guest.link,
+                connection=pending.link,
                 session=ReceiverSession(TERMS, CODECS, False, "hold", bytes([len(self.calls) + 1]) * 16),
                 renderer=Renderer(self.backbone, Concealer(Hold(), LAYOUT)),
                 sink=sink,
@@ -124,7 +124,7 @@ class Place:
             )
             self.calls.append(call)
             doorman.call = call
-            self.ends.append(await call.run(guest.hello))
+            self.ends.append(await call.run(pending.hello))
             doorman.call = None
 
 

@@ -60,59 +60,59 @@ def ramp(numbers: range, slope: float = 0.01) -> dict[int, Floats]:
     return {n: at(n * slope) for n in numbers}
 
 
-def run(filler: Concealer, numbers: range) -> tuple[list[float], list[Kind]]:
-    filled = [filler.fill(n) for n in numbers]
+def run(concealer: Concealer, numbers: range) -> tuple[list[float], list[Kind]]:
+    filled = [concealer.fill(n) for n in numbers]
     assert all(f is not None for f in filled)
     return [float(f.keypoints[0]) for f in filled if f], [f.kind for f in filled if f]
 
 
 def test_there_is_nothing_before_the_first_frame_observed() -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    assert filler.fill(0) is None
-    filler.observe({5: at(0.5)})
-    assert filler.fill(4) is None
-    filled = filler.fill(5)
+    concealer = Concealer(Hold(), LAYOUT)
+    assert concealer.fill(0) is None
+    concealer.observe({5: at(0.5)})
+    assert concealer.fill(4) is None
+    filled = concealer.fill(5)
     assert filled is not None
     assert filled.kind is OBSERVED
 
 
 def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None:
-    filler = Concealer(Linear(), LAYOUT)
-    filler.observe(ramp(range(6)))
-    filler.observe(ramp(range(12, 18)))
-    values, kinds = run(filler, range(18))
+    concealer = Concealer(Linear(), LAYOUT)
+    concealer.observe(ramp(range(6)))
+    concealer.observe(ramp(range(12, 18)))
+    values, kinds = run(concealer, range(18))
     assert kinds == [OBSERVED] * 6 + [FORECAST] * 6 + [OBSERVED] * 6
     np.testing.assert_allclose(values, np.arange(18) * 0.01, atol=1e-6)
 
 
 def test_truth_elsewhere_than_forecast_is_blended_in_over_three_frames() -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
-    values, _ = run(filler, range(10))
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
+    values, _ = run(concealer, range(10))
     np.testing.assert_allclose(values, [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4], atol=1e-6)
 
 
 def test_truth_that_follows_truth_is_shown_as_it_is() -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(0.0), 1: at(0.9)})
-    values, _ = run(filler, range(2))
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(0.0), 1: at(0.9)})
+    values, _ = run(concealer, range(2))
     assert values == pytest.approx([0.0, 0.9])
 
 
 def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
     """One frame of truth between two gaps: the blend is still under way when the next forecast begins."""
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(0.0), 3: at(0.4)})
-    values, kinds = run(filler, range(8))
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(0.0), 3: at(0.4)})
+    values, kinds = run(concealer, range(8))
     assert kinds[3:5] == [OBSERVED, FORECAST]
     np.testing.assert_allclose(values, [0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-6)
 
 
 def test_a_long_forecast_slows_down_and_then_holds() -> None:
     chosen = FillSettings(trust=4, damping=0.5, horizon=10)
-    filler = Concealer(Linear(), LAYOUT, chosen)
-    filler.observe(ramp(range(2)))
-    values, kinds = run(filler, range(16))
+    concealer = Concealer(Linear(), LAYOUT, chosen)
+    concealer.observe(ramp(range(2)))
+    values, kinds = run(concealer, range(16))
     assert kinds == [OBSERVED] * 2 + [FORECAST] * 10 + [HELD] * 4
     steps = np.diff(values)[1:]
     np.testing.assert_allclose(steps[:4], 0.01, atol=1e-6)
@@ -124,76 +124,76 @@ def test_a_long_forecast_slows_down_and_then_holds() -> None:
 def test_a_forecast_that_leaves_reason_is_cut_there_and_held(broken: float) -> None:
     course = np.repeat(at(0.1)[None], 45, axis=0)
     course[3:, POSITIONS + 5] = broken
-    filler = Concealer(Fixed(course), LAYOUT)
-    filler.observe({0: at(0.1)})
-    values, kinds = run(filler, range(10))
+    concealer = Concealer(Fixed(course), LAYOUT)
+    concealer.observe({0: at(0.1)})
+    values, kinds = run(concealer, range(10))
     assert kinds == [OBSERVED] + [FORECAST] * 3 + [HELD] * 6
     assert values == pytest.approx([0.1] * 10)
 
 
 def test_a_forecast_of_nothing_but_nan_holds_the_last_frame() -> None:
-    filler = Concealer(Fixed(np.full((45, DIMENSIONS), np.nan, np.float32)), LAYOUT)
-    filler.observe({0: at(0.1)})
-    assert run(filler, range(3)) == (pytest.approx([0.1] * 3), [OBSERVED, HELD, HELD])
+    concealer = Concealer(Fixed(np.full((45, DIMENSIONS), np.nan, np.float32)), LAYOUT)
+    concealer.observe({0: at(0.1)})
+    assert run(concealer, range(3)) == (pytest.approx([0.1] * 3), [OBSERVED, HELD, HELD])
 
 
 @pytest.mark.parametrize(("index", "limit"), [(0, 0.6), (POSITIONS, 3.0)])
 def test_no_point_is_forecast_further_than_a_leap(index: int, limit: float) -> None:
     course = np.zeros((45, DIMENSIONS), np.float32)
     course[:, index] = np.arange(1, 46) * limit * 0.24
-    filler = Concealer(Fixed(course), LAYOUT, FillSettings(trust=45))
-    filler.observe({0: at(0.0)})
-    reached = [filled.keypoints[index] for n in range(12) if (filled := filler.fill(n))]
+    concealer = Concealer(Fixed(course), LAYOUT, FillSettings(trust=45))
+    concealer.observe({0: at(0.0)})
+    reached = [filled.keypoints[index] for n in range(12) if (filled := concealer.fill(n))]
     assert max(reached) == pytest.approx(0.96 * limit)
 
 
 def test_late_frames_redirect_a_forecast_under_way_from_the_newest_truth() -> None:
-    filler = Concealer(Linear(), LAYOUT)
-    filler.observe({0: at(0.0)})
-    run(filler, range(4))
+    concealer = Concealer(Linear(), LAYOUT)
+    concealer.observe({0: at(0.0)})
+    run(concealer, range(4))
     # Frames 1 to 3 come after their moment: it has been moving all the time.
-    filler.observe(ramp(range(1, 4)))
-    values, kinds = run(filler, range(4, 9))
+    concealer.observe(ramp(range(1, 4)))
+    values, kinds = run(concealer, range(4, 9))
     assert kinds == [FORECAST] * 5
     # From 0, where the picture stood, over three frames onto the line.
     np.testing.assert_allclose(values, [0.01, 0.03, 0.05, 0.07, 0.08], atol=1e-6)
 
 
 def test_the_steps_of_a_redirected_forecast_count_from_the_newest_truth() -> None:
-    filler = Concealer(Hold(), LAYOUT, FillSettings(horizon=10))
-    filler.observe({0: at(0.0)})
-    run(filler, range(8))
-    filler.observe({2: at(0.0)})
-    _, kinds = run(filler, range(8, 16))
+    concealer = Concealer(Hold(), LAYOUT, FillSettings(horizon=10))
+    concealer.observe({0: at(0.0)})
+    run(concealer, range(8))
+    concealer.observe({2: at(0.0)})
+    _, kinds = run(concealer, range(8, 16))
     assert kinds == [FORECAST] * 5 + [HELD] * 3
 
 
 def test_late_frames_mend_the_context() -> None:
     forecaster = Linear()
-    filler = Concealer(forecaster, LAYOUT)
-    filler.observe({0: at(0.0), 6: at(0.06)})
-    run(filler, range(7))
-    filler.observe({3: at(0.03)})
-    run(filler, range(7, 8))
+    concealer = Concealer(forecaster, LAYOUT)
+    concealer.observe({0: at(0.0), 6: at(0.06)})
+    run(concealer, range(7))
+    concealer.observe({3: at(0.03)})
+    run(concealer, range(7, 8))
     np.testing.assert_allclose(forecaster.shown[-1][:, 0], [0.0, 0.0, 0.0, 0.03, 0.0, 0.0, 0.06], atol=1e-6)
 
 
 def test_a_frame_observed_twice_changes_nothing() -> None:
     forecaster = Linear()
-    filler = Concealer(forecaster, LAYOUT)
-    filler.observe(ramp(range(3)))
-    before, _ = run(filler, range(5))
-    filler.observe({2: at(0.9)})
-    after, _ = run(filler, range(5, 7))
+    concealer = Concealer(forecaster, LAYOUT)
+    concealer.observe(ramp(range(3)))
+    before, _ = run(concealer, range(5))
+    concealer.observe({2: at(0.9)})
+    after, _ = run(concealer, range(5, 7))
     assert len(forecaster.shown) == 1
     np.testing.assert_allclose(before + after, np.arange(7) * 0.01, atol=1e-6)
 
 
 def test_a_slow_machine_skips_numbers_and_stays_on_course() -> None:
-    filler = Concealer(Linear(), LAYOUT)
-    filler.observe(ramp(range(6)))
-    run(filler, range(5))
-    filled = filler.fill(8)
+    concealer = Concealer(Linear(), LAYOUT)
+    concealer.observe(ramp(range(6)))
+    run(concealer, range(5))
+    filled = concealer.fill(8)
     assert filled is not None
     assert filled.kind is FORECAST
     assert filled.keypoints[0] == pytest.approx(0.08)
@@ -201,14 +201,14 @@ def test_a_slow_machine_skips_numbers_and_stays_on_course() -> None:
 
 @pytest.mark.parametrize("number", [10_000, 2**32 - 1])
 def test_after_a_long_pause_the_last_forecast_is_held(number: int) -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe(ramp(range(6)))
-    run(filler, range(6))
-    filled = filler.fill(number)
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe(ramp(range(6)))
+    run(concealer, range(6))
+    filled = concealer.fill(number)
     assert filled is not None
     assert (filled.kind, filled.keypoints[0]) == (HELD, pytest.approx(0.05))
-    filler.observe({number + 1: at(0.2)})
-    filled = filler.fill(number + 1)
+    concealer.observe({number + 1: at(0.2)})
+    filled = concealer.fill(number + 1)
     assert filled is not None
     assert filled.kind is OBSERVED
 
@@ -220,21 +220,24 @@ def forecasters() -> st.SearchStrategy[Forecaster]:
 @settings(max_examples=60)
 @given(forecasters(), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=150))
 def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster, events: list[str]) -> None:
-    filler, truth = Concealer(forecaster, LAYOUT), np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS))
-    filler.observe({0: truth[0].astype(np.float32)})
-    previous = filler.fill(0)
+    concealer, truth = (
+        Concealer(forecaster, LAYOUT),
+        np.random.default_rng(0).uniform(-1, 1, (2000, DIMENSIONS)),
+    )
+    concealer.observe({0: truth[0].astype(np.float32)})
+    previous = concealer.fill(0)
     number, came, late = 0, True, dict[int, Floats]()
     for event in events:
         number += 7 if event == "jump" else 1
         frame = truth[number].astype(np.float32)
         if event == "ship":
-            filler.observe({number: frame, **late})
+            concealer.observe({number: frame, **late})
             late = {}
         else:
             late[number] = frame
         if event == "late":
-            filler.observe({n: f for n, f in late.items() if n < number})
-        filled = filler.fill(number)
+            concealer.observe({n: f for n, f in late.items() if n < number})
+        filled = concealer.fill(number)
         assert filled is not None
         assert previous is not None
         assert (filled.kind is OBSERVED) == (event == "ship")
@@ -245,60 +248,60 @@ def test_whatever_happens_every_number_has_a_sound_frame(forecaster: Forecaster,
             # and what is left of an earlier blend.
             assert step < 2.6
         previous, came = filled, event == "ship"
-        assert max(len(filler._observed), len(filler._forecast)) <= 24 + 2
+        assert max(len(concealer._observed), len(concealer._forecast)) <= 24 + 2
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.integers(1, 60))
 def test_the_return_of_truth_shows_no_more_than_a_quarter_of_the_gap(a: float, b: float, gap: int) -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(a), **{gap + n: at(b) for n in range(1, 6)}})
-    values, _ = run(filler, range(gap + 6))
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(a), **{gap + n: at(b) for n in range(1, 6)}})
+    values, _ = run(concealer, range(gap + 6))
     assert np.abs(np.diff(values)).max() <= abs(a - b) / 4 + 1e-6
     assert values[-1] == pytest.approx(np.float32(b))
 
 
 def test_between_two_known_frames_lies_the_line() -> None:
     forecaster = Linear()
-    filler = Concealer(forecaster, LAYOUT)
-    filler.observe({0: at(0.0)})
-    assert run(filler, range(1))[1] == [OBSERVED]
-    filled = [filler.fill(n, (4, at(0.4))) for n in range(1, 4)]
+    concealer = Concealer(forecaster, LAYOUT)
+    concealer.observe({0: at(0.0)})
+    assert run(concealer, range(1))[1] == [OBSERVED]
+    filled = [concealer.fill(n, (4, at(0.4))) for n in range(1, 4)]
     assert [f.kind for f in filled if f] == [INTERPOLATED] * 3
     np.testing.assert_allclose([f.keypoints[0] for f in filled if f], [0.1, 0.2, 0.3], atol=1e-6)
     assert forecaster.shown == []
-    filler.observe({4: at(0.4)})
-    assert run(filler, range(4, 5)) == (pytest.approx([0.4]), [OBSERVED])
+    concealer.observe({4: at(0.4)})
+    assert run(concealer, range(4, 5)) == (pytest.approx([0.4]), [OBSERVED])
     # What was interpolated is the past that the next forecast is made from.
-    run(filler, range(5, 6))
+    run(concealer, range(5, 6))
     np.testing.assert_allclose(forecaster.shown[-1][:, 0], np.arange(5) * 0.1, atol=1e-6)
 
 
 def test_a_frame_that_becomes_known_during_a_forecast_is_blended_towards() -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(0.0)})
-    run(filler, range(4))
-    values = [f.keypoints[0] for n in range(4, 8) if (f := filler.fill(n, (8, at(0.8))))]
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(0.0)})
+    run(concealer, range(4))
+    values = [f.keypoints[0] for n in range(4, 8) if (f := concealer.fill(n, (8, at(0.8))))]
     # From the 0 that was held over three frames onto the line 0.4, 0.5, 0.6, 0.7.
     np.testing.assert_allclose(values, [0.1, 0.3, 0.5, 0.7], atol=1e-6)
 
 
 def test_a_frame_of_the_past_is_nothing_to_interpolate_to() -> None:
-    filler = Concealer(Hold(), LAYOUT)
-    filler.observe({0: at(0.0)})
-    run(filler, range(3))
-    filled = filler.fill(3, (2, at(0.2)))
+    concealer = Concealer(Hold(), LAYOUT)
+    concealer.observe({0: at(0.0)})
+    run(concealer, range(3))
+    filled = concealer.fill(3, (2, at(0.2)))
     assert filled is not None
     assert filled.kind is FORECAST
 
 
 def test_a_smaller_number_begins_again_from_what_is_shown() -> None:
-    filler = Concealer(Linear(), LAYOUT)
-    filler.observe({1000: at(0.5)})
-    run(filler, range(1000, 1010))
-    values, kinds = run(filler, range(100, 103))
+    concealer = Concealer(Linear(), LAYOUT)
+    concealer.observe({1000: at(0.5)})
+    run(concealer, range(1000, 1010))
+    values, kinds = run(concealer, range(100, 103))
     assert (values, kinds) == (pytest.approx([0.5] * 3), [FORECAST] * 3)
-    filler.observe({103: at(0.6), 104: at(0.6), 105: at(0.6), 106: at(0.6)})
-    values, kinds = run(filler, range(103, 107))
+    concealer.observe({103: at(0.6), 104: at(0.6), 105: at(0.6), 106: at(0.6)})
+    values, kinds = run(concealer, range(103, 107))
     assert kinds == [OBSERVED] * 4
     np.testing.assert_allclose(values, [0.525, 0.55, 0.575, 0.6], atol=1e-6)
 
@@ -312,22 +315,24 @@ def test_a_smaller_number_begins_again_from_what_is_shown() -> None:
 def test_wherever_the_numbers_jump_there_is_a_frame_and_memory_is_bounded(
     legs: list[tuple[int, int, bool, int]],
 ) -> None:
-    filler = Concealer(Damped(), LAYOUT)
-    filler.observe({0: at(0.0)})
-    run(filler, range(1))
+    concealer = Concealer(Damped(), LAYOUT)
+    concealer.observe({0: at(0.0)})
+    run(concealer, range(1))
     for start, count, known, ahead in legs:
         for number in range(start, start + count):
             if known:
-                filler.observe({number: at(number / 10**5)})
-            filled = filler.fill(number, (number + ahead, at(0.5)) if ahead else None)
+                concealer.observe({number: at(number / 10**5)})
+            filled = concealer.fill(number, (number + ahead, at(0.5)) if ahead else None)
             assert filled is not None
             assert np.isfinite(filled.keypoints).all()
-        assert len(filler._observed) + len(filler._forecast) <= 2 * 26
+        assert len(concealer._observed) + len(concealer._forecast) <= 2 * 26
 
 
 def test_each_number_has_the_reach_that_its_layout_gives_it() -> None:
     layout = KeypointLayout((Group.points(1), Group.numbers(1, reach=0.1)))
-    filler = Concealer(Fixed(np.array([[0.5, 0.5, 0.05]] * 2 + [[0.5, 0.5, 0.2]] * 43, np.float32)), layout)
-    filler.observe({0: np.zeros(3, np.float32)})
-    kinds = [filled.kind for n in range(5) if (filled := filler.fill(n)) is not None]
+    concealer = Concealer(
+        Fixed(np.array([[0.5, 0.5, 0.05]] * 2 + [[0.5, 0.5, 0.2]] * 43, np.float32)), layout
+    )
+    concealer.observe({0: np.zeros(3, np.float32)})
+    kinds = [filled.kind for n in range(5) if (filled := concealer.fill(n)) is not None]
     assert kinds == [Kind.OBSERVED, Kind.FORECAST, Kind.FORECAST, Kind.HELD, Kind.HELD]
