@@ -22,6 +22,7 @@ from shared.codec.keypoint_codec import Codec, CodedCodec
 from shared.concealment import Concealer
 from shared.constants import CallTerms, Schedule
 from shared.keypoints import Pictures
+from shared.protocol.messages import Report, pack_message
 from tests.integration.world import (
     BLOCK,
     ENDED,
@@ -450,3 +451,19 @@ def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> Non
     off = [min((level - number) % 256, (number - level) % 256) for number, level in pairs]
     assert max(off) <= 25
     assert values["frames_held"] == 0
+
+
+@pytest.mark.parametrize(
+    ("impairment", "least", "most"), [(Impairment(), 4, 7), (Impairment(loss=0.2, seed=3), 30, 41)]
+)
+def test_reports_are_few_unless_there_is_something_to_report(
+    impairment: Impairment, least: int, most: int
+) -> None:
+    world = World(source=Source(600), impairment=impairment).run()
+    figures, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
+    reports = figures["wire_sent_by_cause"]["reports"] / len(pack_message(Report()))
+    assert least <= reports <= most
+    assert sent["wire_received_by_cause"]["reports"] == figures["wire_sent_by_cause"]["reports"]
+    # Acknowledgements tell the sender all the while that the receiver is there, and that messages arrive.
+    assert sent["rate_halved"] == 0
+    assert sent["wire_sent_by_cause"]["control"] < 600
