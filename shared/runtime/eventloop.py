@@ -14,6 +14,8 @@ from shared.runtime.stats import Reservoir
 
 Result = TypeVar("Result")
 PROBE_SECONDS = 0.01
+SWITCH_SECONDS = 0.0005
+"""By default a thread may keep the interpreter for 5 ms, and several in turn; a packet waits for them all."""
 
 
 class LoopProbe:
@@ -42,7 +44,11 @@ class LoopProbe:
 
 
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` to its end on a fresh event loop and return its result."""
+    """Run `work` to its end on a fresh event loop and return its result.
+
+    Threads that compute let the loop have the interpreter after `SWITCH_SECONDS`.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
     if sys.platform == "win32":
         return asyncio.run(work)
     import uvloop

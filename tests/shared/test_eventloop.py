@@ -1,11 +1,12 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 
 import pytest
 
-from shared.runtime.eventloop import LoopProbe, beside, on_interrupt, run_async
+from shared.runtime.eventloop import SWITCH_SECONDS, LoopProbe, beside, on_interrupt, run_async
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -32,6 +33,13 @@ def test_ctrl_c_calls_back_on_the_loop(
 
 def _not_here(*_: object) -> None:
     raise NotImplementedError
+
+
+def test_no_thread_keeps_the_loop_waiting_for_the_interpreter() -> None:
+    async def interval() -> float:
+        return sys.getswitchinterval()
+
+    assert run_async(interval()) == pytest.approx(SWITCH_SECONDS)
 
 
 async def test_a_block_of_the_loop_is_measured_and_an_idle_one_is_not() -> None:
