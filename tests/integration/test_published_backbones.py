@@ -11,9 +11,11 @@ from animate import animate_command as animate
 from animate.animation import Job
 from animate.animation import animate as animated
 from models.build import load_backbone, load_tables
+from models.nth import backbone as nth_backbone
 from models.nth.layout import turned
 from models.nth.model import save_nth
 from models.nth.plain import untrained_nth
+from models.tps import backbone as tps_backbone
 from models.tps.model import save_tps
 from models.tps.plain import untrained_tps
 from sender.demo import DemoSource
@@ -73,9 +75,26 @@ def test_frames_are_drawn_from_a_source_and_its_numbers(loaded: Loaded, frames: 
     assert drawn.shape == frames.shape
     assert drawn.std() > 1
     # Motion since a frame, carried over to that very frame, is that frame's motion.
-    moved = backbone.transfer(source, keypoints, source.keypoints)
+    moved = backbone.transfer(source, source.keypoints)(keypoints)
     again = backbone.render(source, moved)
     assert np.abs(again.astype(int) - drawn).max() <= 2
+
+
+def test_sizes_of_faces_are_measured_once_and_not_for_every_frame(
+    loaded: Loaded, frames: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, sizes = loaded.backbone, []
+    module, name = {"tps": (tps_backbone, "area"), "nth": (nth_backbone, "volume")}[backbone.name]
+    measure = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda points: sizes.append(measure(points)) or sizes[-1])
+    source, keypoints = backbone.encode(frames[0]), backbone.detect(frames)
+    transfer = backbone.transfer(source, keypoints[1], adapt_scale=True)
+    assert len(sizes) == 2
+    together = transfer(keypoints)
+    for row, moved in zip(keypoints, together, strict=True):
+        np.testing.assert_allclose(transfer(row[None])[0], moved, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(together[1], source.keypoints, rtol=0, atol=1e-5)
+    assert len(sizes) == 2
 
 
 @pytest.mark.parametrize("value", [0.0, 1e4, -1e4])

@@ -146,10 +146,10 @@ def test_relative_motion() -> None:
     kept = backbone.encode(np.zeros((256, 256, 3), np.uint8))
     assert isinstance(kept, Encoded)
     known = replace(kept, keypoints=source[0], kept=kept.kept._replace(canonical=canonical))
-    moved = backbone.transfer(known, driving, first[0], adapt_scale=True)
+    moved = backbone.transfer(known, first[0], adapt_scale=True)(driving)
     places = Pose.from_flat(torch.from_numpy(moved)).place(canonical)
     check({"relative_kp": places[0]}, 2e-5)
-    plain = Pose.from_flat(torch.from_numpy(backbone.transfer(known, driving, first[0]))).place(canonical)
+    plain = Pose.from_flat(torch.from_numpy(backbone.transfer(known, first[0])(driving))).place(canonical)
     own = torch.from_numpy(REFERENCE["source_kp"])
     torch.testing.assert_close(
         (places[0] - own), float(REFERENCE["movement_scale"]) * (plain[0] - own), rtol=0, atol=2e-5

@@ -115,7 +115,7 @@ def test_relative_motion() -> None:
     """Of the published figures themselves: what network finds the points does not matter."""
     backbone = TpsBackbone(untrained_tps(0, TPS))
     source, driving, first = (REFERENCE[f"{name}_kp"].reshape(-1) for name in ("source", "driving", "first"))
-    moved = backbone.transfer(Kept(source, np.zeros(0, np.uint8)), driving[None], first)
+    moved = backbone.transfer(Kept(source, np.zeros(0, np.uint8)), first)(driving[None])
     np.testing.assert_allclose(moved[0].reshape(-1, 2), REFERENCE["relative_kp"], rtol=0, atol=1e-5)
     scale = (moved[0] - source)[0] / (driving - first)[0]
     assert scale == pytest.approx(float(REFERENCE["movement_scale"]), abs=1e-4)
