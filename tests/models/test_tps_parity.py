@@ -105,6 +105,14 @@ def test_motion(outcome: Outcome) -> None:
     check({**maps, **masks, "deformation": motion.deformation[0, ::2, ::2]}, 1e-4)
 
 
+def test_motion_of_a_background_whose_own_is_known(model: Tps, outcome: Outcome) -> None:
+    background = torch.from_numpy(REFERENCE["bg_param"])[None]
+    with torch.inference_mode():
+        driving = outcome.points[1:2]
+        motion = model.dense_motion_network(outcome.state.motion, driving, background)
+    check({"bg_deformation": motion.deformation[0, ::4, ::4]}, 1e-4)
+
+
 def test_pictures(outcome: Outcome) -> None:
     levels = {f"encoder_{i}": outcome.state.levels[i + 1][0, ::16, ::8, ::8] for i in range(3)}
     check({**levels, "prediction": outcome.rendered.prediction[0, :, ::4, ::4]}, 1e-4)
