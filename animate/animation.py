@@ -12,7 +12,7 @@ import numpy as np
 from bench.harness.media import mark
 from shared.concealment import Concealer, Kind
 from shared.constants import Schedule
-from shared.interfaces import Backbone, Forecaster
+from shared.interfaces import Backbone, Forecaster, Transfer
 from shared.keypoints import Floats, Pictures
 
 Mode = Literal["transfer", "reconstruction"]
@@ -44,16 +44,17 @@ def animate(job: Job, picture: Pictures, frames: Iterator[Pictures]) -> Iterator
     backbone = job.backbone
     source = backbone.encode(picture)
     filler = Concealer(job.forecaster, backbone.layout) if job.forecaster is not None else None
-    first: Floats | None = None
+    move: Transfer | None = None
     number = 0
     while batch := list(islice(frames, BATCH)):
         points, kinds = _keypoints(job, filler, np.stack(batch), number)
-        first = points[0] if first is None else first
+        if job.mode == "transfer" and move is None:
+            move = backbone.transfer(source, points[0], adapt_scale=job.adapt_scale)
         number += len(batch)
         if job.turn is not None:
             points = job.turn(points)
-        if job.mode == "transfer":
-            points = backbone.transfer(source, points, first, adapt_scale=job.adapt_scale)
+        if move is not None:
+            points = move(points)
         for drawn, kind in zip(backbone.render(source, points), kinds, strict=True):
             yield mark(drawn, kind.value) if job.mark and kind is not Kind.OBSERVED else drawn
 

@@ -67,10 +67,10 @@ def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, tra
     if fan.count > 1 and np.ptp(futures, axis=0).max() < 1e-6:
         raise RequestError(f"{fan.forecaster.name} knows one future only; use --forecaster gru-nf or vrnn.")
     source = backbone.encode(picture)
+    move = backbone.transfer(source, keypoints[0]) if transfer else None
 
     def render(points: Floats) -> Pictures:
-        moved = backbone.transfer(source, points, keypoints[0]) if transfer else points
-        return backbone.render(source, moved)
+        return backbone.render(source, points if move is None else move(points))
 
     truth = keypoints[moment + 1 : moment + 1 + fan.predicted]
     return Drawn(

@@ -7,9 +7,9 @@ import numpy as np
 from models.checks import check_keypoints, check_pictures
 from models.engine import Encoded, Engine
 from shared.errors import RequestError
-from shared.interfaces import Source
+from shared.interfaces import Source, Transfer
 from shared.keypoints import Floats, KeypointLayout, Pictures
-from shared.transfer import transferred
+from shared.transfer import transfer_between
 
 
 class EngineBackbone:
@@ -61,11 +61,9 @@ class EngineBackbone:
         check_keypoints(keypoints, self.layout.dimensions)
         return self._engine.render(source, keypoints)
 
-    def transfer(
-        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-    ) -> Floats:
-        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source` (see `transferred`)."""
-        return transferred(self.layout, source.keypoints, driving, initial, adapt_scale=adapt_scale)
+    def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
+        """Return what carries motion since `initial` (D,) over to `source` (see `transfer_between`)."""
+        return transfer_between(self.layout, source.keypoints, initial, adapt_scale=adapt_scale)
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:
         """Run what will be used once: detection of frames, rendering.

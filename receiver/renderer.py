@@ -12,7 +12,7 @@ from receiver.gallery import Gallery
 from shared.codec.quantization import MAX_MAGNITUDE
 from shared.concealment import Ahead, Concealer, Kind
 from shared.constants import FPS
-from shared.interfaces import Backbone, Source
+from shared.interfaces import Backbone, Source, Transfer
 from shared.keypoints import Floats, Pictures
 from shared.runtime.stats import StageTimes
 
@@ -42,7 +42,7 @@ class Renderer:
         self._avatar = avatar
         self._sources: dict[int, Source] = {}
         self.gallery = Gallery(backbone.layout.distance)
-        self._initial: Floats | None = None
+        self._transfer: Transfer | None = None
         self._usual_seconds = 0.0
         self.stages = StageTimes()
 
@@ -98,11 +98,11 @@ class Renderer:
         return drawn
 
     def _transferred(self, avatar: Source, points: Floats) -> Floats:
-        if self._initial is None:
-            self._initial = points
         # A peer's first frame may hardly be invertible; what comes of it is limited to what networks take.
         with np.errstate(all="ignore"):
-            moved = self._backbone.transfer(avatar, points[None], self._initial)[0]
+            if self._transfer is None:
+                self._transfer = self._backbone.transfer(avatar, points)
+            moved = self._transfer(points[None])[0]
         limited: Floats = np.nan_to_num(np.clip(moved, -MAX_MAGNITUDE, MAX_MAGNITUDE))
         return limited
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from shared.keypoints import Floats, KeypointLayout, Pictures
 
 Channel = Literal["kp", "ctl", "voice"]
 Path = Literal["", "direct", "relay"]
+Transfer = Callable[[Floats], Floats]
+"""Takes driving keypoints (T, D), and returns those of a source picture that moves as they do (T, D)."""
 DRAIN_SECONDS = 4.0
 """Longest time a last message may take. SCTP says it again each second until it is confirmed."""
 
@@ -72,13 +75,12 @@ class Backbone(Protocol):
         """Render a source of this backbone's at `keypoints` (B, D): (B, size, size, 3), uint8 RGB."""
         ...
 
-    def transfer(
-        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-    ) -> Floats:
-        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+    def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
+        """Return what carries motion since the driving keypoints `initial` (D,) over to `source`.
 
-        As the network's authors do. With `adapt_scale` motion is scaled by how large the two faces are;
-        raises RequestError where keypoints have no such size.
+        As the network's authors do. What depends on these two alone is worked out here, once. With
+        `adapt_scale` motion is scaled by how large the two faces are; raises RequestError where keypoints
+        have no such size.
         """
         ...
 

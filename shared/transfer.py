@@ -6,13 +6,14 @@ import math
 
 from shared.errors import RequestError
 from shared.hulls import area
+from shared.interfaces import Transfer
 from shared.keypoints import Floats, KeypointLayout
 
 
-def transferred(
-    layout: KeypointLayout, source: Floats, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-) -> Floats:
-    """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source` (D,): keypoints (T, D).
+def transfer_between(
+    layout: KeypointLayout, source: Floats, initial: Floats, *, adapt_scale: bool = False
+) -> Transfer:
+    """Return what carries motion since the driving keypoints `initial` (D,) over to `source` (D,).
 
     With `adapt_scale` points move so much further as the source's are further apart: the root of the ratio of
     the areas of their convex hulls (Siarohin et al., NeurIPS 2019, the published `normalize_kp` with
@@ -22,7 +23,7 @@ def transferred(
     if adapt_scale:
         ours, theirs = (area(layout.positions(frame)) for frame in (source, initial))
         scale = scale_between(ours, theirs)
-    return layout.transfer(source, driving, initial, scale)
+    return lambda driving: layout.transfer(source, driving, initial, scale)
 
 
 def scale_between(ours: float, theirs: float) -> float:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from shared.interfaces import Source
+from shared.interfaces import Source, Transfer
 from shared.keypoints import Floats, KeypointLayout, Pictures
-from shared.transfer import transferred
+from shared.transfer import transfer_between
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,6 @@ class Transferring:
 
     layout: KeypointLayout
 
-    def transfer(
-        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-    ) -> Floats:
-        """Return keypoints (T, D)."""
-        return transferred(self.layout, source.keypoints, driving, initial, adapt_scale=adapt_scale)
+    def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
+        """Return what carries motion over."""
+        return transfer_between(self.layout, source.keypoints, initial, adapt_scale=adapt_scale)

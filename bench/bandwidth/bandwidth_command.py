@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from bench.bandwidth import policies as policies_table
 from bench.bandwidth.bandwidth_chart import chart
+from bench.bandwidth.published import payload_kbps
 from bench.bandwidth.published import rows as published_rows
 from bench.harness import wire_causes
 from bench.harness.calls import Call, add_call_arguments, call_row
@@ -38,10 +39,13 @@ from models.build import choose_device, load_backbone, load_tables
 from sender.presets import POLICIES, PRESETS
 from shared.codec.keypoint_codec import Block, CodedCodec
 from shared.codec.tables import CodecTables
+from shared.constants import Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 
 _BLOCK, _ROUNDS = 6, 200
+# Of a rate: what a sum of floating-point numbers may be off.
+_ROUNDING = 1e-9
 _RATES = (
     "source", "backbone", "preset", "policy", "payload_kbps", "app_kbps", "wire_up_kbps", "wire_down_kbps",
     "wire_up_60s_kbps", "wire_down_60s_kbps", "audio_kbps", "audio_wire_kbps", "savings_payload",
@@ -107,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     codec_tables = load_tables(backbone, options.checkpoint)
+    lines += shortfalls(rows, backbone)
     if codec_tables is not None:
         lines.append(_codec_line(codec_tables))
     if options.clips and not stopped:
@@ -126,6 +131,23 @@ def run(options: argparse.Namespace) -> int:
         stopped,
     )  # fmt: skip
     return publish(findings, options.json, options.report)
+
+
+def shortfalls(rows: Sequence[Row], backbone: Backbone) -> list[str]:
+    """Return a sentence for each call of raw keypoints whose rate is not that of all its frames."""
+    found = []
+    for row in rows:
+        policy, _, schedule = str(row["policy"]).partition(" ")
+        if row["preset"] != "paper" or policy != "alternate":
+            continue
+        full = payload_kbps(backbone.layout.dimensions, Schedule.parse(schedule).duty)
+        share = float(row["payload_kbps"] or 0) / full
+        if abs(share - 1) > _ROUNDING:
+            found.append(
+                f"{backbone.name} paper {schedule}: {share:.0%} of the frames due were sent, which are "
+                f"{full:g} kbps in full: the others were found too late, or the path did not take them"
+            )
+    return found
 
 
 def _codec_line(tables: CodecTables) -> str:

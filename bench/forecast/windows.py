@@ -114,7 +114,7 @@ class Scene:
         self.mode = mode
         self._backbone = backbone
         self._source = backbone.encode(source)
-        self._first = first
+        self._transfer = backbone.transfer(self._source, first) if mode == "transfer" else None
         self._drawn: OrderedDict[bytes, Pictures] = OrderedDict()
         self.renders = 0
 
@@ -132,9 +132,7 @@ class Scene:
         return pictures
 
     def _placed(self, keypoints: Floats) -> Floats:
-        if self.mode == "reconstruction":
-            return keypoints
-        return self._backbone.transfer(self._source, keypoints, self._first)
+        return keypoints if self._transfer is None else self._transfer(keypoints)
 
     def _remember(self, keys: Sequence[bytes], pictures: Pictures) -> None:
         for key, picture in zip(keys, pictures, strict=True):

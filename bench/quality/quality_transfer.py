@@ -96,15 +96,15 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     numbers = moments(pair.driver, tools.frames)
     pictures = chosen(pair.driver, [0, *numbers])
     first = next(pictures)
-    initial, encoded = backbone.detect(first[None])[0], backbone.encode(source)
-    own = encoded.keypoints
+    encoded = backbone.encode(source)
+    moved, own = backbone.transfer(encoded, backbone.detect(first[None])[0]), encoded.keypoints
     shown = set(np.linspace(0, len(numbers) - 1, _SHOWN).round().astype(int).tolist())
     face = None if tools.finder is None else tools.finder.find(source)
     speech = None if tools.landmarks is None else Speech(tools.landmarks.finder)
     seen, driven, drawn = _Seen(), [first], [source]
     for batch in batches(pictures):
         driving = np.stack(batch)
-        asked = backbone.transfer(encoded, backbone.detect(driving), initial)
+        asked = moved(backbone.detect(driving))
         rendered = backbone.render(encoded, asked)
         here = [index for index in range(len(batch)) if len(seen.asked) + index in shown]
         driven, drawn = [*driven, *driving[here]], [*drawn, *rendered[here]]

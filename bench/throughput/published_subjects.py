@@ -18,11 +18,13 @@ from models.nth.plain import PlainNth, untrained_nth
 from models.nth.pose import Pose
 from models.nth.serving import serve as serve_nth
 from models.tps.backbone import TpsBackbone
+from models.tps.dense_motion import Motion
 from models.tps.model import Tps, load_tps
 from models.tps.plain import PlainTps, untrained_tps
 from models.tps.serving import serve as serve_tps
 
 Costs = tuple[int, int]
+_SPADE = "the paper counted the original generator, and these weights are of SPADE's"
 
 
 def tps_subjects(model: Tps, device: str, frames: int, trained: bool) -> Iterator[Subject]:
@@ -30,8 +32,10 @@ def tps_subjects(model: Tps, device: str, frames: int, trained: bool) -> Iterato
     measured = _frames(device, frames)
     plain = PlainTps(model, device)
     yield Subject(
-        "tps", "plain", "float32", plain, parameters(model), *_tps_published(model), trained, *measured
-    )
+        "tps", "plain", "float32", plain, parameters(model), *_tps_published(model), trained, *measured,
+        parts={"the inpainting network": _tps_inpainting(model)},
+        remark="the paper seems to leave the dense motion network out",
+    )  # fmt: skip
     fast = TpsBackbone(model, device, "auto")
     costs = _tps_served(serve_tps(model, device, cast(Precision, fast.precision)))
     yield Subject("tps", "torch", fast.precision, fast, parameters(model), *costs, trained, *measured)
@@ -42,8 +46,9 @@ def nth_subjects(model: Nth, device: str, frames: int, trained: bool) -> Iterato
     measured = _frames(device, frames)
     plain = PlainNth(model, device)
     yield Subject(
-        "nth", "plain", "float32", plain, parameters(model), *_nth_published(model), trained, *measured
-    )
+        "nth", "plain", "float32", plain, parameters(model), *_nth_published(model), trained, *measured,
+        remark=_SPADE if model.config.spade else "",
+    )  # fmt: skip
     fast = NthBackbone(model, device, "auto")
     costs = _nth_served(serve_nth(model, device, cast(Precision, fast.precision)))
     yield Subject("nth", "torch", fast.precision, fast, parameters(model), *costs, trained, *measured)
@@ -69,6 +74,19 @@ def _tps_published(model: Tps) -> Costs:
     picture, points = _zeros(model, model.config.image_size, (model.config.num_kp, 2))
     detect = operations(model, model.kp_detector, picture)
     return detect, operations(model, lambda x: model(picture, points, x).prediction, points)
+
+
+def _tps_inpainting(model: Tps) -> int:
+    """Return the multiply-accumulates of the network that paints, from source picture to frame, alone."""
+    picture, points = _zeros(model, model.config.image_size, (model.config.num_kp, 2))
+    network = model.inpainting_network
+    with torch.no_grad():
+        motion: Motion = model.dense_motion_network(
+            model.dense_motion_network.encode_source(picture, points), points
+        )
+    return operations(
+        network, lambda x: network.decode(x, network.encode_source(x), motion).prediction, picture
+    )
 
 
 def _tps_served(served: Tps) -> Costs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shared.interfaces import Backbone
 
@@ -16,7 +17,9 @@ LATENCY_FRAMES = 60
 class Subject:
     """One way of running one network; multiply-accumulates are per frame.
 
-    One run measures `frames` of them in blocks; `latency_frames` are timed singly.
+    One run measures `frames` of them in blocks; `latency_frames` are timed singly. `parts` are the
+    multiply-accumulates of networks within the rendering by name, and `remark` is what to know of them, where
+    they tell why the count is not that of others.
     """
 
     backbone: str
@@ -29,3 +32,5 @@ class Subject:
     trained: bool
     frames: int
     latency_frames: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    remark: str = ""

@@ -183,21 +183,24 @@ def load_or_untrained_fomm(path: Path | None, seed: int) -> Fomm:
     return untrained_fomm(seed) if path is None else load_fomm(path)
 
 
-def forecasting(name: str, device: str, seed: int, dimensions: int = LAYOUT.dimensions) -> Forecasting:
-    """Return the forecaster `name` with its shipped weights; with random ones where none are shipped.
+def forecasting(
+    name: str, device: str, seed: int, dimensions: int = LAYOUT.dimensions, folder: Path | None = None
+) -> Forecasting:
+    """Return the forecaster `name` with the weights in `folder`, by default those that are shipped.
 
-    Those that are shipped are for the 60 numbers of the lite network's keypoints.
-
-    Raises RequestError for an unknown name.
+    Those are for the 60 numbers of the lite network's keypoints; for frames of other sizes it is random.
+    Raises RequestError for an unknown name, and for weights that do not fit.
     """
     if name in PLAIN:
         return Forecasting(load_forecaster(name), 0, trained=True)
     if name not in NAMES:
         raise RequestError(f"There is no forecaster {name!r}; choose from: {', '.join(NAMES)}.")
-    if dimensions == LAYOUT.dimensions and (SHIPPED / name / "config.json").is_file():
+    if folder is None and dimensions == LAYOUT.dimensions:
+        folder = SHIPPED / name
+    if folder is not None and (folder / "config.json").is_file():
         # As a call runs it; its network in torch is for counting.
-        macs = _forecast_macs(load_forecast_network(name), device)
-        return Forecasting(load_forecaster(name, device=device), macs, trained=True)
+        macs = _forecast_macs(load_forecast_network(name, folder), device)
+        return Forecasting(load_forecaster(name, folder, device=device), macs, trained=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(PRESETS[name]["call"], dimensions)

@@ -7,7 +7,7 @@ for half of the frames, count half.
 
 All networks are run in turn, and the published forward pass of the full one before each run of another.
 Next to the blocks stands one stream, frame by frame: how long single frames take, and their frames per
-second.
+second. With --clips, networks whose weights are trained are measured in MAE as well, and with --jepa in JEDi.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from bench.forecast.forecasters import folder_of
+from bench.harness.clip_set import find_clips
 from bench.harness.metrics import tops
 from bench.harness.report import Report, Row, Value, check_output, describe
-from bench.harness.timing import BLOCKS, Stages, Timed, batch_fps, latencies, rounds
+from bench.harness.timing import BLOCKS, Timed, batch_fps, latencies, rounds
 from bench.throughput import subjects
+from bench.throughput.accuracy import Accuracy, fitting
+from bench.throughput.paper import beside_the_paper, differences, published_rows, rate, times
 from bench.throughput.subject import Subject
 from bench.throughput.subjects import Forecasting, Memory
 from models.build import choose_device, use_threads
 from models.forecast.names import BEST, NAMES
+from models.jepa import Features
 from sender.demo import DemoSource
 from shared.constants import BACKBONES, DEVICES, FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 
 FRAMES = 36
+PUBLISHED = tuple(name for name in BACKBONES if name != "lite")
 # The frames whose pictures are compared with the published forward pass.
 COMPARED = (1, 11, 22, 35)
 COLUMNS = (
     "backbone", "engine", "device", "precision", "weights", "detect_ms", "forecast_ms", "render_ms",
-    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "params_m",
+    "seconds_per_30", "fps", "tops", "tops_detect", "tops_forecast", "tops_render", "tops_detect_to_paper",
+    "tops_render_to_paper", "numbers", "payload_kbps", "savings_payload", "mae", "jedi", "params_m",
     "gmac_detect", "gmac_render", "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps",
     "detect_latency_p50_ms", "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms",
     "latency_frames", "peak_memory_mb",
 )  # fmt: skip
-# Tables 11 and 12: s per 30 frames for detection, forecast and generation; TOPS for each; total TOPS; fps.
-_PUBLISHED = {
-    "fomm": (0.0336, 0.0743, 0.7097, 0.0310, 0.0001, 2.6883, 2.7194, 36.69),
-    "tps": (0.0283, 0.0878, 0.9466, 0.0592, 0.0001, 6.3617, 6.4210, 28.23),
-    "nth": (0.0893, 0.0782, 1.1323, 0.1958, 0.0001, 9.8067, 10.0026, 23.08),
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="weights of the chosen backbone; without, only lite has trained ones",
     )
+    for name in PUBLISHED:
+        add(f"--{name}", type=Path, metavar="PATH", help=f"weights of {name}")
     add("--forecaster", default=BEST, choices=NAMES, help=f"default: {BEST}")
+    add("--weights", nargs="+", type=Path, default=[], metavar="FOLDER",
+        help="where `models.training forecaster` left NAME/weights; a folder for each backbone")  # fmt: skip
+    add("--clips", nargs="+", type=Path, metavar="FOLDER",
+        help="of people: MAE of trained networks on them, six frames observed, six forecast")  # fmt: skip
+    add("--windows", type=int, default=3, metavar="N", help="of each clip, evenly spread (default 3; 0: all)")
+    add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as transformers saves it, for JEDi")
     add("--device", choices=DEVICES, default="auto")
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
@@ -90,11 +99,12 @@ def run(options: argparse.Namespace) -> int:
     if options.threads:
         use_threads(options.threads)
     device = choose_device(options.device)
+    accuracy = _accuracy(options, device)
     clip = demo_clip(FRAMES)
     rows: list[Row] = []
     notes: dict[str, Value] = {}
     for names in _families(options):
-        found, noted = _measured(names, options, device, clip)
+        found, noted = _measured(names, options, device, clip, accuracy)
         rows += found
         notes |= noted
     meta = describe(
@@ -116,30 +126,51 @@ def _families(options: argparse.Namespace) -> list[list[str]]:
     return [["fomm", "lite"], *([name] for name in BACKBONES if name not in ("fomm", "lite"))]
 
 
+def _accuracy(options: argparse.Namespace, device: str) -> Accuracy | None:
+    """Return what pictures are judged by; None without clips."""
+    if options.clips is None:
+        return None
+    features = None if options.jepa is None else Features(options.jepa, device)
+    return Accuracy(find_clips(options.clips)[0], options.windows, features)
+
+
 def _measured(
-    names: list[str], options: argparse.Namespace, device: str, clip: Pictures
+    names: list[str], options: argparse.Namespace, device: str, clip: Pictures, accuracy: Accuracy | None
 ) -> tuple[list[Row], dict[str, Value]]:
     """Measure backbones whose keypoints are alike, and return their rows and what must be known of them."""
     found = (
         each for name in names
-        for each in subjects.subjects(name, options.checkpoint, device, FRAMES, options.seed)
+        for each in subjects.subjects(name, _weights(options, name), device, FRAMES, options.seed)
     )  # fmt: skip
     memory = Memory(device)
     first = next(found)
-    ahead = subjects.forecasting(options.forecaster, device, options.seed, first.facade.layout.dimensions)
+    ahead = subjects.forecasting(
+        options.forecaster, device, options.seed, first.facade.layout.dimensions,
+        fitting(options.forecaster, options.weights, first.facade),
+    )  # fmt: skip
     loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
-    rows: list[Row] = [
-        {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
-        for each in loaded
-    ]
     notes = _notes(loaded, options)
     if not ahead.trained:
         notes[f"{names[0]}_forecaster"] = (
             f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
         )
+    rows: list[Row] = []
+    for each in loaded:
+        row = {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+        notes |= differences(each.subject, row)
+        if accuracy is not None:
+            judged, noted = accuracy.of(each.subject, options.forecaster, options.weights)
+            row, notes = {**row, **judged}, {**notes, **noted}
+        rows.append(row)
     return rows, notes
+
+
+def _weights(options: argparse.Namespace, name: str) -> Path | None:
+    """Return where the weights of the backbone `name` are said to lie."""
+    own: Path | None = vars(options).get(name)
+    return own or (options.checkpoint if options.backbone == name else None)
 
 
 def demo_clip(count: int) -> Pictures:
@@ -196,8 +227,9 @@ def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device:
         "device": device,
         "precision": subject.precision,
         "weights": "trained" if subject.trained else "random",
-        **_times(stages),
+        **times(stages),
         **_arithmetic(subject, ahead),
+        **rate(subject.facade.layout.dimensions),
         "ratio_to_plain": plain.timed.stages().total / stages.total if plain else None,
         "max_pixel_error": error,
         "peak_memory_mb": loaded.peak_mb,
@@ -214,36 +246,12 @@ def singles_row(subject: Subject, clip: Pictures, batch: int | None) -> Row:
     """Return what single frames take, and passes of `batch` frames where that is given."""
     taken = latencies(subject, clip)
     row: dict[str, Value] = {"stream_fps": taken.fps(), "latency_frames": len(taken.render)}
-    for name, times in (("detect", taken.detect), ("render", taken.render)):
+    for name, spent in (("detect", taken.detect), ("render", taken.render)):
         for percent in (50, 95):
-            row[f"{name}_latency_p{percent}_ms"] = float(np.percentile(times, percent))
+            row[f"{name}_latency_p{percent}_ms"] = float(np.percentile(spent, percent))
     if batch and subject.engine != "plain":
         row["batch_fps"] = batch_fps(subject, clip, batch)
     return row
-
-
-def published_rows() -> list[Row]:
-    """Return the paper's rows, measured there on an RTX 3090 in float32."""
-    rows: list[Row] = []
-    for backbone, (detect, forecast, render, *load, total, fps) in _PUBLISHED.items():
-        rows.append({
-            "backbone": backbone, "engine": "published", "device": "RTX 3090", "precision": "float32",
-            "weights": "trained",
-            **_times(Stages(detect, forecast, render)), "fps": fps, "tops": total,
-            **dict(zip(("tops_detect", "tops_forecast", "tops_render"), load, strict=True)),
-            "source": "published",
-        })  # fmt: skip
-    return rows
-
-
-def _times(stages: Stages) -> dict[str, Value]:
-    return {
-        "detect_ms": 1000 * stages.detect,
-        "forecast_ms": 1000 * stages.forecast,
-        "render_ms": 1000 * stages.render,
-        "seconds_per_30": stages.total,
-        "fps": FPS / stages.total,
-    }
 
 
 def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
@@ -257,6 +265,7 @@ def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
     return {
         "tops": sum(load.values()),
         **load,
+        **(beside_the_paper(subject.backbone, load) if subject.engine == "plain" else {}),
         "params_m": subject.parameters / 1e6,
         "gmac_detect": subject.macs_detect / 1e9,
         "gmac_render": subject.macs_render / 1e9,
@@ -289,6 +298,12 @@ def _check(options: argparse.Namespace) -> None:
             "Runs, threads and batches are whole numbers from 1 on; correct --runs, --threads or --batch."
         )
     if options.checkpoint is not None and options.backbone is None:
-        raise RequestError("A --checkpoint belongs to one network; add --backbone.")
+        raise RequestError("A --checkpoint belongs to one network; add --backbone, or give each its own.")
+    if options.windows < 0:
+        raise RequestError(f"There are no {options.windows} windows; give --windows 0 (all) or more.")
+    if options.jepa is not None and options.clips is None:
+        raise RequestError("JEDi is measured over clips of people; add --clips to --jepa.")
+    for root in options.weights:
+        folder_of(options.forecaster, root)
     if options.json is not None:
         check_output(options.json)

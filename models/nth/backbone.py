@@ -21,7 +21,7 @@ from models.torch_engine import TorchEngine
 from models.weight_prepacking import pack
 from shared.errors import RequestError
 from shared.hulls import volume
-from shared.interfaces import Source
+from shared.interfaces import Source, Transfer
 from shared.keypoints import Floats
 from shared.transfer import scale_between
 
@@ -83,26 +83,24 @@ class NthBackbone(EngineBackbone):
         layout = layout_of(model.config.num_kp)
         super().__init__(NthEngine(model, device, chosen), layout, model.fingerprint())
 
-    def transfer(
-        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-    ) -> Floats:
-        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+    def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
+        """Return what carries motion since the driving keypoints `initial` (D,) over to `source`.
 
         On the keypoints in space, as the published code does: s + (d - d0), with `adapt_scale` times
         sqrt(volume of the source's hull / volume of the initial one). What moves is then given as expression,
         the head being held as in the source. Raises RequestError where the initial hull has no volume.
         """
-        canonical = canonical_of(source)
-        own, first, moved = (
-            _pose(rows).place(canonical) for rows in (source.keypoints[None], initial[None], driving)
-        )
+        canonical, pose = canonical_of(source), _pose(source.keypoints[None])
+        own, first = pose.place(canonical), _pose(initial[None]).place(canonical)
         scale = scale_between(volume(own[0].numpy()), volume(first[0].numpy())) if adapt_scale else 1.0
-        pose = _pose(source.keypoints[None])
-        still = pose._replace(expression=torch.zeros_like(pose.expression)).place(canonical)
-        expression = (moved - first) * scale + own - still
-        held = [part.expand(len(moved), -1) for part in (pose.translation, pose.angles)]
-        flat: Floats = Pose(expression, *held).flat().numpy()
-        return flat
+
+        def move(driving: Floats) -> Floats:
+            shift = (_pose(driving).place(canonical) - first) * scale
+            held = [part.expand(len(shift), -1) for part in (pose.translation, pose.angles)]
+            flat: Floats = Pose(pose.expression + shift, *held).flat().numpy()
+            return flat
+
+        return move
 
     @classmethod
     def load(

@@ -146,7 +146,7 @@ class HEEstimator(nn.Module):
         features = self.features(pictures)
         shares = self.bins(features).softmax(dim=2)
         steps = torch.arange(shares.shape[2], device=shares.device, dtype=shares.dtype)
-        angles = BIN_DEGREES * (shares @ steps) + FIRST_DEGREES
+        angles = BIN_DEGREES * (shares * steps).sum(dim=2) + FIRST_DEGREES
         expression: Tensor = self.fc_exp(features)
         return Pose(expression.reshape(len(expression), -1, 3), self.fc_t(features), angles)
 

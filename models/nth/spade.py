@@ -30,7 +30,8 @@ class SpectralConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """Return the weight that convolves."""
-        return self.weight_orig / (self.weight_u @ self.weight_orig.flatten(1) @ self.weight_v)
+        size = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))
+        return self.weight_orig / size
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve at the resolution of `x`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from models.tps.model import SourceState, Tps, load_tps
 from models.tps.serving import serve
 from models.weight_prepacking import pack
 from shared.hulls import area
-from shared.interfaces import Source
+from shared.interfaces import Source, Transfer
 from shared.keypoints import Floats, KeypointLayout
 from shared.transfer import scale_between
 
@@ -70,19 +71,18 @@ class TpsBackbone(EngineBackbone):
     def transfer(
         self,
         source: Source,
-        driving: Floats,
         initial: Floats,
         *,
         adapt_scale: bool = False,  # noqa: ARG002 - it always is
-    ) -> Floats:
-        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D).
+    ) -> Transfer:
+        """Return what carries motion since the driving keypoints `initial` (D,) over to `source`.
 
         Points: s + (d - d0) sqrt(area of the source's hull / area of the initial one), always scaled, as the
         published demo's relative mode is. Initial points without an area are followed as they are.
         """
         ours, theirs = (area(self.layout.positions(frame)) for frame in (source.keypoints, initial))
         scale = scale_between(ours, theirs) if theirs > 0 else 1.0
-        return self.layout.transfer(source.keypoints, driving, initial, scale)
+        return partial(self.layout.transfer, source.keypoints, initial=initial, scale=scale)
 
     @classmethod
     def load(

@@ -9,8 +9,6 @@ from torch import Tensor
 
 # Added to the whole diagonal of the equations, as published: the spline does not quite interpolate.
 RIDGE = 0.01
-# Keeps the logarithm of a distance of zero finite.
-NEAR = 1e-9
 
 
 class Splines(NamedTuple):
@@ -39,8 +37,7 @@ class Splines(NamedTuple):
         equations = equations + RIDGE * torch.eye(count + 3, dtype=points.dtype, device=points.device)
         wanted = targets.double().expand_as(points)
         wanted = torch.cat([wanted, wanted.new_zeros(*wanted.shape[:2], 3, 2)], dim=-2)
-        # Unlike `solve`, this neither waits for a GPU nor raises for equations without a solution.
-        solution = torch.linalg.solve_ex(equations, wanted).result.float()
+        solution = _solved(equations, wanted).float()
         return cls(centres.float(), solution[..., :count, :], solution[..., count:, :].mT)
 
     def __call__(self, places: Tensor) -> Tensor:
@@ -49,7 +46,28 @@ class Splines(NamedTuple):
         return straight + _bend(places, self.centres) @ self.weights
 
 
+def _solved(equations: Tensor, wanted: Tensor) -> Tensor:
+    """Return x of `equations` (..., N, N) x = `wanted` (..., N, M), by elimination with the largest pivots.
+
+    Of plain operations, unlike those of `torch.linalg`: a GPU neither waits nor asks a library, so that a
+    pass can be recorded, and exporters know them. Where there is no solution, it is not finite.
+    """
+    rows = torch.cat([equations, wanted], dim=-1)
+    places = torch.arange(equations.shape[-1], device=rows.device)
+    for step in range(equations.shape[-1]):
+        pivot = rows[..., step:, step].abs().argmax(dim=-1, keepdim=True) + step
+        order = torch.where(places == step, pivot, torch.where(places == pivot, step, places))
+        rows = rows.gather(-2, order.unsqueeze(-1).expand_as(rows))
+        chosen = rows[..., step : step + 1, :] / rows[..., step : step + 1, step : step + 1]
+        others = rows - rows[..., step : step + 1] * chosen
+        rows = torch.where((places == step).unsqueeze(-1), chosen, others)
+    return rows[..., equations.shape[-1] :]
+
+
 def _bend(places: Tensor, centres: Tensor) -> Tensor:
-    """Return U(|z - c|), U(r) = r^2 log(r^2 + 1e-9), of z (..., N, 2) and c (..., M, 2): (..., N, M)."""
+    """Return U(|z - c|), U(r) = r^2 log r^2, of z (..., N, 2) and c (..., M, 2): (..., N, M).
+
+    As published, it is r^2 log(r^2 + 1e-9), which is never more than 1e-9 away.
+    """
     squared = (places.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(dim=-1)
-    return squared * (squared + NEAR).log()
+    return torch.xlogy(squared, squared)

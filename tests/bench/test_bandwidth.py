@@ -10,6 +10,7 @@ from PIL import Image
 from bench.__main__ import main
 from bench.bandwidth import policies
 from bench.bandwidth.bandwidth_chart import chart
+from bench.bandwidth.bandwidth_command import shortfalls
 from bench.bandwidth.published import rows as published_rows
 from bench.harness.clip_set import Clip
 from bench.harness.media import write_mp4
@@ -62,6 +63,15 @@ def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_p
     assert "of raw float32 keypoints'" in text
     with Image.open(tmp_path / "bandwidth.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_a_call_that_a_slow_machine_thins_out_is_told_of() -> None:
+    backbone = load_backbone("lite", device="cpu")
+    whole: Row = {"preset": "paper", "policy": "alternate 6-6", "payload_kbps": 28.8}
+    others: list[Row] = [{**whole, "preset": "saver", "payload_kbps": 2.0}, {**whole, "policy": "adaptive"}]
+    assert shortfalls([whole, *others], backbone) == []
+    (said,) = shortfalls([{**whole, "payload_kbps": 7.2}], backbone)
+    assert said.startswith("lite paper 6-6: 25% of the frames due were sent, which are 28.8 kbps in full")
 
 
 @pytest.mark.parametrize(

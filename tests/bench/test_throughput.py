@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.harness.media import write_mp4
 from bench.harness.timing import Latencies, Stages, Timed, batch_fps, rounds
 from bench.throughput import subjects
 from bench.throughput import throughput_command as throughput
+from bench.throughput.paper import published_rows
 from bench.throughput.subject import PLAIN_CPU_FRAMES, Subject
 from bench.throughput.subjects import Memory
 from bench.throughput.throughput_command import (
@@ -22,7 +24,6 @@ from bench.throughput.throughput_command import (
     demo_clip,
     load,
     measure,
-    published_rows,
     singles_row,
 )
 from models.fomm.config import FommConfig
@@ -180,6 +181,13 @@ def test_the_papers_rows_are_quoted() -> None:
     assert row["source"] == "published"
 
 
+def film(folder: Path) -> Path:
+    """A clip of a block of 6 + 6 frames, in a folder of its own."""
+    folder.mkdir()
+    write_mp4(folder / "clip.mp4", demo_clip(12))
+    return folder
+
+
 def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_lite(tmp_path / "lite", untrained())
     path = tmp_path / "out.json"
@@ -194,6 +202,8 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
         "cpu",
         "--batch",
         "4",
+        "--clips",
+        str(film(tmp_path / "clips")),
     )
     assert throughput.run(options(*given, "--forecaster", "hold", "--json", str(path))) == 0
     stored = json.loads(path.read_text())
@@ -202,7 +212,9 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     # The engine of a call, and torch beside it where that is another.
     assert {row["engine"] for row in measured} >= {"torch"}
     assert len(measured) == len({row["engine"] for row in measured})
-    assert set(COLUMNS) <= set(measured[0])
+    assert set(COLUMNS) - {"tops_detect_to_paper", "tops_render_to_paper"} <= set(measured[0])
+    assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["windows"] == 1 for row in measured)
+    assert all(row["numbers"] == 60 and row["payload_kbps"] == 28.8 for row in measured)
     assert all(row["latency_frames"] >= 30 and row["batch_fps"] > 0 for row in measured)
     assert stored["meta"]["command"] == "throughput"
     assert stored["meta"]["frames"] == 36
@@ -214,6 +226,9 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     (("--threads", "0"), "Runs, threads"),
     (("--batch", "0"), "--batch"),
     (("--checkpoint", "x"), "add --backbone"),
+    (("--jepa", "x"), "add --clips"),
+    (("--clips", "x", "--windows", "-1"), "--windows 0"),
+    (("--weights", "/nowhere/at/all"), "There is no folder"),
     (("--json", "/nowhere/at/all.json"), "no folder"),
 ])  # fmt: skip
 def test_wrong_requests_are_refused_before_any_work(given: tuple[str, ...], words: str) -> None:

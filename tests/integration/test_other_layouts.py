@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from models.forecast.baselines import Damped
+from models.lite.layout import LAYOUT as LITE
+from models.nth.layout import layout_of as nth_layout
 from sender.gallery import GalleryOptions
 from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
 from shared.codec.keypoint_codec import Codec, PaperCodec
 from shared.constants import CallTerms
 from shared.errors import RequestError
-from shared.keypoints import KeypointLayout, Pictures
+from shared.keypoints import Floats, KeypointLayout, Pictures
 from shared.media import picture as pictures
-from tests.integration.world import ENDED, TABLES, Sink, Source, World
+from tests.integration.world import ENDED, TABLES, Backbone, Sink, Source, World
 from tests.tinted import LAYOUT, Tinted, square, tables
 
 pytestmark = pytest.mark.slow
@@ -91,6 +93,42 @@ def test_frames_of_other_numbers_are_coded_forecast_and_shown(preset: str) -> No
     # A square that stood still would be off by .12 of the picture's half width on average.
     assert places.mean() < 0.03
     assert np.median(reds) < 0.02
+
+
+class Numbered(Backbone):
+    """Frames of any layout, all of whose numbers tell which one it is."""
+
+    def __init__(self, layout: KeypointLayout) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def detect(self, frames: Pictures) -> Floats:
+        return np.repeat(super().detect(frames)[:, :1], self.layout.dimensions, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "kbps"),
+    [(LITE, 28.8), (KeypointLayout.of_points(50), 48.0), (nth_layout(15), 24.48)],
+    ids=["fomm", "tps", "nth"],
+)
+def test_the_papers_backbones_take_the_papers_rates(layout: KeypointLayout, kbps: float) -> None:
+    sending, codec = Sending("paper"), PaperCodec(layout.dimensions)
+    per_message = frames_per_message(sending, "paper", codec)
+    terms = CallTerms("numbers", "abc", layout.keypoints, layout.dimensions)
+    maker = scheduler_maker(sending, per_message, None, layout, lambda _: Damped())
+    sink = Sink()
+    world = World(
+        source=Source(120), sink=sink, codecs={PaperCodec.name: codec}, per_message=per_message,
+        sender_terms=terms, receiver_terms=terms, make_scheduler=maker, forecaster=Damped(),
+        sender_backbone=Numbered(layout), receiver_backbone=Numbered(layout),
+    ).run()  # fmt: skip
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    sent = world.sending.summary.to_map()
+    assert sent["frames"] == 60
+    assert 8 * sent["payload_bytes"] / sent["seconds"] / 1000 == pytest.approx(kbps, rel=1e-12)
+    # Half of the frames are forecast, and lag a little.
+    assert np.abs(np.subtract(sink.levels, sink.numbers)).max() < 6
+    assert len(sink.numbers) > 110
 
 
 def test_the_adaptive_policy_sends_little_of_what_stands_still_and_much_of_what_moves() -> None:

@@ -11,9 +11,14 @@ from animate import animate_command as animate
 from animate.animation import Job
 from animate.animation import animate as animated
 from models.build import load_backbone, load_tables
+from models.facade import EngineBackbone
+from models.graphs import recorded
+from models.nth import backbone as nth_backbone
 from models.nth.layout import turned
 from models.nth.model import save_nth
 from models.nth.plain import untrained_nth
+from models.torch_engine import TorchEngine
+from models.tps import backbone as tps_backbone
 from models.tps.model import save_tps
 from models.tps.plain import untrained_tps
 from sender.demo import DemoSource
@@ -23,6 +28,7 @@ from shared.constants import FPS, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Pictures
+from tests.models.test_graphs import record
 from tests.tiny_published import NTH, TPS
 
 pytestmark = pytest.mark.slow
@@ -73,9 +79,64 @@ def test_frames_are_drawn_from_a_source_and_its_numbers(loaded: Loaded, frames: 
     assert drawn.shape == frames.shape
     assert drawn.std() > 1
     # Motion since a frame, carried over to that very frame, is that frame's motion.
-    moved = backbone.transfer(source, keypoints, source.keypoints)
+    moved = backbone.transfer(source, source.keypoints)(keypoints)
     again = backbone.render(source, moved)
     assert np.abs(again.astype(int) - drawn).max() <= 2
+
+
+def test_sizes_of_faces_are_measured_once_and_not_for_every_frame(
+    loaded: Loaded, frames: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, sizes = loaded.backbone, []
+    module, name = {"tps": (tps_backbone, "area"), "nth": (nth_backbone, "volume")}[backbone.name]
+    measure = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda points: sizes.append(measure(points)) or sizes[-1])
+    source, keypoints = backbone.encode(frames[0]), backbone.detect(frames)
+    transfer = backbone.transfer(source, keypoints[1], adapt_scale=True)
+    assert len(sizes) == 2
+    together = transfer(keypoints)
+    for row, moved in zip(keypoints, together, strict=True):
+        np.testing.assert_allclose(transfer(row[None])[0], moved, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(together[1], source.keypoints, rtol=0, atol=1e-5)
+    assert len(sizes) == 2
+
+
+def test_single_frames_can_be_recorded_passes(
+    loaded: Loaded, frames: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU does them, by a recording that a machine without one can replay."""
+    monkeypatch.setattr(
+        "models.torch_engine.recorded", lambda f, kept, varying: recorded(f, kept, varying, record)
+    )
+    backbone = load_backbone(None, loaded.folder, "cpu")
+    assert isinstance(backbone, EngineBackbone)
+    engine = backbone._engine
+    assert isinstance(engine, TorchEngine)
+    engine._may_record = True
+    drawn_alike(backbone, frames[:2])
+    assert engine._drawing is not None
+    assert engine._detection is not None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_replays_what_it_would_compute(
+    loaded: Loaded, frames: Pictures, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = load_backbone(None, loaded.folder, "cuda")
+    assert backbone.precision == "float16"
+    drawn_alike(backbone, frames[:2])
+    assert not caplog.messages
+
+
+def drawn_alike(backbone: Backbone, frames: Pictures) -> None:
+    """Check that frames look alike one by one and together, from two sources in turn."""
+    keypoints = backbone.detect(frames)
+    np.testing.assert_allclose(backbone.detect(frames[:1])[0], keypoints[0], rtol=0, atol=2e-3)
+    sources = [backbone.encode(picture) for picture in frames]
+    for source in (*sources, sources[0]):
+        batch = backbone.render(source, keypoints).astype(int)
+        for row, together in zip(keypoints, batch, strict=True):
+            assert np.abs(backbone.render(source, row[None])[0] - together).max() <= 2
 
 
 @pytest.mark.parametrize("value", [0.0, 1e4, -1e4])

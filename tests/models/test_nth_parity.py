@@ -43,6 +43,8 @@ class Drawn(NamedTuple):
     generator: Generator
     state: SourceState
     rendered: Rendered
+    middle: Tensor
+    """Of the SPADE generator: the features behind its six blocks at their own resolution."""
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +82,14 @@ def spade(model: Nth, found: Found) -> Drawn:
 
 def draw(generator: Generator, found: Found) -> Drawn:
     source = torch.from_numpy(picture(1))[None]
+    middles: list[Tensor] = [torch.empty(0)]
+    for name, module in generator.named_modules():
+        if name == "decoder.G_middle_5":
+            module.register_forward_hook(lambda _module, _inputs, out: middles.append(out))
     with torch.inference_mode():
         state = generator.encode_source(source, found.keypoints[:1])
-        return Drawn(generator, state, generator.decode(state, found.keypoints[1:2]))
+        rendered = generator.decode(state, found.keypoints[1:2])
+    return Drawn(generator, state, rendered, middles[-1])
 
 
 def check(found: Mapping[str, Tensor], tolerance: float) -> None:
@@ -123,6 +130,7 @@ def test_the_original_generator(drawn: Drawn) -> None:
 
 def test_the_spade_generator(spade: Drawn) -> None:
     check_motion(spade, "spade_")
+    check({"spade_middle": spade.middle[0, ::32, ::8, ::8]}, 2e-3)
     check({"spade_prediction": spade.rendered.prediction[0, :, ::4, ::4]}, 2e-4)
 
 
@@ -146,10 +154,10 @@ def test_relative_motion() -> None:
     kept = backbone.encode(np.zeros((256, 256, 3), np.uint8))
     assert isinstance(kept, Encoded)
     known = replace(kept, keypoints=source[0], kept=kept.kept._replace(canonical=canonical))
-    moved = backbone.transfer(known, driving, first[0], adapt_scale=True)
+    moved = backbone.transfer(known, first[0], adapt_scale=True)(driving)
     places = Pose.from_flat(torch.from_numpy(moved)).place(canonical)
     check({"relative_kp": places[0]}, 2e-5)
-    plain = Pose.from_flat(torch.from_numpy(backbone.transfer(known, driving, first[0]))).place(canonical)
+    plain = Pose.from_flat(torch.from_numpy(backbone.transfer(known, first[0])(driving))).place(canonical)
     own = torch.from_numpy(REFERENCE["source_kp"])
     torch.testing.assert_close(
         (places[0] - own), float(REFERENCE["movement_scale"]) * (plain[0] - own), rtol=0, atol=2e-5

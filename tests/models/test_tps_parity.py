@@ -105,6 +105,14 @@ def test_motion(outcome: Outcome) -> None:
     check({**maps, **masks, "deformation": motion.deformation[0, ::2, ::2]}, 1e-4)
 
 
+def test_motion_of_a_background_whose_own_is_known(model: Tps, outcome: Outcome) -> None:
+    background = torch.from_numpy(REFERENCE["bg_param"])[None]
+    with torch.inference_mode():
+        driving = outcome.points[1:2]
+        motion = model.dense_motion_network(outcome.state.motion, driving, background)
+    check({"bg_deformation": motion.deformation[0, ::4, ::4]}, 1e-4)
+
+
 def test_pictures(outcome: Outcome) -> None:
     levels = {f"encoder_{i}": outcome.state.levels[i + 1][0, ::16, ::8, ::8] for i in range(3)}
     check({**levels, "prediction": outcome.rendered.prediction[0, :, ::4, ::4]}, 1e-4)
@@ -115,7 +123,7 @@ def test_relative_motion() -> None:
     """Of the published figures themselves: what network finds the points does not matter."""
     backbone = TpsBackbone(untrained_tps(0, TPS))
     source, driving, first = (REFERENCE[f"{name}_kp"].reshape(-1) for name in ("source", "driving", "first"))
-    moved = backbone.transfer(Kept(source, np.zeros(0, np.uint8)), driving[None], first)
+    moved = backbone.transfer(Kept(source, np.zeros(0, np.uint8)), first)(driving[None])
     np.testing.assert_allclose(moved[0].reshape(-1, 2), REFERENCE["relative_kp"], rtol=0, atol=1e-5)
     scale = (moved[0] - source)[0] / (driving - first)[0]
     assert scale == pytest.approx(float(REFERENCE["movement_scale"]), abs=1e-4)

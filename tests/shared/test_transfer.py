@@ -5,7 +5,7 @@ import pytest
 
 from shared.errors import RequestError
 from shared.keypoints import Floats, KeypointLayout
-from shared.transfer import transferred
+from shared.transfer import transfer_between
 
 LAYOUT = KeypointLayout.of_points(10, jacobians=True)
 
@@ -23,7 +23,7 @@ def scale(source: Floats, initial: Floats) -> float:
     """How far the first point is carried when it moves by 1."""
     moved = initial.copy()
     moved[0] += 1
-    return float((transferred(LAYOUT, source, moved[None], initial, adapt_scale=True)[0] - source)[0])
+    return float((transfer_between(LAYOUT, source, initial, adapt_scale=True)(moved[None])[0] - source)[0])
 
 
 def test_the_adapted_scale_is_the_ratio_of_the_hulls_sides() -> None:
