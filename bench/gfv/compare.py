@@ -6,7 +6,6 @@ difference, in [0, 1], between frames rendered from the keypoints that arrive an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +56,9 @@ class Comparison:
         ours = [self._ours(name, tables) for name in presets]
         found = ours + [self._messages(arrangement, bits) for arrangement in LAYOUTS]
         if tables is not None:
-            equal = self._equal(float(str(ours[0]["picture_error"])))
+            most = ours[0]["picture_error"]
+            assert isinstance(most, float)
+            equal = self._equal(most)
             found += [self._messages(arrangement, equal) for arrangement in LAYOUTS if equal != bits]
         return found
 
@@ -134,8 +135,3 @@ def packed(codec: Codec, frames: Floats, per_message: int) -> tuple[int, Floats]
 
 def _rms(values: Floats | np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float | None:
     return float(np.sqrt(np.mean(values**2))) if values.size else None
-
-
-def compared(clip: Clip, tables: CodecTables | None, bits: int) -> Sequence[Row]:
-    """Return the rows of `Comparison` for `clip`."""
-    return Comparison(clip).rows(tables, bits)

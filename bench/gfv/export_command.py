@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench.calls.simulate import detect_all
-from bench.gfv.compare import COLUMNS, Clip, compared
+from bench.gfv.compare import COLUMNS, Clip, Comparison
 from bench.gfv.motion import BITS, MOST_BITS, points_of
 from bench.gfv.stream import LAYOUTS, read_stream, write_stream
 from bench.harness.first_frames import first_frames
@@ -72,7 +72,7 @@ def _write(options: argparse.Namespace) -> int:
     write_file(options.output, written.data)
     print(f"wrote {len(keypoints)} frames in {len(written.data)} bytes to {options.output}")
     clip = Clip(backbone, frames[0], keypoints, options.crf)
-    rows = compared(clip, load_tables(backbone, options.checkpoint), options.bits)
+    rows = Comparison(clip).rows(load_tables(backbone, options.checkpoint), options.bits)
     meta = describe(
         "export-gfv", choose_device(options.device), source=options.source, frames=len(keypoints),
         backbone=backbone.name,
