@@ -2,8 +2,8 @@
 
 K points (x, y) and, of each, a 2x2 matrix (type 0, the affine map of its surroundings). Numbers are whole
 multiples of 2**-bits, absolute or as changes. The syntax is what the encoders and decoders of the reference
-software of H.264, H.265 and H.266 (JM, HM, VTM) agree on. VTM of the first drafts read the type of matrices
-as ue(v), not u(6).
+software of H.264, H.265 and H.266 (JM, HM, VTM) agree on; VTM of an early draft had the type of matrices as
+ue(v), not u(6).
 """
 
 from __future__ import annotations
