@@ -16,7 +16,7 @@ from bench.gfv.stream import LAYOUTS, write_stream
 from bench.harness.clip_set import spread
 from bench.harness.metrics import mae
 from bench.harness.report import Row
-from sender.presets import PRESETS, Sending, make_codec
+from sender.presets import Sending, frames_per_message, make_codec
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import KeypointPacket
 from shared.codec.tables import CodecTables
@@ -63,8 +63,9 @@ class Comparison:
         return found
 
     def _ours(self, preset: str, tables: CodecTables | None) -> Row:
-        codec = make_codec(Sending(preset), tables, self._clip.backbone.layout)[1]
-        per_message = PRESETS[preset].frames_per_message
+        sending = Sending(preset)
+        codec = make_codec(sending, tables, self._clip.backbone.layout)[1]
+        per_message = frames_per_message(sending, preset, codec)
         size, arrived = packed(codec, self._clip.keypoints, per_message)
         rate = size / self._seconds
         return {
