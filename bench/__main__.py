@@ -12,6 +12,7 @@ _COMMANDS = {
     "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
     "bandwidth": "what calls cost, every byte counted: presets and policies beside published figures",
     "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
+    "export-gfv": "a clip's keypoints as messages in an H.264 stream, for others, and back",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
     "framing": "whether heads are found, and what a square that follows them is worth",
     "fuzz": "a million mutated packets against the decoder",
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from bench.forecast import forecast_command as forecast
     from bench.framing import framing_command as framing
     from bench.fuzz import fuzz_command as fuzz
+    from bench.gfv import export_command as export_gfv
     from bench.quality import gallery_command as gallery
     from bench.quality import quality_command as quality
     from bench.throughput import throughput_command as throughput
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "anomaly": anomaly,
         "bandwidth": bandwidth,
         "diversity": diversity,
+        "export-gfv": export_gfv,
         "forecast": forecast,
         "framing": framing,
         "fuzz": fuzz,

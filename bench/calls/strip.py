@@ -10,19 +10,16 @@ import argparse
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.calls.simulate import detect_all, simulated
 from bench.calls.simulated_pictures import SimulatedPictures
+from bench.harness.first_frames import first_frames
 from bench.harness.media import write_file
 from bench.harness.report import check_output
 from models.build import load_backbone, load_tables, use_threads
-from sender.capture import open_source
-from sender.crop import Crop
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
 from shared.codec.tables import CodecTables
@@ -73,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     use_threads(1)
     first = round(options.at * FPS)
     numbers = range(first, first + options.moments * options.step, options.step)
-    frames = _frames(options, numbers[-1] + 1)
+    frames = first_frames(options.source, options.crop, numbers[-1] + 1)
     if len(frames) <= numbers[-1]:
         raise RequestError(f"The video has only {len(frames)} frames; give an earlier --at.")
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
@@ -81,18 +78,6 @@ def run(options: argparse.Namespace) -> int:
     write_file(options.output, drawn(frames[0], found))
     print(f"wrote {options.output}")
     return 0
-
-
-def _frames(options: argparse.Namespace, most: int) -> list[Pictures]:
-    source = open_source(options.source, Crop.parse(options.crop) if options.crop else None, loop=False)
-    if source.live:
-        source.close()
-        raise RequestError("A strip is made of a video; give a file, or demo, as --source.")
-    try:
-        given = (source.frame(number) for number in range(most))
-        return [np.asarray(frame) for frame in takewhile(lambda frame: frame is not None, given)]
-    finally:
-        source.close()
 
 
 def moments(
