@@ -30,9 +30,10 @@ from bench.throughput.subjects import Forecasting, Memory
 from models.build import choose_device, use_threads
 from models.forecast.names import BEST, NAMES
 from sender.demo import DemoSource
-from shared.constants import BACKBONES, DEVICES, FPS
+from shared.constants import BACKBONES, FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.runtime.command import add_device_argument
 
 FRAMES = 36
 # The frames whose pictures are compared with the published forward pass.
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of the chosen backbone; without, only lite has trained ones",
     )
     add("--forecaster", default=BEST, choices=NAMES, help=f"default: {BEST}")
-    add("--device", choices=DEVICES, default="auto")
+    add_device_argument(parser)
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")

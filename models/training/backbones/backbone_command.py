@@ -38,8 +38,8 @@ from models.training.run import (
     save_state,
     stop_requests,
 )
-from shared.constants import DEVICES
 from shared.errors import KeycastError, RequestError
+from shared.runtime.command import add_device_argument
 
 INTERRUPTED = 130
 SAVE_SECONDS = 60.0
@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--every", type=positive_float, default=5.0, help="minutes between validations")
     add("--workers", type=int, default=0, help="loader processes")
     add("--bf16", action="store_true", help="run the network in bfloat16 where that is safe")
-    add("--device", default="auto", choices=DEVICES)
+    add_device_argument(parser)
     add("--seed", type=int, default=0)
 
 
