@@ -49,6 +49,11 @@ class TorchEngine(ABC, Generic[SourceT]):
         self._kept: weakref.ref[Encoded[SourceT]] | None = None
         self._lock = threading.Lock()
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether single frames are replayed from recordings."""
+        return self._detection is not None and self._drawing is not None
+
     @abstractmethod
     def _detect(self, pictures: Tensor) -> Tensor:
         """Return the keypoints (B, D) of pictures (B, 3, H, W) in [0, 1]."""
