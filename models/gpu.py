@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +20,11 @@ _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 FAILURES = (RuntimeError, AssertionError, OSError)
 """What torch raises for a GPU: too little memory, cuDNN, a missing kernel, no CUDA, a library's file."""
+
+
+# What tells a GPU's failure from other errors in torch.
+_OF_GPUS = ("OutOfMemoryError", "AcceleratorError", "NoNumbersError")
+_WORDS = ("CUDA", "cuDNN", "CUDNN", "CUBLAS", "NCCL", "HIP error")
 
 
 class NoNumbersError(RuntimeError):
@@ -43,6 +49,17 @@ def on_gpu(load: Callable[[str], Backbone], *, insist: bool) -> Backbone:
         _tell(error)
         return load("cpu")
     return GuardedBackbone(backbone, None if insist else lambda: load("cpu"))
+
+
+@contextmanager
+def failures_told(advice: str) -> Iterator[None]:
+    """Turn what torch raises for a GPU in the block into a KeycastError of one sentence, with `advice`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error).__name__ in _OF_GPUS or any(word in str(error) for word in _WORDS):
+            raise KeycastError(f"The GPU failed ({reason_of(error)}); {advice}.") from error
+        raise
 
 
 def check_numbers(numbers: Floats) -> Floats:

@@ -28,7 +28,9 @@ from bench.throughput import subjects
 from bench.throughput.subject import Subject
 from bench.throughput.subjects import Forecasting, Memory
 from models.build import choose_device, use_threads
+from models.devices import device_words
 from models.forecast.names import BEST, NAMES
+from models.gpu import failures_told
 from sender.demo import DemoSource
 from shared.constants import BACKBONES, FPS
 from shared.errors import RequestError
@@ -94,10 +96,11 @@ def run(options: argparse.Namespace) -> int:
     clip = demo_clip(FRAMES)
     rows: list[Row] = []
     notes: dict[str, Value] = {}
-    for names in _families(options):
-        found, noted = _measured(names, options, device, clip)
-        rows += found
-        notes |= noted
+    with failures_told("repeat the command with --device cpu"):
+        for names in _families(options):
+            found, noted = _measured(names, options, device, clip)
+            rows += found
+            notes |= noted
     meta = describe(
         "throughput", device, options.seed,
         processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
@@ -135,7 +138,7 @@ def _measured(
         {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
         for each in loaded
     ]
-    notes = _notes(loaded, options)
+    notes = _notes(loaded, options, device)
     if not ahead.trained:
         notes[f"{names[0]}_forecaster"] = (
             f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
@@ -166,6 +169,7 @@ def _load(found: Iterator[Subject], ahead: Forecasting, clip: Pictures, device: 
 def load(subject: Subject, ahead: Forecasting, clip: Pictures, memory: Memory) -> Loaded:
     """Run every path of `subject` once, with the first frame of `clip` as the source picture."""
     facade = subject.facade
+    memory.begin()
     facade.warmup()
     source = facade.encode(clip[0])
     ahead.forecaster.observe(facade.detect(clip[:1]))
@@ -194,7 +198,7 @@ def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device:
     return {
         "backbone": subject.backbone,
         "engine": subject.engine,
-        "device": device,
+        "device": device if device == "cpu" else device_words(device),
         "precision": subject.precision,
         "weights": "trained" if subject.trained else "random",
         **_times(stages),
@@ -264,7 +268,7 @@ def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
     }
 
 
-def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
+def _notes(loaded: list[Loaded], options: argparse.Namespace, device: str) -> dict[str, Value]:
     """Return what a reader of the rows must know."""
     notes: dict[str, Value] = {}
     for subject in (each.subject for each in loaded):
@@ -278,6 +282,11 @@ def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value
             )
     if any(each.subject.engine == "plain" for each in loaded):
         notes["pixel_error"] = f"the largest error of a pixel is that of {len(COMPARED)} frames of the demo"
+    if device != "cpu":
+        notes["recordings"] = (
+            "single frames (stream_fps, latencies) replay CUDA graphs; blocks of frames are launched kernel "
+            "by kernel"
+        )
     if options.batch:
         notes["offline"] = f"batch_fps is offline, in passes of {options.batch} frames"
     return notes

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from models.gpu import failures_told
 from models.training.backbones import backbone_command as backbone
 from models.training.codec_tables import codec_command as codec
 from models.training.data import drawn, extract
@@ -39,7 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--debug", action="store_true", help="show a traceback with an error")
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
-    return run_command(lambda: int(options.run(options)), options.debug)
+
+    def work() -> int:
+        with failures_told("give a smaller --batch, or --device cpu"):
+            return int(options.run(options))
+
+    return run_command(work, options.debug)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from models.facade import EngineBackbone
 from models.fomm import precision
 from models.fomm.precision import engine_in, trusted_engine
 from models.fomm.serving import Precision
-from models.gpu import GuardedBackbone, on_gpu
+from models.gpu import GuardedBackbone, failures_told, on_gpu
 from models.graphs import recorded
 from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
@@ -183,6 +183,26 @@ def test_a_source_of_another_network_is_refused() -> None:
     one, other = (on_gpu(loader(Faults()), insist=False) for _ in range(2))
     with pytest.raises(RequestError, match="encoded by another network"):
         one.render(other.encode(grey(1)), shift(1))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(OUT_OF_MEMORY),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+    ],
+)
+def test_a_command_that_a_gpu_ends_says_so_in_one_sentence(error: RuntimeError) -> None:
+    with (
+        pytest.raises(KeycastError, match=r"^The GPU failed \(.*\); take a walk\.$") as told,
+        failures_told("take a walk"),
+    ):
+        raise error
+    assert "\n" not in str(told.value)
+    # What is no GPU's fault stays what it is.
+    with pytest.raises(RuntimeError, match="shape"), failures_told("take a walk"):
+        raise RuntimeError("shape '[2]' is invalid")
 
 
 # What `--device` means.
