@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,21 +15,33 @@ from models import build, devices
 from models.devices import choose_device, device_facts, device_words, gpu_trouble
 from models.facade import EngineBackbone
 from models.fomm import precision
+from models.fomm.backbone import FommEngine
+from models.fomm.config import FommConfig
+from models.fomm.plain import untrained_fomm
 from models.fomm.precision import engine_in, trusted_engine
 from models.fomm.serving import Precision
 from models.gpu import GuardedBackbone, failures_told, on_gpu
-from models.graphs import recorded
+from models.graphs import recorded, tensors
 from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
 from models.lite.torch_engine import LiteTorchEngine
 from models.nth.backbone import NthEngine
+from models.nth.plain import untrained_nth
 from models.torch_engine import TorchEngine
+from models.tps.backbone import TpsEngine
+from models.tps.plain import untrained_tps
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from tests.gpu_stand_in import waits
 from tests.tiny_lite import unsettled
+from tests.tiny_published import NTH, TPS
 
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of ..."
+SMALL_FOMM = FommConfig(
+    detector_blocks=2, detector_max_features=32, motion_blocks=2, motion_max_features=32,
+    generator_expansion=8, generator_max_features=16, generator_bottleneck_blocks=1,
+)  # fmt: skip
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
@@ -406,3 +419,28 @@ def test_the_shipped_network_runs_on_the_gpu_as_on_the_cpu(name: str) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
     np.testing.assert_allclose(here.detect(frames), there.detect(frames), atol=1e-4)
     assert "gpu_driver" in build.network_facts(here)
+
+
+ENGINES: dict[str, Callable[[], TorchEngine[Any]]] = {
+    "lite": lambda: LiteTorchEngine(unsettled(), "meta"),
+    "fomm": lambda: FommEngine(untrained_fomm(0, SMALL_FOMM), "meta", "float16"),
+    "tps": lambda: TpsEngine(untrained_tps(0, TPS), "meta", "float16"),
+    "nth": lambda: NthEngine(untrained_nth(0, NTH), "meta", "float16"),
+}
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+@torch.inference_mode()
+def test_a_pass_on_a_gpu_waits_for_nothing_and_can_be_recorded(name: str) -> None:
+    engine = ENGINES[name]()
+    picture = torch.rand(1, 3, engine.size, engine.size, device="meta")
+    for seen_before in (False, True):
+        with waits() as seen:
+            source, keypoints = engine._encode(picture)
+            drawn = engine._draw(source, engine._detect(picture))
+        # What is kept on the GPU is brought there once, in the passes that warm up.
+        assert not (seen_before and seen), seen
+    assert drawn.shape == picture.shape
+    # Positions are float32, whatever the renderer computes in; and a recording takes tensors alone.
+    assert keypoints.dtype == torch.float32
+    assert list(tensors(source))

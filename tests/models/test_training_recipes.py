@@ -117,7 +117,7 @@ def test_the_lite_network_trains_on_windows_first() -> None:
     assert recipe.window(0.84, generator) is not None
     assert recipe.window(0.85, generator) is None
     assert LiteRecipe(options("--whole-after", "0.2"), TINY).window(0.2, generator) is None
-    # A short warm-up, of 2 % at most, then a cosine.
+    # A short warm-up, of 200 steps or 5 % at most, then a cosine.
     assert recipe.factor(0.005) < 0.51
     assert recipe.factor(0.01) == pytest.approx(1)
     assert recipe.factor(1.0) == pytest.approx(0.02)

@@ -131,7 +131,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def factor(self, done: float) -> float:
         """Return a cosine's factor, after a warm-up that has as many steps whatever their size."""
         pictures = self.options.pictures
-        whole = _WARM_UP_STEPS * self.options.batch
+        whole = _WARM_UP_STEPS * (self.options.batch or self.defaults.batch)
         return cosine(done, warmup=min(_LONGEST_WARM_UP, whole / pictures if pictures else 1.0))
 
     def window(self, done: float, generator: torch.Generator) -> Window | None:
