@@ -199,7 +199,7 @@ def test_checks_that_fail_or_do_not_end_cost_no_training(
     assert "not all checks have passed" in capsys.readouterr().out
     assert made.killed is not made.ends
     assert made.waited[0] is not None
-    assert made.waited[0] <= 60 * 2 * 0.45
+    assert made.waited[0] <= 60 * 2 * 0.6
 
 
 def test_only_training_needs_no_checks(

@@ -167,6 +167,6 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     moving = [pair for pair in pairs if pair[0].dtype.is_floating_point]
     # All at once: tensor by tensor, it takes as long as a layer.
     torch._foreach_lerp_([mine for mine, _ in moving], [their for _, their in moving], 1 - decay)
-    for mine, their in pairs:
-        if not mine.dtype.is_floating_point:
-            mine.copy_(their)
+    counting = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
+    if counting:
+        torch._foreach_copy_([mine for mine, _ in counting], [their for _, their in counting])

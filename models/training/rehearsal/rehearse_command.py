@@ -90,7 +90,7 @@ def _checking(options: argparse.Namespace, device: str) -> subprocess.Popen[byte
 
 def _finished(checking: subprocess.Popen[bytes], began: float, minutes: float) -> bool:
     """Wait for the checks, not for ever; return whether one has failed."""
-    patience = 60 * minutes * 1.5 * _CHECKING - (time.monotonic() - began)
+    patience = 60 * minutes * 2 * _CHECKING - (time.monotonic() - began)
     try:
         return checking.wait(max(1.0, patience)) != 0
     except subprocess.TimeoutExpired:
