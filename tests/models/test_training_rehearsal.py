@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
@@ -213,3 +214,30 @@ def test_only_training_needs_no_checks(
     (tmp_path / "clips").mkdir()
     assert main(command(tmp_path / "r", "--skip-verify", "--clips", str(tmp_path / "clips"))) == 0
     assert trained[0].clips == [tmp_path / "clips"]
+
+
+# On a GPU.
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_passes_every_check(tmp_path: Path) -> None:
+    file = tmp_path / "v.json"
+    assert checked(Machine("cuda"), checks.CHECKS, 600, file) == 0, file.read_text()
+    found = json.loads(file.read_text())
+    assert all(result["ok"] for result in found.values())
+    # Autocast, recordings and memory are all among it.
+    assert found["singles_are_batches"]["recorded"]
+    assert found["lite_speed"]["peak_memory_mb"] > 0
+    assert found["training_steps"]["batch_12_pictures_per_s"] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_bench_throughput_measures_a_gpu(tmp_path: Path) -> None:
+    from bench.__main__ import main as bench
+
+    file = tmp_path / "t.json"
+    line = ["throughput", "--backbone", "lite", "--device", "cuda", "--runs", "1", "--json", str(file)]
+    assert bench(line) == 0
+    report = json.loads(file.read_text())
+    assert report["meta"]["gpu"] == report["rows"][0]["device"]
+    assert report["rows"][0]["peak_memory_mb"] > 0
