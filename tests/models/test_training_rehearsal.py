@@ -172,6 +172,8 @@ def test_a_rehearsal_draws_verifies_and_trains_for_what_is_left(
     tmp_path: Path, trained: list[argparse.Namespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = child(monkeypatch, Child(0))
+    monkeypatch.setattr(rehearse, "_FRAMES_OF_DRAWN", 3)
+    monkeypatch.setattr(rehearse.drawn, "_FACES", 4)
     assert main(command(tmp_path / "r", "--minutes", "60", "--people", "2", "--batch", "8")) == 0
     assert lines[0][1:8] == ["-m", "models.training", "verify", "--device", "cpu", "--seconds", "1080"]
     (run,) = trained
