@@ -18,12 +18,14 @@ from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
 from models.lite.backbone import LiteBackbone
 from models.training.__main__ import main
+from models.training.backbones import recipes
+from models.training.backbones.backbone_run import Run
 from models.training.rehearsal import checks, verify_command
 from models.training.rehearsal import rehearse_command as rehearse
 from models.training.rehearsal.checks import DiffersError, Figures, Machine
 from models.training.rehearsal.verify_command import checked
 from shared.keypoints import Pictures
-from tests.tiny_lite import unsettled
+from tests.tiny_lite import TINY, unsettled
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +127,31 @@ def test_the_shipped_forecasters_are_compared(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Machine, "lite", Found())
     figures = checks.forecasts(Machine("cpu"))
     assert {"vrnn_error", "gru-nf_error", "linear_error"} <= set(figures)
+
+
+def test_training_steps_are_timed_in_sizes_of_batch_and_one_may_find_no_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advance, taken = Run.advance, list[int]()
+
+    def advanced(run: Run[Any], objective: Any, batch: Any, *more: Any) -> Any:
+        taken.append(len(batch[0]))
+        if len(batch[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        losses = advance(run, objective, batch, *more)
+        # With landmarks, as it is trained in earnest.
+        assert {"rough_value", "flow", "loop"} <= set(losses)
+        return losses
+
+    monkeypatch.setattr(Run, "advance", advanced)
+    monkeypatch.setattr(recipes, "LiteConfig", lambda: TINY)
+    monkeypatch.setattr(checks, "_CPU_BATCHES", (2, 4))
+    monkeypatch.setattr(checks, "_CPU_STEPS", 1)
+    figures = checks.training_steps(Machine("cpu"))
+    assert taken == [1, 1, 1, 2]
+    assert figures["batch_2_pictures_per_s"] > 0  # type: ignore[operator]
+    assert figures["batch_4_pictures_per_s"] == "out of memory"
+    assert not caplog.messages
 
 
 # The command.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from models.fomm.plain import untrained_fomm
 from models.forecast.build import load_forecaster
 from models.forecast.names import LEARNED
 from models.inference import compute_exactly
+from models.landmarks.files import save_canonical, save_clip
+from models.landmarks.points import COUNT as LANDMARKS
 from models.lite.backbone import LiteBackbone
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from models.torch_engine import TorchEngine
@@ -34,7 +37,9 @@ from models.training.data.drawn_motion import motion
 from shared.constants import SIZE
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
-from shared.portrait.portrait import Portrait
+from shared.portrait.looks import Looks
+from shared.portrait.portrait import Portrait, landmarks_with_depth
+from shared.portrait.pose import Pose
 
 NetworkT = TypeVar("NetworkT", bound=EngineBackbone)
 Figures = Mapping[str, str | int | float]
@@ -190,15 +195,20 @@ def training_line(device: str, *more: str) -> argparse.Namespace:
 
 
 def _trained(size: int, machine: Machine) -> float:
-    """Return the pictures a second of some steps, after two that are not counted."""
+    """Return the pictures a second of some steps, with landmarks, after two that are not counted."""
     options = training_line(machine.device, "--clips", "none", "--batch", str(size), "--minutes", "1")
     options.rate = 1e-4
-    recipe, device = LiteRecipe(options), torch.device(machine.device)
-    run, objective = recipe.start(device, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        face = np.asarray(landmarks_with_depth(Looks(), Pose()), np.float32)
+        save_clip(Path(folder, "drawn.npz"), "drawn.mp4", face[None, :, :2])
+        save_canonical(Path(folder), face)
+        options.landmarks = [Path(folder)]
+        recipe, device = LiteRecipe(options), torch.device(machine.device)
+        run, objective = recipe.start(device, 1)
     sources = max(1, size // recipe.drivings)
     shape = (sources, 1 + recipe.drivings, 3, SIZE, SIZE)
     pictures = torch.randint(256, shape, dtype=torch.uint8, device=device)
-    faces = torch.full((sources, 1 + recipe.drivings, 175, 2), torch.nan, device=device)
+    faces = torch.zeros(sources, 1 + recipe.drivings, LANDMARKS, 2, device=device)
     batch: tuple[Tensor, Tensor, Tensor] = (pictures[:, 0], pictures[:, 1:], faces)
     windows = torch.Generator().manual_seed(0)
     steps = _GPU_STEPS if machine.has_gpu else _CPU_STEPS
