@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models import stored
-from models.devices import choose_device
+from models.devices import choose_device, device_facts, device_words
 from models.entry import WEIGHTS, Entry
 from models.head.finder import NetworkHeadFinder
 from models.landmarks.finder import LandmarkFinder
@@ -19,8 +19,8 @@ from shared.interfaces import Backbone
 from shared.media.heads import HeadFinder
 
 __all__ = [
-    "SHIPPED", "TABLES", "choose_device", "load_backbone", "load_head_finder", "load_stages", "load_tables",
-    "one_thread", "use_threads",
+    "SHIPPED", "TABLES", "choose_device", "device_facts", "load_backbone", "load_head_finder", "load_stages",
+    "load_tables", "network_facts", "network_words", "one_thread", "use_threads",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -36,10 +36,27 @@ def load_backbone(name: str | None = None, path: Path | None = None, device: str
 
     Some have weights that came with the project, the full First Order Motion Model needs a public checkpoint.
     Without a name it is what the weights are of: fomm for a published file, for a folder what its config
-    says, lite for none. Raises RequestError, in one sentence, for whatever is missing or does not fit.
+    says, lite for none. A GPU that cannot run it is left for the CPU, with a warning, where `device` is
+    "auto". Raises RequestError, in one sentence, for whatever is missing or does not fit.
     """
-    where = choose_device(device)
-    return _entry(name or _named_by(path)).load(path, where)
+    entry, where = _entry(name or _named_by(path)), choose_device(device)
+    if where == "cpu":
+        return entry.load(path, where)
+    from models.gpu import on_gpu
+
+    return on_gpu(lambda place: entry.load(path, place), insist=device == "cuda")
+
+
+def network_facts(backbone: Backbone) -> dict[str, str]:
+    """Return what runs `backbone` now, as reports tell it: engine, precision, device and what it is."""
+    facts = {"backbone": backbone.name, "engine": backbone.engine, "precision": backbone.precision}
+    return {**facts, **device_facts(backbone.device)}
+
+
+def network_words(backbone: Backbone) -> str:
+    """Return what runs `backbone` now, in words, such as "lite on the CPU (openvino, float32)"."""
+    where = device_words(backbone.device)
+    return f"{backbone.name} on {where} ({backbone.engine}, {backbone.precision})"
 
 
 def load_stages(name: str, path: Path | None = None) -> Network:

@@ -41,6 +41,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def processor(self) -> str:
+        """What it computes on: "cpu" or "cuda"."""
+        ...
+
+    @property
     def size(self) -> int:
         """The side of all pictures, in pixels."""
         ...

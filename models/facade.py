@@ -36,6 +36,11 @@ class EngineBackbone:
         return self._engine.precision
 
     @property
+    def device(self) -> str:
+        """Where the network runs: "cpu" or "cuda"."""
+        return self._engine.processor
+
+    @property
     def size(self) -> int:
         """The side of all pictures, in pixels."""
         return self._engine.size

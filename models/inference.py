@@ -48,6 +48,17 @@ def prepare(
     return ready
 
 
+def compute_exactly() -> None:
+    """Have a GPU compute float32 in float32: by default torch convolves in TF32, which keeps ten bits.
+
+    A detector's temperature makes ten of every rounding error: keypoints would be up to 1e-3 off a CPU's.
+    What may be rounded is in half precision anyway. The older of torch's two ways to say it, for every
+    version knows that one, and a program that mixes them may not ask afterwards.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def to_tensor(pictures: Pictures, device: torch.device | str, dtype: torch.dtype) -> Tensor:
     """Turn RGB pictures (B, H, W, 3) uint8 into a tensor (B, 3, H, W) in [0, 1], channels-last in memory."""
     if torch.device(device).type == "cpu":

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from models.engine import Encoded, SourceT
+from models.gpu import NoNumbersError
 from models.graphs import StaticPass, recorded
-from models.inference import to_bytes, to_tensor, write_bytes
+from models.inference import compute_exactly, to_bytes, to_tensor, write_bytes
 from models.threads import apply_to_torch
 from shared.keypoints import Floats, Pictures
 
@@ -25,22 +26,33 @@ class TorchEngine(ABC, Generic[SourceT]):
     """
 
     name = "torch"
-    # Bounds the memory of one pass; on a CPU larger batches are no faster.
-    max_batch: ClassVar[int] = 16
+    # Bounds the memory of one pass; on a CPU larger batches are no faster, a GPU has idle units without them.
+    cpu_batch: ClassVar[int] = 16
+    gpu_batch: ClassVar[int] = 64
     # Whether a GPU replays recorded passes for single frames (see `models.graphs`).
     records: ClassVar[bool] = True
 
     def __init__(self, device: torch.device | str, size: int, precision: str = "float32") -> None:
         apply_to_torch()
         self.device = torch.device(device)
+        self.processor = self.device.type
         self.precision = precision
         self.size = size
-        self._may_record = self.records and self.device.type == "cuda"
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            compute_exactly()
+        self.max_batch = self.gpu_batch if on_gpu else self.cpu_batch
+        self._may_record = self.records and on_gpu
         self._detection: StaticPass[tuple[()]] | None = None
         self._drawing: StaticPass[SourceT] | None = None
         # The source whose content the recorded pass has; who drops it shall have freed it.
         self._kept: weakref.ref[Encoded[SourceT]] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether single frames are replayed from recordings."""
+        return self._detection is not None and self._drawing is not None
 
     @abstractmethod
     def _detect(self, pictures: Tensor) -> Tensor:
@@ -83,18 +95,39 @@ class TorchEngine(ABC, Generic[SourceT]):
                 self._draw_into(drawn[part], source, rows[part])
         return drawn
 
+    @torch.inference_mode()
+    def trial(self) -> Floats:
+        """Return a frame of noise (size, size, 3) as it is drawn, before it is bytes, turned a little.
+
+        Always of the same noise: what two precisions make of it can be compared.
+        """
+        noise = np.random.default_rng(0)
+        coarse = noise.integers(0, 256, (16, 16, 3), np.uint8)
+        repeats = -(-self.size // len(coarse))
+        picture = coarse.repeat(repeats, 0).repeat(repeats, 1)[: self.size, : self.size]
+        with self._lock:
+            kept, _ = self._encode(self._tensor(picture[None]))
+            turned = self._detect(self._tensor(np.rot90(picture)[None].copy()))
+            return _floats(self._draw(kept, turned)[0].permute(1, 2, 0))
+
     def _found(self, pictures: Tensor) -> Tensor:
-        """Detect, by a recorded pass where there is one for a single picture."""
-        if self._may_record and len(pictures) == 1 and self._detection is None:
-            self._detection = recorded(lambda _, picture: self._detect(picture), (), pictures)
-            self._may_record = self._detection is not None
+        """Detect, by a recorded pass where there is one for a single picture; the first time makes it."""
         if self._detection is not None and len(pictures) == 1:
             return self._detection(pictures)
-        return self._detect(pictures)
+        found = self._detect(pictures)
+        if self._may_record and len(pictures) == 1:
+            self._detection = recorded(lambda _, picture: self._detect(picture), (), pictures)
+            self._may_record = self._detection is not None
+        return found
 
     def _record(self, source: Encoded[SourceT], keypoints: Tensor) -> None:
-        """Record drawing where that has not been done: `source`, at keypoints (1, D) that it can have."""
+        """Record drawing where that has not been done: `source`, at keypoints (1, D) that it can have.
+
+        NoNumbersError where what is drawn then is none: as bytes it would be a black frame.
+        """
         if self._may_record and self._drawing is None:
+            if not bool(torch.isfinite(self._draw(source.kept, keypoints)).all()):
+                raise NoNumbersError("the frame it draws is no picture")
             self._drawing = recorded(
                 lambda kept, row: to_bytes(self._draw(kept, row)), source.kept, keypoints
             )

@@ -6,8 +6,9 @@ import asyncio
 import ssl
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from models.build import load_backbone, load_tables, use_threads
+from models.build import load_backbone, load_tables, network_facts, network_words, use_threads
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
 from receiver.http.broadcast import Broadcast
@@ -56,6 +57,7 @@ async def run(options: ReceiverOptions) -> int:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may arrive.
             models = await loop.run_in_executor(inference, _load, options)
+            console.say(f"network: {network_words(models.backbone)}")
             receiver = Service(
                 options, models, sink, inference=inference, output=output, decoding=decoding,
                 console=console, tls=tls, audience=audience,
@@ -100,4 +102,4 @@ def _load(options: ReceiverOptions) -> Models:
     tables = load_tables(backbone, options.checkpoint)
     if tables is not None:
         codecs[CodedCodec.name] = CodedCodec(tables)
-    return Models(backbone, codecs, forecaster, avatar)
+    return Models(backbone, codecs, forecaster, avatar, partial(network_facts, backbone))

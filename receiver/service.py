@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from secrets import token_bytes
@@ -49,12 +50,16 @@ HOLD_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Models:
-    """Models that draw and fill in frames; `avatar` is the receiver's own picture, if it has one."""
+    """Models that draw and fill in frames; `avatar` is the receiver's own picture, if it has one.
+
+    `facts` says what runs the network at the moment (`models.build.network_facts`).
+    """
 
     backbone: Backbone
     codecs: dict[str, Codec]
     forecaster: Forecaster
     avatar: Source | None
+    facts: Callable[[], Mapping[str, str]] = dict
 
 
 class Service:
@@ -197,7 +202,8 @@ class Service:
     def _record(self, call: ReceiverCall, probe: LoopProbe) -> None:
         forecaster = self._models.forecaster.name
         figures = {
-            "ready_s": self._ready_s, **call.summary.to_map(), **probe.to_map(), **self._sink.figures(),
+            "ready_s": self._ready_s, **self._models.facts(),
+            **call.summary.to_map(), **probe.to_map(), **self._sink.figures(),
         }  # fmt: skip
         self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
         self._calls += 1

@@ -7,13 +7,20 @@ import contextlib
 import math
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from models.build import load_backbone, load_head_finder, load_tables, use_threads
+from models.build import (
+    load_backbone,
+    load_head_finder,
+    load_tables,
+    network_facts,
+    network_words,
+    use_threads,
+)
 from models.forecast.build import mirrored_forecaster
 from sender.automatic import AutomaticFraming
 from sender.calling import connect
@@ -167,6 +174,7 @@ async def _call(
         return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
 
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
+    console.say(f"network: {network_words(models.backbone)}")
     sending, tables = options.sending, models.tables
     layout = models.backbone.layout
     preset, codec = make_codec(sending, tables, layout)
@@ -194,11 +202,20 @@ async def _call(
         again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
         voice=voice,
     )
-    return await _run(call, link, options, preset, console)
+    facts = partial(network_facts, models.backbone)
+    return await _run(call, link, options, preset, console, facts=facts)
 
 
-async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str, console: Console) -> int:
-    """Run `call` and say how it goes and how it went."""
+async def _run(
+    call: SenderCall,
+    link: Link,
+    options: SenderOptions,
+    preset: str,
+    console: Console,
+    *,
+    facts: Callable[[], Mapping[str, str]],
+) -> int:
+    """Run `call` and say how it goes and how it went; `facts` of the network go with its figures."""
     on_interrupt(partial(call.end, "The sender hung up."))
     if link.ice_problem is not None:
         console.note(str(link.ice_problem))
@@ -217,7 +234,7 @@ async def _run(call: SenderCall, link: Link, options: SenderOptions, preset: str
     finally:
         await link.close()
         console.close()
-        journal.write("summary", {"preset": preset, **call.summary.to_map(), **probe.to_map()})
+        journal.write("summary", {"preset": preset, **facts(), **call.summary.to_map(), **probe.to_map()})
         console.say(*call.summary.lines())
         journal.close()
     if not ended.ok:

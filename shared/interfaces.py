@@ -63,6 +63,11 @@ class Backbone(Protocol):
         """The precision of the renderer's convolutions, such as "float32"."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Where the network runs: "cpu" or "cuda"."""
+        ...
+
     def detect(self, frames: Pictures) -> Floats:
         """Return the keypoints (B, D) of `frames` (B, size, size, 3), uint8 RGB."""
         ...

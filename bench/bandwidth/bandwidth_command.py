@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
         galleries = _galleries(options, backbone)
         every += galleries
         tables.append(("Source pictures, a minute of the people who move most", galleries, gallery.COLUMNS))
-    meta = describe("bandwidth", options.device, clip=options.source, schedule=options.schedule)
+    meta = describe("bandwidth", backbone.device, clip=options.source, schedule=options.schedule)
     findings = Findings(
         "bandwidth", every, tables, lines, meta, lambda: {name: draw() for name, draw in pictures.items()},
         stopped,

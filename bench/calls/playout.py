@@ -26,9 +26,10 @@ from models.build import load_backbone, load_tables
 from sender.presets import PRESETS, Sending
 from shared.codec.tables import CodecTables
 from shared.concealment import Kind
-from shared.constants import BACKBONES, DEVICES, FPS
+from shared.constants import BACKBONES, FPS
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from shared.runtime.command import add_device_argument
 
 COLUMNS = ("delay_ms", "loss", "interpolated", "forecast", "mae", "mae_std", "mae_missing", "flicker")
 DELAYS = (0, 1, 2, 3, 4, 6, 8)
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=tuple(PRESETS), default="balanced", help="how keypoints are sent")
     add("--backbone", choices=BACKBONES, help="default: what this machine can run")
     add("--checkpoint", type=Path, metavar="FOLDER", help="other weights than those shipped")
-    add("--device", choices=DEVICES, default="auto")
+    add_device_argument(parser)
     add("--json", type=Path, metavar="FILE", help="the rows for other programs")
     add("--report", type=Path, metavar="FOLDER", help="table and picture for people")
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
     done = each(clips, "delays", "clip", work)
     rows = summarise(done.results)
-    meta = describe("playout", options.device, 0, preset=options.preset, clips=len(done.results))
+    meta = describe("playout", backbone.device, 0, preset=options.preset, clips=len(done.results))
     pictures = {"playout.png": chart(rows)} if options.report is not None else {}
     findings = Findings(
         "playout", rows, [("What waiting buys", rows, COLUMNS)], lines(rows), meta, lambda: pictures,

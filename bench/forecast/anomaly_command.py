@@ -23,7 +23,7 @@ from bench.harness.clip_runs import Findings, check_folder, each, publish
 from bench.harness.clip_set import Clip, ClipError, check_clip, find_clips
 from bench.harness.plots import COLOURS, check_plots, legend, new_figure, png
 from bench.harness.report import Value, check_output, describe
-from models.build import choose_device, load_backbone, use_threads
+from models.build import load_backbone, use_threads
 from models.forecast.likelihood import Doubles, ordinary, surprise
 from models.forecast.networks import Density
 from shared.constants import FPS
@@ -60,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for. Returns the exit code."""
     _check(options)
-    device = choose_device(options.device)
     clips, missing = find_clips(options.clips)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     network = density(options.forecaster, options.weights, backbone)
@@ -70,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     rows = _rows(ours, simple)
     minutes = sum(map(len, tracks)) / FPS / 60
     meta = describe(
-        "anomaly", device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
+        "anomaly", backbone.device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
         forecaster=options.forecaster, clips=len(tracks), clips_missing=missing, clips_skipped=went.skipped,
         minutes=minutes, threshold=THRESHOLD, faults_per_clip_and_kind=options.faults,
     )  # fmt: skip

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         raise RequestError("Transfer needs clips of two people; give more, or a clips.csv.")
     meta = describe(
-        "diversity", device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
+        "diversity", backbone.device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
         clips=len(went.results), clips_missing=missing, clips_skipped=went.skipped,
         samples=plan.samples, keep=plan.keep,
     )  # fmt: skip

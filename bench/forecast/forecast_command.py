@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     every = sum(len(one.missed) for one in went.results) // len(forecasters)
     people = len({one.clip.person for one in went.results})
     meta = describe(
-        "forecast", device, backbone=backbone.name, fingerprint=backbone.fingerprint,
+        "forecast", backbone.device, backbone=backbone.name, fingerprint=backbone.fingerprint,
         clips=len(went.results), people=people, clips_missing=missing, clips_skipped=went.skipped,
         windows_drawn_per_clip=options.windows, windows_for_rmse=every,
         frames_rendered=sum(one.renders for one in went.results),

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from models.devices import choose_device, device_facts
 from shared.errors import KeycastError, RequestError
 
 Value = str | int | float | bool | None
@@ -60,11 +61,14 @@ class Report:
 
 
 def describe(command: str, device: str, seed: int | None = None, **more: Value) -> dict[str, Value]:
-    """Return what a report's `meta` holds in any case, and `more`."""
+    """Return what a report's `meta` holds in any case, and `more`.
+
+    Of a GPU it also names the card, its driver and the builds of torch and CUDA; "auto" becomes what it is.
+    """
     return {
         "command": command,
         "version": version("keycast"),
-        "device": device,
+        **device_facts(choose_device(device) if device == "auto" else device),
         "seed": seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

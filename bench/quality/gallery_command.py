@@ -185,7 +185,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"{film.clip.person}: done", flush=True)
     if given.sheet is not None:
         write_sheet(given.sheet, columns)
-    meta = describe("gallery", device, source_kbps=given.source_kbps, backbone=backbone.name)
+    meta = describe("gallery", backbone.device, source_kbps=given.source_kbps, backbone=backbone.name)
     Report("gallery", [*rows, *summary(rows)], COLUMNS, meta).publish(given.json)
     return 0
 

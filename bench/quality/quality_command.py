@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     tools = Tools(perceptual, finder, default if options.frames is None else options.frames, landmarks)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     meta = describe(
-        "quality", device, backbone=backbone.name, fingerprint=backbone.fingerprint,
+        "quality", backbone.device, backbone=backbone.name, fingerprint=backbone.fingerprint,
         frames_per_clip=tools.frames, clips_missing=missing,
         perceptual="mean over five depths of SqueezeNet v1.1" if perceptual else None,
         face_box="128x128" if finder else None, landmarks=NOTE if landmarks else None,

@@ -165,13 +165,21 @@ def _served_cost(model: Fomm, device: str, precision: str) -> tuple[int, int]:
 
 
 class Memory:
-    """The memory that a GPU's tensors take beyond what they take now; on a CPU it is not counted."""
+    """The memory that a GPU's tensors take beyond what they take now; on a CPU it is not counted.
+
+    What was there only in between, such as a copy whose operations were counted, is left out by `begin`.
+    """
 
     def __init__(self, device: str) -> None:
         self._counted = device == "cuda"
         if self._counted:
-            torch.cuda.reset_peak_memory_stats()
             self._before = torch.cuda.memory_allocated()
+        self.begin()
+
+    def begin(self) -> None:
+        """Look for the most there is from now on."""
+        if self._counted:
+            torch.cuda.reset_peak_memory_stats()
 
     def peak_mb(self) -> float | None:
         """Return the most there was since, in megabytes (10^6 bytes)."""

@@ -32,12 +32,15 @@ from bench.throughput.paper import beside_the_paper, differences, published_rows
 from bench.throughput.subject import Subject
 from bench.throughput.subjects import Forecasting, Memory
 from models.build import choose_device, use_threads
+from models.devices import device_words
 from models.forecast.names import BEST, NAMES
+from models.gpu import failures_told
 from models.jepa import Features
 from sender.demo import DemoSource
-from shared.constants import BACKBONES, DEVICES, FPS
+from shared.constants import BACKBONES, FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.runtime.command import add_device_argument
 
 FRAMES = 36
 PUBLISHED = tuple(name for name in BACKBONES if name != "lite")
@@ -85,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of people: MAE of trained networks on them, six frames observed, six forecast")  # fmt: skip
     add("--windows", type=int, default=3, metavar="N", help="of each clip, evenly spread (default 3; 0: all)")
     add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as transformers saves it, for JEDi")
-    add("--device", choices=DEVICES, default="auto")
+    add_device_argument(parser)
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")
@@ -103,10 +106,11 @@ def run(options: argparse.Namespace) -> int:
     clip = demo_clip(FRAMES)
     rows: list[Row] = []
     notes: dict[str, Value] = {}
-    for names in _families(options):
-        found, noted = _measured(names, options, device, clip, accuracy)
-        rows += found
-        notes |= noted
+    with failures_told("repeat the command with --device cpu"):
+        for names in _families(options):
+            found, noted = _measured(names, options, device, clip, accuracy)
+            rows += found
+            notes |= noted
     meta = describe(
         "throughput", device, options.seed,
         processor=platform.processor() or platform.machine(), threads=options.threads, runs=options.runs,
@@ -151,19 +155,21 @@ def _measured(
     loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
-    notes = _notes(loaded, options)
+    rows: list[Row] = [
+        {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+        for each in loaded
+    ]
+    notes = _notes(loaded, options, device)
     if not ahead.trained:
         notes[f"{names[0]}_forecaster"] = (
             f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
         )
-    rows: list[Row] = []
-    for each in loaded:
-        row = {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+    for each, row in zip(loaded, rows, strict=True):
         notes |= differences(each.subject, row)
         if accuracy is not None:
             judged, noted = accuracy.of(each.subject, options.forecaster, options.weights)
-            row, notes = {**row, **judged}, {**notes, **noted}
-        rows.append(row)
+            row |= judged
+            notes |= noted
     return rows, notes
 
 
@@ -196,6 +202,7 @@ def _load(found: Iterator[Subject], ahead: Forecasting, clip: Pictures, device: 
 def load(subject: Subject, ahead: Forecasting, clip: Pictures, memory: Memory) -> Loaded:
     """Run every path of `subject` once, with the first frame of `clip` as the source picture."""
     facade = subject.facade
+    memory.begin()
     facade.warmup()
     source = facade.encode(clip[0])
     ahead.forecaster.observe(facade.detect(clip[:1]))
@@ -224,7 +231,7 @@ def blocks_row(loaded: Loaded, plain: Loaded | None, ahead: Forecasting, device:
     return {
         "backbone": subject.backbone,
         "engine": subject.engine,
-        "device": device,
+        "device": device if device == "cpu" else device_words(device),
         "precision": subject.precision,
         "weights": "trained" if subject.trained else "random",
         **times(stages),
@@ -272,7 +279,7 @@ def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:
     }
 
 
-def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value]:
+def _notes(loaded: list[Loaded], options: argparse.Namespace, device: str) -> dict[str, Value]:
     """Return what a reader of the rows must know."""
     notes: dict[str, Value] = {}
     for subject in (each.subject for each in loaded):
@@ -286,6 +293,11 @@ def _notes(loaded: list[Loaded], options: argparse.Namespace) -> dict[str, Value
             )
     if any(each.subject.engine == "plain" for each in loaded):
         notes["pixel_error"] = f"the largest error of a pixel is that of {len(COMPARED)} frames of the demo"
+    if device != "cpu":
+        notes["recordings"] = (
+            "single frames (stream_fps, latencies) replay CUDA graphs; blocks of frames are launched kernel "
+            "by kernel"
+        )
     if options.batch:
         notes["offline"] = f"batch_fps is offline, in passes of {options.batch} frames"
     return notes

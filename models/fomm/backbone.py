@@ -12,7 +12,8 @@ from models.facade import EngineBackbone
 from models.fomm.generator import SourceState
 from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, load_fomm
-from models.fomm.serving import Precision, ServedFomm, fastest_precision
+from models.fomm.precision import engine_in
+from models.fomm.serving import Precision, ServedFomm
 from models.torch_engine import TorchEngine
 from models.weight_prepacking import pack
 from shared.keypoints import KeypointLayout
@@ -45,7 +46,7 @@ class FommBackbone(EngineBackbone):
     """The published network, ready to serve on one device.
 
     `precision` is that of the renderer's convolutions; keypoints and motion are float32 always. "auto" takes
-    what is fastest on this machine (see `fastest_precision`).
+    what is fastest on this machine (see `engine_in`).
     """
 
     name = "fomm"
@@ -56,8 +57,10 @@ class FommBackbone(EngineBackbone):
         device: torch.device | str = "cpu",
         precision: Precision | Literal["auto"] = "float32",
     ) -> None:
-        chosen = fastest_precision(device) if precision == "auto" else precision
-        super().__init__(FommEngine(model, device, chosen), layout_of(model), model.fingerprint())
+        def engine(chosen: Precision) -> FommEngine:
+            return FommEngine(model, device, chosen)
+
+        super().__init__(engine_in(precision, device, engine), layout_of(model), model.fingerprint())
 
     @classmethod
     def load(

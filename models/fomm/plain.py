@@ -39,7 +39,7 @@ PlainSource = tuple[Tensor, Points]
 class PlainEngine(TorchEngine[PlainSource]):
     """The published forward pass: nothing folded or batched, the source encoded again for every frame."""
 
-    max_batch = 1
+    cpu_batch = gpu_batch = 1
     records = False
 
     def __init__(self, model: Fomm, device: torch.device | str = "cpu") -> None:

@@ -37,6 +37,8 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 # Up to this many pixels reading a layer's weights takes the time, and the cheaper form has more of them.
 _FEW_PIXELS = 64
+# Into how many the channels of a single frame are parted on a GPU: 4,096 places are few threads for one.
+_GPU_PARTS = 32
 _ROUNDS = 6
 # A precision that loses exactness must win clearly; for the residual blocks, where most is lost, by far.
 _CLEARLY_FASTER = 0.93
@@ -151,15 +153,12 @@ class Residuals(nn.Module):
 
 
 @torch.inference_mode()
-def fastest_precision(device: torch.device | str) -> Precision:
-    """Return the precision to render in: float16 on a GPU, on a CPU what is faster, by measurement.
+def fastest_precision() -> Precision:
+    """Return the precision to render in on this CPU: the faster one, by measurement.
 
-    A GPU computes with both halves equally fast, and float16 rounds eight times finer. A CPU times three ways
-    to do the convolution that makes up two thirds of the work, 256 to 256 channels at 64x64; the fastest
-    rounds are compared, which other work on the machine spares.
+    Three ways are timed to do the convolution that makes up two thirds of the work, 256 to 256 channels at
+    64x64; the fastest rounds are compared, which other work on the machine spares.
     """
-    if torch.device(device).type != "cpu":
-        return "float16"
     direct = nn.Conv2d(256, 256, 3, padding=1)
     layers = nn.ModuleList([direct, WinogradConvolution(direct), copy.deepcopy(direct).bfloat16()])
     pack(layers)
@@ -183,13 +182,15 @@ def _times(layers: nn.ModuleList, inputs: Sequence[tuple[object, ...]]) -> list[
 def _warp(features: Tensor, grid: Tensor) -> Tensor:
     """Sample the one source's `features` (1, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w).
 
-    A CPU spreads only the batch over its cores, so for a single frame the channels stand as a batch.
+    A CPU spreads only the batch over its cores, and a GPU has a thread for each place, which walks through
+    all channels; so for a single frame the channels stand as a batch.
     """
-    batch, channels, threads = len(grid), features.shape[1], torch.get_num_threads()
-    if batch > 1 or features.device.type != "cpu" or channels % threads:
+    batch, channels = len(grid), features.shape[1]
+    parts = torch.get_num_threads() if features.device.type == "cpu" else _GPU_PARTS
+    if batch > 1 or channels % parts:
         return warp(features.expand(batch, -1, -1, -1), grid)
-    groups = features.view(threads, -1, *features.shape[2:])
-    return warp(groups, grid.expand(threads, -1, -1, -1)).view(1, channels, *grid.shape[1:3])
+    groups = features.view(parts, -1, *features.shape[2:])
+    return warp(groups, grid.expand(parts, -1, -1, -1)).view(1, channels, *grid.shape[1:3])
 
 
 def _rearrange(hourglass: Hourglass, side: int) -> None:

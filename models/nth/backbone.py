@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.engine import Encoded
 from models.facade import EngineBackbone
-from models.fomm.serving import Precision, fastest_precision
+from models.fomm.precision import engine_in
+from models.fomm.serving import Precision
 from models.nth.generator import SourceState
 from models.nth.layout import layout_of
 from models.nth.model import Nth, load_nth
@@ -37,7 +38,7 @@ class NthEngine(TorchEngine[NthSource]):
     """The network as it serves, on one device, in one precision of motion and drawing."""
 
     # A frame's volumes take some hundred megabytes.
-    max_batch = 4
+    cpu_batch, gpu_batch = 4, 8
 
     def __init__(self, model: Nth, device: torch.device | str, precision: Precision) -> None:
         super().__init__(device, model.config.image_size, precision)
@@ -65,7 +66,7 @@ class NthBackbone(EngineBackbone):
     """The published network, ready to serve on one device: 51 numbers a frame.
 
     `precision` is that of motion and drawing; keypoints are float32 always. "auto" takes what is fastest on
-    this machine (see `fastest_precision`).
+    this machine (see `engine_in`).
     """
 
     name = "nth"
@@ -76,12 +77,14 @@ class NthBackbone(EngineBackbone):
         device: torch.device | str = "cpu",
         precision: Precision | Literal["auto"] = "float32",
     ) -> None:
-        chosen = fastest_precision(device) if precision == "auto" else precision
-        if model.config.spade and chosen in ("mixed", "bfloat16"):
-            # Its norms magnify what bfloat16 rounds: single pixels were off by more than 0.02.
-            chosen = "float32"
+        def engine(chosen: Precision) -> NthEngine:
+            if model.config.spade and chosen in ("mixed", "bfloat16"):
+                # Its norms magnify what bfloat16 rounds: single pixels were off by more than 0.02.
+                chosen = "float32"
+            return NthEngine(model, device, chosen)
+
         layout = layout_of(model.config.num_kp)
-        super().__init__(NthEngine(model, device, chosen), layout, model.fingerprint())
+        super().__init__(engine_in(precision, device, engine), layout, model.fingerprint())
 
     def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
         """Return what carries motion since the driving keypoints `initial` (D,) over to `source`.

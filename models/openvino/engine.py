@@ -44,7 +44,7 @@ class OpenVinoEngine:
     OpenVINO is missing; each method does where it cannot take the network.
     """
 
-    name = "openvino"
+    name, processor = "openvino", "cpu"
 
     def __init__(self, graphs: Graphs, size: int, precision: str = "auto") -> None:
         self.size = size

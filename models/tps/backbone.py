@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from models.facade import EngineBackbone
-from models.fomm.serving import Precision, fastest_precision
+from models.fomm.precision import engine_in
+from models.fomm.serving import Precision
 from models.torch_engine import TorchEngine
 from models.tps.dense_motion import Motion
 from models.tps.model import SourceState, Tps, load_tps
@@ -54,7 +55,7 @@ class TpsBackbone(EngineBackbone):
     """The published network, ready to serve on one device: 100 numbers a frame.
 
     `precision` is that of painting; points and motion are float32 always. "auto" takes what is
-    fastest on this machine (see `fastest_precision`).
+    fastest on this machine (see `engine_in`).
     """
 
     name = "tps"
@@ -65,8 +66,10 @@ class TpsBackbone(EngineBackbone):
         device: torch.device | str = "cpu",
         precision: Precision | Literal["auto"] = "float32",
     ) -> None:
-        chosen = fastest_precision(device) if precision == "auto" else precision
-        super().__init__(TpsEngine(model, device, chosen), layout_of(model), model.fingerprint())
+        def engine(chosen: Precision) -> TpsEngine:
+            return TpsEngine(model, device, chosen)
+
+        super().__init__(engine_in(precision, device, engine), layout_of(model), model.fingerprint())
 
     def transfer(
         self,

@@ -7,12 +7,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from models.gpu import failures_told
 from models.training.backbones import backbone_command as backbone
 from models.training.codec_tables import codec_command as codec
 from models.training.data import drawn, extract
 from models.training.data import landmarks_command as landmarks
 from models.training.forecasters import forecaster_command as forecaster
 from models.training.heads import head_command as head
+from models.training.rehearsal import rehearse_command as rehearse
+from models.training.rehearsal import verify_command as verify
 from shared.runtime.command import run_command
 
 
@@ -29,13 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("landmarks", "find lips, lids and more in clips", landmarks.add_arguments, landmarks.find),
         ("drawn", "draw people to train on", drawn.add_arguments, drawn.draw),
         ("head", "train the head finder of the automatic framing", head.add_arguments, head.train),
+        ("verify", "compare this machine's networks with a CPU's", verify.add_arguments, verify.verify),
+        ("rehearse", "verify, then train within minutes", rehearse.add_arguments, rehearse.rehearse),
     ):
         command = commands.add_parser(name, help=what, description=what)
         add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show a traceback with an error")
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
-    return run_command(lambda: int(options.run(options)), options.debug)
+
+    def work() -> int:
+        with failures_told("give a smaller --batch, or --device cpu"):
+            return int(options.run(options))
+
+    return run_command(work, options.debug)
 
 
 if __name__ == "__main__":

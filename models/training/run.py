@@ -6,8 +6,10 @@ import argparse
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +17,41 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from models.build import choose_device
 from shared.errors import KeycastError, RequestError
+
+PATIENCE = timedelta(hours=12)
+"""How long the processes of one run wait for each other; NCCL's own ten minutes end a run that decodes."""
+
+
+def training_device(name: str) -> torch.device:
+    """Return the device of this process, which torchrun may have started as one of many.
+
+    RequestError for a GPU that is not there or does not compute, and for more processes than GPUs. A GPU
+    computes convolutions of one shape by what is fastest for it, which it finds out by trying.
+    """
+    kind = choose_device(name)
+    if kind == "cpu":
+        return torch.device(kind)
+    place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= there:
+        raise RequestError(
+            f"There are more processes than GPUs here, which are {there}; start torchrun with "
+            f"--nproc-per-node {there}, or add --device cpu."
+        )
+    torch.backends.cudnn.benchmark = True
+    return torch.device(kind, place)
+
+
+class Elapsed:
+    """The seconds that a run has taken, in this process and in those before it that it goes on from."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._began = time.monotonic() - before
+
+    def __call__(self) -> float:
+        """Return them as they are now."""
+        return time.monotonic() - self._began
 
 
 def cosine(done: float, warmup: float) -> float:
@@ -57,6 +93,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def fused(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's state as a fused one has it, for a run that began without."""
+    return {**saved, "param_groups": [{**group, "fused": True} for group in saved["param_groups"]]}
+
+
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in the returned list, so that a loop ends after its step and saves."""
@@ -75,26 +116,34 @@ def stop_requests() -> Iterator[list[int]]:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[tuple[int, int]]:
-    """Join the process group torchrun started, if it did; yield (rank, number of processes)."""
+    """Join the process group torchrun started, if it did; yield (rank, number of processes).
+
+    They wait for each other for hours: one may have much to decode, or to validate, while others have none.
+    """
     if "RANK" not in os.environ:
         yield 0, 1
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield dist.get_rank(), dist.get_world_size()
     finally:
         dist.destroy_process_group()
 
 
-def any_process(here: bool, size: int, device: torch.device) -> bool:
-    """Return whether `here` holds in any of `size` processes. All must ask together; all get one answer."""
+def most_of_all(here: float, size: int, device: torch.device) -> float:
+    """Return the largest `here` of any of `size` processes. All must ask together; all get one answer."""
     if size == 1:
         return here
-    flag = torch.tensor(float(here), device=device)
-    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-    return bool(flag.item())
+    largest = torch.tensor(here, dtype=torch.float32, device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return float(largest)
+
+
+def any_process(here: bool, size: int, device: torch.device) -> bool:
+    """Return whether `here` holds in any of `size` processes. All must ask together; all get one answer."""
+    return bool(most_of_all(float(here), size, device))
 
 
 def positive_int(text: str) -> int:

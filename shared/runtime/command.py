@@ -27,7 +27,15 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backbone", choices=BACKBONES, help="default: what runs in real time here")
     add("--checkpoint", type=Path, metavar="PATH", help="weights to use instead of the shipped ones")
-    add("--device", choices=DEVICES, default="auto", help="default: a GPU where there is one")
+    add_device_argument(parser)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--device`. Apple's "mps" gets a sentence of its own where devices are chosen."""
+    parser.add_argument(
+        "--device", choices=(*DEVICES, "mps"), default="auto", metavar=f"{{{','.join(DEVICES)}}}",
+        help="default: a GPU where there is one that computes",
+    )  # fmt: skip
 
 
 def add_call_arguments(parser: argparse.ArgumentParser) -> None:

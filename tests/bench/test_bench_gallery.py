@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 class Mirror:
     """A picture's keypoints are its brightness; what is rendered is the source picture as it is."""
 
-    name, fingerprint = "mirror", ""
+    name, fingerprint, device = "mirror", "", "cpu"
     layout = LAYOUT
     size = 256
 

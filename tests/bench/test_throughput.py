@@ -155,6 +155,37 @@ def test_the_full_network_is_measured_as_published_and_as_it_serves() -> None:
     assert float(blocks_row(wrong, both[0], ahead, "cpu")["max_pixel_error"] or 0) > 0.02
 
 
+class FakeMemory:
+    """Stands in for torch.cuda's counters; `hold` and `free` are what a network does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.peak = 0
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: self.now)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: self.peak)
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(self, "peak", self.now))
+
+    def hold(self, count: int) -> None:
+        self.now += count
+        self.peak = max(self.peak, self.now)
+
+    def free(self, count: int) -> None:
+        self.now -= count
+
+
+def test_a_copy_that_was_only_counted_is_no_part_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeMemory(monkeypatch)
+    gpu.hold(7_000_000)  # another subject's, which stays
+    memory = Memory("cuda")
+    gpu.hold(100_000_000)  # its weights
+    gpu.hold(100_000_000)  # a copy, for counting operations
+    gpu.free(100_000_000)
+    memory.begin()
+    gpu.hold(20_000_000)  # what a pass takes
+    gpu.free(20_000_000)
+    assert memory.peak_mb() == pytest.approx(120)
+    assert Memory("cpu").peak_mb() is None
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_counts_its_memory() -> None:
     memory = Memory("cuda")

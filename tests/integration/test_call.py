@@ -431,6 +431,12 @@ def test_figures_are_lines_that_a_kill_leaves_whole(place: Place) -> None:
     assert [line["event"] for line in ours] == ["second"] * (len(ours) - 1) + ["summary"]
     assert len(ours) >= 2
     assert ours[-1]["frames"] >= ours[-2]["frames"]
+    # What ran the network is told by both sides.
+    for summary in (first[-1], ours[-1]):
+        assert summary["backbone"] == "lite"
+        assert summary["device"] in ("cpu", "cuda")
+        assert summary["engine"] in ("openvino", "torch")
+        assert "float" in summary["precision"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

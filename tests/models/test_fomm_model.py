@@ -133,14 +133,14 @@ def test_inverse_is_the_inverse_and_stays_finite_where_there_is_none() -> None:
 
 
 def test_batches_longer_than_a_pass_equal_single_frames(backbone: FommBackbone, source: Source) -> None:
-    frames = random_pictures(FommEngine.max_batch + 2, seed=5)
+    frames = random_pictures(FommEngine.cpu_batch + 2, seed=5)
     keypoints = backbone.detect(frames)
-    assert keypoints.shape == (FommEngine.max_batch + 2, 60)
+    assert keypoints.shape == (FommEngine.cpu_batch + 2, 60)
     assert keypoints.dtype == np.float32
     rendered = backbone.render(source, keypoints)
     assert rendered.shape == frames.shape
     assert rendered.dtype == np.uint8
-    for row in (0, FommEngine.max_batch + 1):
+    for row in (0, FommEngine.cpu_batch + 1):
         np.testing.assert_allclose(keypoints[row], backbone.detect(frames[row, None])[0], atol=1e-5)
         alone = backbone.render(source, keypoints[row, None])[0]
         assert np.abs(rendered[row].astype(int) - alone).max() <= 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.fomm import serving
 from models.fomm.backbone import FommBackbone
 from models.fomm.blocks import UpBlock2d
 from models.fomm.config import FommConfig
@@ -191,9 +195,39 @@ def test_sides_that_winograd_cannot_tile_are_served_all_the_same() -> None:
     assert np.abs(one.astype(int) - other).max() <= 1
 
 
-def test_a_cpu_chooses_among_its_precisions_and_a_gpu_takes_the_finer_half() -> None:
-    assert fastest_precision("cpu") in PRECISIONS
-    assert fastest_precision("cuda") == "float16"
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("channels", [64, 60])
+def test_a_single_frames_channels_stand_as_a_batch(device: str, channels: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    features = torch.rand(1, channels, 16, 16, generator=random)
+    grid = torch.rand(1, 8, 8, 2, generator=random) * 2.4 - 1.2
+    expected = serving.warp(features, grid)
+    with TorchShapes(device) as shapes:
+        warped = serving._warp(features.to(device), grid.to(device))
+    # A GPU, here one without memory, has a thread for each place of each of the batch.
+    parts = 32 if channels % 32 == 0 else 1
+    if device == "meta":
+        assert shapes.seen == [(parts, channels // parts, 16, 16)]
+    else:
+        torch.testing.assert_close(warped, expected)
+    assert warped.shape == expected.shape
+
+
+class TorchShapes(TorchDispatchMode):  # type: ignore[misc]
+    """Notes of what shape is sampled."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device, self.seen = device, list[tuple[int, ...]]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.grid_sampler_2d.default:
+            self.seen.append(tuple(args[0].shape))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_cpu_chooses_among_its_precisions() -> None:
+    assert fastest_precision() in PRECISIONS
 
 
 def test_random_weights_draw_varied_pictures() -> None:

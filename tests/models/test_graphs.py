@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from models.facade import EngineBackbone
 from models.fomm.backbone import FommBackbone, FommEngine
 from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
-from models.graphs import Replay, StaticPass, overwrite, recorded, tensors
+from models.graphs import Replay, StaticPass, overwrite, record_cuda, recorded, tensors
 from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
 from models.lite.network import LiteNetwork
@@ -95,6 +97,82 @@ def test_a_network_that_cannot_be_recorded_is_run_and_told_of(caplog: pytest.Log
         "operation not permitted when stream is capturing"
     ]
     assert recorded(lambda _, x: x, "no tensors", torch.zeros(2), record) is None
+
+
+def test_a_recording_that_gives_other_results_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    def wrong(run: Callable[[], Tensor], by: float) -> tuple[Replay, Tensor]:
+        replay, result = record(run)
+        return lambda: (replay(), result.add_(by), None)[2], result
+
+    for by in (0.1, torch.nan):
+        found = recorded(function, kept(1), torch.zeros(2), lambda run, by=by: wrong(run, by))
+        assert found is None
+    assert caplog.messages == [
+        "Frames are rendered without a CUDA graph, which is slower: it gives other results"
+    ] * 2  # fmt: skip
+    assert recorded(function, kept(1), torch.zeros(2), lambda run: wrong(run, 1e-5)) is not None
+
+
+class FakeStreams:
+    """Stands in for torch.cuda where recording is concerned: `current` is the stream of this thread.
+
+    As torch's own, the recording puts the thread back on its stream only where it ends well.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> None:
+        self.current, self.fails = "usual", fails
+        self.recorded: dict[str, object] = {}
+        for name, stand_in in (
+            ("current_stream", lambda: Stream(self.current)),
+            ("set_stream", lambda stream: setattr(self, "current", stream.name)),
+            ("Stream", lambda: Stream("recording")),
+            ("stream", self.on),
+            ("CUDAGraph", lambda: SimpleNamespace(replay=lambda: None)),
+            ("graph", self.graph),
+        ):
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+
+    @contextmanager
+    def on(self, stream: Stream) -> Iterator[None]:
+        before, self.current = self.current, stream.name
+        yield
+        self.current = before
+
+    @contextmanager
+    def graph(self, _graph: object, **more: object) -> Iterator[None]:
+        self.recorded = more
+        before, self.current = self.current, "recording"
+        yield
+        if self.fails:
+            raise RuntimeError(self.fails)
+        self.current = before
+
+
+@dataclass
+class Stream:
+    name: str
+
+    def wait_stream(self, other: Stream) -> None:
+        assert other.name != self.name
+
+
+def test_recording_uses_one_stream_and_lets_other_threads_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = FakeStreams(monkeypatch)
+    passes: list[str] = []
+    _, result = record_cuda(lambda: (passes.append(streams.current), torch.ones(1))[1])
+    assert float(result) == 1
+    assert passes == ["recording"] * 4
+    assert streams.current == "usual"
+    assert streams.recorded == {"stream": Stream("recording"), "capture_error_mode": "thread_local"}
+
+
+def test_a_failed_recording_leaves_the_thread_on_its_stream(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = FakeStreams(monkeypatch, "operation failed due to a previous error during capture")
+    assert recorded(function, kept(1), torch.zeros(2)) is None
+    assert streams.current == "usual"
+    assert "previous error during capture" in caplog.text
 
 
 # The facade's use of them.
@@ -248,3 +326,18 @@ def test_a_gpu_replays_what_it_would_compute(which: str, caplog: pytest.LogCaptu
             assert np.abs(backbone.render(source, row[None])[0] - together).max() <= 2
     np.testing.assert_allclose(backbone.detect(frames[:1])[0], backbone.detect(frames)[0], atol=1e-3)
     assert not caplog.messages
+
+
+@gpu
+def test_a_real_recording_that_fails_leaves_the_gpu_usable(caplog: pytest.LogCaptureFixture) -> None:
+    def waits(kept: Tensor, varying: Tensor) -> Tensor:
+        return kept * float(varying.sum())  # no recording may wait for the GPU
+
+    one = torch.ones(1, device="cuda")
+    before = torch.cuda.current_stream()
+    assert recorded(waits, one, one.clone()) is None
+    assert torch.cuda.current_stream() == before
+    assert len(caplog.messages) == 1
+    run = recorded(lambda kept, varying: kept + varying, one, one.clone())
+    assert run is not None
+    assert float(run(5 * one)) == 6

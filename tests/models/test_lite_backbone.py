@@ -56,9 +56,9 @@ def test_folding_leaves_no_batch_norm_and_the_same_network() -> None:
 
 
 def test_one_frame_at_a_time_is_the_whole_batch() -> None:
-    net, clip = backbone(), frames(LiteTorchEngine.max_batch + 2)
+    net, clip = backbone(), frames(LiteTorchEngine.cpu_batch + 2)
     whole = net.detect(clip)
-    assert whole.shape == (LiteTorchEngine.max_batch + 2, 60)
+    assert whole.shape == (LiteTorchEngine.cpu_batch + 2, 60)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
     source = net.encode(clip[0])

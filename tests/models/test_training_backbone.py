@@ -49,10 +49,11 @@ import argparse, logging, sys
 import torch
 from models.fomm.config import FommConfig
 from models.training.backbones import backbone_command as backbone
+from models.training.backbones import backbone_loop
 from tests.tiny_lite import TINY
 
 torch.set_num_threads(1)
-backbone.SAVE_SECONDS = 0.0
+backbone_loop.SAVE_SECONDS = 0.0
 parser = argparse.ArgumentParser()
 backbone.add_arguments(parser)
 options = parser.parse_args()
@@ -219,7 +220,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
     state = load_state(tmp_path / "state.pt")
     assert state is not None
     assert (state["pictures"], state["step"]) == (6, 3)
-    assert set(state) == {"network", "average", "optimiser", "pictures", "step", "random"}
+    assert set(state) == {"network", "average", "optimiser", "pictures", "step", "seconds", "random"}
     assert backbone.train(options(clips, tmp_path, "--pictures", "12"), TINY) == 0
     state = load_state(tmp_path / "state.pt")
     assert state is not None
@@ -324,7 +325,16 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
     assert backbone.train(wanted, TINY_FOMM) == 0
     state = load_state(tmp_path / "state.pt")
     assert state is not None
-    assert set(state) == {"network", "average", "optimiser", "pictures", "step", "random", "critic"}
+    assert set(state) == {
+        "network",
+        "average",
+        "optimiser",
+        "pictures",
+        "step",
+        "seconds",
+        "random",
+        "critic",
+    }
     recipe = FommRecipe(wanted, TINY_FOMM)
     run, _ = recipe.start(torch.device("cpu"), 1)
     assert run.critic is not None
@@ -372,7 +382,7 @@ def test_options_out_of_range_are_refused(
 def fresh() -> Run[LiteNetwork]:
     torch.manual_seed(0)
     network = LiteNetwork(TINY)
-    return Run.of(network, torch.optim.AdamW(network.parameters(), lr=1e-3))
+    return Run.of(network, torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True))
 
 
 def batch(count: int, drivings: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -62,7 +62,7 @@ def test_emphasis_follows_the_face_and_is_nothing_without_one() -> None:
 
 
 def test_irises_count_more_than_lids_and_lips_and_these_more_than_the_rest() -> None:
-    weights = landmark_weights(torch.zeros(()))
+    weights = landmark_weights(torch.device("cpu"))
     assert {float(weights[row]) for row in mesh.RIGHT_IRIS} == {8.0}
     assert {float(weights[row]) for row in (*mesh.EYES, *mesh.LIPS)} == {4.0}
     assert weights[mesh.NOSE_TIP] == weights[mesh.CHIN] == 1

@@ -36,6 +36,8 @@ TINY_FOMM = FommConfig(
 )  # fmt: skip
 FULL = ["--model", "fomm", "--adversarial", "--use-kp", "--bf16"]
 
+CPU = torch.device("cpu")
+
 
 def options(*line: str, clips: Path = Path("clips")) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
@@ -89,21 +91,21 @@ def distance(one: Pictures, other: Pictures) -> float:
 
 def test_what_options_leave_out_is_as_published() -> None:
     lite = options()
-    recipe = backbone._recipe(lite, None)
+    recipe = backbone._recipe(lite, None, CPU)
     assert isinstance(recipe, LiteRecipe)
-    assert (lite.batch, lite.rate, recipe.length(7)) == (12, 7e-4, 60_000)
+    assert (lite.batch, lite.rate, recipe.length(7, CPU)) == (12, 7e-4, 60_000)
     assert lite.output == Path("runs/lite")
     fomm = options("--model", "fomm")
-    recipe = backbone._recipe(fomm, None)
+    recipe = backbone._recipe(fomm, None, CPU)
     assert isinstance(recipe, FommRecipe)
     assert recipe.config == PUBLISHED["vox-256"]
-    assert (fomm.batch, fomm.rate, recipe.length(7)) == (20, 2e-4, 7 * 75 * 100)
+    assert (fomm.batch, fomm.rate, recipe.length(7, CPU)) == (20, 2e-4, 7 * 75 * 100)
     assert fomm.output == Path("runs/fomm")
     assert [recipe.factor(done) for done in (0, 0.59, 0.6, 0.89, 0.9, 1)] == pytest.approx(
         [1, 1, 0.1, 0.1, 0.01, 0.01]
     )
     adversarial = FommRecipe(options(*FULL, "--rate", "2e-4"), TINY_FOMM)
-    assert (adversarial.length(7), adversarial.factor(0.95)) == (7 * 75 * 150, 1)
+    assert (adversarial.length(7, CPU), adversarial.factor(0.95)) == (7 * 75 * 150, 1)
     run, _ = adversarial.start(torch.device("cpu"), 1)
     (group,) = run.optimiser.param_groups
     assert (group["betas"], group["weight_decay"]) == ((0.5, 0.999), 0)
@@ -115,7 +117,7 @@ def test_the_lite_network_trains_on_windows_first() -> None:
     assert recipe.window(0.84, generator) is not None
     assert recipe.window(0.85, generator) is None
     assert LiteRecipe(options("--whole-after", "0.2"), TINY).window(0.2, generator) is None
-    # A short warm-up, of 2 % at most, then a cosine.
+    # A short warm-up, of 200 steps or 5 % at most, then a cosine.
     assert recipe.factor(0.005) < 0.51
     assert recipe.factor(0.01) == pytest.approx(1)
     assert recipe.factor(1.0) == pytest.approx(0.02)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.lite.network import Window
+from models.training.run import fused
 from shared.constants import SIZE
 from shared.errors import KeycastError, RequestError
 
@@ -23,6 +24,8 @@ Objective = Callable[[Tensor, Tensor, Window | None, Tensor], dict[str, Tensor]]
 
 # Single steps overflow now and then; a run of them does not recover.
 _MAX_SKIPPED = 20
+LOOK_EVERY = 20
+"""Steps between two looks at what a GPU has computed, each of which waits for it."""
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Run(Generic[Network]):
     `critic` is the adversary's network, where there is one; `optimiser` moves its weights too. Gradients
     longer than `max_norm` are shortened to it; pictures are brought to `size` pixels each way.
     Where `rested`, batch norms keep the statistics that they came with: those of a few pictures shift them.
+    `seconds` is how long the run has taken.
     """
 
     network: Network
@@ -43,24 +47,38 @@ class Run(Generic[Network]):
     rested: bool = False
     pictures: int = 0
     step: int = 0
-    _skipped: int = field(default=0, repr=False)
+    seconds: float = 0.0
+    _skipped: Tensor | None = field(default=None, repr=False)
 
     @classmethod
     def of(
         cls, network: Network, optimiser: torch.optim.Optimizer, critic: nn.Module | None = None
     ) -> Run[Network]:
-        """Return a run that begins with `network`, and `critic`, whose weights `optimiser` moves."""
+        """Return a run that begins with `network`, and `critic`, whose weights `optimiser` moves.
+
+        The optimiser is a fused one, which leaves out a step by itself where its gradient is not finite.
+        """
+        if not all(group["fused"] for group in optimiser.param_groups):
+            raise ValueError("A run needs an optimiser with fused=True.")
         return cls(network, copy.deepcopy(network), optimiser, critic)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     def state(self) -> dict[str, Any]:
         """Return all that it takes to go on."""
-        critic = {} if self.critic is None else {"critic": self.critic.state_dict()}
-        return critic | {
+        more: dict[str, Any] = {} if self.critic is None else {"critic": self.critic.state_dict()}
+        if self.device.type == "cuda":
+            more["random_gpu"] = torch.cuda.get_rng_state(self.device)
+        return more | {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "pictures": self.pictures,
             "step": self.step,
+            "seconds": self.seconds,
             "random": torch.get_rng_state(),
         }
 
@@ -71,9 +89,12 @@ class Run(Generic[Network]):
             self.average.load_state_dict(state["average"])
             if self.critic is not None:
                 self.critic.load_state_dict(state["critic"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load_state_dict(fused(state["optimiser"]))
             self.pictures, self.step = int(state["pictures"]), int(state["step"])
+            self.seconds = float(state.get("seconds", 0.0))
             torch.set_rng_state(state["random"])
+            if self.device.type == "cuda" and "random_gpu" in state:
+                torch.cuda.set_rng_state(state["random_gpu"], self.device)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             # The first of several lines only says that there is an error.
             lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -88,17 +109,18 @@ class Run(Generic[Network]):
     ) -> dict[str, Tensor]:
         """Take one optimiser step on a batch of `Pairs`; return its losses.
 
-        With `bf16` the whole of it runs under autocast.
-        A step whose gradient is not finite changes nothing; KeycastError when many follow each other.
+        With `bf16` the whole of it runs under autocast. Nothing in it waits for a GPU.
+        A step whose gradient is not finite moves no weight; KeycastError when many follow each other.
         """
-        device = next(self.network.parameters()).device
+        device = self.device
         self.network.train()
         if self.rested:
             _rest(self.network)
-        source, driving = self._scaled(batch[0].to(device)), batch[1].to(device)
+        source, driving, landmarks = (part.to(device, non_blocking=True) for part in batch)
+        source = self._scaled(source)
         driving = self._scaled(driving.flatten(0, 1)).reshape(*driving.shape[:3], self.size, self.size)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            losses = objective(source, driving, window, batch[2].to(device))
+            losses = objective(source, driving, window, landmarks)
             total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -112,13 +134,14 @@ class Run(Generic[Network]):
 
     def _apply(self) -> None:
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        if torch.isfinite(nn.utils.clip_grad_norm_(parameters, self.max_norm)):
-            self.optimiser.step()
-            follow(self.average, self.network, min(0.999, (1 + self.step) / (10 + self.step)))
-            self._skipped = 0
-            return
-        self._skipped += 1
-        if self._skipped == _MAX_SKIPPED:
+        norm = nn.utils.clip_grad_norm_(parameters, self.max_norm)
+        # The optimiser looks at it where it is: asking for it here would wait for a GPU at every step.
+        overflow = torch.isfinite(norm).logical_not_().float()
+        self.optimiser.found_inf = overflow  # type: ignore[attr-defined]
+        self.optimiser.step()
+        follow(self.average, self.network, min(0.999, (1 + self.step) / (10 + self.step)))
+        self._skipped = overflow if self._skipped is None else (self._skipped + 1) * overflow
+        if (self.step + 1) % LOOK_EVERY == 0 and float(self._skipped) >= _MAX_SKIPPED:
             raise KeycastError(
                 f"The training diverged after {self.pictures} pictures; repeat it with a lower --rate."
             )
@@ -144,6 +167,6 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     moving = [pair for pair in pairs if pair[0].dtype.is_floating_point]
     # All at once: tensor by tensor, it takes as long as a layer.
     torch._foreach_lerp_([mine for mine, _ in moving], [their for _, their in moving], 1 - decay)
-    for mine, their in pairs:
-        if not mine.dtype.is_floating_point:
-            mine.copy_(their)
+    counting = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
+    if counting:
+        torch._foreach_copy_([mine for mine, _ in counting], [their for _, their in counting])

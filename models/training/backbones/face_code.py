@@ -17,6 +17,7 @@ from models.landmarks import points as mesh
 from models.lite.detector import TORSO
 from models.lite.layout import COUNT
 from models.lite.structures import Points
+from models.training.backbones.rows import picked
 from shared.keypoints import Floats
 
 # The landmarks whose mean a point is, and those that its Jacobian follows.
@@ -32,6 +33,7 @@ _PARTS = {
     9: (mesh.rows(152), mesh.JAW),
 }
 LABELLED = tuple(_PARTS)
+# Both eyes, which count twice, are the first ones.
 _EYES = (0, 1)
 # Outside of this a point's own place is hidden, and its landmarks are guesses.
 _INSIDE = 0.98
@@ -75,12 +77,10 @@ class FaceCode(nn.Module):
         landmarks = torch.nan_to_num(landmarks)
         known &= landmarks.abs().flatten(1).amax(1) < _LARGEST
         wanted = self.points(landmarks)
-        rows = list(LABELLED)
-        counts = torch.ones(len(rows), device=landmarks.device)
-        counts[list(_EYES)] = 2.0
+        counts = 1.0 + (torch.arange(len(LABELLED), device=landmarks.device) < len(_EYES))
         seen = (wanted.value.abs().amax(-1) < _INSIDE) & known[:, None]
-        of_value = (found.value[:, rows] - wanted.value).abs().mean(-1) * seen * counts
-        off = (found.jacobian[:, rows] - wanted.jacobian).abs().clamp(max=_FARTHEST).mean((-1, -2))
+        of_value = (picked(found.value, LABELLED) - wanted.value).abs().mean(-1) * seen * counts
+        off = (picked(found.jacobian, LABELLED) - wanted.jacobian).abs().clamp(max=_FARTHEST).mean((-1, -2))
         size = len(landmarks) * counts.sum()
         return of_value.sum() / size, (off * known[:, None] * counts).sum() / size
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +13,7 @@ from models.landmarks import points as mesh
 from models.lite.detector import MOUTH, Detector
 from models.lite.geometry import pixel_grid
 from models.lite.network import GRID, Points
+from models.training.backbones.rows import picked
 
 # How much a landmark's motion counts.
 _ON_LIPS, _ON_LIDS, _ON_IRIS = 4.0, 4.0, 8.0
@@ -29,7 +33,7 @@ def emphasis(landmarks: Tensor, size: int) -> Tensor:
     known = torch.isfinite(landmarks).flatten(1).all(1)
     landmarks = torch.nan_to_num(landmarks)
     grid = pixel_grid(GRID, GRID, landmarks)
-    spots = [_ellipse(landmarks[:, rows], pad, grid, 0.45).mul(1.5).square() for rows, pad in _SPOTS]
+    spots = [_ellipse(picked(landmarks, rows), pad, grid, 0.45).mul(1.5).square() for rows, pad in _SPOTS]
     parts = [torch.exp(-0.5 * spot) for spot in spots]
     face = _ellipse(landmarks, 1.0, grid, 0.0)
     strength = torch.stack([_FACE_SHARE * torch.exp(-0.5 * face.square()), *parts]).amax(0)
@@ -47,13 +51,15 @@ def _ellipse(part: Tensor, pad: float, grid: Tensor, least_height: float) -> Ten
     return x.square() + y.square()
 
 
-def landmark_weights(like: Tensor) -> Tensor:
-    """Return how much each landmark's motion counts (175,)."""
-    weights = torch.ones(mesh.COUNT, device=like.device)
+@cache
+def landmark_weights(device: torch.device) -> Tensor:
+    """Return how much each landmark's motion counts (175,), always the same tensor."""
+    weights = np.ones(mesh.COUNT, np.float32)
     weights[mesh.LIPS] = _ON_LIPS
     weights[mesh.EYES] = _ON_LIDS
     weights[mesh.RIGHT_IRIS], weights[mesh.LEFT_IRIS] = _ON_IRIS, _ON_IRIS
-    return weights
+    with torch.inference_mode(mode=False):
+        return torch.from_numpy(weights).to(device)
 
 
 def flow_loss(flow: Tensor, landmarks: Tensor) -> Tensor:
@@ -64,7 +70,7 @@ def flow_loss(flow: Tensor, landmarks: Tensor) -> Tensor:
     known = torch.isfinite(landmarks).flatten(1).all(1)
     landmarks = torch.nan_to_num(landmarks)
     at = landmarks[:, 1]
-    counts = (at.abs().amax(-1) < 1) * known[:, None] * landmark_weights(at)
+    counts = (at.abs().amax(-1) < 1) * known[:, None] * landmark_weights(at.device)
     planes = flow.permute(0, 3, 1, 2)
     got = F.grid_sample(planes, at[:, :, None], align_corners=False, padding_mode="border")[..., 0]
     off = (got.transpose(1, 2) - landmarks[:, 0]).abs().sum(-1)
@@ -95,6 +101,6 @@ def closed_loop(detector: Detector, frame: Tensor, driving: Points) -> Tensor:
     points = Points(driving.value.detach(), driving.jacobian.detach())
     found = detector.refine(frame, points)
     rows = [0, 1, *MOUTH]
-    value = (found.value - points.value)[:, rows].abs().mean()
-    shape = (found.jacobian - points.jacobian)[:, rows].abs().clamp(max=1).mean()
+    value = picked(found.value - points.value, rows).abs().mean()
+    shape = picked(found.jacobian - points.jacobian, rows).abs().clamp(max=1).mean()
     return 4 * value + shape

@@ -63,12 +63,14 @@ class _Bf16Conv2d(nn.Conv2d):
             return super().forward(x)
 
 
-def convolve_in_bf16(network: nn.Module) -> None:
-    """Make every convolution of `network` compute in bfloat16; its weights stay float32.
+def convolve_in_bf16(network: Fomm) -> None:
+    """Make the convolutions of `network` compute in bfloat16, but for the keypoints' last; weights stay.
 
     Autocast around the whole network would take its coordinates along: keypoints and motions are matrix
-    products, and eight bits tell positions no finer than a pixel apart.
+    products, and eight bits tell positions no finer than a pixel apart. The layer that draws heatmaps is as
+    sensitive: its temperature makes ten of every rounding error.
     """
+    exact = (network.kp_detector.kp, network.kp_detector.jacobian)
     for module in network.modules():
-        if type(module) is nn.Conv2d:
+        if type(module) is nn.Conv2d and module not in exact:
             module.__class__ = _Bf16Conv2d

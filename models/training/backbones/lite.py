@@ -16,6 +16,7 @@ from models.perceptual import Perceptual
 from models.training.backbones.face_code import LABELLED, FaceCode
 from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, still_loss
 from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
+from models.training.backbones.rows import row_index
 from shared.keypoints import Floats
 
 _WINDOW = GRID // 2
@@ -173,8 +174,7 @@ def _known(landmarks: Tensor) -> Tensor:
 
 def _replaced(found: Tensor, wanted: Tensor, told: Tensor) -> Tensor:
     """Return numbers of points (B, 10, ...), where `told` with those of labelled points in `wanted`."""
-    changed = found.clone()
-    changed[:, list(LABELLED)] = wanted
+    changed = found.index_copy(1, row_index(LABELLED, found.device), wanted.to(found.dtype))
     return torch.where(told.reshape(-1, *[1] * (found.dim() - 1)), changed, found)
 
 
@@ -194,6 +194,6 @@ def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str
 def _mostly_held(tensor: Tensor) -> Tensor:
     """Let a fifth of the rendering's gradient through to labelled points (B, 10, ...), and all to others."""
     share = torch.ones(tensor.shape[1], device=tensor.device)
-    share[list(LABELLED)] = _SHARE
+    share = share.index_fill(0, row_index(LABELLED, tensor.device), _SHARE)
     share = share.reshape(-1, *[1] * (tensor.dim() - 2))
     return tensor.detach() + share * (tensor - tensor.detach())

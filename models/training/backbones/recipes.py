@@ -8,7 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,17 +29,28 @@ from models.training.run import cosine
 from shared.errors import RequestError
 
 _log = logging.getLogger(__name__)
+# A rate's warm-up, and the most that it may be of a run.
+_WARM_UP_STEPS, _LONGEST_WARM_UP = 200, 0.05
+# Of a lite run: a night of two cores, and a quarter of an hour of a large GPU.
+_PICTURES, _PICTURES_ON_GPU = 60_000, 1_000_000
+
+
+class Defaults(NamedTuple):
+    """What a recipe takes where the options do not say."""
+
+    batch: int
+    rate: float
 
 
 class Recipe(ABC, Generic[Network]):
     """One kind of backbone, of one size, trained as `options` say.
 
-    `batch`, in driving frames, and `rate` hold where the options leave them out; `drivings` frames are drawn
-    from each source. With `autocast`, whole steps run under it.
+    `defaults` are the batch, in driving frames, and the rate that hold where the options leave them out;
+    `drivings` frames are drawn from each source. With `autocast`, whole steps run under it.
     """
 
-    batch: ClassVar[int]
-    rate: ClassVar[float]
+    defaults: ClassVar[Defaults]
+    defaults_on_gpu: ClassVar[Defaults]
     drivings: ClassVar[int] = 1
     autocast: bool
 
@@ -47,8 +58,8 @@ class Recipe(ABC, Generic[Network]):
         self.options = options
 
     @abstractmethod
-    def length(self, clips: int) -> int:
-        """Return how many pictures a run is long that does not say, with so many clips."""
+    def length(self, clips: int, device: torch.device) -> int:
+        """Return how many pictures a run on `device` is long that does not say, with so many clips."""
 
     @abstractmethod
     def start(self, device: torch.device, size: int) -> tuple[Run[Network], nn.Module]:
@@ -74,8 +85,9 @@ class Recipe(ABC, Generic[Network]):
 class LiteRecipe(Recipe[LiteNetwork]):
     """The lite network: windows first, whole pictures at the end; a cosine rate."""
 
-    batch = 12
-    rate = 7e-4
+    defaults = Defaults(batch=12, rate=7e-4)
+    # Below a hundred pictures, launching a step's kernels takes longer than computing them.
+    defaults_on_gpu = Defaults(batch=128, rate=1.2e-3)
     drivings = 2
 
     def __init__(self, options: argparse.Namespace, config: LiteConfig | None = None) -> None:
@@ -88,9 +100,9 @@ class LiteRecipe(Recipe[LiteNetwork]):
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
 
-    def length(self, _clips: int) -> int:
+    def length(self, _clips: int, device: torch.device) -> int:
         """Return the length of a run, whatever the clips."""
-        return 60_000
+        return _PICTURES if device.type == "cpu" else _PICTURES_ON_GPU
 
     def start(self, device: torch.device, _size: int) -> tuple[Run[LiteNetwork], nn.Module]:
         """Return a fresh run and its objective."""
@@ -117,8 +129,10 @@ class LiteRecipe(Recipe[LiteNetwork]):
         return run, objective.to(device)
 
     def factor(self, done: float) -> float:
-        """Return a cosine's factor, after a short warm-up."""
-        return cosine(done, warmup=min(0.02, 2400 / self.options.pictures))
+        """Return a cosine's factor, after a warm-up that has as many steps whatever their size."""
+        pictures = self.options.pictures
+        whole = _WARM_UP_STEPS * (self.options.batch or self.defaults.batch)
+        return cosine(done, warmup=min(_LONGEST_WARM_UP, whole / pictures if pictures else 1.0))
 
     def window(self, done: float, generator: torch.Generator) -> Window | None:
         """Return a random quarter of the picture, until --whole-after."""
@@ -150,8 +164,7 @@ class FommRecipe(Recipe[Fomm]):
     """The full network with the settings of its published vox-256 and, adversarial, vox-adv-256 training."""
 
     # Published: 40 in all, over the GPUs of one machine.
-    batch = 20
-    rate = 2e-4
+    defaults = defaults_on_gpu = Defaults(batch=20, rate=2e-4)
     autocast = False
 
     # 100 epochs, or 150 with the adversary, of 75 pairs of each clip; the rate falls tenfold at milestones.
@@ -173,7 +186,7 @@ class FommRecipe(Recipe[Fomm]):
         if options.adversarial and self.config.image_size < SMALLEST:
             raise RequestError(f"--adversarial needs pictures of at least {SMALLEST} pixels.")
 
-    def length(self, clips: int) -> int:
+    def length(self, clips: int, _device: torch.device) -> int:
         """Return the published number of repeats of each clip."""
         return (
             clips * self._repeats * (self._adversarial_epochs if self.options.adversarial else self._epochs)
@@ -186,7 +199,9 @@ class FommRecipe(Recipe[Fomm]):
         keypoints = config.num_kp if options.use_kp else 0
         critic = MultiScaleDiscriminator(keypoints).to(device) if options.adversarial else None
         parameters = [*network.parameters(), *(critic.parameters() if critic else ())]
-        run = Run.of(network, torch.optim.Adam(parameters, lr=options.rate, betas=(0.5, 0.999)), critic)
+        run = Run.of(
+            network, torch.optim.Adam(parameters, lr=options.rate, betas=(0.5, 0.999), fused=True), critic
+        )
         run.size, run.max_norm = config.image_size, float("inf")
         if size > 1 and device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]

@@ -20,12 +20,23 @@ from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
 Move: TypeAlias = npt.NDArray[np.floating]
-# How often a pair is zoomed into and turned as a whole, and how often one side of it once more by itself.
-_MOVED, _APART = 0.5, 0.12
-_GREY = 0.08
-# Frames of which the most different is chosen.
-_CANDIDATES = 6
-_FAR = 0.5
+Range: TypeAlias = tuple[float, float]
+# `models.training.data.device_pairs` draws by the same numbers.
+MOVED, APART = 0.5, 0.12
+"""How often a pair is zoomed into and turned as a whole, and one side of it once more by itself."""
+TOGETHER: tuple[float, Range, float] = (0.15, (1.0, 1.35), 0.12)
+ALONE: tuple[float, Range, float] = (0.25, (0.85, 1.2), 0.15)
+"""Turn in radians each way, zoom, and shift each way, in [-1, 1]: of the pair, and of one side by itself."""
+GAIN: Range = (0.8, 1.2)
+TINGE: Range = (0.93, 1.07)
+LIGHT: Range = (-20.0, 20.0)
+"""What pixels are multiplied with, each colour by itself once more, and what is added to them."""
+GREY = 0.08
+BEND = 0.025
+"""How far, of its size, a portrait's copy is bent at 5x5 places."""
+CANDIDATES = 6
+"""Frames of which the most different is chosen, and how often it is."""
+FAR = 0.5
 
 
 class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
@@ -61,8 +72,8 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         self.seed, self.rank, self.drivings = seed, rank, drivings
         self.still_share = still_share if stills else 0.0
         self.weights = _by_person(clips)
-        self._expressions = [_expressions(found) for found in landmarks or ()]
-        self._usable = [self._with_faces(index) for index in range(len(clips))]
+        self.expressions = [_expressions(found) for found in landmarks or ()]
+        self.usable = [self._with_faces(index) for index in range(len(clips))]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
@@ -89,13 +100,11 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
 
     def _frames(self, index: int, rng: np.random.Generator) -> list[int]:
         """Choose a source and driving frames of a clip."""
-        frames = self._usable[index]
-        first, *others = (
-            int(i) for i in rng.choice(frames, min(1 + _CANDIDATES, len(frames)), replace=False)
-        )
+        frames = self.usable[index]
+        first, *others = (int(i) for i in rng.choice(frames, min(1 + CANDIDATES, len(frames)), replace=False))
         chosen = [first]
         for driving in range(self.drivings):
-            far = bool(self._expressions) and rng.random() < _FAR
+            far = bool(self.expressions) and rng.random() < FAR
             other = self._furthest(index, first, others, rng) if far else others[driving % len(others)]
             chosen.append(other)
         return chosen
@@ -105,7 +114,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
 
         By their sum, hardly a frame would be chosen for its gaze.
         """
-        known = self._expressions[index]
+        known = self.expressions[index]
         kind = int(rng.integers(known.shape[1]))
         return others[int(np.abs(known[others, kind] - known[first, kind]).argmax())]
 
@@ -126,14 +135,14 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     ) -> tuple[Tensor, Tensor, Tensor]:
         pair = tint(pair, rng)
         common: Move = np.eye(2, 3)
-        if rng.random() < _MOVED:
-            common = similarity(rng, 0.15, (1.0, 1.35), 0.12)
+        if rng.random() < MOVED:
+            common = similarity(rng, *TOGETHER)
         if rng.random() < 0.5:
             common = common * [[-1], [1]]
         moves: list[Move] = [common] * len(pair)
         for index in range(1, len(pair)):
-            if apart or rng.random() < _APART:
-                own = similarity(rng, 0.25, (0.85, 1.2), 0.15)
+            if apart or rng.random() < APART:
+                own = similarity(rng, *ALONE)
                 moves[index] = np.vstack([own, [0, 0, 1]])[:2] @ np.vstack([common, [0, 0, 1]])
         source, *driving = (moved(picture, move) for picture, move in zip(pair, moves, strict=True))
         seen = np.stack([_carried(face, move) for face, move in zip(faces, moves, strict=True)])
@@ -208,7 +217,7 @@ def moved(picture: Pictures, move: Move) -> Pictures:
 def bent(picture: Pictures, rng: np.random.Generator) -> Pictures:
     """Bend a square picture by a smooth random displacement of about 4 % of its size."""
     size = len(picture)
-    coarse = rng.normal(0, 0.025 * size, (5, 5, 2)).astype(np.float32)
+    coarse = rng.normal(0, BEND * size, (5, 5, 2)).astype(np.float32)
     shift = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     bent = cv2.remap(
@@ -219,8 +228,8 @@ def bent(picture: Pictures, rng: np.random.Generator) -> Pictures:
 
 def tint(pair: Sequence[Pictures], rng: np.random.Generator) -> list[Pictures]:
     """Change brightness and colour of all pictures of a pair alike; now and then, take the colour away."""
-    gain = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3)
-    table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(-20, 20), 0, 255).astype(np.uint8)
-    if rng.random() < _GREY:
+    gain = rng.uniform(*GAIN) * rng.uniform(*TINGE, 3)
+    table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(*LIGHT), 0, 255).astype(np.uint8)
+    if rng.random() < GREY:
         pair = [np.repeat(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) for p in pair]
     return [np.asarray(cv2.LUT(np.ascontiguousarray(p), table[None]), np.uint8) for p in pair]

@@ -31,11 +31,10 @@ class ThinPlateWarp:
         affine: float = SIGMA_AFFINE,
         spline: float = SIGMA_SPLINE,
     ) -> None:
-        # Drawn on the CPU, whose generator is saved with a run.
-        noise = affine * torch.randn(batch, 2, 3)
-        self.matrix = (torch.eye(2) + noise[..., :2]).to(device)
-        self.shift = noise[..., 2].to(device)
-        self.weights = (spline * torch.randn(batch, CONTROL_POINTS**2)).to(device)
+        noise = affine * torch.randn(batch, 2, 3, device=device)
+        self.matrix = torch.eye(2, device=device) + noise[..., :2]
+        self.shift = noise[..., 2]
+        self.weights = spline * torch.randn(batch, CONTROL_POINTS**2, device=device)
         self.centres = coordinate_grid(CONTROL_POINTS, CONTROL_POINTS, self.shift.device).reshape(-1, 2)
 
     def warp(self, pictures: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models import checkpoint
+from models.build import choose_device
 from models.forecast.config import PRESETS, NetworkConfig, build_network, describe
 from models.forecast.grunf import GruNf
 from models.forecast.likelihood import log_likelihood, ordinary
@@ -178,7 +179,7 @@ def _start(options: argparse.Namespace, config: NetworkConfig, tracks: Tracks) -
         not options.as_filmed,
         options.seed,
     )
-    run = Training(settings, tracks, _device(options.device))
+    run = Training(settings, tracks, _device(options))
     earlier = load_state(options.output / "state.pt")
     if earlier is not None:
         run.restore(earlier)
@@ -221,10 +222,14 @@ def _export(run: Training, options: argparse.Namespace, tracks_of: str) -> None:
     checkpoint.save(options.output / "weights", run.best_weights, config)
 
 
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RequestError("there is no CUDA device here: use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+def _device(options: argparse.Namespace) -> torch.device:
+    """Return where to train: a network of a call's sizes, by itself, on the CPU.
+
+    Its step is some hundred tiny kernels, one after the other: a GPU takes longer to launch them than a core
+    to compute them. The paper's sizes are worth one.
+    """
+    small = options.config == "call" and options.device == "auto"
+    return torch.device(choose_device("cpu" if small else options.device))
 
 
 def _weight(text: str) -> float:
