@@ -13,7 +13,7 @@ import numpy as np
 
 from models.devices import reason_of, torch_words
 from shared.errors import KeycastError, RequestError
-from shared.interfaces import Backbone, Source
+from shared.interfaces import Backbone, Source, Transfer
 from shared.keypoints import Floats, KeypointLayout, Pictures
 
 _log = logging.getLogger(__name__)
@@ -134,14 +134,10 @@ class GuardedBackbone:
         """Render a source of this backbone's at `keypoints` (B, D): (B, size, size, 3), uint8 RGB."""
         return self._done(lambda backbone: backbone.render(self._of(source, backbone), keypoints))
 
-    def transfer(
-        self, source: Source, driving: Floats, initial: Floats, *, adapt_scale: bool = False
-    ) -> Floats:
-        """Carry the motion of `driving` (T, D) since `initial` (D,) over to `source`: keypoints (T, D)."""
+    def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:
+        """Return what carries motion since `initial` (D,) over to `source`, which no GPU takes part in."""
         return self._done(
-            lambda backbone: backbone.transfer(
-                self._of(source, backbone), driving, initial, adapt_scale=adapt_scale
-            )
+            lambda backbone: backbone.transfer(self._of(source, backbone), initial, adapt_scale=adapt_scale)
         )
 
     def warmup(self, *, detect: bool = True, render: bool = True) -> None:

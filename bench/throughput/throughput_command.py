@@ -168,7 +168,7 @@ def _measured(
         notes |= differences(each.subject, row)
         if accuracy is not None:
             judged, noted = accuracy.of(each.subject, options.forecaster, options.weights)
-            row |= judged
+            row.update(judged)
             notes |= noted
     return rows, notes
 

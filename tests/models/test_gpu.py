@@ -166,7 +166,7 @@ def test_a_gpu_that_fails_in_a_call_is_left_and_sources_come_along(
     for source, shade in ((first, 100), (second, 50), (third, 30), (first, 100)):
         assert [int(picture[0, 0, 0]) for picture in backbone.render(source, both)] == [shade + 1, shade + 2]
         assert source.keypoints[0] == pytest.approx(shade / 255, abs=1e-6)
-    moved = backbone.transfer(first, shift(3), shift(1)[0])
+    moved = backbone.transfer(first, shift(1)[0])(shift(3))
     assert moved.shape == (1, 60)
     assert backbone.device == "cpu"
     assert len(caplog.messages) == 1
