@@ -155,7 +155,7 @@ def _measured(
     loaded = [load(first, ahead, clip, memory), *_load(found, ahead, clip, device)]
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
-    rows: list[Row] = [
+    measured: list[dict[str, Value]] = [
         {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
         for each in loaded
     ]
@@ -164,13 +164,13 @@ def _measured(
         notes[f"{names[0]}_forecaster"] = (
             f"{options.forecaster} ran with random weights for {names[0]}: none are shipped"
         )
-    for each, row in zip(loaded, rows, strict=True):
+    for each, row in zip(loaded, measured, strict=True):
         notes |= differences(each.subject, row)
         if accuracy is not None:
             judged, noted = accuracy.of(each.subject, options.forecaster, options.weights)
             row.update(judged)
             notes |= noted
-    return rows, notes
+    return list(measured), notes
 
 
 def _weights(options: argparse.Namespace, name: str) -> Path | None:
