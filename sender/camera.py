@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
-from sender.crop import CentreSquare, Framing
+from sender.crop import CentreSquare, Framing, Holding
 from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
@@ -59,7 +59,7 @@ class CameraSource:
         reopen: Callable[[], Camera | None] | None = None,
     ) -> None:
         self._camera, self._now, self._reopen = camera, now, reopen
-        self._framing = framing or CentreSquare()
+        self._framing = Holding(framing or CentreSquare())
         self._begun = False
         self._news = threading.Condition()
         self._newest: Pictures | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _MAX_DIGITS = 5
 # Halves as often as leaves at least this many times the wanted size, then filters: 2.4 ms a 1080p frame on a
 # slow core instead of 6, and no visible difference.
 _REDUCING_GAP = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class Framing(Protocol):
@@ -87,6 +90,33 @@ class CentreSquare:
     def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - it holds still
         """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3)."""
         return centre_square(picture.shape[1], picture.shape[0]).apply(picture)
+
+
+class Holding:
+    """`framing`, but where a picture comes in mid-way that it has no square of, the last one stands."""
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._last: Pictures | None = None
+        self._said = False
+
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """See `Framing`."""
+        self._framing.begin(pictures)
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
+        """Return the square of `picture`, or the last; RequestError where the first already has none."""
+        try:
+            self._last = self._framing.apply(picture, seconds)
+        except RequestError as error:
+            if self._last is None:
+                raise
+            if not self._said:
+                log.warning("The picture stands still: %s", error)
+            self._said = True
+        else:
+            self._said = False
+        return self._last
 
 
 def parse_crop(text: str) -> Framing:

@@ -12,10 +12,10 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from sender.capture import open_container
 from shared.constants import FPS
 from shared.errors import RequestError
 from shared.media.opus import RATE, Sound
+from shared.media.video.files import open_container
 
 # A gap between two pieces of sound that is shorter is rounding.
 _LEAST_GAP = round(0.02 * RATE)

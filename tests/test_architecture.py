@@ -36,7 +36,7 @@ DOORS = {
     "aiohttp": ("shared.transport.", "receiver.http.", "sender.calling", "bench.network."),
     "cryptography": ("shared.transport.", "receiver.http.authenticator"),
     "av": (
-        "sender.capture",
+        "shared.media.video.",
         "sender.sound",
         "receiver.sinks.",
         "models.clips.video",

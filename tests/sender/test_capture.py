@@ -85,7 +85,7 @@ def test_only_shown_frames_are_converted(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         FileSource,
         "_convert",
-        lambda self, frame, at: converted.append(frame.time) or convert(self, frame, at),
+        lambda self, frame: converted.append(frame.seconds) or convert(self, frame),
     )
     source = FileSource(write_clip(tmp_path / "a.mp4", list(range(9))))
     for n in (0, 0, 4, 4, 8):
@@ -175,6 +175,23 @@ def test_a_crop_outside_of_the_video_is_refused_at_once(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1])
     with pytest.raises(RequestError, match="64x48"):
         open_source(str(path), Crop(0, 0, 49))
+
+
+def test_a_size_that_changes_midway_is_gone_along_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A crop that no longer fits holds, says so once, and goes on where the old size comes back."""
+    large = tmp_path / "large.ts", [0, 1, 2]
+    small = tmp_path / "small.ts", [3, 4, 5], (32, 48)
+    again = tmp_path / "again.ts", [6, 7, 8]
+    joined = tmp_path / "a.ts"
+    joined.write_bytes(b"".join(write_clip(*clip).read_bytes() for clip in (large, small, again)))
+    assert shown(FileSource(joined), range(10)) == [0, 1, 2] * 3 + [None]
+    with caplog.at_level(logging.WARNING):
+        assert shown(FileSource(joined, Crop(8, 0, 40)), range(10)) == [0, 1, 2, 2, 2, 2, 0, 1, 2, None]
+    (record,) = (record for record in caplog.records if record.name == "sender.crop")
+    assert "stands still" in record.getMessage()
+    assert "which is 32x48" in record.getMessage()
 
 
 def test_demo_and_files_are_told_apart(tmp_path: Path) -> None:
