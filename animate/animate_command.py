@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -20,19 +21,21 @@ from bench.forecast.forecasters import add_weights, check_fit, density, folder_o
 from bench.harness.media import write_file, write_mp4, write_npy
 from bench.harness.plots import check_plots
 from bench.harness.report import check_output
-from models.build import load_backbone, use_threads
+from models.build import load_backbone, load_head_finder, use_threads
 from models.forecast.build import load_forecaster
 from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
 from models.forecast.networks import Density
 from models.nth.layout import turned
-from receiver.avatar import load_avatar
+from receiver.avatar import framed, no_face
+from sender.automatic import AutomaticFraming
 from sender.capture import VideoSource, open_source
 from sender.crop import Crop
 from shared.constants import SIZE, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
+from shared.media.stills import NotAPictureError, read_still
 from shared.runtime.command import add_network_arguments, run_command
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -86,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--crop",
         metavar="X,Y,SIZE",
-        help="the square of the driving video to use; default: the centre square",
+        help="the square of the driving video to use; default: around the head, as sender does",
     )
     add_weights(commands)
     add_network_arguments(commands)
@@ -256,7 +259,8 @@ def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
 
 
 def _open_driving(given: argparse.Namespace) -> VideoSource:
-    source = open_source(given.driving, Crop.parse(given.crop) if given.crop else None)
+    framing = Crop.parse(given.crop) if given.crop else AutomaticFraming(load_head_finder(), _note)
+    source = open_source(given.driving, framing)
     if source.live:
         source.close()
         raise RequestError(f"{given.driving} is a camera and never ends; give a video file, or demo.")
@@ -271,20 +275,24 @@ def _picture(spec: str | None, frames: Iterator[Pictures]) -> tuple[Pictures, It
     return first, chain([first], frames)
 
 
-def source_picture(spec: str) -> Pictures:
-    """Return the centre square (256, 256, 3) of a picture file, or of a video's first frame.
+def _note(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr)
 
-    Raises RequestError where `spec` is neither.
+
+def source_picture(spec: str) -> Pictures:
+    """Return the square around the head (256, 256, 3) in a picture file, or in a video's first frame.
+
+    A note says where that is the middle, for want of a head. Raises RequestError where `spec` is neither.
     """
     path = Path(spec)
     if spec != "demo" and not path.is_file():
         raise RequestError(f"There is no picture {spec}; give a picture, or a video for its first frame.")
+    find = load_head_finder()
+    if spec != "demo":
+        with suppress(NotAPictureError):
+            return framed(read_still(path, "--source"), SIZE, find, lambda: _note(no_face(spec)))
     try:
-        return load_avatar(path, SIZE)
-    except RequestError:
-        pass  # not a picture: the next to try is a video
-    try:
-        video = open_source(spec)
+        video = open_source(spec, AutomaticFraming(find, lambda _: _note(no_face(spec))))
     except RequestError as error:
         raise RequestError(f"{spec} is neither a picture nor a video; give another file.") from error
     try:

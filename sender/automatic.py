@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sender.crop import centre_square, cut
+from sender.crop import centre_square
 from sender.framing import LOOK_S, Framer
 from shared.keypoints import Pictures
 from shared.media.heads import HeadFinder
+from shared.media.squares import cut
 
 NO_HEAD = (
     "no head was found in the first pictures, so the middle of the picture is sent until there is one; "

@@ -17,17 +17,8 @@ from statistics import median
 
 from shared.constants import SIZE
 from shared.media.heads import Head
+from shared.media.squares import SMALLEST_SIDE, Square, around, centred, is_well_placed, main_head
 
-FACE_X, FACE_Y, FACE_SIZE = 0.50, 0.48, 0.545
-"""Position of a face's centre in the square, and its size, in sides: the medians of training clips."""
-SAFE_OFFSET = 0.12
-"""Largest distance from there, in sides; nine of ten training clips lie within this."""
-SAFE_SIZE = (0.70, 1.35)
-"""Smallest and largest size allowed, in its usual sizes."""
-SMALLEST_SIDE = 160
-"""Of the square, in pixels of the camera: below, enlarging it shows too little of the face."""
-FIRST_SCORE = 0.55
-"""Least confidence in a head to be chosen; one that is followed already may have less."""
 LOOK_S = 1 / 3
 """Seconds between two looks for heads."""
 STEADY_S = 1.5
@@ -51,19 +42,6 @@ _LEAST_MOVE = 0.04
 _REACH, _GROWTH = 1.2, 1.6
 
 
-@dataclass(frozen=True)
-class Square:
-    """A square by its left, top and side, in pixels of the picture, not always whole ones."""
-
-    x: float
-    y: float
-    size: float
-
-    def place(self, head: Head) -> tuple[float, float, float]:
-        """Return where `head` stands in this square and how large it is, in sides."""
-        return (head.x - self.x) / self.size, (head.y - self.y) / self.size, head.size / self.size
-
-
 class Follower:
     """Follows one head through the looks, whoever else comes into the picture."""
 
@@ -75,7 +53,7 @@ class Follower:
         """Take in the heads of one look at `now` (seconds)."""
         if self._seen and now - self._seen[-1][0] > LOST_S:
             self._seen.clear()
-        found = self._same(heads) if self._seen else self._main(heads)
+        found = self._same(heads) if self._seen else main_head(heads, self._width, self._height)
         if found is not None:
             self._seen.append((now, found))
         while len(self._seen) > 1 and self._seen[0][0] < now - STEADY_S - LOOK_S / 2:
@@ -117,15 +95,6 @@ class Follower:
         ]  # fmt: skip
         return min(alike, key=lambda head: math.dist((head.x, head.y), (last.x, last.y)), default=None)
 
-    def _main(self, heads: Iterable[Head]) -> Head | None:
-        """Return the one whose call this is: large, and rather in the middle than at the edge."""
-        middle, reach = (self._width / 2, self._height / 2), math.hypot(self._width, self._height) / 2
-
-        def weight(head: Head) -> float:
-            return head.size * (1 - 0.5 * math.dist((head.x, head.y), middle) / reach)
-
-        return max((head for head in heads if head.score >= FIRST_SCORE), key=weight, default=None)
-
 
 class Framer:
     """Frames the pictures, `width` x `height`, of one camera. Times are seconds and never fall."""
@@ -135,7 +104,7 @@ class Framer:
         short = min(width, height)
         self._least = short if short <= SIZE else min(SMALLEST_SIDE, short)
         self._follower = Follower(width, height)
-        self._at = Square((width - short) // 2, (height - short) // 2, short)
+        self._at = centred(width, height)
         self._move: _Move | None = None
 
     @property
@@ -156,7 +125,7 @@ class Framer:
         if head is None or 2 * shown < len(looks):
             return False
         if not is_well_placed(head, self._at):
-            self._at = self._around(head)
+            self._at = around(head, self._width, self._height)
         return True
 
     def look(self, heads: Sequence[Head], now: float) -> None:
@@ -167,7 +136,7 @@ class Framer:
         head = self._follower.left(self._at, now)
         if head is None:
             return
-        wanted = self._around(head, self._at.size)
+        wanted = around(head, self._width, self._height, self._at.size)
         if _distance(self._at, wanted) >= _LEAST_MOVE:
             self._move = _Move(self._at, wanted, now)
 
@@ -179,15 +148,6 @@ class Framer:
             self._at, self._move = self._move.target, None
             return self._at
         return self._move.at(now)
-
-    def _around(self, head: Head, size: float | None = None) -> Square:
-        """Return the square around `head`, of the side `size` where that suits."""
-        if size is None or not _is_suitable(head.size / size):
-            size = head.size / FACE_SIZE
-        side = round(min(max(size, self._least), self._width, self._height))
-        x = min(max(round(head.x - FACE_X * side), 0), self._width - side)
-        y = min(max(round(head.y - FACE_Y * side), 0), self._height - side)
-        return Square(x, y, side)
 
 
 @dataclass(frozen=True)
@@ -214,16 +174,6 @@ class _Move:
         return Square(
             a.x + share * (b.x - a.x), a.y + share * (b.y - a.y), a.size + share * (b.size - a.size)
         )  # fmt: skip
-
-
-def is_well_placed(head: Head, square: Square) -> bool:
-    """Say whether `head` stands in `square` about as the heads of training clips do."""
-    x, y, size = square.place(head)
-    return max(abs(x - FACE_X), abs(y - FACE_Y)) <= SAFE_OFFSET and _is_suitable(size)
-
-
-def _is_suitable(size: float) -> bool:
-    return SAFE_SIZE[0] <= size / FACE_SIZE <= SAFE_SIZE[1]
 
 
 def _near(head: Head, other: Head) -> bool:

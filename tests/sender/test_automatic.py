@@ -15,11 +15,12 @@ import pytest
 from sender.automatic import NO_HEAD, AutomaticFraming
 from sender.camera import CameraSource
 from sender.capture import FileSource, open_source
-from sender.crop import CentreSquare, Crop, cut, parse_crop
-from sender.framing import FACE_SIZE, LOOK_S
+from sender.crop import CentreSquare, Crop, parse_crop
+from sender.framing import LOOK_S
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.heads import Head
+from shared.media.squares import FACE_SIZE, cut
 
 FACE = 120
 
