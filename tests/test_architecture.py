@@ -37,7 +37,6 @@ DOORS = {
     "cryptography": ("shared.transport.", "receiver.http.authenticator"),
     "av": (
         "shared.media.video.",
-        "sender.sound",
         "receiver.sinks.",
         "models.clips.video",
         "models.training.data.drawn",

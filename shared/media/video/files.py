@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.filter import Graph
@@ -20,16 +22,19 @@ from shared.constants import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.video.pictures import MAX_SIDE, picture_of
-from shared.media.video.timeline import Timeline
+from shared.media.video.timeline import Timeline, has_jumped
 
 CHOICES = "cam0, cam1, a device such as /dev/video0, a video file, or demo"
-_HIGHEST_RATE = 1000
+_HIGHEST_RATE = 300
+_UNEVEN = 1.5
 # Errors in a row without a packet between them: what comes after is not worth asking for.
 _MOST_FAILURES = 50
 _CLOCK_JUMPS = 0x0200
 # Their times say when a frame is decoded; what FFmpeg makes of that for frames in another order is no use.
 _ORDER_OF_DECODING = {"avi"}
 _AGAIN = (av.error.BlockingIOError, av.error.EOFError)
+
+AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ class VideoFile:
         self.stated = self._stream.frames
         """How many frames the file says it has; 0 where it does not."""
         self._timeline = Timeline(float(1 / self.rate), clock_jumps(self._container))
+        self._by_decoding = self._container.format.name in _ORDER_OF_DECODING
         self._frames = self._read()
         self.damaged = 0
         """How many pieces could not be decoded so far."""
@@ -109,6 +115,36 @@ class VideoFile:
     def read(self) -> Frame | None:
         """Return the next frame; None at the end."""
         return next(self._frames, None)
+
+    def clocks(self) -> Iterator[float]:
+        """Yield for each part of the file which time on its clock is the first frame's; nothing is decoded.
+
+        Files have one part, but where recordings were joined. Only for a file that nothing was read of.
+        """
+        zero = last = end = 0.0
+        begun = False
+        for packet in packets(self._container, self._stream, lambda: None):
+            if packet.dts is None or packet.time_base is None:
+                continue
+            decoded = float(packet.dts * packet.time_base)
+            shown = (
+                decoded if packet.pts is None or self._by_decoding else float(packet.pts * packet.time_base)
+            )
+            lasts = float((packet.duration or 0) * packet.time_base) or float(1 / self.rate)
+            if not begun or has_jumped(decoded, last, last + lasts, clock_jumps(self._container)):
+                zero, begun = shown - end, True
+                yield zero
+            last, end = decoded, max(end, shown - zero + lasts)
+
+    def length(self) -> float:
+        """Return where the last frame ends, as `end` will say, from what is left of the file, undecoded."""
+        end = self.end
+        for packet in packets(self._container, self._stream, lambda: None):
+            stated = packet.dts if self._by_decoding else packet.pts
+            if stated is not None and packet.time_base is not None:
+                lasts = float((packet.duration or 0) * packet.time_base) or float(1 / self.rate)
+                end = max(end, float(stated * packet.time_base) - self.starts + lasts)
+        return end
 
     def close(self) -> None:
         """Close the file. Safe to call again."""
@@ -131,7 +167,7 @@ class VideoFile:
                 log.warning("%s: %s left out; the picture stood still meanwhile.", self._path, pieces)
 
     def _time(self, video: av.VideoFrame) -> float | None:
-        if self._container.format.name not in _ORDER_OF_DECODING:
+        if not self._by_decoding:
             return video.time
         return float(video.dts * video.time_base) if video.dts is not None and video.time_base else None
 
@@ -143,36 +179,50 @@ class VideoFile:
             log.warning("%s is cut short: it ends after %.1f s.", self._path, self.end)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        for packet in self._packets():
+        for packet in packets(self._container, self._stream, self._damage):
             try:
                 frames = packet.decode()
             except FFmpegError:
-                self.damaged += 1
+                self._damage()
                 continue
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)
                 if frame.is_corrupt or max(frame.width, frame.height) > MAX_SIDE:
-                    self.damaged += 1
+                    self._damage()
                 else:
                     yield frame
 
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """Yield the packets of the video, at last one that has the decoder give what it still holds."""
-        failures = 0
-        while failures < _MOST_FAILURES:
-            try:
-                for packet in self._container.demux(self._stream):
-                    failures = 0
-                    yield packet
-            except FFmpegError:
-                failures += 1
-                self.damaged += failures == 1
-            else:
-                return
+    def _damage(self) -> None:
+        self.damaged += 1
+
+
+def packets(
+    container: InputContainer, stream: AnyStream, damage: Callable[[], None]
+) -> Iterator[Packet[AnyStream]]:
+    """Yield the packets of `stream`, at last one that has the decoder give what it still holds.
+
+    Where the file itself is damaged, `damage` is called, and what follows is read all the same.
+    """
+    failures = 0
+    while failures < _MOST_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                yield packet
+        except FFmpegError:
+            failures += 1
+            if failures == 1:
+                damage()
+        else:
+            return
 
 
 def _rate(stream: VideoStream) -> Fraction:
-    for rate in (stream.guessed_rate, stream.average_rate):
+    guessed, average = stream.guessed_rate, stream.average_rate
+    # Of an uneven pace the guess is the finest step.
+    if guessed and average and guessed > _UNEVEN * average:
+        guessed = average
+    for rate in (guessed, average):
         if rate and 0 < rate <= _HIGHEST_RATE:
             return Fraction(rate)
     return Fraction(FPS)

@@ -8,6 +8,11 @@ AHEAD_S = 10.0
 """Where clocks may jump, a gap longer than this is a jump. Elsewhere it is a picture that stood so long."""
 
 
+def has_jumped(time: float, last: float, end: float, jumps: bool) -> bool:
+    """Say whether a clock that was at `last`, for what lasted to `end`, cannot be at `time` but by a jump."""
+    return time < last - BACK_S or (jumps and time > end + AHEAD_S)
+
+
 class Timeline:
     """Places what follows each other, in seconds after the first.
 
@@ -33,7 +38,7 @@ class Timeline:
             if self._zero is None:
                 self._zero = time - self.end
             seconds = time - self._zero
-            if seconds < self._last - BACK_S or (self._jumps and seconds > self.end + AHEAD_S):
+            if has_jumped(seconds, self._last, self.end, self._jumps):
                 self._zero, seconds = time - self.end, self.end
         self._last = max(seconds, self._last)
         self.end = self._last + (length if length > 0 else self._step)
