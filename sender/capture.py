@@ -71,16 +71,23 @@ def _camera(spec: str) -> re.Match[str] | None:
 
 
 class FileSource:
-    """A video file at its own pace: frame n is the last that stands at most n / `fps` s after the first."""
+    """A video file at its own pace: frame n is the last that stands at most n / `fps` s after the first.
+
+    An `fps` of None is the rate of the file.
+    """
 
     live = False
 
     def __init__(
-        self, path: Path, framing: Framing | None = None, loop: bool = False, fps: Fraction = Fraction(FPS)
+        self,
+        path: Path,
+        framing: Framing | None = None,
+        loop: bool = False,
+        fps: Fraction | None = Fraction(FPS),
     ) -> None:
         self._path, self._framing, self._loop = path, Holding(framing or CentreSquare()), loop
-        self._fps = fps
         self._clip = VideoFile(path)
+        self.fps = self._clip.rate if fps is None else fps
         self._offset = 0.0
         self._ready = self._clip.read()
         self._picture: Pictures | None = None
@@ -95,7 +102,7 @@ class FileSource:
 
     def frame(self, n: int) -> Pictures | None:
         """Return the picture due at n / `fps` s; None past the end. See `VideoSource.frame`."""
-        due = float(n / self._fps) + _EPSILON_S
+        due = float(n / self.fps) + _EPSILON_S
         while not self._ended and self._offset + self._next_time() <= due:
             self._advance()
         if self._ended or self._ready is None:

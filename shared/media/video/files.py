@@ -46,8 +46,8 @@ def open_container(path: Path) -> InputContainer:
     if not path.is_file():
         raise RequestError(f"There is no {path}; give {CHOICES}.")
     try:
-        # A playlist could otherwise make us fetch addresses. Said to be a file: a name may hold colons.
-        return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+        # A playlist could otherwise make us fetch addresses; what comes before a colon in a name, be one.
+        return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
     except FFmpegError as error:
         raise RequestError(
             f"{path} is not a readable video ({error.strerror}); give an intact file such as an mp4."

@@ -40,7 +40,7 @@ class SoundFile:
         stream = self._container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             self._container.close()
-            raise RequestError(
+            raise NoSoundError(
                 f"{path} has no sound; leave out --audio, or take the microphone: --audio mic."
             )
         self._stream = stream
