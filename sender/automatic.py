@@ -24,6 +24,7 @@ class AutomaticFraming:
         self._framer: Framer | None = None
         self._shape = (0, 0)
         self._next_look = 0.0
+        self._jumps = 0
 
     def begin(self, pictures: Iterable[Pictures]) -> None:
         """Put the square around the head in `pictures` (H, W, 3), uint8 RGB; see `Framer.begin`."""
@@ -46,6 +47,7 @@ class AutomaticFraming:
             framer = self._start(picture)
             if framer.has_choice:
                 framer.begin([self._find(picture)])
+                self._jumps += 1
         if not framer.has_choice:
             height, width = picture.shape[:2]
             return centre_square(width, height).apply(picture)
@@ -55,8 +57,20 @@ class AutomaticFraming:
         square = framer.square(seconds)
         return cut(picture, square.x, square.y, square.size)
 
+    def cut(self) -> None:
+        """See `sender.crop.Framing`: whoever is in the next picture is looked for at once."""
+        if self._framer is not None:
+            self._framer.cut()
+        self._next_look = 0.0
+
+    @property
+    def jumps(self) -> int:
+        """See `sender.crop.Framing`."""
+        return self._jumps + (self._framer.jumps if self._framer is not None else 0)
+
     def _start(self, picture: Pictures) -> Framer:
         height, width = picture.shape[:2]
+        self._jumps = self.jumps
         self._shape = (height, width)
         self._framer = Framer(width, height)
         return self._framer

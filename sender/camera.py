@@ -95,6 +95,11 @@ class CameraSource:
                 self._picture = picture if newest is self._newest else None
         return picture
 
+    @property
+    def scene(self) -> int:
+        """See `sender.capture.VideoSource`."""
+        return self._framing.scene
+
     def close(self) -> None:
         """Release the camera."""
         with self._news:

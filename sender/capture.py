@@ -30,6 +30,11 @@ class VideoSource(Protocol):
     live: bool
     """Whether frames come as time passes, so that none may be asked for ahead of it."""
 
+    @property
+    def scene(self) -> int:
+        """A number that rises where frames begin to show another scene: what was sent is no use for it."""
+        ...
+
     def frame(self, n: int) -> Pictures | None:
         """Return the picture (256, 256, 3), uint8 RGB, due at n / 30 s; None past the end.
 
@@ -110,6 +115,11 @@ class FileSource:
         if self._picture is None:
             self._picture = self._convert(self._ready)
         return self._picture
+
+    @property
+    def scene(self) -> int:
+        """See `VideoSource`."""
+        return self._framing.scene
 
     def close(self) -> None:
         """Close the file."""

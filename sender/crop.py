@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from sender.scenes import Cuts
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.squares import cut
@@ -29,6 +30,15 @@ class Framing(Protocol):
 
         `seconds` never falls. Raises RequestError where there is no such square.
         """
+        ...
+
+    def cut(self) -> None:
+        """Know that the next picture is of another scene."""
+        ...
+
+    @property
+    def jumps(self) -> int:
+        """How often the square has been put somewhere else at once: another scene to whoever looks."""
         ...
 
 
@@ -69,6 +79,14 @@ class Crop:
             )
         return cut(picture, self.x, self.y, self.size)
 
+    def cut(self) -> None:
+        """See `Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """It never does."""
+        return 0
+
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.size}"
 
@@ -83,12 +101,24 @@ class CentreSquare:
         """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3)."""
         return centre_square(picture.shape[1], picture.shape[0]).apply(picture)
 
+    def cut(self) -> None:
+        """See `Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """It never does."""
+        return 0
+
 
 class Holding:
-    """`framing`, but where a picture comes in mid-way that it has no square of, the last one stands."""
+    """`framing` over all that comes, whatever its size and scene.
+
+    Where a picture comes in midway that it has no square of, the last one stands.
+    """
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
+        self._cuts, self._seen = Cuts(), 0
         self._last: Pictures | None = None
         self._said = False
 
@@ -98,6 +128,9 @@ class Holding:
 
     def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
         """Return the square of `picture`, or the last; RequestError where the first already has none."""
+        if self._cuts.is_cut(picture):
+            self._seen += 1
+            self._framing.cut()
         try:
             self._last = self._framing.apply(picture, seconds)
         except RequestError as error:
@@ -109,6 +142,11 @@ class Holding:
         else:
             self._said = False
         return self._last
+
+    @property
+    def scene(self) -> int:
+        """A number that rises where what is sent becomes another scene, by a cut or a jump of the square."""
+        return self._seen + self._framing.jumps
 
 
 def parse_crop(text: str) -> Framing:

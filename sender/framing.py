@@ -5,6 +5,9 @@ large as the square. So the square is put around the head once, before the first
 holds still: keypoints are movements against source pictures, and a square that moves looks like a head that
 does. Only when the head has stayed out of place for a while does the square follow, so slowly that it is an
 ordinary movement to the keypoints, which carry the head back to where the source pictures have it.
+
+After a cut, and where a head comes in while there was none, nothing is carried anywhere: the square jumps,
+and new source pictures are needed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ STEADY_S = 1.5
 """For so long the head must have been out of place."""
 LOST_S = 3.0
 """After so long without the head that was followed, another one may be."""
+AGREEING = 3
+"""Looks in a row that have to see a head, where there was none, before the square jumps to it."""
 SPEED = 0.5
 """The highest speed of the square, in its sides a second: that of a person who leans over.
 
@@ -59,6 +64,14 @@ class Follower:
         while len(self._seen) > 1 and self._seen[0][0] < now - STEADY_S - LOOK_S / 2:
             self._seen.popleft()
 
+    def forget(self) -> None:
+        """Follow nobody: whoever is seen next is."""
+        self._seen.clear()
+
+    def is_lost(self, now: float) -> bool:
+        """Say whether there has been no head for so long that another one may be followed."""
+        return not self._seen or now - self._seen[-1][0] > LOST_S
+
     def left(self, square: Square, now: float) -> Head | None:
         """Return the head's median place if it has been out of place in `square` for `STEADY_S`; else None.
 
@@ -75,6 +88,11 @@ class Follower:
         if len(self._seen) < _LEAST_LOOKS or placed > 1 or usual is None or is_well_placed(usual, square):
             return None
         return usual
+
+    @property
+    def looks(self) -> int:
+        """How many of the last looks saw the head that is followed."""
+        return len(self._seen)
 
     def usual(self) -> Head | None:
         """Return the median place in the last looks; None before the first."""
@@ -106,6 +124,9 @@ class Framer:
         self._follower = Follower(width, height)
         self._at = centred(width, height)
         self._move: _Move | None = None
+        self._wanted_looks, self._begun = 0, False
+        self.jumps = 0
+        """How often the square has been put around another head at once."""
 
     @property
     def has_choice(self) -> bool:
@@ -123,6 +144,7 @@ class Framer:
         head = follower.usual()
         shown = sum(any(_near(one, head) for one in heads) for heads in looks) if head else 0
         if head is None or 2 * shown < len(looks):
+            self._wanted_looks = AGREEING
             return False
         if not is_well_placed(head, self._at):
             self._at = around(head, self._width, self._height)
@@ -130,7 +152,12 @@ class Framer:
 
     def look(self, heads: Sequence[Head], now: float) -> None:
         """Take in the heads of a picture taken at `now`."""
+        if self._follower.is_lost(now) and self._begun:
+            self._wanted_looks = self._wanted_looks or AGREEING
+        self._begun = True
         self._follower.look(heads, now)
+        if self._wanted_looks and self._found(now):
+            return
         if self._move is not None:
             return
         head = self._follower.left(self._at, now)
@@ -139,6 +166,24 @@ class Framer:
         wanted = around(head, self._width, self._height, self._at.size)
         if _distance(self._at, wanted) >= _LEAST_MOVE:
             self._move = _Move(self._at, wanted, now)
+
+    def cut(self) -> None:
+        """Know that the next picture is of another scene: who is seen there is framed at once."""
+        self._follower.forget()
+        self._move, self._wanted_looks = None, 1
+
+    def _found(self, now: float) -> bool:
+        """Jump to the head that is there again, if enough looks agree; say whether they did."""
+        head = self._follower.usual()
+        if head is None or self._follower.looks < self._wanted_looks:
+            # Not the picture after a cut itself: whoever comes in later has to be seen more than once.
+            self._wanted_looks = AGREEING
+            return False
+        self._wanted_looks = 0
+        if not is_well_placed(head, self.square(now)):
+            self._at, self._move = around(head, self._width, self._height), None
+            self.jumps += 1
+        return True
 
     def square(self, now: float) -> Square:
         """Return the square of the picture taken at `now`, within the picture; on whole pixels at rest."""

@@ -70,6 +70,14 @@ class Still:
         """See `sender.crop.Framing`."""
         return self._framing.apply(picture, 0.0)
 
+    def cut(self) -> None:
+        """See `sender.crop.Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """See `sender.crop.Framing`."""
+        return self._framing.jumps
+
 
 @dataclass(frozen=True)
 class Filmed:

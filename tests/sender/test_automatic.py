@@ -135,6 +135,64 @@ def test_a_camera_of_another_size_is_framed_anew() -> None:
     )
 
 
+def seen(source: FileSource, count: int) -> tuple[list[Pictures], list[int]]:
+    """Return all frames and their scenes."""
+    frames: list[Pictures] = []
+    scenes: list[int] = []
+    for number in range(count):
+        picture = source.frame(number)
+        assert picture is not None
+        frames.append(picture)
+        scenes.append(source.scene)
+    return frames, scenes
+
+
+PLACED = pytest.approx((0.5, 0.48, FACE_SIZE), abs=0.02)
+
+
+def wall(number: int = 0) -> Pictures:
+    """Return a bright room without anybody."""
+    return np.full((480, 640, 3), 180 + number % 2, np.uint8)
+
+
+def test_a_face_after_a_cut_is_framed_at_once(tmp_path: Path) -> None:
+    framing, _, _ = automatic()
+    parts = [scene(number=n) for n in range(40)], [np.maximum(wall(), scene(450, 300)) for _ in range(40)]
+    frames, scenes = seen(FileSource(write(tmp_path / "a.mp4", [*parts[0], *parts[1]]), framing), 80)
+    assert white(frames[39]) == PLACED
+    assert white(frames[40]) == PLACED
+    assert scenes[39] == 0
+    # One source picture is enough: the cut and the jump fall together.
+    assert len(set(scenes)) == 2
+
+
+def test_a_face_that_is_away_and_comes_back_elsewhere_is_framed_again(tmp_path: Path) -> None:
+    """Held meanwhile; framed within two seconds, which is another scene once more."""
+    framing, _, _ = automatic()
+    away, back = [wall(n) for n in range(60)], [np.maximum(wall(), scene(450, 300)) for _ in range(60)]
+    source = FileSource(write(tmp_path / "a.mp4", [scene()] * 40 + away + back), framing)
+    frames, scenes = seen(source, 160)
+    square = framing._framer.square(99 / 30) if framing._framer else None
+    assert square is not None
+    assert white(frames[100 + 45]) == PLACED
+    assert white(frames[159]) == PLACED
+    assert len(set(scenes)) == 3
+    jumped = scenes.index(max(scenes))
+    assert 100 <= jumped < 160
+    assert all((frames[n] == frames[41]).mean() > 0.9 for n in range(42, 100))
+
+
+def test_a_file_that_begins_black_is_framed_when_somebody_comes(tmp_path: Path) -> None:
+    framing, _, notes = automatic()
+    dark = np.zeros((480, 640, 3), np.uint8)
+    source = FileSource(write(tmp_path / "a.mp4", [dark] * 50 + [scene()] * 40), framing)
+    frames, scenes = seen(source, 90)
+    assert white(frames[51]) == PLACED
+    assert scenes[49] == 0
+    assert scenes[51] == scenes[-1] == 1 + 1
+    assert len(notes) == 1
+
+
 class QuickCamera:
     """A camera that has a new picture every time it is asked; the first ones are dark."""
 
