@@ -15,6 +15,13 @@ NO_HEAD = (
     "--crop X,Y,SIZE chooses a square."
 )
 
+DARK = (
+    "the picture is too dark to find a head in, so its middle is sent until there is one; turn on a light, "
+    "or choose a square with --crop X,Y,SIZE."
+)
+_DARK_LEVEL, _LIT_SHARE = 50, 0.95
+"""A picture is dark where so large a share of its pixels is no brighter than that, of 255."""
+
 
 class AutomaticFraming:
     """Implements `sender.crop.Framing` with `find`; `note` takes a sentence for the user, at most one."""
@@ -30,14 +37,16 @@ class AutomaticFraming:
         """Put the square around the head in `pictures` (H, W, 3), uint8 RGB; see `Framer.begin`."""
         framer: Framer | None = None
         looks = []
+        dark = 0
         for picture in pictures:
             if framer is None:
                 framer = self._start(picture)
             if not framer.has_choice:
                 return
             looks.append(self._find(picture))
+            dark += is_dark(picture)
         if framer is not None and not framer.begin(looks):
-            self._note(NO_HEAD)
+            self._note(DARK if 2 * dark > len(looks) else NO_HEAD)
 
     def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
         """Return the square of `picture` (H, W, 3), uint8 RGB, as (256, 256, 3)."""
@@ -74,3 +83,9 @@ class AutomaticFraming:
         self._shape = (height, width)
         self._framer = Framer(width, height)
         return self._framer
+
+
+def is_dark(picture: Pictures) -> bool:
+    """Say whether there is too little light in `picture` (H, W, 3), uint8 RGB, to see a face by."""
+    few = picture[::8, ::8].max(2)
+    return bool((few <= _DARK_LEVEL).mean() >= _LIT_SHARE)

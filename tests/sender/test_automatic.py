@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from sender.automatic import NO_HEAD, AutomaticFraming
+from sender.automatic import DARK, NO_HEAD, AutomaticFraming, is_dark
 from sender.camera import CameraSource
 from sender.capture import FileSource, open_source
 from sender.crop import CentreSquare, Crop, parse_crop
@@ -107,6 +107,17 @@ def test_without_a_head_the_centre_is_sent_and_one_note_says_so() -> None:
     assert notes == [NO_HEAD]
 
 
+def test_dark_is_what_nobody_can_be_seen_in() -> None:
+    """A room by night with the light of a screen in it; one by day, with noise."""
+    night = np.random.default_rng(0).integers(0, 40, (480, 640, 3)).astype(np.uint8)
+    night[200:240, 300:360] = 255
+    assert is_dark(night)
+    assert not is_dark(np.clip(night.astype(int) + 60, 0, 255).astype(np.uint8))
+    notes = Notes()
+    AutomaticFraming(lambda _: [], notes).begin([night] * 5)
+    assert notes == [DARK]
+
+
 def test_what_leaves_no_choice_is_never_looked_at() -> None:
     framing, find, notes = automatic()
     picture = scene(128, 128, 256, 256)
@@ -190,7 +201,7 @@ def test_a_file_that_begins_black_is_framed_when_somebody_comes(tmp_path: Path) 
     assert white(frames[51]) == PLACED
     assert scenes[49] == 0
     assert scenes[51] == scenes[-1] == 1 + 1
-    assert len(notes) == 1
+    assert notes == [DARK]
 
 
 class QuickCamera:
