@@ -11,16 +11,20 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from models.build import load_head_finder
 from sender.automatic import DARK, NO_HEAD, AutomaticFraming, is_dark
 from sender.camera import CameraSource
 from sender.capture import FileSource, open_source
 from sender.crop import CentreSquare, Crop, parse_crop
+from sender.demo import pose_at
 from sender.framing import LOOK_S
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.heads import Head
 from shared.media.squares import FACE_SIZE, cut
+from shared.portrait.portrait import Portrait
 
 FACE = 120
 
@@ -135,6 +139,29 @@ def test_follows_smoothly_and_comes_to_rest() -> None:
     assert places[61] > 0.65
     assert places[-1] == pytest.approx(0.5, abs=0.02)
     assert max(abs(b - a) for a, b in itertools.pairwise(places[61:])) < 0.02
+
+
+@pytest.mark.parametrize(("side", "at"), [(256, (150, 120)), (400, (200, 60))])
+def test_of_a_still_picture_with_noise_the_square_stays_put(side: int, at: tuple[int, int]) -> None:
+    """Noise as of ffmpeg's noise=alls=12:allf=t: a cheap camera in the evening."""
+    still = np.full((480, 640, 3), 120, np.uint8)
+    still[::7] = 90
+    head = Image.fromarray(Portrait().draw(pose_at(0.0))).resize((side, side))
+    still[at[1] : at[1] + side, at[0] : at[0] + side] = np.asarray(head)
+    random = np.random.default_rng(0)
+
+    def noisy() -> Pictures:
+        return np.clip(still + random.normal(0, 12 / 3**0.5, still.shape), 0, 255).astype(np.uint8)
+
+    framing = AutomaticFraming(load_head_finder(), Notes())
+    framing.begin(noisy() for _ in range(5))
+    assert framing._framer is not None
+    squares = set()
+    for look in range(30):
+        framing.apply(noisy(), look * LOOK_S)
+        squares.add(framing._framer.square(look * LOOK_S))
+    assert len(squares) == 1
+    assert framing.jumps == 0
 
 
 def test_a_camera_of_another_size_is_framed_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import logging
@@ -380,6 +381,22 @@ def test_clear_pixels_are_white(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     (picture,) = read(tmp_path / "a.mov")[1]
     assert picture[[2, 16], [2, 16]].tolist() == [[255, 255, 255], [10, 120, 20]]
+
+
+def test_frames_are_let_go_of_at_once(tmp_path: Path) -> None:
+    """Twenty minutes of 4K would be 400 GB of them; waiting for a collection keeps hundreds."""
+    write(tmp_path / "a.mp4", numbered(40))
+    video = VideoFile(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        while (frame := video.read()) is not None:
+            frame.picture()
+        held = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    video.close()
+    assert held <= 6
 
 
 @pytest.mark.parametrize("name", ["a:b c.mp4", "видео 映像.mp4", "100%d.mp4", "-leading.mp4"])

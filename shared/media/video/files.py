@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from shared.constants import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.media.video.pictures import MAX_SIDE, picture_of
+from shared.media.video.pictures import MAX_SIDE, Converter
 from shared.media.video.timeline import Timeline, has_jumped
 
 CHOICES = "cam0, cam1, a device such as /dev/video0, a video file, or demo"
@@ -66,10 +66,11 @@ class Frame:
     seconds: float
     video: av.VideoFrame
     aspect: Fraction | None
+    converter: Converter
 
     def picture(self) -> Pictures:
         """Return it whole and upright, pixels square: (H, W, 3), uint8 RGB."""
-        return picture_of(self.video, self.aspect)
+        return self.converter.picture(self.video, self.aspect)
 
 
 class VideoFile:
@@ -100,6 +101,7 @@ class VideoFile:
         """How many frames the file says it has; 0 where it does not."""
         self._timeline = Timeline(float(1 / self.rate), clock_jumps(self._container))
         self._by_decoding = self._container.format.name in _ORDER_OF_DECODING
+        self._converter = Converter()
         self._frames = self._read()
         self.damaged = 0
         """How many pieces could not be decoded so far."""
@@ -159,7 +161,7 @@ class VideoFile:
                     self._begun, self.starts = True, time or 0.0
                 length = float(video.duration * video.time_base) if video.duration and video.time_base else 0
                 seconds = self._timeline.place(time, length)
-                yield Frame(seconds, video, self._stream.sample_aspect_ratio)
+                yield Frame(seconds, video, self._stream.sample_aspect_ratio, self._converter)
             self._check_length()
         finally:
             if self.damaged and not self._quiet:
