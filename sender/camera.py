@@ -65,9 +65,11 @@ class CameraSource:
         framing: Framing | None = None,
         now: Callable[[], float] = time.monotonic,
         reopen: Callable[[], Camera | None] | None = None,
+        *,
+        denoise: bool = False,
     ) -> None:
         self._camera, self._now, self._reopen = camera, now, reopen
-        self._framing = Holding(framing or CentreSquare())
+        self._framing = Holding(framing or CentreSquare(), denoise)
         self._begun = False
         self._news = threading.Condition()
         self._newest: Pictures | None = None

@@ -48,10 +48,13 @@ class VideoSource(Protocol):
         ...
 
 
-def open_source(spec: str, framing: Framing | None = None, loop: bool = False) -> VideoSource:
+def open_source(
+    spec: str, framing: Framing | None = None, loop: bool = False, denoise: bool = False
+) -> VideoSource:
     """Open "cam0", "/dev/video0", "demo" or a video file; the centre square is shown by default.
 
-    `loop` starts a file again at its end, and lets the demo run for ever. Raises RequestError, in one
+    `loop` starts a file again at its end, and lets the demo run for ever. `denoise` takes noise out of what
+    stands still. Raises RequestError, in one
     sentence, where there is nothing to open.
     """
     if spec == "demo":
@@ -61,8 +64,8 @@ def open_source(spec: str, framing: Framing | None = None, loop: bool = False) -
         camera = open_camera(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
-        return CameraSource(camera, framing, reopen=SameCamera(int(device[1])))
-    return FileSource(path, framing, loop)
+        return CameraSource(camera, framing, reopen=SameCamera(int(device[1])), denoise=denoise)
+    return FileSource(path, framing, loop, denoise=denoise)
 
 
 def is_camera(spec: str) -> bool:
@@ -89,8 +92,11 @@ class FileSource:
         framing: Framing | None = None,
         loop: bool = False,
         fps: Fraction | None = Fraction(FPS),
+        *,
+        denoise: bool = False,
     ) -> None:
-        self._path, self._framing, self._loop = path, Holding(framing or CentreSquare()), loop
+        self._path, self._loop = path, loop
+        self._framing = Holding(framing or CentreSquare(), denoise)
         self._clip = VideoFile(path)
         self.fps = self._clip.rate if fps is None else fps
         self._offset = 0.0

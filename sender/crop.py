@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from sender.denoising import Denoiser
 from sender.scenes import Cuts
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -113,11 +114,13 @@ class CentreSquare:
 class Holding:
     """`framing` over all that comes, whatever its size and scene.
 
-    Where a picture comes in midway that it has no square of, the last one stands.
+    Where a picture comes in midway that it has no square of, the last one stands. With `denoise`, squares are
+    given with less noise.
     """
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: Framing, denoise: bool = False) -> None:
         self._framing = framing
+        self._denoiser = Denoiser() if denoise else None
         self._cuts, self._seen = Cuts(), 0
         self._last: Pictures | None = None
         self._said = False
@@ -128,11 +131,15 @@ class Holding:
 
     def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
         """Return the square of `picture`, or the last; RequestError where the first already has none."""
+        before = self.scene
         if self._cuts.is_cut(picture):
             self._seen += 1
             self._framing.cut()
         try:
-            self._last = self._framing.apply(picture, seconds)
+            square = self._framing.apply(picture, seconds)
+            if self._denoiser is not None and self.scene != before:
+                self._denoiser.renew()
+            self._last = square if self._denoiser is None else self._denoiser.apply(square)
         except RequestError as error:
             if self._last is None:
                 raise
