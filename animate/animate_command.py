@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -15,9 +17,11 @@ from tqdm import tqdm
 
 from animate.animation import BATCH, Job, Mode, animate
 from animate.futures import Fan, draw, grid, sheet
+from animate.inputs import Driving, driving_frames, open_driving, source_picture
+from animate.writers import ENDINGS, write
 from bench.forecast.anomaly_score import THRESHOLD, plot, score, table
 from bench.forecast.forecasters import add_weights, check_fit, density, folder_of
-from bench.harness.media import write_file, write_mp4, write_npy
+from bench.harness.media import write_file
 from bench.harness.plots import check_plots
 from bench.harness.report import check_output
 from models.build import load_backbone, use_threads
@@ -26,10 +30,7 @@ from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
 from models.forecast.networks import Density
 from models.nth.layout import turned
-from receiver.avatar import load_avatar
-from sender.capture import VideoSource, open_source
-from sender.crop import Crop
-from shared.constants import SIZE, Schedule
+from shared.constants import FPS, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
@@ -37,7 +38,6 @@ from shared.runtime.command import add_network_arguments, run_command
 
 ANGLES = ("yaw", "pitch", "roll")
 MOST_DEGREES = 180
-WRITERS: dict[str, Callable[[Path, Iterator[Pictures]], int]] = {".mp4": write_mp4, ".npy": write_npy}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,10 +54,13 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="an .mp4, or an .npy of (T, 256, 256, 3) uint8; with --futures also a .png",
+        help="an .mp4, .webm or .gif, or an .npy of (T, 256, 256, 3) uint8; with --futures also a .png",
     )
-    add("--mode", choices=get_args(Mode), help="transfer: motion relative to the first driving frame, "
+    add("--no-audio", dest="audio", action="store_false", help="leave the driving video's sound out")
+    add("--mode", choices=get_args(Mode), help="transfer: motion relative to the --anchor, "
         "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
+    add("--anchor", metavar="best|first|SECONDS", help="transfer: the driving frame that motion is relative "
+        "to; best (default): the one whose pose is most like the source's")  # fmt: skip
     add("--absolute", action="store_true",
         help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
     add("--adapt-scale", action="store_true",
@@ -86,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--crop",
         metavar="X,Y,SIZE",
-        help="the square of the driving video to use; default: the centre square",
+        help="the square of the driving video to use; default: around the head, as sender does",
     )
     add_weights(commands)
     add_network_arguments(commands)
@@ -115,23 +118,38 @@ def _run(given: argparse.Namespace) -> int:
     if used is not None:
         check_fit(used.name, given.weights, backbone)
     known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
-    job = Job(backbone, mode, forecaster, schedule, given.adapt_scale, given.mark, _turn(given, backbone))
     driving = _open_driving(given)
+    job = Job(
+        backbone, mode, forecaster, schedule, given.adapt_scale, given.mark,
+        _anchor(given, mode, driving.fps), _turn(given, backbone),
+    )  # fmt: skip
     try:
-        frames = driving_frames(driving)
+        frames = driving_frames(driving.source)
         picture, frames = _picture(given.source, frames)
         if fan is not None:
             _write_futures(fan, job, picture, frames, given.output)
         elif given.output is not None:
-            moved = animate(job, picture, frames)
-            with tqdm(moved, unit="frame", desc="animate", file=sys.stderr) as drawn:
-                count = WRITERS[given.output.suffix.lower()](given.output, iter(drawn))
-            print(f"wrote {given.output} ({count} frames)")
+            _write_moved(job, picture, frames, driving, given)
     finally:
-        driving.close()
+        driving.source.close()
     if known is not None:
         _write_anomaly(given, backbone, known)
     return 0
+
+
+def _write_moved(
+    job: Job, picture: Pictures, frames: Iterator[Pictures], driving: Driving, given: argparse.Namespace
+) -> None:
+    sound = driving.sound() if given.audio else None
+    try:
+        if job.mode == "transfer" and job.anchor != 0:
+            frames = iter(tqdm(frames, unit="frame", desc="look", file=sys.stderr))
+        with tqdm(animate(job, picture, frames), unit="frame", desc="animate", file=sys.stderr) as drawn:
+            count = write(given.output, drawn, driving.fps, sound)
+    finally:
+        if sound is not None:
+            sound.close()
+    print(f"wrote {given.output} ({count} frames)")
 
 
 def _check_outputs(given: argparse.Namespace) -> None:
@@ -139,10 +157,10 @@ def _check_outputs(given: argparse.Namespace) -> None:
     if given.output is None:
         if given.anomaly is None or given.futures is not None:
             raise RequestError(
-                "Name what to write with --output (an .mp4 or .npy), or with --anomaly (a .csv)."
+                "Name what to write with --output (such as an .mp4), or with --anomaly (a .csv)."
             )
-    elif given.output.suffix.lower() not in (*WRITERS, *([".png"] if given.futures is not None else [])):
-        raise RequestError(f"{given.output} ends neither in .mp4 nor in .npy; name an output that does.")
+    elif given.output.suffix.lower() not in (*ENDINGS, *([".png"] if given.futures is not None else [])):
+        raise RequestError(f"{given.output} ends in none of {' '.join(ENDINGS)}; name an output that does.")
     else:
         check_output(given.output)
     if given.anomaly is not None:
@@ -171,7 +189,7 @@ def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictu
     if output.suffix.lower() == ".png":
         write_file(output, sheet(drawn))
     else:
-        WRITERS[output.suffix.lower()](output, grid(drawn))
+        write(output, grid(drawn), Fraction(FPS))
     print(f"wrote {output} ({fan.count} futures of {fan.predicted} frames)")
 
 
@@ -183,7 +201,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Densi
     repeats: list[int] = []
     try:
         fresh: list[Pictures] = []
-        for frame in driving_frames(driving):
+        for frame in driving_frames(driving.source):
             if frame is not last:
                 fresh.append(frame)
             repeats.append(len(fresh) - 1 + BATCH * len(found))
@@ -194,7 +212,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Densi
         if fresh:
             found.append(backbone.detect(np.stack(fresh)))
     finally:
-        driving.close()
+        driving.source.close()
     keypoints = np.concatenate(found)
     if len(keypoints) < 2:
         raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
@@ -219,6 +237,29 @@ def _mode(given: argparse.Namespace) -> Mode:
     if given.adapt_scale and mode != "transfer":
         raise RequestError("--adapt-scale scales relative motion; use it with --source and --mode transfer.")
     return mode
+
+
+def _open_driving(given: argparse.Namespace) -> Driving:
+    # Forecasters know motion at the rate of calls.
+    forecasts = given.forecaster is not None or given.futures is not None or given.anomaly is not None
+    return open_driving(given.driving, given.crop, Fraction(FPS) if forecasts else None)
+
+
+def _anchor(given: argparse.Namespace, mode: Mode, fps: Fraction) -> int | None:
+    """Return the frame that motion is relative to, None for the best one. Raises RequestError for no such."""
+    if given.anchor is not None and (mode != "transfer" or given.futures is not None):
+        raise RequestError("--anchor is what relative motion begins from; use it with --source and transfer.")
+    if given.anchor in (None, "best"):
+        return None if given.futures is None else 0
+    if given.anchor == "first":
+        return 0
+    try:
+        seconds = float(given.anchor)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise RequestError(f"{given.anchor!r} is no --anchor; give best, first, or seconds such as 2.5.")
+    return round(seconds * fps)
 
 
 def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], Floats] | None:
@@ -255,53 +296,12 @@ def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
     return load_forecaster(name, folder_of(name, given.weights), "cpu")
 
 
-def _open_driving(given: argparse.Namespace) -> VideoSource:
-    source = open_source(given.driving, Crop.parse(given.crop) if given.crop else None)
-    if source.live:
-        source.close()
-        raise RequestError(f"{given.driving} is a camera and never ends; give a video file, or demo.")
-    return source
-
-
 def _picture(spec: str | None, frames: Iterator[Pictures]) -> tuple[Pictures, Iterator[Pictures]]:
     """Return the picture to move, and the driving frames, from which nothing is missing."""
     if spec is not None:
         return source_picture(spec), frames
     first = next(frames)
     return first, chain([first], frames)
-
-
-def source_picture(spec: str) -> Pictures:
-    """Return the centre square (256, 256, 3) of a picture file, or of a video's first frame.
-
-    Raises RequestError where `spec` is neither.
-    """
-    path = Path(spec)
-    if spec != "demo" and not path.is_file():
-        raise RequestError(f"There is no picture {spec}; give a picture, or a video for its first frame.")
-    try:
-        return load_avatar(path, SIZE)
-    except RequestError:
-        pass  # not a picture: the next to try is a video
-    try:
-        video = open_source(spec)
-    except RequestError as error:
-        raise RequestError(f"{spec} is neither a picture nor a video; give another file.") from error
-    try:
-        first = video.frame(0)
-    finally:
-        video.close()
-    if first is None:
-        raise RequestError(f"{spec} has no frame to start from; give another.")
-    return first
-
-
-def driving_frames(source: VideoSource) -> Iterator[Pictures]:
-    """Give every frame of `source`, 30 per second, to its end."""
-    number = 0
-    while (frame := source.frame(number)) is not None:
-        yield frame
-        number += 1
 
 
 if __name__ == "__main__":

@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from models.build import load_backbone, load_tables, network_facts, network_words, use_threads
+from models.build import (
+    load_backbone,
+    load_head_finder,
+    load_tables,
+    network_facts,
+    network_words,
+    use_threads,
+)  # fmt: skip
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
 from receiver.http.broadcast import Broadcast
@@ -43,6 +51,9 @@ async def run(options: ReceiverOptions) -> int:
         # A window speaks from a thread of its own.
         loop.call_soon_threadsafe(console.say, line)
 
+    def note(sentence: str) -> None:
+        loop.call_soon_threadsafe(console.note, sentence)
+
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
     audience = Broadcast() if options.view != "none" else None
@@ -56,7 +67,7 @@ async def run(options: ReceiverOptions) -> int:
         try:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may arrive.
-            models = await loop.run_in_executor(inference, _load, options)
+            models = await loop.run_in_executor(inference, _load, options, note)
             console.say(f"network: {network_words(models.backbone)}")
             receiver = Service(
                 options, models, sink, inference=inference, output=output, decoding=decoding,
@@ -89,10 +100,12 @@ def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
     return server_context(options.tls_cert, options.tls_key)
 
 
-def _load(options: ReceiverOptions) -> Models:
+def _load(options: ReceiverOptions, note: Callable[[str], None]) -> Models:
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     # Before the network is made ready, which takes a while.
-    picture = load_avatar(options.avatar, backbone.size) if options.avatar is not None else None
+    picture = None
+    if options.avatar is not None:
+        picture = load_avatar(options.avatar, backbone.size, load_head_finder(), note)
     backbone.warmup(detect=False)
     avatar = backbone.encode(picture) if picture is not None else None
     name = options.forecaster

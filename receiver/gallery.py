@@ -44,6 +44,11 @@ class Gallery:
         # What was faded out may be what was just replaced.
         self._before = None
 
+    def clear(self) -> None:
+        """Forget all pictures: what comes is of another scene."""
+        self._members.clear()
+        self._slot = self._before = None
+
     def choose(self, keypoints: Floats) -> Choice:
         """Return what to render the next frame (D,) from. ValueError while there is no picture."""
         nearest = self._nearest(keypoints)

@@ -51,9 +51,13 @@ class Renderer:
         """The side of the pictures that it takes and draws, in pixels."""
         return self._backbone.size
 
-    def set_source(self, picture: Pictures, slot: int = 0) -> None:
-        """Take a picture of the sender's into `slot`."""
-        self._sources[slot] = source = self._backbone.encode(picture)
+    def set_source(self, picture: Pictures, slot: int = 0, alone: bool = False) -> None:
+        """Take a picture of the sender's into `slot`; where it is `alone`, all others are forgotten."""
+        source = self._backbone.encode(picture)
+        if alone:
+            self._sources.clear()
+            self.gallery.clear()
+        self._sources[slot] = source
         self.gallery.put(slot, source.keypoints)
 
     def render(

@@ -84,6 +84,21 @@ def save(picture: Pictures, folder: Path, now: datetime) -> str:
     return f"note: {folder} is full of pictures of this second."
 
 
+class Visibility:
+    """Whether the user has closed the window, by what the toolkit says of it.
+
+    Some window systems never know, and say -1 of one that is there: then it counts as open.
+    """
+
+    def __init__(self) -> None:
+        self._was_seen = False
+
+    def is_closed(self, visible: float) -> bool:
+        """Take in the property `WND_PROP_VISIBLE`."""
+        self._was_seen = self._was_seen or visible >= 1
+        return self._was_seen and visible < 1
+
+
 def _say(line: bytes) -> None:
     sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
@@ -100,6 +115,7 @@ def main() -> int:
     except cv2.error:
         return 1
     newest, panel, shown, with_panel = _Newest(sys.stdin.buffer), Panel(SIDE), -1, True
+    visibility = Visibility()
     _say(READY)
     while not newest.ended:
         if shown != newest.count:
@@ -111,7 +127,9 @@ def main() -> int:
                 panel.draw(large, newest.figures)
             cv2.imshow(TITLE, large[:, :, ::-1])
         key = cv2.waitKey(_POLL_MS) & 0xFF
-        if key in (ord("q"), _ESCAPE) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if visibility.is_closed(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE)):
+            break
+        if key in (ord("q"), _ESCAPE):
             break
         if key == ord("o"):
             with_panel, shown = not with_panel, -1

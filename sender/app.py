@@ -97,7 +97,7 @@ async def run(options: SenderOptions) -> int:
         loop.call_soon_threadsafe(console.note, sentence)
 
     framing = options.crop or AutomaticFraming(load_head_finder(), note)
-    source = open_source(options.source, framing, options.loop)
+    source = open_source(options.source, framing, options.loop, denoise=True)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
             with _speaking(options, console) as voice:

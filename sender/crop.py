@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from PIL import Image
-
-from shared.constants import SIZE
+from sender.denoising import Denoiser
+from sender.scenes import Cuts
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.media.squares import cut
 
 CENTRE = "centre"
 SMALLEST = 16
 _MAX_DIGITS = 5
-# Halves as often as leaves at least this many times the wanted size, then filters: 2.4 ms a 1080p frame on a
-# slow core instead of 6, and no visible difference.
-_REDUCING_GAP = 2.0
+log = logging.getLogger(__name__)
 
 
 class Framing(Protocol):
@@ -34,6 +31,15 @@ class Framing(Protocol):
 
         `seconds` never falls. Raises RequestError where there is no such square.
         """
+        ...
+
+    def cut(self) -> None:
+        """Know that the next picture is of another scene."""
+        ...
+
+    @property
+    def jumps(self) -> int:
+        """How often the square has been put somewhere else at once: another scene to whoever looks."""
         ...
 
 
@@ -74,6 +80,14 @@ class Crop:
             )
         return cut(picture, self.x, self.y, self.size)
 
+    def cut(self) -> None:
+        """See `Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """It never does."""
+        return 0
+
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.size}"
 
@@ -88,27 +102,63 @@ class CentreSquare:
         """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3)."""
         return centre_square(picture.shape[1], picture.shape[0]).apply(picture)
 
+    def cut(self) -> None:
+        """See `Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """It never does."""
+        return 0
+
+
+class Holding:
+    """`framing` over all that comes, whatever its size and scene.
+
+    Where a picture comes in midway that it has no square of, the last one stands. With `denoise`, squares are
+    given with less noise.
+    """
+
+    def __init__(self, framing: Framing, denoise: bool = False) -> None:
+        self._framing = framing
+        self._denoiser = Denoiser() if denoise else None
+        self._cuts, self._seen = Cuts(), 0
+        self._last: Pictures | None = None
+        self._said = False
+
+    def begin(self, pictures: Iterable[Pictures]) -> None:
+        """See `Framing`."""
+        self._framing.begin(pictures)
+
+    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
+        """Return the square of `picture`, or the last; RequestError where the first already has none."""
+        before = self.scene
+        if self._cuts.is_cut(picture):
+            self._seen += 1
+            self._framing.cut()
+        try:
+            square = self._framing.apply(picture, seconds)
+            if self._denoiser is not None and self.scene != before:
+                self._denoiser.renew()
+            self._last = square if self._denoiser is None else self._denoiser.apply(square)
+        except RequestError as error:
+            if self._last is None:
+                raise
+            if not self._said:
+                log.warning("The picture stands still: %s", error)
+            self._said = True
+        else:
+            self._said = False
+        return self._last
+
+    @property
+    def scene(self) -> int:
+        """A number that rises where what is sent becomes another scene, by a cut or a jump of the square."""
+        return self._seen + self._framing.jumps
+
 
 def parse_crop(text: str) -> Framing:
     """Read "centre", or X,Y,SIZE as `Crop.parse` does. Raise RequestError on anything else."""
     return CentreSquare() if text == CENTRE else Crop.parse(text)
-
-
-def cut(picture: Pictures, x: float, y: float, size: float) -> Pictures:
-    """Return the square of `picture` (H, W, 3), uint8 RGB, at x, y, which lies within it, as (256, 256, 3).
-
-    Fractions of pixels count, so that a square can move smoothly.
-    """
-    left, top = int(x), int(y)
-    right, bottom = math.ceil(x + size), math.ceil(y + size)
-    part = np.ascontiguousarray(picture[top:bottom, left:right])
-    if part.shape[:2] == (SIZE, SIZE) and size == SIZE:
-        return part
-    scaled = Image.fromarray(part).resize(
-        (SIZE, SIZE), Image.Resampling.BICUBIC,
-        box=(x - left, y - top, x - left + size, y - top + size), reducing_gap=_REDUCING_GAP,
-    )  # fmt: skip
-    return np.array(scaled, dtype=np.uint8)
 
 
 def centre_square(width: int, height: int) -> Crop:

@@ -45,6 +45,11 @@ class DemoSource:
             return None
         return self._draw(n % _ROUND)
 
+    @property
+    def scene(self) -> int:
+        """See `VideoSource`: there is one."""
+        return 0
+
     def close(self) -> None:
         """Stop drawing ahead."""
         self._closed.set()

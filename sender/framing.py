@@ -5,6 +5,9 @@ large as the square. So the square is put around the head once, before the first
 holds still: keypoints are movements against source pictures, and a square that moves looks like a head that
 does. Only when the head has stayed out of place for a while does the square follow, so slowly that it is an
 ordinary movement to the keypoints, which carry the head back to where the source pictures have it.
+
+After a cut, and where a head comes in while there was none, nothing is carried anywhere: the square jumps,
+and new source pictures are needed.
 """
 
 from __future__ import annotations
@@ -17,23 +20,16 @@ from statistics import median
 
 from shared.constants import SIZE
 from shared.media.heads import Head
+from shared.media.squares import SMALLEST_SIDE, Square, around, centred, is_well_placed, main_head
 
-FACE_X, FACE_Y, FACE_SIZE = 0.50, 0.48, 0.545
-"""Position of a face's centre in the square, and its size, in sides: the medians of training clips."""
-SAFE_OFFSET = 0.12
-"""Largest distance from there, in sides; nine of ten training clips lie within this."""
-SAFE_SIZE = (0.70, 1.35)
-"""Smallest and largest size allowed, in its usual sizes."""
-SMALLEST_SIDE = 160
-"""Of the square, in pixels of the camera: below, enlarging it shows too little of the face."""
-FIRST_SCORE = 0.55
-"""Least confidence in a head to be chosen; one that is followed already may have less."""
 LOOK_S = 1 / 3
 """Seconds between two looks for heads."""
 STEADY_S = 1.5
 """For so long the head must have been out of place."""
 LOST_S = 3.0
 """After so long without the head that was followed, another one may be."""
+AGREEING = 3
+"""Looks in a row that have to see a head, where there was none, before the square jumps to it."""
 SPEED = 0.5
 """The highest speed of the square, in its sides a second: that of a person who leans over.
 
@@ -51,19 +47,6 @@ _LEAST_MOVE = 0.04
 _REACH, _GROWTH = 1.2, 1.6
 
 
-@dataclass(frozen=True)
-class Square:
-    """A square by its left, top and side, in pixels of the picture, not always whole ones."""
-
-    x: float
-    y: float
-    size: float
-
-    def place(self, head: Head) -> tuple[float, float, float]:
-        """Return where `head` stands in this square and how large it is, in sides."""
-        return (head.x - self.x) / self.size, (head.y - self.y) / self.size, head.size / self.size
-
-
 class Follower:
     """Follows one head through the looks, whoever else comes into the picture."""
 
@@ -75,11 +58,19 @@ class Follower:
         """Take in the heads of one look at `now` (seconds)."""
         if self._seen and now - self._seen[-1][0] > LOST_S:
             self._seen.clear()
-        found = self._same(heads) if self._seen else self._main(heads)
+        found = self._same(heads) if self._seen else main_head(heads, self._width, self._height)
         if found is not None:
             self._seen.append((now, found))
         while len(self._seen) > 1 and self._seen[0][0] < now - STEADY_S - LOOK_S / 2:
             self._seen.popleft()
+
+    def forget(self) -> None:
+        """Follow nobody: whoever is seen next is."""
+        self._seen.clear()
+
+    def is_lost(self, now: float) -> bool:
+        """Say whether there has been no head for so long that another one may be followed."""
+        return not self._seen or now - self._seen[-1][0] > LOST_S
 
     def left(self, square: Square, now: float) -> Head | None:
         """Return the head's median place if it has been out of place in `square` for `STEADY_S`; else None.
@@ -97,6 +88,11 @@ class Follower:
         if len(self._seen) < _LEAST_LOOKS or placed > 1 or usual is None or is_well_placed(usual, square):
             return None
         return usual
+
+    @property
+    def looks(self) -> int:
+        """How many of the last looks saw the head that is followed."""
+        return len(self._seen)
 
     def usual(self) -> Head | None:
         """Return the median place in the last looks; None before the first."""
@@ -117,15 +113,6 @@ class Follower:
         ]  # fmt: skip
         return min(alike, key=lambda head: math.dist((head.x, head.y), (last.x, last.y)), default=None)
 
-    def _main(self, heads: Iterable[Head]) -> Head | None:
-        """Return the one whose call this is: large, and rather in the middle than at the edge."""
-        middle, reach = (self._width / 2, self._height / 2), math.hypot(self._width, self._height) / 2
-
-        def weight(head: Head) -> float:
-            return head.size * (1 - 0.5 * math.dist((head.x, head.y), middle) / reach)
-
-        return max((head for head in heads if head.score >= FIRST_SCORE), key=weight, default=None)
-
 
 class Framer:
     """Frames the pictures, `width` x `height`, of one camera. Times are seconds and never fall."""
@@ -135,8 +122,11 @@ class Framer:
         short = min(width, height)
         self._least = short if short <= SIZE else min(SMALLEST_SIDE, short)
         self._follower = Follower(width, height)
-        self._at = Square((width - short) // 2, (height - short) // 2, short)
+        self._at = centred(width, height)
         self._move: _Move | None = None
+        self._wanted_looks, self._begun = 0, False
+        self.jumps = 0
+        """How often the square has been put around another head at once."""
 
     @property
     def has_choice(self) -> bool:
@@ -154,22 +144,46 @@ class Framer:
         head = follower.usual()
         shown = sum(any(_near(one, head) for one in heads) for heads in looks) if head else 0
         if head is None or 2 * shown < len(looks):
+            self._wanted_looks = AGREEING
             return False
         if not is_well_placed(head, self._at):
-            self._at = self._around(head)
+            self._at = around(head, self._width, self._height)
         return True
 
     def look(self, heads: Sequence[Head], now: float) -> None:
         """Take in the heads of a picture taken at `now`."""
+        if self._follower.is_lost(now) and self._begun:
+            self._wanted_looks = self._wanted_looks or AGREEING
+        self._begun = True
         self._follower.look(heads, now)
+        if self._wanted_looks and self._found(now):
+            return
         if self._move is not None:
             return
         head = self._follower.left(self._at, now)
         if head is None:
             return
-        wanted = self._around(head, self._at.size)
+        wanted = around(head, self._width, self._height, self._at.size)
         if _distance(self._at, wanted) >= _LEAST_MOVE:
             self._move = _Move(self._at, wanted, now)
+
+    def cut(self) -> None:
+        """Know that the next picture is of another scene: who is seen there is framed at once."""
+        self._follower.forget()
+        self._move, self._wanted_looks = None, 1
+
+    def _found(self, now: float) -> bool:
+        """Jump to the head that is there again, if enough looks agree; say whether they did."""
+        head = self._follower.usual()
+        if head is None or self._follower.looks < self._wanted_looks:
+            # Not the picture after a cut itself: whoever comes in later has to be seen more than once.
+            self._wanted_looks = AGREEING
+            return False
+        self._wanted_looks = 0
+        if not is_well_placed(head, self.square(now)):
+            self._at, self._move = around(head, self._width, self._height), None
+            self.jumps += 1
+        return True
 
     def square(self, now: float) -> Square:
         """Return the square of the picture taken at `now`, within the picture; on whole pixels at rest."""
@@ -179,15 +193,6 @@ class Framer:
             self._at, self._move = self._move.target, None
             return self._at
         return self._move.at(now)
-
-    def _around(self, head: Head, size: float | None = None) -> Square:
-        """Return the square around `head`, of the side `size` where that suits."""
-        if size is None or not _is_suitable(head.size / size):
-            size = head.size / FACE_SIZE
-        side = round(min(max(size, self._least), self._width, self._height))
-        x = min(max(round(head.x - FACE_X * side), 0), self._width - side)
-        y = min(max(round(head.y - FACE_Y * side), 0), self._height - side)
-        return Square(x, y, side)
 
 
 @dataclass(frozen=True)
@@ -214,16 +219,6 @@ class _Move:
         return Square(
             a.x + share * (b.x - a.x), a.y + share * (b.y - a.y), a.size + share * (b.size - a.size)
         )  # fmt: skip
-
-
-def is_well_placed(head: Head, square: Square) -> bool:
-    """Say whether `head` stands in `square` about as the heads of training clips do."""
-    x, y, size = square.place(head)
-    return max(abs(x - FACE_X), abs(y - FACE_Y)) <= SAFE_OFFSET and _is_suitable(size)
-
-
-def _is_suitable(size: float) -> bool:
-    return SAFE_SIZE[0] <= size / FACE_SIZE <= SAFE_SIZE[1]
 
 
 def _near(head: Head, other: Head) -> bool:

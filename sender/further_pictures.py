@@ -19,6 +19,7 @@ class _Chosen:
     slot: int
     data: bytes
     keypoints: Floats
+    alone: bool
 
 
 class FurtherPictures:
@@ -31,9 +32,12 @@ class FurtherPictures:
         self._session, self._policy, self._executor = session, policy, executor
         self._moments = Moments(policy.metric)
         self._proposing = False
+        self._scene = 0
 
-    async def consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
-        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,).
+    async def consider(
+        self, number: int, picture: Pictures, keypoints: Floats, now: float, scene: int = 0
+    ) -> None:
+        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,), of `scene`.
 
         Returns once a picture that it led to is on its way; the session's ticks send it. Frames are taken in
         in the order of the calls, which need not wait for each other.
@@ -41,31 +45,35 @@ class FurtherPictures:
         loop = asyncio.get_running_loop()
         # One proposal at a time; frames in the meantime are only looked at.
         if self._proposing or not self._session.takes_pictures:
-            await loop.run_in_executor(self._executor, self._observe, number, picture, keypoints)
+            await loop.run_in_executor(self._executor, self._observe, number, picture, keypoints, scene)
             return
         self._proposing = True
         try:
             spent = self._session.pictures.sent_bytes
             chosen = await loop.run_in_executor(
-                self._executor, self._choose, number, picture, keypoints, spent, now
+                self._executor, self._choose, (number, picture, keypoints, scene), spent, now
             )
-            if chosen is not None and self._session.send_picture(chosen.slot, chosen.data):
+            if chosen is None:
+                return
+            if self._session.send_picture(chosen.slot, chosen.data, chosen.alone):
                 await loop.run_in_executor(self._executor, self._policy.added, chosen.slot, chosen.keypoints)
         finally:
             self._proposing = False
 
-    def _observe(self, number: int, picture: Pictures, keypoints: Floats) -> None:
+    def _observe(self, number: int, picture: Pictures, keypoints: Floats, scene: int) -> None:
+        if scene != self._scene:
+            self._scene = scene
+            self._policy.renew()
+            self._moments.clear()
         self._policy.observe(number, keypoints)
         self._moments.keep(picture, keypoints)
 
-    def _choose(
-        self, number: int, picture: Pictures, keypoints: Floats, spent: int, now: float
-    ) -> _Chosen | None:
-        self._observe(number, picture, keypoints)
+    def _choose(self, seen: tuple[int, Pictures, Floats, int], spent: int, now: float) -> _Chosen | None:
+        self._observe(*seen)
         slot = self._policy.propose(spent, now)
         if slot is None:
             return None
         typical, its_keypoints = self._moments.typical()
         data = pictures.encode_within(typical, QUALITY, MOST_BYTES)
         affordable = self._policy.affords(len(data), spent, now)
-        return _Chosen(slot, data, its_keypoints) if affordable else None
+        return _Chosen(slot, data, its_keypoints, self._policy.alone) if affordable else None

@@ -26,6 +26,8 @@ QUALITY, MOST_BYTES = 55, 3300
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
 _LEAST_HISTORY = 3 * FPS
+# Frames of a new scene, until one of them stands for it.
+_SETTLED = 4
 # Frames kept with their pictures, and how far apart they may lie to be in the same pose.
 _MOMENTS = 12
 _SAME_POSE = 0.03
@@ -79,11 +81,16 @@ class GalleryPolicy:
         self._recent: deque[Floats] = deque(maxlen=HISTORY_FRAMES)
         self._speeds: deque[float] = deque(maxlen=HISTORY_FRAMES)
         self._last: tuple[int, Floats] | None = None
-        self._calm = False
+        self._calm = self._renewed = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether what is proposed next is the first picture of its scene."""
+        return self._renewed
 
     def observe(self, number: int, keypoints: Floats) -> None:
         """Take in frame `number` (D,)."""
-        if not self._members:
+        if not self._members and not self._renewed:
             # The call's picture is that of its first frame, or as good as that.
             self._members[0] = keypoints
         self._calm = self._is_calm(number, keypoints)
@@ -95,10 +102,19 @@ class GalleryPolicy:
         `spent` are the IP bytes of source pictures so far. Once it is on its way, the caller says `added`.
         """
         affordable = self._budget.left(spent, now) >= self._cost
+        if self._renewed:
+            return 0 if affordable and len(self._recent) >= _SETTLED else None
         enough = len(self._recent) >= _LEAST_HISTORY
         if self._options.pictures == 1 or not (self._calm and affordable and enough):
             return None
         return self._worthwhile(self._recent[-1])
+
+    def renew(self) -> None:
+        """Know that what follows is another scene: no picture sent so far is of any use for it."""
+        self._members.clear()
+        self._recent.clear()
+        self._speeds.clear()
+        self._last, self._calm, self._renewed = None, False, True
 
     def affords(self, picture_bytes: int, spent: int, now: float) -> bool:
         """Say whether a picture of so many bytes may be sent; where not, the next is proposed when it may."""
@@ -107,6 +123,7 @@ class GalleryPolicy:
 
     def added(self, slot: int, keypoints: Floats) -> None:
         """Note that a picture with these keypoints (D,) is on its way to `slot`."""
+        self._renewed = False
         self._members[slot] = keypoints
 
     def _is_calm(self, number: int, keypoints: Floats) -> bool:
@@ -152,6 +169,10 @@ class Moments:
     def keep(self, picture: Pictures, keypoints: Floats) -> None:
         """Take in a frame (256, 256, 3) and its keypoints (D,)."""
         self._kept.append((picture, keypoints))
+
+    def clear(self) -> None:
+        """Forget them: what follows is another scene."""
+        self._kept.clear()
 
     def typical(self) -> tuple[Pictures, Floats]:
         """Return that one of the frames in the newest one's pose whose pixels are nearest to their median.

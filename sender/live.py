@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sender.camera import SLOW_FPS
 from shared.runtime.console import Part, clock, spaced
 from shared.runtime.rolling import Totals
 from shared.runtime.sampler import Figures, lost, number, sent_up
@@ -42,15 +43,23 @@ class Live:
         self._began: float | None = None
 
     def snapshot(
-        self, now: float, state: str, sent: Sent, loss: float, limit_kbps: float | None
+        self,
+        now: float,
+        state: str,
+        sent: Sent,
+        loss: float,
+        limit_kbps: float | None,
+        *,
+        camera_fps: float | None = None,
     ) -> dict[str, str | int | float | None]:
         """Return the figures at `now` (monotonic seconds), flat.
 
         `seconds` since the call was first live. Over the last 2 s: `payload_kbps`, `pictures_kbps`,
         `audio_kbps`, `wire_up_kbps` (to the receiver), `wire_down_kbps`, `overhead_kbps` (both of these less
         the other three). `loss_percent` of the messages, as the receiver reports it. `rate_limit_kbps`: all
-        IP bytes that keypoint messages may take, None while there is no limit. Since the call began:
-        `frames`, `messages`, `held_back`, `dropped`, `reconnects`.
+        IP bytes that keypoint messages may take, None while there is no limit. `camera_fps`: pictures per
+        second that a camera really gives, None for other sources and before that is known. Since the call
+        began: `frames`, `messages`, `held_back`, `dropped`, `reconnects`.
         """
         if self._began is None and state == "live":
             self._began = now
@@ -62,6 +71,7 @@ class Live:
             **rates(*self._totals.over(RATE_SECONDS, now)),
             "loss_percent": 100 * loss,
             "rate_limit_kbps": limit_kbps,
+            "camera_fps": camera_fps,
             "frames": sent.frames,
             "messages": sent.messages,
             "held_back": sent.held_back,
@@ -80,6 +90,9 @@ def status(figures: Figures) -> list[Part]:
         (f"{figures['frames']} frames sent", ""),
         lost(figures),
     ]
+    if figures["camera_fps"] is not None:
+        pace = number(figures, "camera_fps")
+        parts.append((f"camera {pace:.0f} fps", "yellow" if pace < SLOW_FPS else ""))
     if figures["rate_limit_kbps"] is not None:
         parts.append((f"held to {number(figures, 'rate_limit_kbps'):.1f} kbps", "yellow"))
     return spaced(parts)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+from sender.camera import CameraSource
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
 from sender.rate import RateController
@@ -50,6 +51,7 @@ class SenderCall:
         self._session = session
         self._clock = clock
         self._voice = voice
+        self._camera = source if isinstance(source, CameraSource) else None
         self._over = asyncio.Event()
         self._ended: Ended | None = None
         self.summary = CallSummary()
@@ -73,6 +75,7 @@ class SenderCall:
             state="paused" if streamer.paused and state == "live" else state,
             loss=streamer.loss,
             limit_kbps=streamer.limit_kbps,
+            camera_fps=self._camera.pace if self._camera is not None else None,
         )
 
     def end(self, reason: str) -> None:

@@ -40,9 +40,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A frame (256, 256, 3), its keypoints (60,), the messages it led to, and the seconds that each took."""
+    """A frame (256, 256, 3), its scene, keypoints (D,) and messages, and the seconds that each step took."""
 
     picture: Pictures
+    scene: int
     keypoints: Floats
     batches: list[Batch]
     capture_seconds: float
@@ -157,7 +158,9 @@ class Streamer:
             self._summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
             await self._send(scheduler, seen.batches or await self._early(scheduler))
             if self._gallery is not None:
-                considered = self._gallery.consider(number, seen.picture, seen.keypoints, self._clock.now())
+                considered = self._gallery.consider(
+                    number, seen.picture, seen.keypoints, self._clock.now(), seen.scene
+                )
                 group.create_task(considered)
             number = max(number + 1, self._behind())
         await self._send(scheduler, await self._in(scheduler.flush))
@@ -190,7 +193,8 @@ class Streamer:
         detected = perf_counter()
         batches = scheduler.add(number, late_ms, keypoints)
         decided = perf_counter()
-        return Seen(picture, keypoints, batches, captured - began, detected - captured, decided - detected)
+        seconds = captured - began, detected - captured, decided - detected
+        return Seen(picture, self._source.scene, keypoints, batches, *seconds)
 
     async def _send(self, scheduler: Scheduler, batches: list[Batch]) -> None:
         self._note_acknowledgements()

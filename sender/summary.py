@@ -65,6 +65,7 @@ class CallSummary:
         state: str,
         loss: float,
         limit_kbps: float | None,
+        camera_fps: float | None = None,
     ) -> Figures:
         """Return the live figures at `now`; see `sender.live.Live.snapshot`."""
         total = self.traffic.total(connection)
@@ -80,7 +81,7 @@ class CallSummary:
             dropped=self.dropped_packets,
             reconnects=self.reconnects,
         )
-        return self._live.snapshot(now, state, sent, loss, limit_kbps)
+        return self._live.snapshot(now, state, sent, loss, limit_kbps, camera_fps=camera_fps)
 
     def began(self, connection: Connection, session: SenderSession) -> None:
         """Streaming begins: what was sent until now was set-up and the source picture."""

@@ -36,8 +36,7 @@ DOORS = {
     "aiohttp": ("shared.transport.", "receiver.http.", "sender.calling", "bench.network."),
     "cryptography": ("shared.transport.", "receiver.http.authenticator"),
     "av": (
-        "sender.capture",
-        "sender.sound",
+        "shared.media.video.",
         "receiver.sinks.",
         "models.clips.video",
         "models.training.data.drawn",

@@ -29,7 +29,6 @@ from models.build import choose_device, load_backbone, load_head_finder, load_ta
 from sender.automatic import AutomaticFraming
 from sender.capture import open_source
 from sender.crop import CentreSquare, Framing
-from sender.framing import Square, is_well_placed
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
 from shared.codec.tables import CodecTables
@@ -38,6 +37,7 @@ from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Pictures
 from shared.media.heads import HeadFinder
+from shared.media.squares import Square, is_well_placed
 from shared.runtime.command import add_network_arguments
 
 COLUMNS = (
@@ -69,6 +69,14 @@ class Still:
     def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - time stands still
         """See `sender.crop.Framing`."""
         return self._framing.apply(picture, 0.0)
+
+    def cut(self) -> None:
+        """See `sender.crop.Framing`: it stays."""
+
+    @property
+    def jumps(self) -> int:
+        """See `sender.crop.Framing`."""
+        return self._framing.jumps
 
 
 @dataclass(frozen=True)

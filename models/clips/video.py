@@ -11,22 +11,20 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from models.clips.layouts import frame_files
 from shared.constants import SIZE
+from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.picture import to_rgb
+from shared.media.video.files import Frame as VideoFrame
+from shared.media.video.files import VideoFile
 
 # What a clip that is not sound raises on its way through this module.
 CLIP_ERRORS = (av.FFmpegError, OSError, ValueError)
 # Frames in a folder carry no time; those of VoxCeleb were taken at this rate.
 FOLDER_FPS = 25.0
-# A frame of a gif that names no duration, or none that any viewer keeps to, is shown for this long.
-_GIF_SECONDS = 0.1
-_GIF_SHORTEST = 0.011
 # A file may count a few frames that its edit list hides; one that was cut off misses more.
 _COMPLETE = 0.95
 # What Pillow raises on broken files besides OSError and ValueError.
@@ -54,14 +52,16 @@ def open_clip(clip: Path) -> Iterator[tuple[float, Iterator[Frame]]]:
     """
     if clip.is_dir():
         yield FOLDER_FPS, _folder_frames(clip)
-    elif clip.suffix.lower() == ".gif":
-        with _picture(clip, "GIF") as image:
-            rate = 1 / _gif_seconds(image)
-        yield rate, _gif_frames(clip)
-    else:
-        with open_video(clip) as container:
-            stream = video_stream(container)
-            yield float(stream.average_rate or FOLDER_FPS), _video_frames(container, stream)
+        return
+    clip.stat()  # where it is gone, the system's own words
+    try:
+        video = VideoFile(clip, quiet=True)
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+    try:
+        yield float(video.rate), _video_frames(video)
+    finally:
+        video.close()
 
 
 def timed_pictures(clip: Path) -> Iterator[tuple[float, Pictures]]:
@@ -71,71 +71,34 @@ def timed_pictures(clip: Path) -> Iterator[tuple[float, Pictures]]:
             yield time, picture()
 
 
-def open_video(file: Path) -> InputContainer:
-    """Open `file` for decoding; the errors are CLIP_ERRORS."""
-    # A playlist could otherwise make us fetch addresses.
-    return av.open(str(file.absolute()), options={"protocol_whitelist": "file"})
-
-
-def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream, set to decode with several threads; ValueError where there is none."""
-    if not container.streams.video:
-        raise ValueError("it holds no video")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def square(frame: av.VideoFrame) -> Pictures:
-    """Return the centre square of `frame`, upright, as (256, 256, 3) uint8 RGB."""
-    turns = frame.rotation // 90 if frame.rotation % 90 == 0 else 0
-    if frame.width != frame.height:
-        side = min(frame.width, frame.height)
-        top, left = (frame.height - side) // 2, (frame.width - side) // 2
-        pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-        part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
-        frame = av.VideoFrame.from_ndarray(part, "rgb24")
-    picture = frame.reformat(width=SIZE, height=SIZE, format="rgb24").to_ndarray()
-    return np.ascontiguousarray(np.rot90(picture, turns), np.uint8)
+def _square(frame: VideoFrame) -> Pictures:
+    """Return the centre square of `frame` as (256, 256, 3) uint8 RGB."""
+    return _square_image(Image.fromarray(frame.picture()))
 
 
 def _square_image(image: Image.Image) -> Pictures:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box), np.uint8)
+    # Cut first, or what lies beside the square would blend into its edge.
+    return np.asarray(image.crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.uint8)
 
 
-def _video_frames(container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
-    """Yield the frames; one without a time follows the one before."""
-    step = 1 / float(stream.average_rate or FOLDER_FPS)
-    time, count = -step, 0
-    for frame in container.decode(stream):
-        time = time + step if frame.time is None else frame.time
+def _video_frames(video: VideoFile) -> Iterator[Frame]:
+    count = 0
+    while (frame := video.read()) is not None:
         count += 1
-        yield time, partial(square, frame)
-    if count < _COMPLETE * stream.frames - 1:
-        raise ValueError(f"it ends after {count} of {stream.frames} frames")
+        yield frame.seconds, partial(_square, frame)
+    if video.damaged:
+        raise ValueError(f"{video.damaged} pieces of it are damaged")
+    if count < _COMPLETE * video.stated - 1:
+        raise ValueError(f"it ends after {count} of {video.stated} frames")
 
 
 def _folder_frames(folder: Path) -> Iterator[Frame]:
     for index, file in enumerate(frame_files(folder)):
         with _picture(file, "PNG", "JPEG") as image:
             yield index / FOLDER_FPS, partial(_square_image, to_rgb(image))
-
-
-def _gif_frames(file: Path) -> Iterator[Frame]:
-    """Yield the frames as a viewer shows them: each drawn over what those before it left."""
-    time = 0.0
-    with _picture(file, "GIF") as image:
-        for frame in ImageSequence.Iterator(image):
-            yield time, partial(_square_image, to_rgb(frame))
-            time += _gif_seconds(frame)
-
-
-def _gif_seconds(frame: Image.Image) -> float:
-    seconds = float(frame.info.get("duration", 0)) / 1000
-    return seconds if seconds >= _GIF_SHORTEST else _GIF_SECONDS
 
 
 @contextmanager

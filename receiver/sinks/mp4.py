@@ -93,7 +93,7 @@ class Mp4Sink:
             raise self._fail(error) from error
 
     def _create(self, first: av.VideoFrame) -> tuple[OutputContainer, VideoStream]:
-        container = av.open(str(self._path), "w", format="mp4", options=_OPTIONS)
+        container = av.open(str(self._path.absolute()), "w", format="mp4", options=_OPTIONS)
         stream = container.add_stream("libx264", rate=FPS, options=_ENCODER)
         stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"

@@ -1,9 +1,10 @@
-"""The sound of an mp4: AAC next to the pictures, whole from the first frame to the last."""
+"""The sound of a video file, next to the pictures, whole from the first frame to the last."""
 
 from __future__ import annotations
 
 from collections import deque
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -11,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from shared.media.opus import RATE, Sound
+from shared.media.video.sounds import LAYOUTS
 
 _BITS_PER_SECOND = 64_000
 _PIECES = 256
@@ -23,18 +25,21 @@ _MOST_AHEAD = round(LONGEST_GAP_SECONDS * RATE)
 
 
 class Soundtrack:
-    """Encodes what is heard. Samples are numbered from the file's first frame on.
+    """Encodes what is heard: (N,), or (N, 2) for two `channels`, numbered from the file's first frame on.
 
     `hear` may be called by another thread than the others.
     """
 
-    def __init__(self, container: OutputContainer) -> None:
+    def __init__(self, container: OutputContainer, codec: str = "aac", channels: int = 1) -> None:
         self._container = container
-        self._stream: AudioStream = container.add_stream("aac", rate=RATE, layout="mono")
-        self._stream.bit_rate = _BITS_PER_SECOND
+        self._layout = LAYOUTS[channels]
+        self._silent = np.zeros(0 if channels == 1 else (0, channels), np.int16)
+        self._primed = codec == "aac"
+        self._stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout=self._layout))
+        self._stream.bit_rate = channels * _BITS_PER_SECOND
         self._stream.time_base = Fraction(1, RATE)
         self._pieces: deque[tuple[int, Sound]] = deque(maxlen=_PIECES)
-        self._pending = np.zeros(0, np.int16)
+        self._pending = self._silent
         self._encoded = 0
 
     def hear(self, first: int, sound: Sound) -> None:
@@ -68,7 +73,8 @@ class Soundtrack:
     def _pad(self, until: int) -> None:
         # Piece by piece: a pause may be long.
         while (missing := until - self._end()) > 0:
-            self._append(np.zeros(min(missing, _MOST_SILENCE), np.int16))
+            silence = np.zeros((min(missing, _MOST_SILENCE), *self._silent.shape[1:]), np.int16)
+            self._append(silence)
 
     def _append(self, sound: Sound) -> None:
         """Add samples at the end, and write those that fill a frame of the coder's."""
@@ -80,11 +86,12 @@ class Soundtrack:
 
     def _mux(self, packets: list[av.Packet[AudioStream]]) -> None:
         # AAC begins with a packet from before the beginning; the file would put all else off by as much.
-        self._container.mux([packet for packet in packets if packet.pts is None or packet.pts >= 0])
+        kept = [packet for packet in packets if not self._primed or packet.pts is None or packet.pts >= 0]
+        self._container.mux(kept)
 
     def _encode(self, sound: Sound) -> None:
-        samples = (sound.astype(np.float32) / 32768)[None]
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        samples = (sound.astype(np.float32) / 32768).reshape(len(sound), -1)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), "fltp", self._layout)
         frame.sample_rate, frame.pts, frame.time_base = RATE, self._encoded, Fraction(1, RATE)
         self._encoded += len(sound)
         self._mux(self._stream.encode(frame))

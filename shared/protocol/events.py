@@ -37,13 +37,14 @@ class SourcePicture:
 
     `data` is to be decoded, which may take tens of milliseconds, and the session is to be given the outcome
     of it (`ReceiverSession.picture_taken`, `picture_broken`). `number` counts the pictures that came over the
-    call's connection number `link`.
+    call's connection number `link`. `alone`: what other slots hold is of another scene.
     """
 
     data: bytes
     slot: int
     number: int
     link: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)

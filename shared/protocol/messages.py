@@ -15,7 +15,7 @@ in further fields: a reader leaves out what it does not know, within the limits 
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
 `voice` where there is none, a frame's `dimensions` where they are six a keypoint, the pictures' `size` where
-it is 256.
+it is 256, a picture that is not `alone`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class SourceChunk:
     """Bytes `offset` to `offset + len(data)` of source picture number `picture`, `total` bytes long.
 
     Pictures are numbered as they are sent; this one takes the place of what `slot` (0 to 7) held before.
+    `alone`: and of all other slots, whose pictures are of another scene. A piece without it does not name it.
     """
 
     picture: int
@@ -82,6 +83,7 @@ class SourceChunk:
     total: int
     offset: int
     data: bytes
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ def pack_message(message: Message) -> bytes:
                 del body[name]
     else:
         body = asdict(message)
+        if isinstance(message, SourceChunk) and not message.alone:
+            del body["alone"]
     data = bytes(msgpack.packb({"type": kind} | body))
     if len(data) > MAX_CTL_MESSAGE:
         raise ValueError(f"A {kind} message of {len(data)} bytes is over {MAX_CTL_MESSAGE}.")
@@ -172,6 +176,8 @@ def parse_message(data: bytes) -> Message:
     if message_type is Hello:
         _check_version(body)
         body = dict.fromkeys(_LEFT_OUT, False) | body
+    if message_type is SourceChunk:
+        body.setdefault("alone", False)
     missing = {field.name for field in fields(message_type)} - body.keys()
     if missing:
         raise PeerError(f"The {kind} message has no {min(missing)}.")
@@ -228,7 +234,8 @@ def _chunk(body: Body) -> SourceChunk:
     if not isinstance(data, bytes) or not data or offset + len(data) > total:
         raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
     slot = _count("picture", body, "slot", MAX_PICTURES - 1)
-    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data)
+    alone = _flag("picture", body, "alone")
+    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data, alone)
 
 
 def _ready(body: Body) -> Ready:

@@ -36,6 +36,8 @@ class PictureFeed:
     def __init__(self, pace_kbps: float = PACE_KBPS) -> None:
         self._seconds_per_byte = 8 / (1000 * pace_kbps)
         self._slots: dict[int, bytes] = {}
+        self._used: set[int] = set()
+        self._alone = False
         self._wanted: list[int] = []
         self._again = RateLimit(_AGAIN_PER_SECOND, _AGAIN_AT_ONCE)
         self._slot = self._offset = 0
@@ -54,15 +56,21 @@ class PictureFeed:
         """Whether another picture may begin: none is under way, unconfirmed or asked for again."""
         return not (self._under_way or self._wanted)
 
-    def begin(self, slot: int, picture: bytes) -> None:
-        """Make `picture` the next one to send. ValueError unless idle, or for a wrong size or slot."""
+    def begin(self, slot: int, picture: bytes, alone: bool = False) -> None:
+        """Make `picture` the next one to send. ValueError unless idle, or for a wrong size or slot.
+
+        `alone`: those of the other slots are of another scene, and are forgotten on both sides.
+        """
         if not self.idle:
             raise ValueError("another picture is under way")
         if not 0 <= slot < MAX_PICTURES:
             raise ValueError(f"there is no slot {slot}")
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
+        if alone:
+            self._slots.clear()
         self._slots[slot] = picture
+        self._alone = alone
         self._start(slot)
 
     def at_once(self) -> list[SourceChunk]:
@@ -94,6 +102,8 @@ class PictureFeed:
 
     def again(self, slot: int) -> None:
         """Send what `slot` holds once more, later, and in the long run every 30 s. PeerError for no slot."""
+        if slot not in self._slots and slot in self._used:
+            return  # asked for before it knew that this one is of another scene
         if slot not in self._slots:
             raise PeerError(f"The receiver wants the picture of slot {slot}, which was never sent.")
         _log.debug("the receiver wants the picture of slot %d again", slot)
@@ -127,13 +137,17 @@ class PictureFeed:
 
     def _start(self, slot: int) -> None:
         self._slot, self._offset, self._under_way = slot, 0, True
+        self._used.add(slot)
+        if len(self._slots) > 1:
+            # It was the first of its scene, which the receiver knows by now.
+            self._alone = False
         self._number += 1
         _log.debug("sending picture %d into slot %d, %d bytes", self._number, slot, len(self._slots[slot]))
 
     def _chunk(self) -> SourceChunk:
         picture = self._slots[self._slot]
         piece = picture[self._offset : self._offset + PICTURE_CHUNK]
-        chunk = SourceChunk(self._number, self._slot, len(picture), self._offset, piece)
+        chunk = SourceChunk(self._number, self._slot, len(picture), self._offset, piece, self._alone)
         self._offset += len(piece)
         self.sent_bytes += len(piece) + MESSAGE_BYTES
         self.picture_bytes += len(piece)
@@ -146,7 +160,7 @@ class PictureAssembler:
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
         self._received = 0
-        self._begun: tuple[int, int, int] | None = None
+        self._begun: tuple[int, int, int, bool] | None = None
         self._next = 0
         self._first_is_0 = True
         self._limit = RateLimit(_PICTURES_PER_SECOND, _PICTURES_AT_ONCE)
@@ -163,7 +177,7 @@ class PictureAssembler:
 
         Raises PeerError for a chunk that does not follow the one before, and for too many pictures.
         """
-        this = (chunk.picture, chunk.slot, chunk.total)
+        this = (chunk.picture, chunk.slot, chunk.total, chunk.alone)
         if self._begun is None:
             misplaced = chunk.picture == 0 and chunk.slot != 0 and self._first_is_0
             if chunk.picture != self._next or misplaced:

@@ -274,4 +274,4 @@ class ReceiverSession(Session):
         if self._waiting_pictures == MAX_WAITING_PICTURES:
             raise PeerError("The sender sends source pictures before those that came are decoded.")
         self._waiting_pictures += 1
-        return [SourcePicture(data, message.slot, message.picture, self._link)]
+        return [SourcePicture(data, message.slot, message.picture, self._link, message.alone)]

@@ -125,11 +125,14 @@ class SenderSession(Session):
         """Whether the receiver has use for a further picture now."""
         return self._takes_pictures and self.state is State.STREAMING and self.pictures.idle
 
-    def send_picture(self, slot: int, picture: bytes) -> bool:
-        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`."""
+    def send_picture(self, slot: int, picture: bytes, alone: bool = False) -> bool:
+        """Begin to send `picture` into `slot`, at `tick`'s pace; False unless `takes_pictures`.
+
+        `alone`: what the receiver has in other slots is of another scene.
+        """
         if not self.takes_pictures:
             return False
-        self.pictures.begin(slot, picture)
+        self.pictures.begin(slot, picture, alone)
         return True
 
     def tick(self, now: float) -> list[Event]:

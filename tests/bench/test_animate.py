@@ -7,25 +7,31 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from animate.animate_command import driving_frames, main, source_picture
+from animate.animate_command import main
 from animate.animation import Job, animate
+from animate.inputs import driving_frames, open_driving, source_picture
+from animate.writers import ENDINGS, write
 from bench.harness.media import write_mp4
 from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.demo import DemoSource
+from sender.sound import FileSound
 from shared.constants import Schedule
-from shared.errors import RequestError
+from shared.errors import KeycastError, RequestError
 from shared.interfaces import Source
 from shared.keypoints import Floats, Pictures
+from shared.media.opus import RATE
 from tests.kept import Kept, Transferring
 
 pytestmark = pytest.mark.slow
@@ -113,6 +119,36 @@ def test_transfer_moves_relative_to_the_first_driving_frame() -> None:
     assert [row[0] for row in network.rendered] == pytest.approx([0.5 + n / 1000 for n in range(30)])
 
 
+@pytest.mark.parametrize("anchor", [0, 7, 29])
+def test_motion_is_relative_to_the_frame_asked_for(anchor: int) -> None:
+    network = Recorder()
+    list(animate(Job(network, "transfer", anchor=anchor), levels(1)[0], iter(levels(30))))
+    moved = [0.5 + (n - anchor) / 1000 for n in range(30)]
+    assert [row[0] for row in network.rendered] == pytest.approx(moved, abs=1e-6)
+
+
+class Posing(Recorder):
+    """Its faces open their mouths, the lowest of the points, as far as frames are bright."""
+
+    @staticmethod
+    def _points(x: float) -> Floats:
+        opened, place, size = (0.2, 0.1, 0.7) if x == 0.5 else (10 * (x - 0.01), -0.3, 0.3)
+        face = square(place, size)
+        face[[13, 15]] += size * opened
+        return face
+
+
+def test_the_frame_most_like_the_source_is_found_wherever_the_faces_are() -> None:
+    network = Posing()
+    list(animate(Job(network, "transfer", anchor=None), levels(1)[0], iter(levels(30))))
+    at_rest = [np.allclose(row, Posing._points(0.5), atol=1e-6) for row in network.rendered]
+    assert [n for n, rests in enumerate(at_rest) if rests] == [20]
+    network = Posing()
+    job = Job(network, "transfer", Hold(), Schedule(6, 6), anchor=None)
+    list(animate(job, levels(1)[0], iter(levels(30))))
+    assert len(network.rendered) == 30
+
+
 def test_reconstruction_takes_the_keypoints_as_they_are() -> None:
     network = Recorder()
     list(animate(Job(network, "reconstruction"), levels(1)[0], iter(levels(30))))
@@ -172,7 +208,7 @@ def test_videos_of_any_shape_drive(place: Path, tmp_path: Path, name: str) -> No
         write_video(tmp_path / name, pictures)
     output = tmp_path / "out.npy"
     assert main([*command(place, output), "--driving", str(tmp_path / name)]) == 0
-    assert np.load(output).shape == (12 if name == "moving.gif" else 4, 256, 256, 3)
+    assert np.load(output).shape == (4, 256, 256, 3)
 
 
 def write_video(path: Path, pictures: list[Pictures]) -> None:
@@ -186,6 +222,105 @@ def write_video(path: Path, pictures: list[Pictures]) -> None:
         container.mux(stream.encode(None))
 
 
+def talking(path: Path, rate: Fraction, count: int) -> None:
+    """Write flashes and beeps, at frames 5 and 25, in a picture 64x64 with sound on both sides."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=rate, options={"bf": "0"})
+        audio = container.add_stream("aac", rate=44100, layout="stereo")
+        video.width = video.height = 64
+        video.pix_fmt, video.codec_context.time_base = "yuv420p", 1 / rate
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(
+                np.full((64, 64, 3), 220 if number in FLASHES else 30, np.uint8)
+            )
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        n = np.arange(round(44100 * count / rate))
+        on = np.isin(n * float(rate) // 44100, FLASHES)
+        left = np.where(on, 0.4 * np.sin(2 * np.pi * 1000 * n / 44100), 0).astype(np.float32)
+        sound = np.stack([left, left / 2])
+        for first in range(0, len(n), 1024):
+            piece = np.ascontiguousarray(sound[:, first : first + 1024])
+            part = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
+            part.sample_rate, part.pts, part.time_base = 44100, first, Fraction(1, 44100)
+            container.mux(audio.encode(part))
+        container.mux(audio.encode(None))
+
+
+FLASHES = (5, 25)
+
+
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(50)])
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_rate_length_and_sound_are_the_driving_videos(tmp_path: Path, rate: Fraction, ending: str) -> None:
+    clip, output = tmp_path / "clip: 映像 1.mp4", tmp_path / f"out: Ω 1{ending}"
+    talking(clip, rate, 40)
+    driving = open_driving(str(clip), None, None)
+    assert driving.fps == rate
+    assert write(output, driving_frames(driving.source), driving.fps, driving.sound()) == 40
+    check_talking(output, rate)
+
+
+def check_talking(output: Path, rate: Fraction) -> None:
+    """See that pictures and sound of the clip `talking` made are where they were."""
+    with av.open(str(output)) as container:
+        video = container.streams.video[0]
+        assert video.average_rate == pytest.approx(float(rate), rel=2e-3)
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video)]
+    assert times == pytest.approx([n / float(rate) for n in range(40)], abs=2e-3)
+    heard = FileSound(output, channels=2).read(0, 2 * RATE)
+    loud = np.flatnonzero(np.abs(heard[:, 0].astype(int)) > 3000)
+    begins = [at for i, at in enumerate(loud) if i == 0 or at - loud[i - 1] > RATE // 20]
+    assert begins == pytest.approx([n * RATE / rate for n in FLASHES], abs=0.02 * RATE)
+    right, left = (float(np.abs(heard[:, side].astype(int)).max()) for side in (1, 0))
+    assert right == pytest.approx(left / 2, rel=0.15)
+
+
+def test_the_command_keeps_rate_and_sound_too(place: Path, tmp_path: Path) -> None:
+    talking(tmp_path / "clip.mp4", Fraction(30000, 1001), 40)
+    output = tmp_path / "out.mp4"
+    assert main([*command(place, output), "--driving", str(tmp_path / "clip.mp4")]) == 0
+    check_talking(output, Fraction(30000, 1001))
+
+
+def test_sound_may_be_left_out(place: Path, tmp_path: Path) -> None:
+    talking(tmp_path / "clip.mp4", Fraction(30), 10)
+    given = [*command(place, tmp_path / "out.mp4"), "--driving", str(tmp_path / "clip.mp4"), "--no-audio"]
+    assert main(given) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(30, 14), (60, 7)])
+def test_a_gif_keeps_pace_and_colours(tmp_path: Path, rate: int, shown: int) -> None:
+    source = DemoSource(14 / 30)
+    frames = list(driving_frames(source))
+    source.close()
+    assert write(tmp_path / "a.gif", iter(frames), Fraction(rate)) == shown
+    with Image.open(tmp_path / "a.gif") as image:
+        pictures = [np.asarray(frame.convert("RGB"), int) for frame in ImageSequence.Iterator(image)]
+        lengths = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
+    assert len(pictures) == shown
+    assert sum(lengths) == pytest.approx(14 / rate * 1000, abs=25)
+    assert min(lengths) >= 20
+    every = 14 // shown
+    assert max(np.abs(p - f).mean() for p, f in zip(pictures, frames[::every], strict=True)) < 6
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    def frames() -> Iterator[Pictures]:
+        yield np.zeros((256, 256, 3), np.uint8)
+        raise OSError(28, "No space left on device")
+
+    for ending in ENDINGS:
+        with pytest.raises(KeycastError, match="No space left"):
+            write(tmp_path / f"a{ending}", frames(), Fraction(30))
+        with pytest.raises(KeycastError, match="no frame to write"):
+            write(tmp_path / f"a{ending}", iter(()), Fraction(30))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     assert (source_picture(str(place / "face.png")) == 90).all()
     assert source_picture(str(place / "clip.mp4")).shape == (256, 256, 3)
@@ -195,7 +330,7 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (["--output", "out.gif"], "neither in .mp4 nor in .npy"),
+    (["--output", "out.mov"], "ends in none of .mp4 .webm .gif .npy"),
     (["--output", "missing/out.mp4"], "no folder"),
     (["--mode", "transfer"], "give one with --source"),
     (["--source", "missing.png"], "There is no picture missing.png"),
@@ -206,6 +341,10 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     (["--observe", "3"], "add --forecaster"),
     (["--mark"], "add --forecaster"),
     (["--adapt-scale"], "use it with --source"),
+    (["--anchor", "first"], "use it with --source"),
+    (["--source", "demo", "--anchor", "last"], "give best, first, or seconds"),
+    (["--source", "demo", "--anchor", "nan"], "give best, first, or seconds"),
+    (["--source", "demo", "--anchor", "60"], "give an earlier --anchor"),
     (["--source", "demo", "--absolute", "--mode", "transfer"], "--absolute is --mode reconstruction"),
     (["--source", "demo", "--absolute", "--adapt-scale"], "use it with --source and --mode transfer"),
     (["--threads", "0"], "--threads 1 or more"),

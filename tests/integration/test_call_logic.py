@@ -83,6 +83,24 @@ def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
     assert values["longest_freeze_ms"] <= 50
 
 
+class Cut(Turning):
+    """Between its two ways to look there are cuts, and so no way back."""
+
+    @property
+    def scene(self) -> int:
+        return 1 if self.asked and self.asked[-1] >= 60 else 0
+
+
+def test_a_cut_gets_a_new_picture_and_the_old_one_is_forgotten() -> None:
+    world = World(source=Cut(300), gallery=GalleryOptions(1, 2.0)).run()
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    renderer = world.receiving._renderer
+    assert len(world.receiver_backbone.encoded) == 2
+    assert {int(source.picture[0, 0, 0]) // 10 for source in renderer._sources.values()} == {240 // 10}
+    assert world.sending.summary.to_map()["pictures_sent"] == 2
+    assert renderer.gallery.switches == 0
+
+
 def test_a_gallery_of_one_sends_one_picture() -> None:
     world = World(source=Turning(240), gallery=GalleryOptions(1, 2.0)).run()
     assert len(world.receiver_backbone.encoded) == 1

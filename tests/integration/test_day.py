@@ -32,7 +32,7 @@ MOMENTS = (
 class Camera(Source):
     """Its pictures carry their numbers modulo 250; between two moments it gives none."""
 
-    live = True
+    live, scene = True, 0
     paused = (1.0 * HOUR + 1, 1.5 * HOUR + 1)
 
     def frame(self, n: int) -> Pictures | None:

@@ -93,7 +93,7 @@ RECEIVER = [
 class Camera:
     """Never ends."""
 
-    live = True
+    live, scene = True, 0
 
     def frame(self, n: int) -> Pictures | None:
         return np.full((256, 256, 3), n % 256, np.uint8)

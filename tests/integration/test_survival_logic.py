@@ -414,7 +414,7 @@ def test_a_call_goes_on_after_both_machines_have_slept(hours: float) -> None:
 class Webcam(Source):
     """Gives no pictures from 2 s to 10 s after it was first asked."""
 
-    live = True
+    live, scene = True, 0
 
     def frame(self, n: int) -> Pictures | None:
         picture = super().frame(n)

@@ -45,7 +45,7 @@ FRAMES = 126
 class Changing:
     """Pictures that change their brightness at some frames."""
 
-    live = False
+    live, scene = False, 0
 
     def frame(self, n: int) -> Pictures | None:
         level = 200 if sum(n >= change for change in CHANGES) % 2 else 60

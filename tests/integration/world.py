@@ -129,7 +129,7 @@ class VirtualExecutor(Executor):
 class Source:
     """`frames` pictures that carry their number; fails at frame `fails_at`."""
 
-    live = False
+    live, scene = False, 0
 
     def __init__(self, frames: int = 60, fails_at: int | None = None) -> None:
         self.frames, self.fails_at = frames, fails_at

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.clips.layouts import find_clips
-from models.clips.video import square, timed_pictures
+from models.clips.video import timed_pictures
 from models.training.data.frames import FRAMES_PER_CLIP, fill_cache, load_clips
 from shared.errors import KeycastError, RequestError
 
@@ -160,11 +160,17 @@ def test_a_cache_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("size", [(96, 64), (64, 96)])
-def test_the_centre_square_is_taken(size: tuple[int, int]) -> None:
+def test_the_centre_square_is_taken(tmp_path: Path, size: tuple[int, int]) -> None:
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[height // 2 - 32 : height // 2 + 32, width // 2 - 32 : width // 2 + 32] = 200
-    picture = square(av.VideoFrame.from_ndarray(pixels, "rgb24"))
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode(None))
+    ((_, picture),) = timed_pictures(path)
     assert picture.shape == (256, 256, 3)
     assert (picture == 200).all()
 

@@ -61,6 +61,14 @@ def test_a_replaced_picture_is_not_faded_out() -> None:
     assert slots(made, *[5.0] * 10)[-1] == 0
 
 
+def test_nothing_of_another_scene_is_chosen_again() -> None:
+    made = gallery(0, 5)
+    assert slots(made, *[5.0] * 20)[-1] == 1
+    made.clear()
+    made.put(0, at(9))
+    assert slots(made, *[5.0] * 20) == [0] * 20
+
+
 def test_what_is_nearest_is_what_the_metric_says() -> None:
     made = Gallery(metric=lambda members, frame: 1e4 - np.abs(members - frame).sum(1))
     made.put(0, at(0))

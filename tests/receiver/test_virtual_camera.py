@@ -11,7 +11,7 @@ import pytest
 from receiver.__main__ import main
 from receiver.sinks import make_sink
 from receiver.sinks.virtual_camera import VirtualCameraSink
-from shared.errors import KeycastError, RequestError
+from shared.errors import RequestError
 
 pyvirtualcam = pytest.importorskip("pyvirtualcam")
 PICTURE = np.arange(256 * 256 * 3, dtype=np.uint32).reshape(256, 256, 3).astype(np.uint8)
@@ -71,20 +71,70 @@ def test_frames_go_through_as_they_are(driver: type[Driver], device: str | None)
     np.testing.assert_array_equal(shown, [PICTURE, PICTURE[:, ::-1]])
 
 
-def test_a_driver_that_fails_is_told(driver: type[Driver]) -> None:
+def test_a_call_goes_on_without_a_driver_that_fails(
+    driver: type[Driver], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sinks = make_sink("none", [tmp_path / "a.npy"], "")
+    sinks.open()
+    for number in range(4):
+        driver.opened[0].unplugged = number > 1
+        sinks.write(number, PICTURE)
+    sinks.close()
+    assert not sinks.failed
+    assert len(np.load(tmp_path / "a.npy")) == 4
+    assert len(driver.opened[0].pictures) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "The virtual camera /dev/video9 takes no more pictures (the device is gone); "
+        "the call goes on without it."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (
+            "Virtual camera device /dev/video9 could not be opened: Device or resource busy",
+            "is in use by another",
+        ),
+        ("virtual camera output could not be started: in use", "is in use by another"),
+        ("could not be opened due to missing permissions. Did you add", "add yourself to the group video"),
+        ("No v4l2 loopback device found at /dev/video[0-99]. Did you", "install its driver: v4l2loopback"),
+        ("/dev/video9 is not a video output device.", "install its driver: v4l2loopback"),
+    ],
+)
+def test_what_keeps_a_camera_from_opening_is_told_apart(
+    driver: type[Driver], monkeypatch: pytest.MonkeyPatch, says: str, words: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(says)
+
+    monkeypatch.setattr(driver, "__init__", refuse)
+    with pytest.raises(RequestError, match=words) as caught:
+        VirtualCameraSink().open()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_driver_of_other_sizes_shows_the_picture_in_the_middle(
+    driver: type[Driver], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Driver.__init__
+
+    def only_wide(self: Driver, *, width: int, **rest: Any) -> None:
+        if width != 640:
+            raise RuntimeError("Unsupported size.")
+        made(self, width=width, **rest)
+
+    monkeypatch.setattr(driver, "__init__", only_wide)
     sink = VirtualCameraSink()
     sink.open()
-    driver.opened[0].unplugged = True
-    with pytest.raises(
-        KeycastError, match=r"^The virtual camera /dev/video9 takes no more pictures: the device is gone\.$"
-    ):
-        sink.write(0, PICTURE)
+    sink.write(0, np.full((256, 256, 3), 200, np.uint8))
     sink.close()
-
-
-def test_a_device_that_is_none_is_refused(driver: type[Driver]) -> None:  # noqa: ARG001
-    with pytest.raises(RequestError, match=r"^There is no virtual camera /dev/video3 here .*v4l2loopback"):
-        VirtualCameraSink("/dev/video3").open()
+    (opened,) = driver.opened
+    shown = opened.pictures[0].reshape(480, 640, 3)
+    assert (shown[:, :80] == 0).all()
+    assert (shown[:, 80:560] == 200).all()
+    assert (shown[:, 560:] == 0).all()
+    assert "shows 640x480" in caplog.text
 
 
 @pytest.mark.skipif(bool(list(Path("/dev").glob("video*"))), reason="there may be a loopback device here")

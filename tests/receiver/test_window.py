@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageGrab
 
 from receiver.live import Snapshot, listening
-from receiver.screen import FIGURES, PICTURE, SIDE, TITLE, message, save
+from receiver.screen import FIGURES, PICTURE, SIDE, TITLE, Visibility, message, save
 from receiver.sinks.window import WindowClosed, WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -199,3 +199,13 @@ def test_without_a_screen_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(RequestError, match="cannot open a window"):
         WindowSink().open()
+
+
+@pytest.mark.parametrize(("said", "closed"), [
+    ([-1.0] * 5, [False] * 5),
+    ([0.0, 0.0, 1.0, 1.0, 0.0], [False] * 4 + [True]),
+    ([1.0, -1.0], [False, True]),
+])  # fmt: skip
+def test_a_window_that_nobody_knows_of_stays(said: list[float], closed: list[bool]) -> None:
+    visibility = Visibility()
+    assert [visibility.is_closed(value) for value in said] == closed

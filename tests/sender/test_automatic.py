@@ -11,15 +11,20 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from sender.automatic import NO_HEAD, AutomaticFraming
+from models.build import load_head_finder
+from sender.automatic import DARK, NO_HEAD, AutomaticFraming, is_dark
 from sender.camera import CameraSource
 from sender.capture import FileSource, open_source
-from sender.crop import CentreSquare, Crop, cut, parse_crop
-from sender.framing import FACE_SIZE, LOOK_S
+from sender.crop import CentreSquare, Crop, parse_crop
+from sender.demo import pose_at
+from sender.framing import LOOK_S
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.heads import Head
+from shared.media.squares import FACE_SIZE, cut
+from shared.portrait.portrait import Portrait
 
 FACE = 120
 
@@ -106,6 +111,17 @@ def test_without_a_head_the_centre_is_sent_and_one_note_says_so() -> None:
     assert notes == [NO_HEAD]
 
 
+def test_dark_is_what_nobody_can_be_seen_in() -> None:
+    """A room by night with the light of a screen in it; one by day, with noise."""
+    night = np.random.default_rng(0).integers(0, 40, (480, 640, 3)).astype(np.uint8)
+    night[200:240, 300:360] = 255
+    assert is_dark(night)
+    assert not is_dark(np.clip(night.astype(int) + 60, 0, 255).astype(np.uint8))
+    notes = Notes()
+    AutomaticFraming(lambda _: [], notes).begin([night] * 5)
+    assert notes == [DARK]
+
+
 def test_what_leaves_no_choice_is_never_looked_at() -> None:
     framing, find, notes = automatic()
     picture = scene(128, 128, 256, 256)
@@ -125,6 +141,29 @@ def test_follows_smoothly_and_comes_to_rest() -> None:
     assert max(abs(b - a) for a, b in itertools.pairwise(places[61:])) < 0.02
 
 
+@pytest.mark.parametrize(("side", "at"), [(256, (150, 120)), (400, (200, 60))])
+def test_of_a_still_picture_with_noise_the_square_stays_put(side: int, at: tuple[int, int]) -> None:
+    """Noise as of ffmpeg's noise=alls=12:allf=t: a cheap camera in the evening."""
+    still = np.full((480, 640, 3), 120, np.uint8)
+    still[::7] = 90
+    head = Image.fromarray(Portrait().draw(pose_at(0.0))).resize((side, side))
+    still[at[1] : at[1] + side, at[0] : at[0] + side] = np.asarray(head)
+    random = np.random.default_rng(0)
+
+    def noisy() -> Pictures:
+        return np.clip(still + random.normal(0, 12 / 3**0.5, still.shape), 0, 255).astype(np.uint8)
+
+    framing = AutomaticFraming(load_head_finder(), Notes())
+    framing.begin(noisy() for _ in range(5))
+    assert framing._framer is not None
+    squares = set()
+    for look in range(30):
+        framing.apply(noisy(), look * LOOK_S)
+        squares.add(framing._framer.square(look * LOOK_S))
+    assert len(squares) == 1
+    assert framing.jumps == 0
+
+
 def test_a_camera_of_another_size_is_framed_anew() -> None:
     framing, _, _ = automatic()
     framing.begin([scene()] * 5)
@@ -132,6 +171,64 @@ def test_a_camera_of_another_size_is_framed_anew() -> None:
     assert white(framing.apply(scene(700, 300, 1280, 720), 1.0)) == pytest.approx(
         (0.5, 0.48, FACE_SIZE), abs=0.02
     )
+
+
+def seen(source: FileSource, count: int) -> tuple[list[Pictures], list[int]]:
+    """Return all frames and their scenes."""
+    frames: list[Pictures] = []
+    scenes: list[int] = []
+    for number in range(count):
+        picture = source.frame(number)
+        assert picture is not None
+        frames.append(picture)
+        scenes.append(source.scene)
+    return frames, scenes
+
+
+PLACED = pytest.approx((0.5, 0.48, FACE_SIZE), abs=0.02)
+
+
+def wall(number: int = 0) -> Pictures:
+    """Return a bright room without anybody."""
+    return np.full((480, 640, 3), 180 + number % 2, np.uint8)
+
+
+def test_a_face_after_a_cut_is_framed_at_once(tmp_path: Path) -> None:
+    framing, _, _ = automatic()
+    parts = [scene(number=n) for n in range(40)], [np.maximum(wall(), scene(450, 300)) for _ in range(40)]
+    frames, scenes = seen(FileSource(write(tmp_path / "a.mp4", [*parts[0], *parts[1]]), framing), 80)
+    assert white(frames[39]) == PLACED
+    assert white(frames[40]) == PLACED
+    assert scenes[39] == 0
+    # One source picture is enough: the cut and the jump fall together.
+    assert len(set(scenes)) == 2
+
+
+def test_a_face_that_is_away_and_comes_back_elsewhere_is_framed_again(tmp_path: Path) -> None:
+    """Held meanwhile; framed within two seconds, which is another scene once more."""
+    framing, _, _ = automatic()
+    away, back = [wall(n) for n in range(60)], [np.maximum(wall(), scene(450, 300)) for _ in range(60)]
+    source = FileSource(write(tmp_path / "a.mp4", [scene()] * 40 + away + back), framing)
+    frames, scenes = seen(source, 160)
+    square = framing._framer.square(99 / 30) if framing._framer else None
+    assert square is not None
+    assert white(frames[100 + 45]) == PLACED
+    assert white(frames[159]) == PLACED
+    assert len(set(scenes)) == 3
+    jumped = scenes.index(max(scenes))
+    assert 100 <= jumped < 160
+    assert all((frames[n] == frames[41]).mean() > 0.9 for n in range(42, 100))
+
+
+def test_a_file_that_begins_black_is_framed_when_somebody_comes(tmp_path: Path) -> None:
+    framing, _, notes = automatic()
+    dark = np.zeros((480, 640, 3), np.uint8)
+    source = FileSource(write(tmp_path / "a.mp4", [dark] * 50 + [scene()] * 40), framing)
+    frames, scenes = seen(source, 90)
+    assert white(frames[51]) == PLACED
+    assert scenes[49] == 0
+    assert scenes[51] == scenes[-1] == 1 + 1
+    assert notes == [DARK]
 
 
 class QuickCamera:

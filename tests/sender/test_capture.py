@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from sender.camera import STALL_S, CameraPausedError, CameraSource
+from sender.camera import SAME_S, STALL_S, CameraPausedError, CameraSource, Rate, set_up
 from sender.capture import FileSource, open_source
 from sender.crop import Crop
 from sender.demo import DemoSource
@@ -85,7 +86,7 @@ def test_only_shown_frames_are_converted(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         FileSource,
         "_convert",
-        lambda self, frame, at: converted.append(frame.time) or convert(self, frame, at),
+        lambda self, frame: converted.append(frame.seconds) or convert(self, frame),
     )
     source = FileSource(write_clip(tmp_path / "a.mp4", list(range(9))))
     for n in (0, 0, 4, 4, 8):
@@ -175,6 +176,23 @@ def test_a_crop_outside_of_the_video_is_refused_at_once(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1])
     with pytest.raises(RequestError, match="64x48"):
         open_source(str(path), Crop(0, 0, 49))
+
+
+def test_a_size_that_changes_midway_is_gone_along_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A crop that no longer fits holds, says so once, and goes on where the old size comes back."""
+    large = tmp_path / "large.ts", [0, 1, 2]
+    small = tmp_path / "small.ts", [3, 4, 5], (32, 48)
+    again = tmp_path / "again.ts", [6, 7, 8]
+    joined = tmp_path / "a.ts"
+    joined.write_bytes(b"".join(write_clip(*clip).read_bytes() for clip in (large, small, again)))
+    assert shown(FileSource(joined), range(10)) == [0, 1, 2] * 3 + [None]
+    with caplog.at_level(logging.WARNING):
+        assert shown(FileSource(joined, Crop(8, 0, 40)), range(10)) == [0, 1, 2, 2, 2, 2, 0, 1, 2, None]
+    (record,) = (record for record in caplog.records if record.name == "sender.crop")
+    assert "stands still" in record.getMessage()
+    assert "which is 32x48" in record.getMessage()
 
 
 def test_demo_and_files_are_told_apart(tmp_path: Path) -> None:
@@ -290,6 +308,137 @@ def test_a_camera_that_never_comes_back_does_not_keep_a_call_from_ending(
     source.close()
     assert not source._thread.is_alive()
     assert source.frame(1) is None
+
+
+class StuckCamera(ScriptedCamera):
+    """Hangs in reading once it has given its pictures, as drivers do whose device is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging, self.over = threading.Event(), threading.Event()
+
+    def read(self) -> tuple[bool, Any]:
+        if self.level >= 40:
+            self.hanging.set()
+            self.over.wait()
+        return super().read()
+
+
+def test_a_camera_that_hangs_in_reading_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_RETRY_S", "_LEAVE_S"):
+        monkeypatch.setattr(f"sender.camera.{name}", 0.01)
+    first, second, clock = StuckCamera(), ScriptedCamera(), [0.0]
+    source = CameraSource(first, now=lambda: clock[0], reopen=lambda: second)
+    first.next.release()
+    assert source.frame(0) is not None
+    assert first.hanging.wait(5)
+    clock[0] = STALL_S + 0.1
+    second.level = 100
+    assert next_picture(source, second)[0, 0, 2] == 140
+    # Whoever hangs in a camera may not release it.
+    assert not first.released
+    first.over.set()
+    source.close()
+    assert second.released
+
+
+def next_picture(source: CameraSource, camera: ScriptedCamera) -> Pictures:
+    """Return the next picture of a camera that is being opened."""
+    camera.next.release()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(CameraPausedError):
+            picture = source.frame(0)
+            assert picture is not None
+            if camera.level and picture[0, 0, 2] == camera.level:
+                return picture
+        time.sleep(0.005)
+    pytest.fail("no picture came")
+
+
+class SameCamera(ScriptedCamera):
+    """Gives one picture for ever, as fast as it is asked."""
+
+    def read(self) -> tuple[bool, Any]:
+        self.taken.release()
+        time.sleep(0.002)
+        return True, np.full((48, 64, 3), self.level, np.uint8)
+
+
+def test_a_picture_that_never_changes_is_a_camera_that_is_stuck_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.camera.FIRST_RETRY_S", 0.01)
+    first, second, clock, opened = SameCamera(), SameCamera(), [0.0], []
+    asked = threading.Event()
+
+    def reopen() -> SameCamera:
+        opened.append(clock[0])
+        asked.set()
+        return second
+
+    source = CameraSource(first, now=lambda: clock[0], reopen=reopen)
+    assert source.frame(0) is not None
+    while not asked.wait(0.001) and clock[0] < 2 * SAME_S:
+        first.taken.acquire(timeout=0.05)
+        clock[0] += 0.02
+    assert opened
+    assert opened[0] > SAME_S
+    # It is a still one, such as a picture shown by another program: that is shown.
+    for _ in range(round(3 * SAME_S / 0.1)):
+        second.taken.acquire(timeout=0.05)
+        clock[0] += 0.1
+    assert len(opened) == 1
+    source.close()
+
+
+class Properties:
+    """What a driver with formats of their own rates makes of what it is asked for."""
+
+    def __init__(self, raw: float) -> None:
+        self.raw, self.asked = raw, {}
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
+        return True
+
+    def get(self, key: int) -> float:
+        assert key == cv2.CAP_PROP_FPS
+        return 30.0 if cv2.CAP_PROP_FOURCC in self.asked else self.raw
+
+
+@pytest.mark.parametrize(("raw", "asks"), [(30.0, False), (0.0, False), (10.0, True), (24.0, True)])
+def test_compressed_pictures_are_asked_for_where_raw_ones_are_slow(raw: float, asks: bool) -> None:
+    driver = Properties(raw)
+    set_up(driver)
+    assert driver.asked[cv2.CAP_PROP_FRAME_WIDTH] == 640
+    assert driver.asked.get(cv2.CAP_PROP_FOURCC) == (cv2.VideoWriter.fourcc(*"MJPG") if asks else None)
+
+
+def test_the_pace_is_what_really_comes() -> None:
+    rate = Rate()
+    assert rate.at(0.0) is None
+    for number in range(100):
+        rate.came(number / 15)
+    assert rate.at(99 / 15) == pytest.approx(15, abs=0.1)
+    assert rate.at(99 / 15 + 5) is None
+
+
+def test_a_slow_camera_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    camera, clock = ScriptedCamera(), [0.0]
+    source = CameraSource(camera, now=lambda: clock[0])
+    for number in range(1, 70):
+        clock[0] = number / 10
+        camera.level %= 200
+        camera.next.release()
+        while source._since < clock[0]:
+            time.sleep(0.001)
+    deadline = time.monotonic() + 5
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert source.pace == pytest.approx(10, abs=0.5)
+    source.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The camera gives 10 pictures per second, which looks jerky; more light makes most cameras faster."
+    ]
 
 
 def test_a_camera_that_sends_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

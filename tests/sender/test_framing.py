@@ -8,20 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from sender.framing import (
-    FACE_SIZE,
-    FACE_X,
-    FACE_Y,
-    LOOK_S,
-    LOST_S,
-    SAFE_OFFSET,
-    SPEED,
-    STEADY_S,
-    Framer,
-    Square,
-    is_well_placed,
-)
+from sender.framing import LOOK_S, LOST_S, SPEED, STEADY_S, Framer
 from shared.media.heads import Head
+from shared.media.squares import FACE_SIZE, FACE_X, FACE_Y, SAFE_OFFSET, Square, is_well_placed
 
 WIDTH, HEIGHT = 1280, 720
 SIZE = 160.0

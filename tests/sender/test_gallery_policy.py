@@ -45,6 +45,26 @@ def test_a_still_face_needs_one_picture() -> None:
     assert Watched().follow(*[0.0] * 900) == []
 
 
+def test_another_scene_gets_a_picture_of_its_own_soon() -> None:
+    watched = Watched()
+    watched.follow(*[0.0] * 200)
+    assert not watched.policy.alone
+    watched.policy.renew()
+    assert watched.policy.alone
+    ((number, slot),) = watched.follow(*[3.0] * 600)
+    assert number - 200 <= 5
+    assert slot == 0
+    assert not watched.policy.alone
+
+
+def test_cuts_without_end_do_not_pass_the_budget() -> None:
+    watched = Watched(kbps=2.0)
+    for n in range(200):
+        watched.policy.renew()
+        watched.follow(*[float(n % 2)] * 9)
+    assert watched.spent <= 2.0 * 1000 / 8 * 60 + wire_bytes(FIRST_BYTES) + wire_bytes(FURTHER_BYTES)
+
+
 def test_a_pose_that_is_held_gets_a_picture_once() -> None:
     watched = Watched()
     watched.follow(*[0.0] * 60)

@@ -8,7 +8,7 @@ from shared.media import picture
 
 
 class Source:
-    live = False
+    live, scene = False, 0
 
     def __init__(self, first: Pictures | None) -> None:
         self._first = first

@@ -5,6 +5,7 @@ import pytest
 
 from bench.network.memory_link import pair
 from models.lite.layout import DIMENSIONS, LAYOUT
+from sender.live import Live, Sent, status
 from sender.summary import CallSummary
 from shared.codec.keypoint_codec import Block, PaperCodec
 from shared.constants import CallTerms
@@ -51,3 +52,11 @@ def test_the_figures_are_plain_json() -> None:
 def test_a_call_without_frames_says_so() -> None:
     assert summary_of(None).lines() == ["No frame was sent."]
     assert CallSummary().lines() == ["No frame was sent."]
+
+
+@pytest.mark.parametrize(("fps", "hue"), [(29.6, ""), (14.4, "yellow")])
+def test_the_status_line_has_the_rate_that_a_camera_really_gives(fps: float, hue: str) -> None:
+    sent = Sent(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    shown = status(Live().snapshot(1.0, "live", sent, 0.0, None, camera_fps=fps))
+    assert (f"  camera {fps:.0f} fps", hue) in shown
+    assert not any("camera" in text for text, _ in status(Live().snapshot(1.0, "live", sent, 0.0, None)))

@@ -106,6 +106,123 @@ def test_sound_may_be_asked_for_ahead_and_past_its_end(tmp_path: Path) -> None:
     sound.close()
 
 
+def heard(path: Path, seconds: float) -> Sound:
+    sound = FileSound(path)
+    count = round(seconds * RATE / SAMPLES)
+    whole = np.concatenate([sound.read(n * SAMPLES, SAMPLES) for n in range(count)])
+    sound.close()
+    return whole
+
+
+def test_rate_and_channels_may_change_midway(tmp_path: Path) -> None:
+    forms = ((48000, "mono", 10), (44100, "stereo", 20), (32000, "mono", 15))
+    parts = [
+        write_clip(tmp_path / f"{rate}.ts", 30, (beep,), rate=rate, layout=layout, codec="aac").read_bytes()
+        for rate, layout, beep in forms
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    source = FileSource(tmp_path / "a.ts")
+    flashes = [n for n in range(90) if (picture := source.frame(n)) is not None and picture.mean() > 120]
+    source.close()
+    assert flashes == [10, 50, 75]
+    wanted = [n * SAMPLES_PER_FRAME for n in flashes]
+    assert begins(heard(tmp_path / "a.ts", 3)) == pytest.approx(wanted, abs=0.04 * RATE)
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(6, "5.1"), (8, "7.1"), (4, "quad")])
+def test_more_channels_are_brought_together(tmp_path: Path, channels: int, layout: str) -> None:
+    """Speech stands in the middle, which is the third channel, or left and right."""
+    path, beep = tmp_path / "a.mkv", 10
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        container.mux(video.encode(None))
+        samples = np.zeros((RATE, channels), np.int16)
+        start = beep * SAMPLES_PER_FRAME
+        spoken = slice(2, 3) if channels > 4 else slice(0, 2)
+        samples[start : start + 4800, spoken] = tone(0, 4800)[:, None]
+        piece = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", layout)
+        piece.sample_rate, piece.pts, piece.time_base = RATE, 0, Fraction(1, RATE)
+        container.mux(audio.encode(piece))
+        container.mux(audio.encode(None))
+    sound = FileSound(path)
+    loud = np.abs(sound.read(0, RATE).astype(int)) > 1000
+    sound.close()
+    assert np.flatnonzero(loud)[0] == pytest.approx(start, abs=300)
+    assert np.flatnonzero(loud)[-1] == pytest.approx(start + 4800, abs=300)
+
+
+@pytest.mark.parametrize("frames", [1, 12, 47])
+def test_sound_may_end_early_or_late(tmp_path: Path, frames: int) -> None:
+    clip = write_clip(tmp_path / "a.mkv", 30, (0, 11, 40), sound_frames=frames)
+    wanted = [n * SAMPLES_PER_FRAME for n in (0, 11, 40) if n < frames]
+    assert begins(heard(clip, 2)) == pytest.approx(wanted, abs=0.01 * RATE)
+
+
+@pytest.mark.parametrize("shift", [-0.3, 0.5])
+def test_sound_may_begin_before_or_after_the_pictures(tmp_path: Path, shift: float) -> None:
+    clip = write_clip(tmp_path / "a.mkv", 30, (15,))
+    with av.open(str(clip)) as whole, av.open(str(tmp_path / "b.mkv"), "w") as late:
+        to = {stream: late.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+                moved = 1 + (shift if packet.stream.type == "audio" else 0)
+                packet.pts += round(moved / packet.time_base)
+                packet.dts += round(moved / packet.time_base)
+                packet.stream = to[packet.stream]
+                late.mux(packet)
+    wanted = 15 * SAMPLES_PER_FRAME + shift * RATE
+    assert begins(heard(tmp_path / "b.mkv", 2)) == pytest.approx([wanted], abs=0.01 * RATE)
+
+
+def test_pictures_and_sound_are_in_step_after_ten_minutes(tmp_path: Path) -> None:
+    """At 29.97 frames per second; the first minutes of pictures are one frame that stands."""
+    rate, last, path = Fraction(30000, 1001), 17982, tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=rate, options={"bf": "0"})
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        video.width = video.height = 64
+        video.pix_fmt, video.codec_context.time_base = "yuv420p", 1 / rate
+        for number in (0, 1, *range(last - 5, last + 10)):
+            picture = np.full((64, 64, 3), 230 if number == last else 20, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        n = np.arange(601 * 8000)
+        beep = np.abs(n / 8000 - last / float(rate) - 0.05) < 0.05
+        samples = np.where(beep, 12000 * np.sin(2 * np.pi * 1000 * n / 8000), 0).astype(np.int16)
+        for first in range(0, len(samples), 4000):
+            piece = av.AudioFrame.from_ndarray(samples[None, first : first + 4000], "s16", "mono")
+            piece.sample_rate, piece.pts, piece.time_base = 8000, first, Fraction(1, 8000)
+            container.mux(audio.encode(piece))
+        container.mux(audio.encode(None))
+    source, sound = FileSource(path), FileSound(path)
+    flash = next(n for n in range(17990, 18020) if (p := source.frame(n)) is not None and p.mean() > 120)
+    ahead = begins(sound.read(599 * RATE, 2 * RATE))[0] + 599 * RATE - flash * SAMPLES_PER_FRAME
+    source.close()
+    sound.close()
+    assert abs(ahead) <= 0.04 * RATE
+
+
+def test_damaged_sound_is_silent_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 60, (10, 50), codec="aac")
+    with av.open(str(clip)) as container:
+        places = [(p.pos, p.size, p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+    data = bytearray(clip.read_bytes())
+    for start, size, at in places:
+        if 0.8 < at < 1.0:
+            data[start : start + size] = bytes([0xFF]) * size
+    clip.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        wanted = [10 * SAMPLES_PER_FRAME, 50 * SAMPLES_PER_FRAME]
+        assert begins(heard(clip, 2)) == pytest.approx(wanted, abs=0.02 * RATE)
+    assert "damaged pieces of its sound left out" in caplog.text
+
+
 def test_a_damaged_file_is_silent_from_there_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clip = write_clip(tmp_path / "clip.mkv", 60, (10,))
     data = bytearray(clip.read_bytes())

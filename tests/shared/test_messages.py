@@ -35,11 +35,12 @@ maps = st.one_of(
     st.just(Still()),
     st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(
-        lambda picture, slot, offset, data: SourceChunk(picture, slot, 200_000, offset, data),
+        lambda picture, slot, offset, data, alone: SourceChunk(picture, slot, 200_000, offset, data, alone),
         counts,
         st.integers(0, 7),
         st.integers(0, 190_000),
         st.binary(min_size=1, max_size=1024),
+        st.booleans(),
     ),
     st.builds(Ready, counts),
     st.builds(Want, st.integers(0, 7)),
@@ -59,6 +60,13 @@ def test_the_bytes_of_a_message() -> None:
     packed = pack_message(Bye("done", ok=True))
     assert packed == b"\x83\xa4type\xa3bye\xa6reason\xa4done\xa2ok\xc3"
     assert parse_message(packed) == Bye("done", ok=True)
+
+
+def test_only_a_picture_that_is_alone_says_so() -> None:
+    """Older readers of this protocol refuse what they do not know."""
+    together, alone = (pack_message(SourceChunk(1, 1, 3, 0, b"abc", alone)) for alone in (False, True))
+    assert b"alone" not in together
+    assert b"alone" in alone
 
 
 @given(st.binary(max_size=400))

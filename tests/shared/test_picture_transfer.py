@@ -33,7 +33,8 @@ def test_a_picture_costs_what_is_said(size: int) -> None:
 
 
 def test_every_chunk_is_one_packet() -> None:
-    last = SourceChunk(2**16, 7, MAX_PICTURE_BYTES, MAX_PICTURE_BYTES - PICTURE_CHUNK, bytes(PICTURE_CHUNK))
+    piece, at = bytes(PICTURE_CHUNK), MAX_PICTURE_BYTES - PICTURE_CHUNK
+    last = SourceChunk(2**16, 7, MAX_PICTURE_BYTES, at, piece, alone=True)
     assert len(pack_message(last)) <= 1160
 
 
@@ -90,6 +91,34 @@ def test_what_is_asked_for_again_is_what_the_slot_holds() -> None:
     sent.confirm(1)
     sent.confirm(2)
     assert sent.idle
+
+
+def test_a_picture_that_is_alone_takes_the_place_of_all() -> None:
+    sent = feed(b"old", slot=0)
+    for number, slot in enumerate((0, 1, 2)):
+        if slot:
+            sent.begin(slot, b"old")
+        sent.at_once()
+        sent.confirm(number)
+    sent.begin(0, b"new", alone=True)
+    (chunk,) = sent.at_once()
+    assert chunk == SourceChunk(3, 0, 3, 0, b"new", alone=True)
+    # What the receiver asked for before it knew is not sent any more; what never was is still a lie.
+    sent.again(2)
+    sent.confirm(3)
+    assert sent.idle
+    with pytest.raises(PeerError, match="slot 5"):
+        sent.again(5)
+    sent.begin(1, b"more")
+    assert not sent.at_once()[0].alone
+    sent.confirm(4)
+    sent.again(0)
+    again = sent.next(0.0)
+    assert again is not None
+    assert not again.alone
+    sent.confirm(5)
+    sent.give(b"first")
+    assert [chunk.data for chunk in sent.at_once()] == [b"new"]
 
 
 def test_an_assembler_returns_the_whole_picture() -> None:

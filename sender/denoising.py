@@ -1,0 +1,71 @@
+"""A camera's noise taken out where nothing moves, so that a still face is still to the network.
+
+Keypoints could be smoothed instead, but a filter that calms them makes lips late; where a part of the picture
+moves, this leaves it as it came.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.keypoints import Floats, Pictures
+
+NEW_SHARE = 0.12
+"""Of a still part that is taken from the newest picture: noise shrinks to a quarter."""
+STILL, MOVING = 1.25, 2.0
+"""Change of a part in units of the noise, up to which it is still, and from which it moves."""
+_CELL = 8
+_GREY = np.full(3, 1 / 3, np.float32)
+_QUIETEST = 0.25
+"""Share of the picture that stands still, at the least; a talking head's background is more."""
+_LEAST_NOISE, _MOST_NOISE, _LEARNING = 0.5, 8.0, 0.1
+
+
+class Denoiser:
+    """Averages over time, cell by cell of 8x8 pixels; pictures come in order."""
+
+    def __init__(self) -> None:
+        self._kept: Floats | None = None
+        self._noise = 0.0
+
+    def renew(self) -> None:
+        """Begin anew: the next picture is of another scene."""
+        self._kept = None
+
+    def apply(self, picture: Pictures) -> Pictures:
+        """Return `picture` (S, S, 3), uint8 RGB, S a multiple of 8, with less noise; the first as it is."""
+        new = picture.astype(np.float32)
+        if self._kept is None or self._kept.shape != new.shape:
+            self._kept = new
+            return picture
+        change = new - self._kept
+        self._kept += self._shares(change) * change
+        return self._kept.round().clip(0, 255).astype(np.uint8)
+
+    def _shares(self, change: Floats) -> Floats:
+        """Return how much of `change` (S, S, 3) is to be taken over, (S, S, 1)."""
+        side = len(change) // _CELL
+        # Of the three colours together, which is a third of the work.
+        cells = (change @ _GREY).reshape(side, _CELL, side, _CELL)
+        # Light that changes moves all pixels of a cell alike; noise does not.
+        alike = cells.mean((1, 3), keepdims=True)
+        apart = np.abs(cells - alike).mean((1, 3))
+        noise = self._learned(float(np.quantile(apart, _QUIETEST)))
+        moved = np.maximum(apart, np.abs(alike[:, 0, :, 0])) / noise
+        moving = _spread(np.clip((moved - STILL) / (MOVING - STILL), 0, 1))
+        shares = NEW_SHARE + (1 - NEW_SHARE) * moving
+        return np.asarray(shares.repeat(_CELL, 0).repeat(_CELL, 1)[..., None], np.float32)
+
+    def _learned(self, apart: float) -> float:
+        """Take in how much the quietest part changed; return the noise, in mean absolute grey levels."""
+        now = min(max(apart, _LEAST_NOISE), _MOST_NOISE)
+        self._noise = now if not self._noise else self._noise + _LEARNING * (now - self._noise)
+        return self._noise
+
+
+def _spread(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the highest of each cell and its neighbours: what moves has an edge beside it."""
+    padded = np.pad(cells, 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return np.asarray(windows.max((2, 3)))

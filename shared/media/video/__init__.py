@@ -1,0 +1,1 @@
+"""Video files as upright pictures of square pixels, each with its time: one decoder for whoever reads one."""
