@@ -224,7 +224,7 @@ class Streamer:
 
     async def _early(self, scheduler: Scheduler) -> list[Batch]:
         """Return what is gathered where sound takes it along, and no later one would in time."""
-        if scheduler.waiting is None:
+        if scheduler.waiting is None or not self._session.fits_voice(scheduler.per_message):
             return []
         leaves, until, now = (
             self._sound_leaves,

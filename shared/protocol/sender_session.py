@@ -9,7 +9,7 @@ from shared.codec.packet import HEADER_BYTES, KeypointPacket
 from shared.constants import MAX_PICTURE_BYTES, CallTerms
 from shared.errors import PeerError
 from shared.keypoints import Floats
-from shared.media.voice_packet import VoicePacket
+from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
 from shared.protocol.messages import Hello, Message, Ready, Report, Start, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
@@ -107,6 +107,10 @@ class SenderSession(Session):
     def puts_into_voice(self) -> bool:
         """Whether the receiver reads keypoint packets in sound packets now."""
         return self._reads_laden and self.takes_voice
+
+    def fits_voice(self, frames: int) -> bool:
+        """Say whether a packet of so many frames usually fits into a sound packet."""
+        return self._codec.most_frames(MAX_LOAD - HEADER_BYTES) >= frames
 
     def voice(self, number: int, payload: bytes, keypoints: bytes = b"") -> bytes:
         """Return the packet of sound block `number`, and count it as sent; see `voice.VoicePacket`.

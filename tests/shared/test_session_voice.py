@@ -40,6 +40,8 @@ def test_sound_goes_where_it_is_offered_and_wanted() -> None:
 def test_keypoints_that_come_in_a_sound_packet_are_taken_as_any() -> None:
     pair = speaking()
     assert pair.sender.puts_into_voice
+    # Raw frames of 240 bytes.
+    assert (pair.sender.fits_voice(1), pair.sender.fits_voice(2)) == (True, False)
     voice, keypoints = pair.receiver.receive_voice(pair.sender.voice(3, OPUS, packet(6)), 0.3)
     assert voice == VoiceArrived(3, OPUS)
     assert isinstance(keypoints, KeypointsArrived)

@@ -392,7 +392,7 @@ def test_frames_are_let_go_of_at_once(tmp_path: Path) -> None:
     try:
         while (frame := video.read()) is not None:
             frame.picture()
-        held = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+        held = sum(type(one) is av.VideoFrame for one in gc.get_objects())
     finally:
         gc.enable()
     video.close()
