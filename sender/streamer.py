@@ -226,11 +226,8 @@ class Streamer:
         """Return what is gathered where sound takes it along, and no later one would in time."""
         if scheduler.waiting is None or not self._session.fits_voice(scheduler.per_message):
             return []
-        leaves, until, now = (
-            self._sound_leaves,
-            self._leaves_by(scheduler, scheduler.waiting),
-            self._clock.now(),
-        )
+        leaves, now = self._sound_leaves, self._clock.now()
+        until = self._leaves_by(scheduler, scheduler.waiting)
         if leaves < now + _CODED_SECONDS:
             leaves += BLOCK_SECONDS
         if leaves > min(until, now + 1 / FPS) or leaves + BLOCK_SECONDS <= until:

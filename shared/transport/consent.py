@@ -51,9 +51,12 @@ class _Consent:
         given = loop.time()
         while loop.time() - given < EXPIRY_SECONDS:
             pace = SPARSE_SECONDS if self._answered >= PROVEN else CHECK_SECONDS
-            # Until the consent runs out, and no longer.
-            left = given + EXPIRY_SECONDS - loop.time()
-            await asyncio.sleep(min(pace * (0.8 + 0.4 * random()), left))
+            wait, left = pace * (0.8 + 0.4 * random()), given + EXPIRY_SECONDS - loop.time()
+            if wait >= left:
+                # No check sooner than RFC 7675 allows, though the consent runs out before the next.
+                await asyncio.sleep(left)
+                break
+            await asyncio.sleep(wait)
             if await self._ask():
                 self._answered += 1
                 given = loop.time()

@@ -84,3 +84,5 @@ def test_consent_runs_out_thirty_seconds_after_it_was_given(
     assert 30 <= closed - given <= 31
     # One lost datagram, or two, end nothing.
     assert len(asked) - before >= 3
+    # Not even the last one comes sooner than is allowed.
+    assert min(after - earlier for earlier, after in pairwise(asked)) >= 4
