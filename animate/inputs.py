@@ -14,7 +14,7 @@ from receiver.avatar import framed, no_face
 from sender.automatic import AutomaticFraming
 from sender.capture import FileSource, VideoSource, is_camera, open_source
 from sender.crop import Crop
-from sender.demo import DemoSource
+from sender.demo import DEMOS, DemoSource
 from sender.sound import FileSound
 from shared.constants import FPS, SIZE
 from shared.errors import RequestError
@@ -52,8 +52,8 @@ def open_driving(spec: str, crop: str | None, fps: Fraction | None) -> Driving:
     """
     if is_camera(spec):
         raise RequestError(f"{spec} is a camera and never ends; give a video file, or demo.")
-    if spec == "demo":
-        return Driving(DemoSource(), Fraction(FPS), None)
+    if spec in DEMOS:
+        return Driving(DemoSource(name=spec), Fraction(FPS), None)
     framing = Crop.parse(crop) if crop else AutomaticFraming(load_head_finder(), lambda _: note(_HEADLESS))
     source = FileSource(Path(spec), framing, fps=fps)
     return Driving(source, source.fps, Path(spec))
@@ -73,10 +73,10 @@ def source_picture(spec: str) -> Pictures:
     A note says where that is the middle, for want of a head. Raises RequestError where `spec` is neither.
     """
     path = Path(spec)
-    if spec != "demo" and not path.is_file():
+    if spec not in DEMOS and not path.is_file():
         raise RequestError(f"There is no picture {spec}; give a picture, or a video for its first frame.")
     find = load_head_finder()
-    if spec != "demo":
+    if spec not in DEMOS:
         with suppress(NotAPictureError):
             return framed(read_still(path, "--source"), SIZE, find, lambda: note(no_face(spec)))
     try:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.forecast.names import BEST, FALLBACK, NAMES
+from receiver.arguments import add_showing_arguments
+from sender.arguments import add_sending_arguments, add_source_arguments, stray_words
 from shared.runtime.command import add_call_arguments, run_command
 from shared.runtime.environment import TOKEN, from_environment
 from shared.runtime.eventloop import run_async
@@ -26,31 +27,26 @@ def parser() -> argparse.ArgumentParser:
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
     view = "default: the viewer page, and a window where there is a screen; web: the page alone"
     add("--view", choices=("window", "web", "none"), help=view)
-    keep = "keep the video, calls after each other: .mp4, or .npy for pictures without loss; repeatable"
-    add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
-    camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
-    add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
-    add("--no-audio", dest="audio", action="store_false", help="refuse the call's sound")
-    ear = "the device that plays sound: its number or name, or none; default: any, unless --view none"
-    add("--speaker", metavar="NAME", help=ear)
-    add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the sender's")
-    best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
-    add("--forecaster", choices=NAMES, help=best)
-    delay = "least time for jitter and drawing (default 50); from 200 on, skipped frames are interpolated"
-    add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
+    add("--no-audio", dest="hear", action="store_false", help="refuse the call's sound")
+    add_showing_arguments(commands)
     add("--once", action="store_true", help="exit when a call has ended, instead of serving the next sender")
     add_ice_arguments(commands)
     add_call_arguments(commands)
+    reply = commands.add_argument_group("a face of your own", "sent to senders that show it (--view)")
+    add_source_arguments(reply)
+    add_sending_arguments(reply)
     return commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = parser().parse_args(arguments)
+    commands = parser()
+    given = commands.parse_args(arguments)
+    if given.source is None and (stray := stray_words(commands, given)):
+        commands.error(f"{stray} is for what is sent; give a --source as well")
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
-        from receiver.app import run
         from receiver.options import ReceiverOptions
         from shared.transport.pairing import listen_address
 
@@ -74,11 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stats=given.stats,
             compact=given.compact,
             once=given.once,
-            audio=given.audio,
+            audio=given.hear,
             speaker=given.speaker,
             ice=chosen_ice(given),
         )
-        return run_async(run(options))
+        if given.source is None:
+            from receiver.app import run
+
+            return run_async(run(options))
+        from receiver import two_way
+        from sender.options import sender_options
+
+        return run_async(two_way.run(options, sender_options(given)))
 
     return run_command(work, given.debug)
 

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 
-from models.build import (
-    load_backbone,
-    load_head_finder,
-    load_tables,
-    network_facts,
-    network_words,
-    use_threads,
-)  # fmt: skip
-from models.forecast.build import best_forecaster, load_forecaster
-from receiver.avatar import load_avatar
+from models.build import load_backbone, load_tables, network_words, use_threads
 from receiver.http.broadcast import Broadcast
+from receiver.incoming import Models, ready_models
 from receiver.options import ReceiverOptions
 from receiver.playout import MAX_DELAY_SECONDS
-from receiver.service import Models, Service
+from receiver.service import Replying, Service
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import loudspeaker
 from receiver.sinks.page import PageSink
-from shared.codec.keypoint_codec import Codec, CodedCodec, PaperCodec
+from shared.codec.tables import CodecTables
 from shared.errors import RequestError
+from shared.interfaces import Backbone
 from shared.media.opus import has_opus
 from shared.runtime.console import Console
+from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.journal import Journal
 from shared.transport.datachannel import try_servers
 from shared.transport.pairing import check_strong, is_loopback
 from shared.transport.tls import server_context
 
+RENDER_SECONDS = 0.01
+"""By when a frame should be drawn that is wanted: at once, and before anything else that waits."""
+MakeReplying = Callable[[Backbone, CodecTables | None, DeadlineExecutor, Console], Replying]
+"""Makes what sends in the other direction, with the network that is loaded, in one thread with the rest."""
 
-async def run(options: ReceiverOptions) -> int:
-    """Serve one call after the other and return the exit code; KeycastError where it fails."""
+
+async def run(options: ReceiverOptions, make_replying: MakeReplying | None = None) -> int:
+    """Serve one call after the other and return the exit code; KeycastError where it fails.
+
+    `make_replying` gives what is sent to senders that show it.
+    """
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
@@ -54,29 +56,48 @@ async def run(options: ReceiverOptions) -> int:
     def note(sentence: str) -> None:
         loop.call_soon_threadsafe(console.note, sentence)
 
+    def load() -> tuple[Models, CodecTables | None]:
+        backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+        tables = load_tables(backbone, options.checkpoint)
+        return ready_models(options, backbone, tables, note), tables
+
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))
     with (
-        ThreadPoolExecutor(1, "inference") as inference,
+        _inference(make_replying is not None) as (inference, shared),
         ThreadPoolExecutor(1, "output") as output,
         ThreadPoolExecutor(1, "decoding") as decoding,
     ):
         try:
             await loop.run_in_executor(output, sink.open)
             # Everything is loaded and warm before the first call may arrive.
-            models = await loop.run_in_executor(inference, _load, options, note)
+            models, tables = await loop.run_in_executor(inference, load)
             console.say(f"network: {network_words(models.backbone)}")
+            replying = None
+            if make_replying is not None and shared is not None:
+                replying = make_replying(models.backbone, tables, shared, console)
             receiver = Service(
                 options, models, sink, inference=inference, output=output, decoding=decoding,
-                console=console, tls=tls, audience=audience,
+                console=console, tls=tls, audience=audience, replying=replying,
             )  # fmt: skip
             return await receiver.serve()
         finally:
             console.close()
             await loop.run_in_executor(output, sink.close)
+
+
+@contextlib.contextmanager
+def _inference(is_shared: bool) -> Iterator[tuple[Executor, DeadlineExecutor | None]]:
+    """Give the thread that draws; where it `is_shared`, with what others get their turns by."""
+    if not is_shared:
+        with ThreadPoolExecutor(1, "inference") as inference:
+            yield inference, None
+        return
+    with DeadlineExecutor("inference") as shared:
+        yield shared.lane(RENDER_SECONDS), shared
 
 
 def _check(options: ReceiverOptions) -> None:
@@ -98,21 +119,3 @@ def _tls(options: ReceiverOptions) -> ssl.SSLContext | None:
     if options.tls_cert is None or options.tls_key is None:
         raise RequestError("TLS needs a certificate and its key; give both --tls-cert and --tls-key.")
     return server_context(options.tls_cert, options.tls_key)
-
-
-def _load(options: ReceiverOptions, note: Callable[[str], None]) -> Models:
-    backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    # Before the network is made ready, which takes a while.
-    picture = None
-    if options.avatar is not None:
-        picture = load_avatar(options.avatar, backbone.size, load_head_finder(), note)
-    backbone.warmup(detect=False)
-    avatar = backbone.encode(picture) if picture is not None else None
-    name = options.forecaster
-    layout = backbone.layout
-    forecaster = best_forecaster(backbone.detector) if name is None else load_forecaster(name, layout=layout)
-    codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec(layout.dimensions)}
-    tables = load_tables(backbone, options.checkpoint)
-    if tables is not None:
-        codecs[CodedCodec.name] = CodedCodec(tables)
-    return Models(backbone, codecs, forecaster, avatar, partial(network_facts, backbone))

@@ -30,11 +30,17 @@ class CallAdmission:
 
     A link whose hello matches the call in progress carries that one from now on. Any other becomes the next
     `PendingCall`, and a call whose sender is silent ends for it. `say` gets the reason why a link ended
-    before it said hello.
+    before it said hello, `resumed` a link that the call in progress goes on over. A link may be silent for
+    `patience` seconds.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
-        self._say = say
+    def __init__(
+        self,
+        say: Callable[[str], None] = lambda _: None,
+        resumed: Callable[[Connection], None] = lambda _: None,
+        patience: float = SETUP_SECONDS,
+    ) -> None:
+        self._say, self._resumed, self._patience = say, resumed, patience
         self.call: ReceiverCall | None = None
         self._pending: asyncio.Queue[PendingCall | None] = asyncio.Queue()
         self._greetings: set[asyncio.Task[None]] = set()
@@ -70,7 +76,7 @@ class CallAdmission:
     async def _greet(self, link: Connection) -> None:
         kept = False
         try:
-            said = await asyncio.wait_for(_first_control_message(link), SETUP_SECONDS)
+            said = await asyncio.wait_for(_first_control_message(link), self._patience)
             kept = said is not None and self._admit(link, said)
             if not kept:
                 _log.debug("a connection was not taken: %s", link.reason or "it ended before it said hello")
@@ -78,7 +84,7 @@ class CallAdmission:
                     self._say(f"refused a call: {link.reason}")
                 await link.drained()
         except TimeoutError:
-            _log.debug("a connection said no hello for %.0f seconds", SETUP_SECONDS)
+            _log.debug("a connection said no hello for %.0f seconds", self._patience)
         finally:
             if not kept:
                 await link.close()
@@ -90,6 +96,7 @@ class CallAdmission:
             if hello is not None and self.call.matches(hello, link):
                 _log.debug("the call's own sender is back")
                 self.call.resume(link)
+                self._resumed(link)
                 return True
             if self.call.phase is Phase.LIVELY:
                 _log.debug("refused another sender: a call is on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from receiver.answering import AnsweringCall
@@ -46,7 +47,7 @@ class ReceiverCall:
     Without a connection, it is held for `hold` seconds: frames go on to be shown, forecast and then still.
     `inference`, `output` and `decoding` are single-threaded: one owns the networks, one the sink, and one
     decodes keypoints. The event loop only moves messages, so a slow frame never delays a packet. `summary`
-    counts all that happens.
+    counts all that happens. `on_agreed` hears when a sender's hello fits.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class ReceiverCall:
         decoding: Executor,
         hold: float = 0.0,
         hearing: AudioPlayout | None = None,
+        on_agreed: Callable[[Agreed], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._sink = sink
         self._clock = clock
         self._hearing = hearing
+        self._on_agreed = on_agreed
         self._renderer = renderer
         self._ended: Ended | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -170,6 +173,7 @@ class ReceiverCall:
             self._group.create_task(self._take_picture(event))
         elif isinstance(event, Agreed):
             self.summary.live.agreed(event.terms)
+            self._on_agreed(event)
         elif isinstance(event, PeerReady):
             self.summary.began()
             if self._session.takes_voice:

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from secrets import token_bytes
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Protocol
 
 from receiver.announcement import announcement, watching
-from receiver.audio_playout import AudioPlayout
 from receiver.call_admission import CallAdmission, PendingCall
 from receiver.http.broadcast import Broadcast
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
+from receiver.incoming import Incoming, Models
 from receiver.live import Snapshot, listening
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
-from receiver.playout import Playout
-from receiver.renderer import Renderer
 from receiver.sinks import Sinks
 from receiver.sinks.window import WindowClosed
 from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
-from shared.codec.keypoint_codec import Codec
-from shared.concealment import Concealer
-from shared.constants import FPS, SECRET_BYTES, CallTerms
 from shared.errors import KeycastError, described
-from shared.interfaces import Backbone, Forecaster, Source
-from shared.media.opus import has_opus
-from shared.protocol.events import Ended
-from shared.protocol.receiver_session import ReceiverSession
+from shared.interfaces import Connection
+from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
@@ -44,29 +37,48 @@ from shared.transport.tls import describe
 
 _log = logger("call")
 _TELL_SECONDS = 0.1
-HOLD_SECONDS = 60.0
-"""Longest wait of a call for a sender whose connection is lost."""
 
 
-@dataclass(frozen=True)
-class Models:
-    """Models that draw and fill in frames; `avatar` is the receiver's own picture, if it has one.
+class Reply(Protocol):
+    """What this end sends in one call that it answers."""
 
-    `facts` says what runs the network at the moment (`models.build.network_facts`).
-    """
+    def resume(self, lane: Connection) -> None:
+        """Go on over `lane`: the call has another connection."""
+        ...
 
-    backbone: Backbone
-    codecs: dict[str, Codec]
-    forecaster: Forecaster
-    avatar: Source | None
-    facts: Callable[[], Mapping[str, str]] = dict
+    def end(self, reason: str) -> None:
+        """End it from this side."""
+        ...
+
+    async def finish(self, ended: Ended) -> None:
+        """Return once it has ended as well: the other direction has, in order or not."""
+        ...
+
+    def figures(self) -> Mapping[str, Any] | None:
+        """Return its figures, once it has ended; None where nothing was sent."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back, whatever state it is in."""
+        ...
+
+
+class Replying(Protocol):
+    """What this end sends in the calls that it answers, where it sends anything."""
+
+    speaks: bool
+    """Whether there is sound."""
+
+    def begin(self, lane: Connection) -> Reply:
+        """Send over `lane` from now on."""
+        ...
 
 
 class Service:
     """Waits for a call, runs it, reports the outcome, and waits for the next one.
 
     Whatever ends a call, a fault of ours or of the other side, the next one is taken; but not where the sink
-    has failed.
+    has failed. `replying` sends in the other direction, in calls of senders that show it.
     """
 
     def __init__(
@@ -75,23 +87,26 @@ class Service:
         models: Models,
         sink: Sinks,
         *,
-        inference: ThreadPoolExecutor,
-        output: ThreadPoolExecutor,
-        decoding: ThreadPoolExecutor,
+        inference: Executor,
+        output: Executor,
+        decoding: Executor,
         console: Console,
         tls: ssl.SSLContext | None = None,
         audience: Broadcast | None = None,
+        replying: Replying | None = None,
     ) -> None:
         self._options = options
         self._page = Page(page_files(), audience, self._watched) if audience is not None else None
-        self._models = models
+        self._incoming = Incoming(
+            options, models, sink, inference=inference, output=output, decoding=decoding
+        )
         self._sink = sink
-        self._inference = inference
         self._output = output
-        self._decoding = decoding
         self._tls = tls
         self._console = console
-        self._admission = CallAdmission(console.complain)
+        self._replying = replying
+        self._reply: Reply | None = None
+        self._admission = CallAdmission(console.complain, self._resumed)
         self._journal = Journal(options.stats)
         self._calls = 1
         self._ready_s = 0.0
@@ -110,7 +125,8 @@ class Service:
             busy=lambda: self._admission.busy,
             ice=self._options.ice,
             compact=self._options.compact,
-            voice=self._options.audio,
+            voice=self._options.audio or (self._replying is not None and self._replying.speaks),
+            two_way=self._replying is not None,
             tls=self._tls,
             names=() if certificate is None else describe(certificate).names,
             say=self._console.note,
@@ -155,13 +171,18 @@ class Service:
 
     async def _take(self, pending: PendingCall) -> tuple[ReceiverCall, Ended]:
         """Run a pending call; return it, and how it ended. Only what would end every call is raised."""
-        call = self._new_call(pending)
+        call = self._incoming.call(
+            pending.link, both=self._replying is not None, on_agreed=partial(self._agreed, pending.link)
+        )
         self._sink.new_call()
         self._admission.call = call
         probe = LoopProbe()
         try:
             async with beside(probe.run()):
-                return call, await call.run(pending.hello)
+                ended = await call.run(pending.hello)
+                if self._reply is not None:
+                    await self._reply.finish(ended)
+                return call, ended
         except Exception as error:
             if self._sink.failed:
                 raise
@@ -169,43 +190,28 @@ class Service:
             return call, Ended(f"The call failed here: {described(error)}", ok=False)
         finally:
             self._admission.call = None
+            reply, self._reply = self._reply, None
+            if reply is not None:
+                await reply.close()
             await pending.link.close()
             if call.streaming:
-                self._record(call, probe)
+                self._record(call, probe, None if reply is None else reply.figures())
 
-    def _new_call(self, pending: PendingCall) -> ReceiverCall:
-        models = self._models
-        backbone, layout = models.backbone, models.backbone.layout
-        terms = CallTerms(
-            backbone.name, backbone.fingerprint, layout.keypoints, layout.dimensions, size=backbone.size
-        )
-        avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
-        playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
-        audio = self._options.audio and has_opus()
-        sound = AudioPlayout(playout, clock, self._sink.hear, lambda: self._sink.lead) if audio else None
-        return ReceiverCall(
-            connection=pending.link,
-            session=ReceiverSession(
-                terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
-            ),
-            renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
-            sink=self._sink,
-            playout=playout,
-            clock=clock,
-            inference=self._inference,
-            output=self._output,
-            decoding=self._decoding,
-            hold=HOLD_SECONDS,
-            hearing=sound,
-        )
+    def _agreed(self, link: Connection, event: Agreed) -> None:
+        lane = link.back if event.both else None
+        if self._replying is not None and lane is not None:
+            self._reply = self._replying.begin(lane)
 
-    def _record(self, call: ReceiverCall, probe: LoopProbe) -> None:
-        forecaster = self._models.forecaster.name
-        figures = {
-            "ready_s": self._ready_s, **self._models.facts(),
-            **call.summary.to_map(), **probe.to_map(), **self._sink.figures(),
-        }  # fmt: skip
-        self._journal.write("summary", {"call": self._calls, "forecaster": forecaster, **figures})
+    def _resumed(self, link: Connection) -> None:
+        """Have the reply go on as well, over a connection that the call goes on over."""
+        if self._reply is not None and link.back is not None:
+            self._reply.resume(link.back)
+
+    def _record(self, call: ReceiverCall, probe: LoopProbe, back: Mapping[str, Any] | None) -> None:
+        if back is not None:
+            self._journal.write("summary_back", {"call": self._calls, **back, **probe.to_map()})
+        figures = {"ready_s": self._ready_s, **self._incoming.figures(call), **probe.to_map()}
+        self._journal.write("summary", {"call": self._calls, **figures})
         self._calls += 1
         self._console.say(*call.summary.lines())
 
@@ -226,6 +232,8 @@ class Service:
     def _hang_up(self, reason: str = "The receiver hung up.") -> None:
         self._hung_up = True
         self._admission.close()
+        if self._reply is not None:
+            self._reply.end(reason)
         if self._admission.call is not None:
             self._admission.call.end(reason)
 

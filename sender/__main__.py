@@ -8,33 +8,42 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sender.arguments import add_sending_arguments
+from receiver.arguments import add_showing_arguments
+from sender.arguments import add_sending_arguments, add_source_arguments
 from shared.runtime.command import add_call_arguments, run_command
 from shared.runtime.environment import TOKEN, from_environment
 from shared.runtime.eventloop import run_async
-from shared.transport.servers import add_ice_arguments, chosen_ice
+from shared.transport.servers import add_ice_arguments
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     commands = argparse.ArgumentParser(prog="sender", description=__doc__)
     add = commands.add_argument
-    add("--source", help="cam0, cam1, a device path, a video file, or demo")
+    add_source_arguments(commands)
     add("--list-cameras", action="store_true", help="say which cameras there are, and exit")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help=f"the pairing token that the receiver shows; default: ${TOKEN}")
     add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
-    faceless = "send no picture, only motion; the receiver shows its own --avatar"
-    add("--anonymous", action="store_true", help=faceless)
-    square = "the square to send, or 'centre'; default: around the head, following where it settles"
-    add("--crop", metavar="X,Y,SIZE", help=square)
-    add("--loop", action="store_true", help="start a video file again when it ends")
     patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
     add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
     add_sending_arguments(commands)
     add_ice_arguments(commands)
     add_call_arguments(commands)
+    show = commands.add_argument_group("the other side's face", "of receivers that send it (--source)")
+    where = "show it: window, web, or both with a comma; none: only --output; default: a one-way call"
+    show.add_argument("--view", type=_views, metavar="WHERE", help=where)
+    page = "where --view web serves its page; default: this machine only, any free port"
+    show.add_argument("--page", default="127.0.0.1:0", metavar="HOST:PORT", help=page)
+    add_showing_arguments(show)
     return commands
+
+
+def _views(text: str) -> frozenset[str]:
+    views = frozenset(text.split(",")) - {"none"}
+    if not views <= {"window", "web"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not window, web or none, nor several with commas")
+    return views
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,43 +57,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
-        from sender.app import SenderOptions, run
-        from sender.crop import parse_crop
-        from sender.gallery import GalleryOptions
-        from sender.presets import Sending
-        from shared.constants import Schedule
+        from sender.app import run
+        from sender.options import sender_options
 
-        options = SenderOptions(
-            source=given.source,
+        options = sender_options(
+            given,
             url=given.connect,
             token=given.token or from_environment(TOKEN),
             tls_ca=given.tls_ca,
-            anonymous=given.anonymous,
-            sending=Sending(
-                preset=given.preset,
-                policy=given.policy,
-                schedule=Schedule.parse(given.schedule) if given.schedule else None,
-                frames_per_message=given.frames_per_message,
-                quality=given.quality,
-                threshold=given.drift,
-                redundancy=given.redundancy,
-            ),
-            crop=parse_crop(given.crop) if given.crop else None,
-            loop=given.loop,
-            gallery=GalleryOptions(given.gallery, given.source_kbps),
-            backbone=given.backbone,
-            checkpoint=given.checkpoint,
-            device=given.device,
-            threads=given.threads,
-            stats=given.stats,
-            compact=given.compact,
-            max_kbps=given.max_kbps,
             give_up=given.give_up,
-            audio=given.audio,
-            audio_kbps=given.audio_kbps,
-            ice=chosen_ice(given),
         )
-        return run_async(run(options))
+        if given.view is None and not given.output and given.virtual_camera is None:
+            return run_async(run(options))
+        from receiver.options import ReceiverOptions
+        from sender import two_way
+        from shared.transport.pairing import listen_address
+
+        host, port = listen_address(given.page)
+        showing = ReceiverOptions(
+            host=host,
+            port=port,
+            outputs=tuple(given.output),
+            virtual_camera=given.virtual_camera,
+            avatar=given.avatar,
+            forecaster=given.forecaster,
+            playout_delay=given.playout_delay / 1000,
+            speaker=given.speaker,
+        )
+        return run_async(two_way.run(options, showing, given.view or frozenset()))
 
     return run_command(work, given.debug)
 

@@ -1,126 +1,141 @@
-"""Assembles a sender: source, network, connection, call."""
+"""Assembles a sender: source, network, connection, call, and what shows the other side."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
+from typing import Any, Protocol
 
-from models.build import (
-    load_backbone,
-    load_head_finder,
-    load_tables,
-    network_facts,
-    network_words,
-    use_threads,
-)
-from models.forecast.build import mirrored_forecaster
-from sender.automatic import AutomaticFraming
+from models.build import load_backbone, load_tables, network_facts, network_words, use_threads
 from sender.calling import connect
-from sender.capture import VideoSource, open_source
-from sender.crop import Framing
-from sender.further_pictures import FurtherPictures
-from sender.gallery import GalleryOptions, GalleryPolicy
 from sender.live import status
+from sender.options import SenderOptions, check_outgoing
+from sender.outgoing import Outgoing, opened
 from sender.pipeline import SenderCall
-from sender.presets import Sending, check, frames_per_message, make_codec, schedule_of, scheduler_maker
-from sender.rate import RateController
 from sender.reconnecting import Reconnecting, first_link
-from sender.reference import reference_picture
-from sender.schedule import Redundancy
-from sender.sound import SoundSource
-from sender.sounds import open_sound
-from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
-from shared.codec.keypoint_codec import Codec
 from shared.codec.tables import CodecTables
-from shared.constants import CallTerms, Schedule
 from shared.errors import KeycastError, RequestError
-from shared.interfaces import Backbone
-from shared.keypoints import Distance
-from shared.media.opus import OpusEncoder
-from shared.protocol.sender_session import SenderSession
-from shared.runtime.console import Console
+from shared.interfaces import Backbone, Connection
+from shared.protocol.events import Agreed, Ended
+from shared.runtime.console import Console, Part
+from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
-from shared.runtime.sampler import Sampler
+from shared.runtime.sampler import STATUS_SECONDS, Figures, Sampler
 from shared.runtime.stats import way_told
+from shared.runtime.usage import seconds_since_start
 from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
-from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.tls import client_context
 
-
-@dataclass(frozen=True)
-class SenderOptions:
-    """Options from the command line; None means: choose."""
-
-    source: str
-    url: str | None = None
-    token: str | None = None
-    tls_ca: Path | None = None
-    anonymous: bool = False
-    sending: Sending = field(default_factory=Sending)
-    crop: Framing | None = None
-    loop: bool = False
-    gallery: GalleryOptions = field(default_factory=GalleryOptions)
-    backbone: str | None = None
-    checkpoint: Path | None = None
-    device: str = "auto"
-    threads: int = 1
-    stats: Path | None = None
-    compact: bool = True
-    max_kbps: float | None = None
-    give_up: float = math.inf
-    audio: str | None = None
-    audio_kbps: float = VOICE_KBPS
-    ice: IceOptions = DIRECT
+FAILED = "The other side can no longer be shown."
+DETECT_SECONDS = 0.04
+"""By when a frame's keypoints should be found: before the next one is taken, or hardly later."""
 
 
-async def run(options: SenderOptions) -> int:
-    """Run one call and return the exit code; KeycastError, in one sentence, where it fails."""
+class Showing(Protocol):
+    """What shows the other side of a two-way call. Everything is called in the event loop."""
+
+    hears: bool
+    """Whether sound is wanted."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two calls of `tell`."""
+        ...
+
+    async def load(self, backbone: Backbone, tables: CodecTables | None, inference: DeadlineExecutor) -> None:
+        """Make ready. Raise RequestError where something cannot be used."""
+        ...
+
+    def shows(self, lane: Connection) -> None:
+        """Show what comes over `lane`: a call's, or the next one of a call that has lost the one before."""
+        ...
+
+    async def run(self) -> None:
+        """Show one call after the other until `finish`ed. Raise KeycastError where nothing can be shown."""
+        ...
+
+    def finish(self) -> None:
+        """Take no further call; `run` returns once the present one, if any, has ended."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """End the present call from this side, and `finish`."""
+        ...
+
+    async def tell(self) -> str:
+        """Refresh figures that are watched; return why the user has hung up there, or ""."""
+        ...
+
+    def status(self) -> list[Part]:
+        """Return what a status line says of it."""
+        ...
+
+    def figures(self) -> Mapping[str, Any] | None:
+        """Return the figures of the last call that has ended; None where there was none."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+async def run(options: SenderOptions, make_showing: Callable[[Console], Showing] | None = None) -> int:
+    """Run one call and return the exit code; KeycastError, in one sentence, where it fails.
+
+    With `make_showing` the other side may send as well, and is shown.
+    """
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
     console = Console(sys.stdout, sys.stderr)
-    loop = asyncio.get_running_loop()
+    showing = None if make_showing is None else make_showing(console)
+    async with AsyncExitStack() as stack:
+        inference: Executor
+        if showing is None:
+            inference = stack.enter_context(ThreadPoolExecutor(1, "inference"))
+        else:
+            shared = stack.enter_context(DeadlineExecutor("inference"))
+            inference = shared.lane(DETECT_SECONDS)
+            stack.push_async_callback(showing.close)
+        encoding = stack.enter_context(ThreadPoolExecutor(1, "encoding"))
+        media = await stack.enter_async_context(opened(options, inference, console.note))
 
-    def note(sentence: str) -> None:
-        # Framing speaks from the thread that takes pictures.
-        loop.call_soon_threadsafe(console.note, sentence)
+        def load() -> tuple[Backbone, CodecTables | None]:
+            backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+            backbone.warmup(render=False)
+            return backbone, load_tables(backbone, options.checkpoint)
 
-    framing = options.crop or AutomaticFraming(load_head_finder(), note)
-    source = open_source(options.source, framing, options.loop, denoise=True)
-    with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
-        try:
-            with _speaking(options, console) as voice:
-                return await _call(
-                    options, source, inference, encoding, voice=voice, console=console, tls=tls
-                )
-        finally:
-            await loop.run_in_executor(inference, source.close)
+        backbone, tables = await asyncio.get_running_loop().run_in_executor(inference, load)
+        console.say(f"network: {network_words(backbone)}")
+        outgoing = Outgoing(options, backbone, tables, inference=inference, encoding=encoding)
+        if showing is not None:
+            await showing.load(backbone, tables, shared)
+        voice = media.voice is not None or (showing is not None and showing.hears)
+        line = _Line(options, tls, voice=voice, two_way=showing is not None)
+        stack.push_async_callback(line.shut)
+        link = await first_link(line.connect, SystemClock())
+        again = Reconnecting(line.connect, options.give_up, console.note) if options.give_up else None
 
+        def agreed(event: Agreed) -> None:
+            if showing is None or line.link is None:
+                return
+            lane = line.link.back if event.both else None
+            if lane is not None:
+                showing.shows(lane)
+            else:
+                console.note("the other side sends nothing to show")
 
-@contextlib.contextmanager
-def _speaking(options: SenderOptions, console: Console) -> Iterator[Voice | None]:
-    """Give the call's sound, where there is to be any."""
-    if options.audio is None:
-        yield None
-        return
-    encoder = OpusEncoder(options.audio_kbps)
-    with ThreadPoolExecutor(1, "sound") as executor:
-        sound: SoundSource = open_sound(options.audio, options.source, options.loop)
-        try:
-            yield Voice(sound, encoder, SystemClock(), executor, console.note)
-        finally:
-            executor.submit(sound.close)
+        call = outgoing.call(link, media, again, both=showing is not None, on_agreed=agreed)
+        running = _Running(options, call, showing, console, preset=outgoing.preset, backbone=backbone)
+        return await running.run(link)
 
 
 def _check(options: SenderOptions) -> None:
@@ -128,11 +143,7 @@ def _check(options: SenderOptions) -> None:
         raise RequestError(
             f"The network needs at least 1 thread, not {options.threads}; give another --threads."
         )
-    check(options.sending)
-    if options.audio is not None and options.anonymous:
-        raise RequestError("A voice tells who is speaking; leave out --audio or --anonymous.")
-    if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
-        raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
+    check_outgoing(options)
     if not options.give_up >= 0:
         raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
     Journal(options.stats).check()
@@ -149,116 +160,113 @@ def _tls(options: SenderOptions) -> ssl.SSLContext | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Models:
-    backbone: Backbone
-    tables: CodecTables | None
-    picture: bytes | None
+class _Line:
+    """Calls the receiver that `options` name; of its links, the last is in use."""
+
+    def __init__(
+        self, options: SenderOptions, tls: ssl.SSLContext | None, *, voice: bool, two_way: bool
+    ) -> None:
+        self._connect = partial(
+            connect, options.url, options.token, options.ice,
+            compact=options.compact, voice=voice, two_way=two_way, tls=tls,
+        )  # fmt: skip
+        self.link: Link | None = None
+
+    async def connect(self) -> Link:
+        """Return a new link, in place of the one before."""
+        if self.link is not None:
+            # The lane back may still be in use, of a connection that is of no use any more.
+            await self.link.shut()
+        self.link = await self._connect()
+        return self.link
+
+    async def shut(self) -> None:
+        """End the link in use."""
+        if self.link is not None:
+            await self.link.shut()
 
 
-async def _call(
-    options: SenderOptions,
-    source: VideoSource,
-    inference: ThreadPoolExecutor,
-    encoding: ThreadPoolExecutor,
-    *,
-    voice: Voice | None,
-    console: Console,
-    tls: ssl.SSLContext | None,
-) -> int:
-    def prepare() -> _Models:
-        # What is never made cannot leave.
-        picture = None if options.anonymous else reference_picture(source)
-        backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-        backbone.warmup(render=False)
-        return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
-
-    models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
-    console.say(f"network: {network_words(models.backbone)}")
-    sending, tables = options.sending, models.tables
-    layout = models.backbone.layout
-    preset, codec = make_codec(sending, tables, layout)
-    per_message = frames_per_message(sending, preset, codec)
-    mirrored = partial(mirrored_forecaster, layout=layout)
-    make_scheduler = scheduler_maker(sending, per_message, tables, layout, mirrored)
-    call_up = partial(
-        connect, options.url, options.token, options.ice,
-        compact=options.compact, voice=voice is not None, tls=tls,
-    )  # fmt: skip
-    link = await first_link(call_up, SystemClock())
-    terms = _terms(sending, schedule_of(sending, tables), models.backbone, codec)
-    session = SenderSession(terms, codec, models.picture, voice is not None)
-    call = SenderCall(
-        connection=link,
-        session=session,
-        source=source,
-        backbone=models.backbone,
-        make_scheduler=make_scheduler,
-        redundancy=Redundancy(sending.redundancy),
-        clock=SystemClock(),
-        inference=inference,
-        gallery=_gallery(options, session, models.picture, encoding, layout.distance),
-        rate=RateController(options.max_kbps),
-        again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
-        voice=voice,
+async def _together(call: SenderCall, showing: Showing) -> Ended:
+    """Run both directions and return how ours ended. Each ends by itself; one that fails ends the other."""
+    back = asyncio.create_task(showing.run())
+    back.add_done_callback(
+        lambda _: None if back.cancelled() or back.exception() is None else call.end(FAILED)
     )
-    facts = partial(network_facts, models.backbone)
-    return await _run(call, link, options, preset, console, facts=facts)
-
-
-async def _run(
-    call: SenderCall,
-    link: Link,
-    options: SenderOptions,
-    preset: str,
-    console: Console,
-    *,
-    facts: Callable[[], Mapping[str, str]],
-) -> int:
-    """Run `call` and say how it goes and how it went; `facts` of the network go with its figures."""
-    on_interrupt(partial(call.end, "The sender hung up."))
-    if link.ice_problem is not None:
-        console.note(str(link.ice_problem))
-    console.say(f"calling{way_told(link.path)}")
-    journal = Journal(options.stats)
-    watch = Sampler(
-        SystemClock(),
-        call.live,
-        show=lambda figures, now: console.status(status(figures), now),
-        record=partial(journal.write, "second"),
-    )
-    probe = LoopProbe()
     try:
-        async with beside(watch.run()), beside(probe.run()):
-            ended = await call.run()
+        ended = await call.run()
+        if ended.ok:
+            showing.finish()
+        else:
+            showing.end(ended.reason)
+        await back
     finally:
-        await link.close()
-        console.close()
-        journal.write("summary", {"preset": preset, **facts(), **call.summary.to_map(), **probe.to_map()})
-        console.say(*call.summary.lines())
-        journal.close()
-    if not ended.ok:
-        raise KeycastError(ended.reason)
-    console.say(ended.reason)
-    return 0
+        back.cancel()
+    return ended
 
 
-def _gallery(
-    options: SenderOptions,
-    session: SenderSession,
-    picture: bytes | None,
-    encoding: ThreadPoolExecutor,
-    metric: Distance,
-) -> FurtherPictures | None:
-    if picture is None:
-        return None
-    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture), metric), encoding)
+class _Running:
+    """Runs `call`, and what shows the other side; says how it goes and how it went."""
 
+    def __init__(
+        self,
+        options: SenderOptions,
+        call: SenderCall,
+        showing: Showing | None,
+        console: Console,
+        *,
+        preset: str,
+        backbone: Backbone,
+    ) -> None:
+        self._call, self._showing, self._console = call, showing, console
+        self._preset, self._backbone = preset, backbone
+        self._journal = Journal(options.stats)
+        self._probe = LoopProbe()
+        self._ready_s = seconds_since_start()
 
-def _terms(sending: Sending, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
-    # Where the policy adapts, no frame is skipped by rule.
-    skip = schedule.skip if sending.policy == "alternate" else 0
-    return CallTerms(
-        backbone.name, backbone.fingerprint, backbone.layout.keypoints, backbone.layout.dimensions,
-        codec.name, codec.tables, sending.policy, schedule.observe, skip, size=backbone.size,
-    )  # fmt: skip
+    async def run(self, link: Link) -> int:
+        """Run to the end; return the exit code. Raise KeycastError where the call failed."""
+        console, call = self._console, self._call
+        on_interrupt(partial(self._hang_up, "The sender hung up."))
+        if link.ice_problem is not None:
+            console.note(str(link.ice_problem))
+        console.say(f"calling{way_told(link.path)}")
+        watch = Sampler(
+            SystemClock(), call.live,
+            show=self._show, record=partial(self._journal.write, "second"), tell=self._tell,
+            pace=STATUS_SECONDS if self._showing is None else self._showing.pace,
+        )  # fmt: skip
+        try:
+            async with beside(watch.run()), beside(self._probe.run()):
+                ended = await (call.run() if self._showing is None else _together(call, self._showing))
+        finally:
+            console.close()
+            self._record()
+        if not ended.ok:
+            raise KeycastError(ended.reason)
+        console.say(ended.reason)
+        return 0
+
+    def _hang_up(self, reason: str) -> None:
+        self._call.end(reason)
+        if self._showing is not None:
+            self._showing.end(reason)
+
+    def _show(self, figures: Figures, now: float) -> None:
+        further = [] if self._showing is None else self._showing.status()
+        self._console.status([*status(figures), *further], now)
+
+    async def _tell(self, _: Figures) -> None:
+        reason = "" if self._showing is None else await self._showing.tell()
+        if reason:
+            self._hang_up(reason)
+
+    def _record(self) -> None:
+        back, block = None if self._showing is None else self._showing.figures(), self._probe.to_map()
+        if back is not None:
+            self._journal.write("summary_back", {"ready_s": self._ready_s, **back, **block})
+        figures = {
+            "preset": self._preset, **network_facts(self._backbone), **self._call.summary.to_map(), **block,
+        }  # fmt: skip
+        self._journal.write("summary", figures)
+        self._console.say(*self._call.summary.lines())
+        self._journal.close()

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import argparse
 
+Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
+_SOURCE_NAMES = ("anonymous", "crop", "loop")
 _NAMES = (
     "preset", "policy", "schedule", "frames_per_message", "quality", "drift", "redundancy", "max_kbps",
     "gallery", "source_kbps", "audio", "audio_kbps",
 )  # fmt: skip
 
 
-def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
+def add_source_arguments(parser: Arguments) -> None:
+    """Declare `--source` and how pictures are taken from it."""
+    add = parser.add_argument
+    add("--source", help="cam0, cam1, a device path, a video file, or a drawn person: demo, demo2")
+    faceless = "send no picture, only motion; the other side shows its own --avatar"
+    add("--anonymous", action="store_true", help=faceless)
+    square = "the square to send, or 'centre'; default: around the head, following where it settles"
+    add("--crop", metavar="X,Y,SIZE", help=square)
+    add("--loop", action="store_true", help="start a video file again when it ends")
+
+
+def add_sending_arguments(parser: Arguments) -> None:
     """Declare the arguments, from `--preset` to `--audio-kbps`."""
     add = parser.add_argument
     presets = "saver: coded, a block a message; balanced (default): coded, three frames; paper: raw float32"
@@ -42,3 +55,11 @@ def sending_words(given: argparse.Namespace) -> list[str]:
     """Return the words of a sender's command line that say the same as `given`."""
     named = ((f"--{name.replace('_', '-')}", getattr(given, name)) for name in _NAMES)
     return [word for name, value in named if value is not None for word in (name, str(value))]
+
+
+def stray_words(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
+    """Return the first argument in `given` that says how to send, other than `parser` does; "" for none."""
+    for name in (*_SOURCE_NAMES, *_NAMES):
+        if getattr(given, name) != parser.get_default(name):
+            return f"--{name.replace('_', '-')}"
+    return ""

@@ -60,23 +60,26 @@ async def connect(
     *,
     compact: bool = True,
     voice: bool = False,
+    two_way: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> Link:
     """Return an open link to the receiver at `url` (None: on this machine).
 
     An https receiver's certificate is checked with `tls`; None: with the system's trust store.
 
-    Without `token`, that of a receiver which serves on this machine is used (see `published`). `compact` and
-    `voice` are the link's. A set-up that does not open within `timeout` seconds is tried once more. Raise
-    RequestError where there is no receiver, or it or a TURN server refuses us; KeycastError where it is busy,
-    or nothing opens.
+    Without `token`, that of a receiver which serves on this machine is used (see `published`). `compact`,
+    `voice` and `two_way` are the link's. A set-up that does not open within `timeout` seconds is tried once
+    more. Raise RequestError where there is no receiver, or it or a TURN server refuses us; KeycastError where
+    it is busy, or nothing opens.
     """
     url = call_url(url)
     if not token:
         token, url = _published(url)
     async with _Http(url, check_token(token), tls) as http:
         for _ in range(_ATTEMPTS):
-            link = await _attempt(http, lambda: Link(ice, compact=compact, voice=voice), timeout)
+            link = await _attempt(
+                http, lambda: Link(ice, compact=compact, voice=voice, two_way=two_way), timeout
+            )
             if link is not None:
                 return link
     raise KeycastError(

@@ -11,7 +11,7 @@ from typing import Protocol
 from sender.camera import CameraSource, open_camera
 from sender.cameras import SameCamera
 from sender.crop import CentreSquare, Framing, Holding
-from sender.demo import DemoSource
+from sender.demo import DEMOS, SECONDS, DemoSource
 from shared.constants import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
@@ -51,14 +51,14 @@ class VideoSource(Protocol):
 def open_source(
     spec: str, framing: Framing | None = None, loop: bool = False, denoise: bool = False
 ) -> VideoSource:
-    """Open "cam0", "/dev/video0", "demo" or a video file; the centre square is shown by default.
+    """Open "cam0", "/dev/video0", "demo", "demo2" or a video file; the centre square is shown by default.
 
     `loop` starts a file again at its end, and lets the demo run for ever. `denoise` takes noise out of what
     stands still. Raises RequestError, in one
     sentence, where there is nothing to open.
     """
-    if spec == "demo":
-        return DemoSource(seconds=None) if loop else DemoSource()
+    if spec in DEMOS:
+        return DemoSource(None if loop else SECONDS, spec)
     path, device = Path(spec), _camera(spec)
     if device:
         camera = open_camera(int(device[1]))

@@ -1,15 +1,21 @@
-"""The demo source: the drawn portrait turns, nods, blinks and talks. It needs no camera and no file."""
+"""The demo sources: a drawn person turns, nods, blinks and talks. They need no camera and no file."""
 
 from __future__ import annotations
 
 import math
 import threading
 
+import numpy as np
+
 from shared.constants import FPS
 from shared.keypoints import Pictures
+from shared.portrait.looks import Looks
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
 
+DEMOS = ("demo", "demo2")
+"""Names of the people. The second one mostly speaks while the first listens."""
+_SECOND_SEED, _SECOND_BEHIND_S = 9, 2.4
 SECONDS = 10.0
 # The motion repeats without a seam after this long; the frames of one round are drawn once and kept.
 ROUND_S = 6.0
@@ -23,17 +29,23 @@ _WIDE = (0.6, 2.2, 4.2, 4.9)
 _GLANCES = ((1.3, 1.9, -0.85, 0.0), (3.2, 3.75, 0.8, -0.2), (5.35, 5.75, 0.2, 0.7))
 
 
+def begins_at(name: str) -> float:
+    """Return where in the round, in seconds, the person of `DEMOS` begins."""
+    return 0.0 if name == DEMOS[0] else _SECOND_BEHIND_S
+
+
 class DemoSource:
-    """Implements `sender.capture.VideoSource` for `seconds` of the portrait, or for ever (None).
+    """Implements `sender.capture.VideoSource` for `seconds` of a person of `DEMOS`, or for ever (None).
 
     A frame takes some 20 ms to draw, so a thread draws the whole round ahead while a call is being set up.
     """
 
     live = False
 
-    def __init__(self, seconds: float | None = SECONDS) -> None:
+    def __init__(self, seconds: float | None = SECONDS, name: str = DEMOS[0]) -> None:
         self._count = None if seconds is None else max(1, round(seconds * FPS))
-        self._portrait = Portrait()
+        looks = Looks() if name == DEMOS[0] else Looks.random(np.random.default_rng(_SECOND_SEED))
+        self._portrait, self._begins = Portrait(looks), begins_at(name)
         self._drawn: dict[int, Pictures] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._draw_ahead, name="demo", daemon=True)
@@ -58,7 +70,7 @@ class DemoSource:
     def _draw(self, index: int) -> Pictures:
         picture = self._drawn.get(index)
         if picture is None:
-            picture = self._portrait.draw(pose_at(index / FPS))
+            picture = self._portrait.draw(pose_at(self._begins + index / FPS))
             picture.setflags(write=False)
             self._drawn[index] = picture
         return picture

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sender.demo import ROUND_S, pose_at
+from sender.demo import DEMOS, ROUND_S, begins_at, pose_at
 from shared.constants import FPS
 from shared.media.opus import RATE, Sound
 
 _LOUD = 5000.0
+_PITCHES = dict(zip(DEMOS, (118.0, 176.0), strict=True))
 _HARMONICS = 24
 _SUM = npt.NDArray[np.float64]
 
@@ -17,8 +18,8 @@ _SUM = npt.NDArray[np.float64]
 class DemoSound:
     """Implements `sender.sound.SoundSource`; the same again after each round of the portrait's motion."""
 
-    def __init__(self) -> None:
-        self._round = _speak()
+    def __init__(self, name: str = DEMOS[0]) -> None:
+        self._round = np.roll(_speak(_PITCHES[name]), -round(begins_at(name) * RATE))
 
     def begin(self, start: float) -> None:
         """Do nothing: the voice follows the pictures by their numbers."""
@@ -31,15 +32,15 @@ class DemoSound:
         """Nothing to give back."""
 
 
-def _speak() -> Sound:
-    """Return one round of the voice: vowels whose formants move with the mouth's opening and smile."""
+def _speak(middle: float) -> Sound:
+    """Return one round of a voice of `middle` Hz: vowels whose formants move with mouth and smile."""
     frames = np.arange(0, round(ROUND_S * FPS) + 1) / FPS
     poses = [pose_at(float(t)) for t in frames]
     t = np.arange(round(ROUND_S * RATE)) / RATE
     mouth = np.interp(t, frames, [pose.mouth for pose in poses])
     smile = np.interp(t, frames, [pose.smile for pose in poses])
     # Whole turns in a round, so that it has no seam.
-    pitch = 118 + 14 * np.sin(2 * np.pi * 4 * t / ROUND_S) + 6 * np.sin(2 * np.pi * 11 * t / ROUND_S)
+    pitch = middle + 14 * np.sin(2 * np.pi * 4 * t / ROUND_S) + 6 * np.sin(2 * np.pi * 11 * t / ROUND_S)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     phase *= np.round(phase[-1] / (2 * np.pi)) * 2 * np.pi / phase[-1]
     low, high = 320 + 420 * mouth, 1300 + 600 * smile

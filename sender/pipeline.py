@@ -29,7 +29,8 @@ class SenderCall:
     """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
     `inference` is single-threaded and owns source, networks and codec; the event loop only moves messages.
-    `Streamer` decides what is sent when; `summary` counts all that happens.
+    `Streamer` decides what is sent when; `summary` counts all that happens. `on_agreed` hears, for each
+    connection, what the receiver's hello says.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class SenderCall:
         rate: RateController | None = None,
         again: Reconnecting | None = None,
         voice: Voice | None = None,
+        on_agreed: Callable[[Agreed], None] = lambda _: None,
     ) -> None:
+        self._on_agreed = on_agreed
         self._session = session
         self._clock = clock
         self._voice = voice
@@ -65,14 +68,20 @@ class SenderCall:
             summary=self.summary, gallery=gallery, rate=rate or RateController(), voice=voice,
         )  # fmt: skip
 
+    @property
+    def state(self) -> str:
+        """Where the call stands, of `sender.live.STATES`."""
+        state = self._line.state
+        return "paused" if self._streamer.paused and state == "live" else state
+
     def live(self) -> Figures:
         """Return the call's figures as of now; see `sender.live.Live.snapshot`."""
-        state, streamer = self._line.state, self._streamer
+        streamer = self._streamer
         return self.summary.snapshot(
             self._line.connection,
             self._session,
             self._clock.now(),
-            state="paused" if streamer.paused and state == "live" else state,
+            state=self.state,
             loss=streamer.loss,
             limit_kbps=streamer.limit_kbps,
             camera_fps=self._camera.pace if self._camera is not None else None,
@@ -112,6 +121,7 @@ class SenderCall:
             self._streamer.renew(fresh=not event.resumed)
         elif isinstance(event, Agreed):
             self._streamer.forecaster = event.forecaster
+            self._on_agreed(event)
         elif isinstance(event, PeerReport):
             self._streamer.reported(event.report)
         elif isinstance(event, Ended):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sender.capture import is_camera
+from sender.demo import DEMOS
 from sender.demo_sound import DemoSound
 from sender.microphone import Microphone
 from sender.sound import FileSound, SoundSource
@@ -24,4 +25,4 @@ def open_sound(spec: str, source: str, loop: bool) -> SoundSource:
         return Microphone(None if spec in (OWN, MICROPHONE) else spec)
     if is_camera(source):
         raise RequestError("A camera has no sound of its own; take the microphone: --audio mic.")
-    return DemoSound() if source == "demo" else FileSound(Path(source), loop)
+    return DemoSound(source) if source in DEMOS else FileSound(Path(source), loop)

@@ -163,6 +163,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def back(self) -> Connection | None:
+        """The channels of the other direction on the same connection, where it has any; theirs is None."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether the connection has ended, from either side."""
         ...

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,10 @@ from bench.bandwidth.bandwidth_chart import chart
 from bench.bandwidth.published import payload_kbps
 from bench.bandwidth.published import rows as published_rows
 from bench.harness import wire_causes
-from bench.harness.calls import Call, add_call_arguments, call_row
+from bench.harness.calls import Call, add_call_arguments
 from bench.harness.clip_runs import Findings, Table, check_folder, publish
 from bench.harness.clip_set import find_clips, one_of_each
-from bench.harness.metrics import Distances, PerceptualDistance
+from bench.harness.metrics import PerceptualDistance
 from bench.harness.plots import check_plots
 from bench.harness.report import Row, Value, check_output, describe
 from bench.quality import gallery_command as gallery
@@ -55,6 +55,7 @@ _PICTURES = (
     "preset", "policy", "mae", "ssim", "perceptual", "static_mae", "added_delay_ms", "latency_p50_ms",
     "fps_shown", "messages_per_second", "pictures_sent",
 )  # fmt: skip
+_BOTH = ("preset", "policy", "direction", "fps_shown", "wire_total_kbps", "wire_total_60s_kbps")
 _SPLIT = (
     "preset", "policy", "wire_up_steady_kbps", "wire_down_steady_kbps", "wire_both_steady_kbps",
     "source_60s_kbps", "wire_both_60s_kbps",
@@ -105,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     if landmarks is not None:
         tables.append((f"Lips, lids and gaze; {NOTE}", rows, ("preset", "policy", *COLUMNS)))
+    if options.two_way:
+        tables.append(("Both directions together", rows, _BOTH))
     lines = _lines(rows)
     pictures: dict[str, Callable[[], bytes]] = {
         "bandwidth.png": lambda: chart(counted), "wire.png": lambda: wire_causes.chart(rows),
@@ -204,7 +207,7 @@ def _measured(
     rows: list[Row] = []
     try:
         for preset, policy in tqdm(asked, desc="calls", unit="call", file=sys.stderr):
-            rows.append(_row(options, preset, policy, landmarks))
+            rows += _rows(options, preset, policy, landmarks)
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -212,16 +215,20 @@ def _measured(
     return rows, False
 
 
-def _row(options: argparse.Namespace, preset: str, policy: str, landmarks: Landmarks | None) -> Row:
+def _rows(options: argparse.Namespace, preset: str, policy: str, landmarks: Landmarks | None) -> list[Row]:
+    """Return the row of a call; of a two-way call, one for each direction."""
     given = argparse.Namespace(**{**vars(options), "preset": preset, "policy": policy})
     if preset == "paper":
         given.quality, given.redundancy = None, 0
     call = Call(given)
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         record = call.run(Path(folder))
-        distances = Distances(options.perceptual)
-        compared = {**call.compare(record, distances), **call.speech(record, landmarks)}
-        row: dict[str, Value] = {"source": "measured", **call_row(record), **compared}
+        rows = call.rows(record, options.perceptual, landmarks)
+    return [_further(row) for row in rows]
+
+
+def _further(measured: Mapping[str, Value]) -> Row:
+    row: dict[str, Value] = {"source": "measured", **measured}
     # What the network itself takes is no fault of the sending.
     row["added_delay_ms"] = row["latency_arrival_p95_ms"]
     row["wire_both_steady_kbps"] = _sum(row, "wire_up_steady_kbps", "wire_down_steady_kbps")

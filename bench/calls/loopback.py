@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 
 from bench.harness import wire_causes
-from bench.harness.calls import Call, add_call_arguments, call_row
+from bench.harness.calls import Call, add_call_arguments
 from bench.harness.media import write_file, write_mp4
-from bench.harness.metrics import Distances
 from bench.harness.report import Report, check_output, describe
 from bench.network.impairment import PathImpairment
 from bench.quality.landmark_measures import COLUMNS, NOTE, add_landmarks_argument, open_landmarks
@@ -52,12 +51,11 @@ def run(options: argparse.Namespace) -> int:
         check_output(path)
     call = Call(options, impairment, options.seed)
     call.check()
-    distances = Distances(options.perceptual)
     landmarks = open_landmarks([options.landmarks] if options.landmarks else [])
     with tempfile.TemporaryDirectory(prefix="keycast-") as folder:
         print(f"calling with {options.source} ...", flush=True)
         record = call.run(Path(folder))
-        row = {**call_row(record), **call.compare(record, distances), **call.speech(record, landmarks)}
+        rows = call.rows(record, options.perceptual, landmarks)
         if options.output is not None:
             count = write_mp4(options.output, call.beside(record))
             print(f"wrote {options.output}: {count} frames, source beside received")
@@ -74,14 +72,19 @@ def run(options: argparse.Namespace) -> int:
         note="wire: all IP bytes, counted on the way, set-up and source picture too; savings_wire: both "
         "directions; 60s: spread over a call of a minute",
     )  # fmt: skip
-    tables = {"frames": _COLUMNS, "rates": _RATES, "times, ms": _TIMES, "processes": _PROCESSES}
+    rates: tuple[str, ...] = ()
+    if options.two_way:
+        rates = ("wire_total_kbps", "wire_total_60s_kbps")
+    tables = {"frames": _COLUMNS, "rates": (*_RATES, *rates), "times, ms": _TIMES, "processes": _PROCESSES}
     if landmarks is not None:
         tables[f"lips, lids and gaze; {NOTE}"] = COLUMNS
+    which = ("direction",) if options.two_way else ()
     for title, columns in tables.items():
-        print(f"\n{title}\n{Report('loopback', [row], columns, meta).table()}")
+        print(f"\n{title}\n{Report('loopback', rows, which + columns, meta).table()}")
+    # Of a two-way call, the other direction's row says the same of the same wire.
     print(
         f"\n{wire_causes.TITLE}\n"
-        f"{Report('loopback', wire_causes.by_way([row]), wire_causes.COLUMNS[2:], meta).table()}\n"
+        f"{Report('loopback', wire_causes.by_way(rows[:1]), wire_causes.COLUMNS[2:], meta).table()}\n"
     )
-    Report("loopback", [row], (), meta).write(options.json)
+    Report("loopback", rows, (), meta).write(options.json)
     return 0

@@ -120,7 +120,7 @@ def _soaked(options: argparse.Namespace) -> tuple[Notes, dict[str, float], bool]
     words: dict[Side, list[str]] = {"receiver": receiver, "sender": sender}
     with (
         tempfile.TemporaryDirectory(prefix="keycast-") as folder,
-        DisturbedCall(Path(folder), words, keep_pictures=False) as call,
+        DisturbedCall(Path(folder), words, keep_pictures=False, two_way=options.two_way) as call,
     ):
         for side in _SIDES:
             call.start(side)

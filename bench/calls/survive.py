@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +109,12 @@ def run(options: argparse.Namespace) -> int:
     Call(options).check()
     rows, stopped = _measured(options, names)
     meta = describe("survive", options.device, options.seed, source=options.source, seconds=options.seconds)
+    which = ("direction",) if options.two_way else ()
     tables: list[Table] = [
-        ("What is left of a call", rows, COLUMNS), ("Frames", rows, FRAMES), ("Messages", rows, SENT)
+        (title, rows, (columns[0], *which, *columns[1:]))
+        for title, columns in (
+            ("What is left of a call", COLUMNS), ("Frames", FRAMES), ("Messages", SENT)
+        )
     ]  # fmt: skip
     failed = [row for row in rows if "failed" in row]
     if failed:
@@ -141,12 +145,12 @@ def _check_seconds(seconds: float, names: Sequence[str]) -> None:
 def _measured(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Row], bool]:
     """Return a row for each condition; stopped early, those that there are, and True."""
     rows: list[Row] = []
-    clean: dict[int, float] = {}
+    clean: dict[str, dict[int, float]] = {}
     try:
         for name in tqdm(names, desc="conditions", unit="call", file=sys.stderr):
-            outcome = _outcome(options, name, clean)
-            clean = clean or outcome.errors
-            rows.append(outcome.row)
+            for direction, outcome in _outcomes(options, name, clean).items():
+                clean.setdefault(direction, outcome.errors)
+                rows.append(outcome.row)
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -154,8 +158,10 @@ def _measured(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[R
     return rows, False
 
 
-def _outcome(options: argparse.Namespace, name: str, clean: dict[int, float]) -> Outcome:
-    """Run one condition's call. One that fails is a row too: that it did, and why."""
+def _outcomes(
+    options: argparse.Namespace, name: str, clean: Mapping[str, dict[int, float]]
+) -> dict[str, Outcome]:
+    """Run one condition's call; return what came of each direction. One that fails is a row too: why."""
     condition = CONDITIONS[name]
     first: dict[str, Value] = {"condition": condition.title, "name": name}
     call = Call(options)
@@ -165,17 +171,33 @@ def _outcome(options: argparse.Namespace, name: str, clean: dict[int, float]) ->
         except KeycastError as error:
             if name == "clean":
                 raise
-            return Outcome({**first, "failed": str(error)}, {})
-        errors = {
-            number: mae(source, received) for number, source, received, _ in call.pairs(disturbed.record)
-        }
-    common = sorted(errors.keys() & (clean or errors).keys())
-    row: dict[str, Value] = {**first, **call_row(disturbed.record)}
+            return {"forth": Outcome({**first, "failed": str(error)}, {})}
+        return {
+            direction: _outcome(
+                {**first, **({"direction": direction} if options.two_way else {})},
+                sent, replace(disturbed, record=record), condition, clean.get(direction),
+            )
+            for direction, sent, record in call.directions(disturbed.record)
+        }  # fmt: skip
+
+
+def _outcome(
+    first: dict[str, Value],
+    call: Call,
+    disturbed: Disturbed,
+    condition: Condition,
+    clean: Mapping[int, float] | None,
+) -> Outcome:
+    record = disturbed.record
+    errors = {number: mae(source, received) for number, source, received, _ in call.pairs(record)}
+    clean = errors if clean is None else clean
+    common = sorted(errors.keys() & clean.keys())
+    row: dict[str, Value] = {**first, **call_row(record)}
     row["mae"] = float(np.mean(list(errors.values())))
-    row["mae_clean"] = float(np.mean([(clean or errors)[number] for number in common])) if common else None
+    row["mae_clean"] = float(np.mean([clean[number] for number in common])) if common else None
     row["recovery_ms"] = recovery_ms(disturbed) if condition.ends_in_recovery else None
-    row["late_frames"] = disturbed.record.receiver["late_frames"]
-    row |= {column: disturbed.record.sender[column] for column in SENT[1:]}
+    row["late_frames"] = record.receiver["late_frames"]
+    row |= {column: record.sender[column] for column in SENT[1:]}
     return Outcome(row, errors)
 
 
@@ -183,7 +205,12 @@ def _run(options: argparse.Namespace, call: Call, condition: Condition, folder: 
     receiver, sender = call.words()
     if options.playout_delay is not None:
         receiver += ["--playout-delay", str(options.playout_delay)]
-    return run_disturbed(folder, receiver, sender, options.seconds, condition.script, seed=options.seed)
+        if options.two_way:
+            sender += ["--playout-delay", str(options.playout_delay)]
+    return run_disturbed(
+        folder, receiver, sender, options.seconds, condition.script,
+        seed=options.seed, two_way=options.two_way,
+    )  # fmt: skip
 
 
 def recovery_ms(disturbed: Disturbed) -> int | None:

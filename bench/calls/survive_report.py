@@ -34,7 +34,16 @@ _PANELS = (
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
-    """Say of each target whether it is met, and where not."""
+    """Say of each target whether it is met, and where not; of each direction of two-way calls."""
+    directions = dict.fromkeys(str(row.get("direction") or "") for row in rows)
+    return [
+        f"{direction}: {line}" if direction else line
+        for direction in directions
+        for line in _lines([row for row in rows if str(row.get("direction") or "") == direction])
+    ]
+
+
+def _lines(rows: Sequence[Row]) -> list[str]:
     by = {str(row["name"]): row for row in rows}
     slow = [f"{row['condition']} {_value(row, 'fps_shown'):.1f}" for row in rows if _is_slow(row)]
     frozen = [
@@ -90,12 +99,16 @@ def chart(rows: Sequence[Row]) -> bytes:
             for y, (_, value) in zip(at, known, strict=True):
                 text = f" {value:.3g}" if value < 100 else f" {value:.0f}"
                 axis.text(value, y, text, va="center", fontsize=7, color=TEXT)
-        axis.set_yticks(range(len(rows)), [str(row["condition"]) if panel == 0 else "" for row in rows])
+        axis.set_yticks(range(len(rows)), [_title(row) if panel == 0 else "" for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.margins(x=0.18)
         axis.grid(axis="y", visible=False)
         legend(axis, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(bars), fontsize=8)
     return png(figure)
+
+
+def _title(row: Row) -> str:
+    return " ".join(str(row[name]) for name in ("condition", "direction") if row.get(name))
 
 
 def _value(row: Row, name: str, missing: float = 0.0) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add("--crop", metavar="X,Y,SIZE", default=CENTRE, help="the square to send; default: the centre square")
     add("--seconds", type=float, help="end each call after this long")
     add("--loop", action="store_true", help="start the video again when it ends; goes with --seconds")
+    add("--two-way", action="store_true", help="the receiver sends as well, and the sender shows it")
+    other = "with --two-way, what the receiver sends (default demo2)"
+    add("--source-back", default="demo2", metavar="SOURCE", help=other)
     add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
     add_sending_arguments(parser)
     add_network_arguments(parser)
@@ -68,22 +71,55 @@ class Call:
         """Raise RequestError for a wrong source, or a call without an end, before two processes start."""
         if self.given.loop and self.given.seconds is None:
             raise RequestError("A looped video never ends; say how long to call with --seconds.")
-        open_source(self.given.source, self.crop, self.given.loop).close()
+        sources = [self.given.source, *([self.given.source_back] if self.given.two_way else [])]
+        for source in sources:
+            open_source(source, self.crop, self.given.loop).close()
 
     def words(self) -> tuple[list[str], list[str]]:
         """Return the arguments of the receiver's command and of the sender's."""
         given = self.given
         shared = _words(backbone=given.backbone, checkpoint=given.checkpoint, device=given.device)
-        receiver = [*_words(forecaster=given.forecaster), *shared]
-        sender = [*_words(source=given.source, crop=given.crop), *sending_words(given), *shared]
-        if given.loop:
-            sender.append("--loop")
+        showing = _words(forecaster=given.forecaster)
+        sending = [*_words(crop=given.crop), *sending_words(given), *(["--loop"] if given.loop else [])]
+        receiver, sender = [*showing, *shared], [*_words(source=given.source), *sending, *shared]
+        if given.two_way:
+            receiver += [*_words(source=given.source_back), *sending]
+            sender += showing
         return receiver, sender
+
+    def directions(self, record: CallRecord) -> list[tuple[str, Call, CallRecord]]:
+        """Return "forth", and "back" of a two-way call, each with what was sent and its record."""
+        forth = [("forth", self, record)]
+        if record.back is None:
+            return forth
+        given = argparse.Namespace(**{**vars(self.given), "source": self.given.source_back})
+        return [*forth, ("back", replace(self, given=given), record.back)]
+
+    def rows(
+        self, record: CallRecord, perceptual: Path | None, landmarks: Landmarks | None = None
+    ) -> list[dict[str, Any]]:
+        """Return a row for each direction: `call_row`, pictures compared, and speech with `landmarks`.
+
+        Those of a two-way call say which `direction`, and what all of the connection took: `wire_total_kbps`,
+        and with set-up and pictures spread over a minute, `wire_total_60s_kbps`.
+        """
+        totals = {} if record.back is None else _totals(record, record.back)
+        return [
+            {
+                **({"direction": name} if record.back is not None else {}),
+                **call_row(one), **totals,
+                **call.compare(one, Distances(perceptual)), **call.speech(one, landmarks),
+            }
+            for name, call, one in self.directions(record)
+        ]  # fmt: skip
 
     def run(self, folder: Path) -> CallRecord:
         """Run it; files go to `folder`. Raises KeycastError with the sentence of the side that failed."""
         seconds, seed = self.given.seconds, self.seed
-        return run_call(folder, *self.words(), seconds, impairment=self.impairment, seed=seed)
+        return run_call(
+            folder, *self.words(), seconds,
+            impairment=self.impairment, seed=seed, two_way=self.given.two_way,
+        )  # fmt: skip
 
     def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
         """Yield frame number, source picture, received picture and kind of every frame shown."""
@@ -178,6 +214,18 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         **{name: value for name, value in theirs.items() if name.startswith("latency_")},
         **{f"stage_{name}_ms": value for name, value in stages.items()},
     }
+
+
+def _totals(forth: CallRecord, back: CallRecord) -> dict[str, float]:
+    """Return what both directions took together.
+
+    What was sent once is all until the later of the two began, and the pictures after that.
+    """
+    seconds = forth.sender["seconds"]
+    once = max(one.sender["setup_wire_sent"] + one.sender["setup_wire_received"] for one in (forth, back))
+    once += sum(one.sender["source_bytes"] - one.sender["setup_source_bytes"] for one in (forth, back))
+    spread = _wire("total", forth.up.bytes + forth.down.bytes, once, seconds)
+    return {f"{name}_kbps": value for name, value in spread.items()}
 
 
 def _processes(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.harness.counted_path import counting_path
-from bench.harness.processes import ANY_PORT, CallRecord, Process, await_receiver
+from bench.harness.processes import ANY_PORT, CallRecord, Process, await_receiver, record_back
 from bench.network.impairment import PathImpairment
 from bench.network.lossy_path import ImpairedPath
 from shared.clock import SystemClock
@@ -59,10 +59,16 @@ class DisturbedCall:
     """
 
     def __init__(
-        self, folder: Path, words: dict[Side, list[str]], *, seed: int = 0, keep_pictures: bool = True
+        self,
+        folder: Path,
+        words: dict[Side, list[str]],
+        *,
+        seed: int = 0,
+        keep_pictures: bool = True,
+        two_way: bool = False,
     ) -> None:
         self._folder = folder
-        self._keep_pictures = keep_pictures
+        self._keep_pictures, self._two_way = keep_pictures, two_way
         self._seed = seed
         self._address = ANY_PORT
         self._stack = ExitStack()
@@ -94,6 +100,9 @@ class DisturbedCall:
             files += ["--output", str(self._pictures)] if self._keep_pictures else []
         else:
             files += ["--connect", self._path.url]
+            if self._two_way:
+                files += ["--view", "none"]
+                files += ["--output", str(self._shown_back)] if self._keep_pictures else []
         process = Process(side, [*files, "--token", self._token, *self._words[side]])
         self._processes[side] = process
         process.await_up()
@@ -135,7 +144,14 @@ class DisturbedCall:
         if self._keep_pictures and self._lives["sender"]:
             pictures = len(np.load(self._pictures, mmap_mode="r"))
             earlier = max(0, pictures - int(theirs["frames"]))
-        return CallRecord(ours, theirs, self._pictures, self._path.up, self._path.down, earlier)
+        back = None
+        if self._two_way and self._keep_pictures:
+            back = record_back(self._stats("receiver"), self._stats("sender"), self._shown_back, self._path)
+        return CallRecord(ours, theirs, self._pictures, self._path.up, self._path.down, earlier, back)
+
+    @property
+    def _shown_back(self) -> Path:
+        return self._folder / f"received-back-{self._lives['sender']}.npy"
 
     @property
     def _pictures(self) -> Path:
@@ -170,6 +186,7 @@ def run_disturbed(
     steps: Sequence[Step] = (),
     *,
     seed: int = 0,
+    two_way: bool = False,
 ) -> Disturbed:
     """Run one call for `seconds` after its first picture; files go to `folder`.
 
@@ -177,7 +194,7 @@ def run_disturbed(
     `seed` that of the path's chances. Raises KeycastError with the sentence of the side that failed.
     """
     words: dict[Side, list[str]] = {"receiver": list(receiver), "sender": list(sender)}
-    with DisturbedCall(folder, words, seed=seed) as call:
+    with DisturbedCall(folder, words, seed=seed, two_way=two_way) as call:
         call.start("receiver")
         call.start("sender")
         call.await_picture()

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from bench.harness.counted_path import counting_path
 from bench.network.impairment import PathImpairment
-from bench.network.lossy_path import Counts
+from bench.network.lossy_path import Counts, ImpairedPath
 from shared.errors import KeycastError
-from shared.runtime.journal import last_summary
+from shared.runtime.journal import last_summary, last_summary_back
 from shared.transport.pairing import new_token
 
 _START_SECONDS = 120.0
@@ -32,7 +34,8 @@ class CallRecord:
     """Records of a call from both sides (their `--stats`), and the pictures the receiver showed (.npy).
 
     `up` (from the sender) and `down` were counted between the two: all IP bytes, set-up included. `earlier`
-    pictures are of a call before this one.
+    pictures are of a call before this one. `back` is the other direction of a two-way call, whose sender is
+    the end that answered.
     """
 
     sender: dict[str, Any]
@@ -41,6 +44,7 @@ class CallRecord:
     up: Counts
     down: Counts
     earlier: int = 0
+    back: CallRecord | None = None
 
 
 class Process:
@@ -145,14 +149,16 @@ def run_call(
     *,
     impairment: PathImpairment | None = None,
     seed: int = 0,
+    two_way: bool = False,
 ) -> CallRecord:
     """Run one call through real processes and a real connection on 127.0.0.1; files go to `folder`.
 
     `receiver` and `sender` are further arguments of the two commands. `seconds` after it was set up, the call
     ends early. The path between the two counts all bytes (it adds some 0.05 ms) and is impaired as
-    `impairment` and `seed` say. Raises KeycastError with the sentence of the side that failed.
+    `impairment` and `seed` say. In a `two_way` call the sender shows the receiver as well. Raises
+    KeycastError with the sentence of the side that failed.
     """
-    token = new_token()
+    token, shown_here = new_token(), folder / "received-back.npy"
     pictures, stats = (
         folder / "received.npy",
         {side: folder / f"{side}.json" for side in ("receiver", "sender")},
@@ -164,15 +170,32 @@ def run_call(
         there.await_up()
         with counting_path(there.url, impairment, seed) as path:
             calling = ["--connect", path.url, "--token", token, "--stats", str(stats["sender"])]
-            here = Process("sender", [*calling, *sender])
+            showing = ["--view", "none", "--output", str(shown_here)] if two_way else []
+            here = Process("sender", [*calling, *showing, *sender])
             _await_sender(here, there, seconds)
             await_receiver(there, over_bad_path=impairment is not None)
     finally:
         for process in (here, there):
             if process is not None:
                 process.stop()
+    back = None
+    if two_way:
+        back = record_back(stats["receiver"], stats["sender"], shown_here, path)
     both = {side: last_summary(file) for side, file in stats.items()}
-    return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down)
+    return CallRecord(both["sender"], both["receiver"], pictures, path.up, path.down, back=back)
+
+
+def record_back(receiver: Path, sender: Path, pictures: Path, path: ImpairedPath) -> CallRecord:
+    """Return the record of a two-way call's other direction, from the `--stats` of both commands.
+
+    Raise KeycastError where nothing was sent or shown there.
+    """
+    try:
+        ours, theirs = last_summary_back(receiver), last_summary_back(sender)
+    except KeycastError as error:
+        raise KeycastError("Nothing was shown in the other direction of a two-way call.") from error
+    earlier = max(0, len(np.load(pictures, mmap_mode="r")) - int(theirs["frames"]))
+    return CallRecord(ours, theirs, pictures, path.down, path.up, earlier)
 
 
 def _await_sender(here: Process, there: Process, seconds: float | None) -> None:

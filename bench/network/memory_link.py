@@ -64,6 +64,11 @@ class LoopbackConnection:
         self.by_cause: Ways = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
 
     @property
+    def back(self) -> None:
+        """There is one direction."""
+        return None
+
+    @property
     def pieces_expected(self) -> int:
         """Messages that the other side has sent, up to the newest that came."""
         return self._arrivals.expected

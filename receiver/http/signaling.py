@@ -41,12 +41,14 @@ _SAY_PER_SECOND, _SAY_AT_ONCE = 0.1, 5.0
 class SignalingServer:
     """Listens for one call at a time; `on_link` gets every link that has opened, and owns it from there.
 
+    Without it, it serves the page alone and takes no calls.
+
     The next offer is taken once that link has ended or, where `busy` is given, while that says False. The
     token is also published for senders of the same user on this machine (see `published`); where that fails,
     `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
     `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
-    With `voice` its links carry sound. `say` hears, a line each and not too often, who was shut out. `page`
-    is served at `/`.
+    With `voice` its links carry sound, and for `two_way` they have a lane back. `say` hears, a line each and
+    not too often, who was shut out. `page` is served at `/`.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class SignalingServer:
         host: str,
         port: int,
         token: str,
-        on_link: Callable[[Link], None],
+        on_link: Callable[[Link], None] | None,
         *,
         stats: Callable[[], Mapping[str, object]] | None = None,
         busy: Callable[[], bool] | None = None,
         ice: IceOptions = DIRECT,
         compact: bool = True,
         voice: bool = False,
+        two_way: bool = False,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
         names: Iterable[str] = (),
@@ -74,7 +77,7 @@ class SignalingServer:
         self._on_link = on_link
         self._stats = stats
         self._busy = busy
-        self._new_link = partial(Link, ice, compact=compact, voice=voice)
+        self._new_link = partial(Link, ice, compact=compact, voice=voice, two_way=two_way)
         self._clock = clock or SystemClock()
         self._keeper = Authenticator(token, self._clock, self._trust, self._note, viewers=page is not None)
         self._answering = False
@@ -114,6 +117,8 @@ class SignalingServer:
                 f"Cannot listen on {self.host} port {self.port}: it is taken, or not an "
                 "address of this machine; choose another with --listen HOST:PORT."
             ) from error
+        if self._on_link is None:
+            return self
         try:
             self._published = Published.publish(self.port, self._token, self._gate.addresses)
         except RequestError as error:
@@ -130,15 +135,16 @@ class SignalingServer:
             await self._gate.close()
         await self._runner.cleanup()
         if self._link is not None:
-            await self._link.close()
+            await self._link.shut()
         if self._admission is not None:
             await self._admission
 
     def _application(self, page: Page | None, hosts: Hosts) -> web.Application:
         application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[_logged, only_for(hosts)])
         application.on_response_prepare.append(add_headers)
-        application.router.add_post("/whip", self._whip)
-        application.router.add_delete("/session/{id}", self._delete)
+        if self._on_link is not None:
+            application.router.add_post("/whip", self._whip)
+            application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         if page is not None:
             page.serve(application, self._keeper, secure=self._tls is not None)
@@ -172,7 +178,7 @@ class SignalingServer:
 
     def _is_taken(self) -> bool:
         if self._busy is None:
-            return self._link is not None and not self._link.ended
+            return self._link is not None and not self._link.over
         # One that is still opening is nobody else's to judge.
         return self._busy() or (self._admission is not None and not self._admission.done())
 
@@ -205,6 +211,7 @@ class SignalingServer:
             self._note(f"a call came to nothing: {error}")
             await link.close()
             return
+        assert self._on_link is not None  # or there would be no route to here
         self._on_link(link)
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -212,7 +219,7 @@ class SignalingServer:
         named = request.match_info["id"].encode(errors="replace")
         if self._link is None or not hmac.compare_digest(named, self._session.encode()):
             raise web.HTTPNotFound(text="There is no such session.")
-        await self._link.close()
+        await self._link.shut()
         return web.Response(text="Ended.")
 
     async def _get_stats(self, request: web.Request) -> web.Response:

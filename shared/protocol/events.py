@@ -25,10 +25,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Agreed:
-    """Both sides match; `terms` are the sender's, schedule included, `forecaster` the receiver's or ""."""
+    """Both sides match; `terms` are the sender's, schedule included, `forecaster` the receiver's or "".
+
+    `both`: the receiver is to send as well, and the sender to show it.
+    """
 
     terms: CallTerms
     forecaster: str = ""
+    both: bool = False
 
 
 @dataclass(frozen=True, eq=False)

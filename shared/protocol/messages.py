@@ -14,8 +14,8 @@ refused, and named. It is raised where a reader of the version before could not 
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
-`voice` where there is none, a frame's `dimensions` where they are six a keypoint, the pictures' `size` where
-it is 256, a picture that is not `alone`.
+`voice` where there is none, `both` where a call is one-way, a frame's `dimensions` where they are six a
+keypoint, the pictures' `size` where it is 256, a picture that is not `alone`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
-_LEFT_OUT = ("voice", "laden")
+_LEFT_OUT = ("voice", "laden", "both")
 """Flags of a hello that are not named where they are false."""
 
 
@@ -59,7 +59,9 @@ class Hello:
 
     `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
     name it at all. `laden`: the sender may put keypoint packets into sound packets, and the receiver's answer
-    is that it reads them there; named only where it is so.
+    is that it reads them there; named only where it is so. `both`: the sender would be shown something as
+    well, and the receiver's answer is that it sends something, in a session of its own over the return lane
+    (see `shared.transport.lane`); named only where it is so.
     """
 
     terms: CallTerms
@@ -68,6 +70,7 @@ class Hello:
     secret: bytes = b""
     voice: bool = False
     laden: bool = False
+    both: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,8 +226,8 @@ def _hello(body: Body) -> Hello:
     secret = body["secret"]
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
-    avatar, voice, laden = (_flag("hello", body, name) for name in ("avatar", *_LEFT_OUT))
-    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden)
+    flags = {name: _flag("hello", body, name) for name in ("avatar", *_LEFT_OUT)}
+    return Hello(CallTerms.from_map(terms), forecaster=forecaster, secret=secret, **flags)
 
 
 def _chunk(body: Body) -> SourceChunk:

@@ -44,7 +44,8 @@ class ReceiverSession(Session):
 
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
-    where `voice` is true and the sender offers it.
+    where `voice` is true and the sender offers it; `both` says that something is sent back where it would be
+    shown.
     """
 
     side = "receiver"
@@ -58,6 +59,7 @@ class ReceiverSession(Session):
         secret: bytes = b"",
         *,
         voice: bool = False,
+        both: bool = False,
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -68,6 +70,7 @@ class ReceiverSession(Session):
         self._wants_voice = voice
         self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
+        self._wants_both, self.sends_back = both, False
         self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
         self._awaits_start = True
@@ -109,7 +112,8 @@ class ReceiverSession(Session):
 
     def _hello(self, secret: bytes) -> Hello:
         laden = self.takes_voice and self._offers_laden
-        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden)
+        voice, both = self.takes_voice, self.sends_back
+        return Hello(self.terms, self._avatar, self._forecaster, secret, voice, laden, both)
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -246,8 +250,9 @@ class ReceiverSession(Session):
             return self._refuse(difference)
         self._agreed = message.terms
         self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
+        self.sends_back = self._wants_both and message.both
         self._queue(self._hello(self._secret))
-        agreed = Agreed(message.terms, self._forecaster)
+        agreed = Agreed(message.terms, self._forecaster, self.sends_back)
         if self._avatar:
             return [agreed, self._streaming(now)]
         self.state = State.PICTURE

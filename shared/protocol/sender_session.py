@@ -20,12 +20,20 @@ from shared.protocol.session import Session, log
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well.
+    `voice` offers the receiver sound as well, `both` that it may send, too.
     """
 
     side = "sender"
 
-    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
+    def __init__(
+        self,
+        terms: CallTerms,
+        codec: Codec,
+        picture: bytes | None,
+        voice: bool = False,
+        *,
+        both: bool = False,
+    ) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
             raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
@@ -38,6 +46,7 @@ class SenderSession(Session):
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
         self._offers_voice, self._takes_voice = voice, False
+        self._offers_both = both
         self._reads_laden = False
         self._voice_count = 0
         self.voice_packets = 0
@@ -48,7 +57,7 @@ class SenderSession(Session):
         if self.state is not State.START:
             raise ValueError("the call has been started before")
         log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
-        self._queue(Hello(self.terms, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello(b""))
         self.state = State.HELLO
 
     def restart(self, binding: bytes) -> None:
@@ -68,8 +77,12 @@ class SenderSession(Session):
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
         log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
-        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello(mine))
         self.state = State.HELLO
+
+    def _hello(self, secret: bytes) -> Hello:
+        voice = self._offers_voice
+        return Hello(self.terms, secret=secret, voice=voice, laden=voice, both=self._offers_both)
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -169,8 +182,10 @@ class SenderSession(Session):
             return self._refuse(difference)
         if message.voice and not self._offers_voice:
             raise PeerError("The receiver takes sound that was not offered.")
+        if message.both and not self._offers_both:
+            raise PeerError("The receiver wants to send, which was not offered.")
         self._takes_voice, self._reads_laden = message.voice, message.laden
-        agreed = Agreed(self.terms, message.forecaster)
+        agreed = Agreed(self.terms, message.forecaster, message.both)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
             "has a picture of its own" if message.avatar else "wants a picture",

@@ -57,11 +57,20 @@ def last_summary(path: Path) -> dict[str, Any]:
 
     Raise KeycastError where there is no file or the last line is no summary: a call had not ended.
     """
+    return _line(path, 1, "summary")
+
+
+def last_summary_back(path: Path) -> dict[str, Any]:
+    """Return the summary of the last call's other direction, in the line before. Raise as `last_summary`."""
+    return _line(path, 2, "summary_back")
+
+
+def _line(path: Path, from_last: int, event: str) -> dict[str, Any]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        values: dict[str, Any] = json.loads(lines[-1])
+        values: dict[str, Any] = json.loads(lines[-from_last])
     except (OSError, ValueError, IndexError) as error:
         raise KeycastError(f"There are no figures in {path}.") from error
-    if values.get("event") != "summary":
+    if values.get("event") != event:
         raise KeycastError(f"The figures in {path} are not those of a whole call.")
     return values

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,8 @@ class Traffic:
     received: WireBytes
 
     @classmethod
-    def of(cls, keypoints: int) -> Traffic:
-        """Return empty counts; stream `keypoints` carries those."""
+    def of(cls, keypoints: Collection[int]) -> Traffic:
+        """Return empty counts; streams `keypoints` carry those."""
         return cls(WireBytes(keypoints), WireBytes(keypoints))
 
 
@@ -90,8 +90,8 @@ def install() -> None:
     setattr(protocol, _MARK, True)
 
 
-def traffic_of(peer: RTCPeerConnection, keypoints: int) -> Traffic:
-    """Return the live byte counts of `peer`, which has a data channel `keypoints` for those.
+def traffic_of(peer: RTCPeerConnection, keypoints: Collection[int]) -> Traffic:
+    """Return the live byte counts of `peer`, which has data channels; those of `keypoints` carry these.
 
     To be called before it is connected. Raise KeycastError, as `install`.
     """
@@ -105,10 +105,18 @@ def expect_media(peer: RTCPeerConnection) -> None:
     _media.add(ice_of(peer))
 
 
-def unacknowledged(peer: RTCPeerConnection) -> int:
-    """Return how many messages and pieces `peer`, which is guarded, has sent and not seen confirmed."""
+def unacknowledged(peer: RTCPeerConnection, streams: Collection[int] | None = None) -> int:
+    """Return how many messages and pieces `peer`, which is guarded, has sent and not seen confirmed.
+
+    With `streams`, only those of these.
+    """
     sctp: Any = peer.sctp
-    return len(sctp._data_channel_queue) + len(sctp._outbound_queue) + len(sctp._sent_queue)
+    if streams is None:
+        return len(sctp._data_channel_queue) + len(sctp._outbound_queue) + len(sctp._sent_queue)
+    waiting = sum(channel.id in streams for channel, *_ in sctp._data_channel_queue)
+    return waiting + sum(
+        chunk.stream_id in streams for queue in (sctp._outbound_queue, sctp._sent_queue) for chunk in queue
+    )
 
 
 def ice_of(peer: RTCPeerConnection) -> object:
@@ -180,7 +188,7 @@ def _passes(protocol: StunProtocol, data: bytes) -> bool:
 
 
 def _counts(protocol: StunProtocol) -> Traffic:
-    return _traffic.setdefault(protocol.receiver, Traffic.of(-1))
+    return _traffic.setdefault(protocol.receiver, Traffic.of(()))
 
 
 def _around(addr: tuple[str, int]) -> int:

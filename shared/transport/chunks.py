@@ -21,7 +21,7 @@ MAX_CONTROL = 4
 MAX_PARAMETERS = 16
 """In a chunk. An INIT has two, its answer three."""
 MAX_STREAMS = 4
-"""Two are in use."""
+"""Two for each direction of a call."""
 MODULUS = 2**32
 _HALF = 2**31
 _PACKET_HEADER, _CHUNK_HEADER = 12, 4

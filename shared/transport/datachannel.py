@@ -1,4 +1,4 @@
-"""One call's WebRTC connection: an unordered `kp` channel that never repeats and a reliable `ctl` one."""
+"""One call's WebRTC connection: how it is set up and ends, for one direction or for both."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.interfaces import DRAIN_SECONDS, Channel, Path, Ways
+from shared.interfaces import Path
 from shared.protocol.arrivals import SequenceTracker
 from shared.runtime.logs import logger
 from shared.transport import aiortc_patches, relay
 from shared.transport.compact_sctp import shrink
 from shared.transport.consent import ask_seldom
-from shared.transport.inbox import Inbox
+from shared.transport.lane import Lane, Wire
 from shared.transport.sctp_limits import guard
 from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
 from shared.transport.servers import DIRECT, IceOptions
@@ -34,14 +33,9 @@ from shared.transport.voice import VoicePath
 _log = logger("transport")
 _count = itertools.count(1)
 OPEN_SECONDS = 8.0
-_KP_ID, _CTL_ID = 0, 2
-_LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
-_BACKLOG_SECONDS = 0.05
-_POLL_SECONDS = 0.005
+_KP_ID, _CTL_ID, _BACK_KP_ID, _BACK_CTL_ID = 0, 2, 4, 6
+KEYPOINT_STREAMS = frozenset((_KP_ID, _BACK_KP_ID))
 _CLOSE_SECONDS = 3.0
-_OVER = ("closing", "closed")
-MAX_UNCONFIRMED = 1024
-"""Messages, and pieces of them: four times what a picture takes, or half a minute of keypoints."""
 
 
 @contextlib.contextmanager
@@ -55,7 +49,7 @@ def _refusing_malformed() -> Iterator[None]:
         raise PeerError("The session description is malformed.") from error
 
 
-class Link:
+class Link(Lane):
     """An RTCPeerConnection with its two channels; a `shared.interfaces.Connection`.
 
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
@@ -63,66 +57,49 @@ class Link:
     `compact`, aiortc's own ways to acknowledge, to encrypt and to ask for consent are kept (see
     `compact_sctp.py` and `consent.py`). With `voice` it carries sound as well, next to the channels (see
     `voice.py`).
+
+    The link is itself the lane of the direction from the offering side to the answering one. Made for
+    `two_way`, it has a further pair of channels, which nobody notices before something is sent there: the
+    lane of the other direction, that `back` gives.
     """
 
-    def __init__(self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False) -> None:
+    def __init__(
+        self, ice: IceOptions = DIRECT, *, compact: bool = True, voice: bool = False, two_way: bool = False
+    ) -> None:
         aiortc_patches.install()
         self._name = f"connection {next(_count)}"
         self._ice = ice
-        self._peer = RTCPeerConnection(_configuration(ice))
-        self._kp = self._peer.createDataChannel(
-            "kp", ordered=False, maxRetransmits=0, negotiated=True, id=_KP_ID
-        )
-        self._ctl = self._peer.createDataChannel("ctl", negotiated=True, id=_CTL_ID)
-        self._traffic = aiortc_patches.traffic_of(self._peer, _KP_ID)
-        self._arrivals = SequenceTracker()
-        self._guard = guard(self._peer, _KP_ID, self._end, self._arrivals, self._traffic)
-        if compact:
-            shrink(self._peer)
-            ask_seldom(self._peer)
-        self._inbox = Inbox()
-        self._voice = VoicePath(self._peer, self._on_voice, self._end) if voice else None
         self._open = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
-        self._backlog_since: float | None = None
+        self._closed = False
         self._reason = ""
         self._path: Path = ""
         self._offers = False
+        peer = RTCPeerConnection(_configuration(ice))
+        super().__init__(peer, _KP_ID, _CTL_ID)
+        self._back = _ReturnLane(self, peer) if two_way else None
+        traffic, arrivals = aiortc_patches.traffic_of(peer, KEYPOINT_STREAMS), SequenceTracker()
+        watchman = guard(peer, KEYPOINT_STREAMS, self._end, arrivals, traffic)
+        if compact:
+            shrink(peer)
+            ask_seldom(peer)
+        sound = VoicePath(peer, self._on_voice, self._end) if voice else None
+        wire = Wire(traffic, arrivals, watchman, sound)
+        for lane in self._lanes:
+            lane._wire = wire
         self.ice_problem: KeycastError | None = None
         """Why a STUN or TURN server is of no use, once gathered; a RequestError where it never will be."""
-        self.app_sent = 0
-        self.app_received = 0
         self._listen()
 
     @property
-    def wire_sent(self) -> int:
-        """IP bytes sent so far."""
-        return self._traffic.sent.total
+    def back(self) -> Lane | None:
+        """The lane of the other direction, for a link made for `two_way`.
 
-    @property
-    def wire_received(self) -> int:
-        """IP bytes received so far."""
-        return self._traffic.received.total
-
-    @property
-    def by_cause(self) -> Ways:
-        """The IP bytes of both ways, by what they are for."""
-        return {"sent": self._traffic.sent.by_cause, "received": self._traffic.received.by_cause}
-
-    @property
-    def pieces_expected(self) -> int:
-        """SCTP chunks with messages that the other side has sent, up to the newest that came."""
-        return self._arrivals.expected
-
-    @property
-    def pieces_received(self) -> int:
-        """How many of them have come."""
-        return self._arrivals.received
-
-    @property
-    def acknowledgements(self) -> int:
-        """SACKs that have come."""
-        return self._guard.acknowledgements
+        Who asks for it gets it to use, and closes it: the connection lasts until both lanes are closed.
+        """
+        if self._back is not None:
+            self._back.is_used = True
+        return self._back
 
     @property
     def binding(self) -> bytes:
@@ -133,7 +110,7 @@ class Link:
     @property
     def path(self) -> Path:
         """How the sides are connected: "direct", over a "relay" of either, or "" before they are."""
-        self._path = relay.path_of(self._peer) or self._path
+        self._path = super().path or self._path
         return self._path
 
     @property
@@ -143,7 +120,12 @@ class Link:
 
     @property
     def ended(self) -> bool:
-        """Whether the connection has ended, from either side."""
+        """Whether the connection has ended, from either side, or this lane of it was closed."""
+        return self._closed or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether the whole connection has ended."""
         return self._closing is not None
 
     async def offer(self) -> str:
@@ -153,8 +135,8 @@ class Link:
         relay would do and there is none.
         """
         self._offers = True
-        if self._voice is not None:
-            self._voice.prefer_short()
+        if self._wire.voice is not None:
+            self._wire.voice.prefer_short()
         sdp = await self._described(await self._peer.createOffer())
         if isinstance(self.ice_problem, RequestError):
             raise self.ice_problem
@@ -179,51 +161,27 @@ class Link:
             return await self._described(await self._peer.createAnswer())
 
     async def opened(self, timeout: float = OPEN_SECONDS) -> None:
-        """Return once both channels are open. Raise KeycastError when that takes over `timeout` seconds."""
+        """Return once all channels are open. Raise KeycastError when that takes over `timeout` seconds."""
         try:
             await asyncio.wait_for(self._open.wait(), timeout)
         except TimeoutError:
             self._end(f"The connection did not open within {timeout:.0f} seconds.")
-        if self.ended:
+        if self.over:
             raise KeycastError(self._reason or "The connection was closed before it opened.")
 
-    def send_kp(self, data: bytes) -> bool:
-        """Send one keypoint message; False where it was dropped: not open, or earlier ones cannot leave."""
-        return self._takes(self._kp) and not self._is_backed_up() and self._put(self._kp, data)
-
-    def send_voice(self, data: bytes) -> bool:
-        """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
-        if self._voice is None or not self._takes(self._kp):
-            return False
-        self._voice.send(data)
-        self.app_sent += len(data)
-        return True
-
-    def send_ctl(self, data: bytes) -> None:
-        """Queue one control message; ignored once ended. Raise KeycastError before the connection opened."""
-        if self._takes(self._ctl):
-            self._put(self._ctl, data)
-        elif not self.ended:
-            raise KeycastError("The connection is not open yet.")
-
-    async def recv(self) -> tuple[Channel, bytes] | None:
-        """Return the next message and its channel; None once the connection has ended."""
-        return await self._inbox.get()
-
-    async def drained(self, timeout: float = DRAIN_SECONDS) -> bool:
-        """Wait until the other side has confirmed all; False when that takes over `timeout` seconds."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        while not self.ended and (self._ctl.bufferedAmount or aiortc_patches.unacknowledged(self._peer)):
-            if asyncio.get_running_loop().time() > deadline:
-                return False
-            await asyncio.sleep(_POLL_SECONDS)
-        return not self.ended
-
     async def close(self) -> None:
-        """End the connection and release its sockets. Safe to call again.
+        """Give this lane up and, unless `back` is in use, end the connection and release its sockets.
 
-        A TURN server is notified; one that does not answer is waited for for three seconds, and no longer.
+        Safe to call again. A TURN server is notified; one that does not answer is waited for for three
+        seconds, and no longer.
         """
+        self._closed = True
+        self._inbox.close()
+        if self._back is None or not self._back.is_used or self._back.ended:
+            await self.shut()
+
+    async def shut(self) -> None:
+        """End the connection, whatever lanes are in use."""
         self._end("")
         if self._closing is not None:
             await asyncio.wait({self._closing}, timeout=_CLOSE_SECONDS)
@@ -253,16 +211,15 @@ class Link:
             dtls = self._peer.sctp.transport
             dtls.on("statechange", lambda: self._tell("DTLS", dtls.state))
         self._peer.on("datachannel", self._on_channel)
-        for name, channel in (("kp", self._kp), ("ctl", self._ctl)):
-            self._listen_to("kp" if name == "kp" else "ctl", channel)
+        for lane in self._lanes:
+            lane.on_open(self._on_open)
 
-    def _listen_to(self, name: Channel, channel: RTCDataChannel) -> None:
-        channel.on("open", self._on_open)
-        channel.on("close", lambda: self._end(""))
-        channel.on("message", lambda data: self._on_message(name, data))
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        return (self,) if self._back is None else (self, self._back)
 
     def _on_open(self) -> None:
-        if self._kp.readyState == self._ctl.readyState == "open":
+        if all(lane.is_open for lane in self._lanes):
             _log.debug("%s: open, %s", self._name, relay.pair_of(self._peer))
             self._open.set()
 
@@ -276,51 +233,10 @@ class Link:
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._end(f"The other side opened an unexpected channel {channel.label[:20]!r}.")
 
-    def _on_message(self, name: Channel, data: bytes | str) -> None:
-        if self.ended:
-            return
-        if isinstance(data, str) or len(data) > _LIMITS[name]:
-            self._end(f"The other side sent a message on {name} that is text or over {_LIMITS[name]} bytes.")
-            return
-        self.app_received += len(data)
-        if not self._inbox.put(name, data) and name == "ctl":
-            self._end("The other side sends control messages faster than they can be read.")
-
     def _on_voice(self, data: bytes) -> None:
-        """Hand a sound packet on; what is too much is dropped here, and counted by who reads."""
-        if not self.ended:
-            self.app_received += len(data)
-            self._inbox.put("voice", data)
-
-    def _takes(self, channel: RTCDataChannel) -> bool:
-        """Say whether the channel is open. One that was, and is no more, ends the connection."""
-        if channel.readyState in _OVER:
-            self._end("The other side has closed a channel.")
-        return not self.ended and channel.readyState == "open"
-
-    def _put(self, channel: RTCDataChannel, data: bytes) -> bool:
-        """Queue a message on an open channel; False where that ended the connection."""
-        if aiortc_patches.unacknowledged(self._peer) >= MAX_UNCONFIRMED:
-            self._end("The other side does not confirm what it is sent.")
-            return False
-        try:
-            channel.send(data)
-        # A side may say that it takes messages of a few bytes, and what else aiortc minds is its own affair.
-        except Exception:
-            self._end("The other side does not take what it is sent.")
-            return False
-        self.app_sent += len(data)
-        return True
-
-    def _is_backed_up(self) -> bool:
-        """Messages sent in one go may wait for each other; a wait that lasts means the path is full."""
-        if not self._kp.bufferedAmount:
-            self._backlog_since = None
-            return False
-        now = asyncio.get_running_loop().time()
-        if self._backlog_since is None:
-            self._backlog_since = now
-        return now - self._backlog_since > _BACKLOG_SECONDS
+        """Hand a sound packet to the direction that it belongs to: each side hears the other's."""
+        lane = self if self._back is None or not self._offers else self._back
+        lane.heard_voice(data)
 
     def _end(self, reason: str) -> None:
         if self._closing is not None:
@@ -329,8 +245,53 @@ class Link:
         self._reason = reason
         _log.debug("%s: closing%s", self._name, f": {reason}" if reason else "")
         self._closing = asyncio.get_running_loop().create_task(self._peer.close())
-        self._inbox.close()
+        for lane in self._lanes:
+            lane.hear_no_more()
         self._open.set()
+
+
+class _ReturnLane(Lane):
+    """The direction from the answering side of `link` to the offering one."""
+
+    def __init__(self, link: Link, peer: RTCPeerConnection) -> None:
+        super().__init__(peer, _BACK_KP_ID, _BACK_CTL_ID)
+        self._link = link
+        self._closed = False
+        self.is_used = False
+
+    @property
+    def binding(self) -> bytes:
+        """As the link's."""
+        return self._link.binding
+
+    @property
+    def path(self) -> Path:
+        """As the link's."""
+        return self._link.path
+
+    @property
+    def reason(self) -> str:
+        """As the link's."""
+        return self._link.reason
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, or this lane of it was closed."""
+        return self._closed or self._link.over
+
+    async def opened(self, timeout: float = OPEN_SECONDS) -> None:
+        """As the link's: all channels open at once."""
+        await self._link.opened(timeout)
+
+    async def close(self) -> None:
+        """Give this lane up; and where the link's own is, end the connection."""
+        self._closed = True
+        self.hear_no_more()
+        if self._link.ended:
+            await self._link.shut()
+
+    def _end(self, reason: str) -> None:
+        self._link._end(reason)
 
 
 def _configuration(ice: IceOptions) -> RTCConfiguration:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiortc import RTCPeerConnection
@@ -57,7 +57,7 @@ _NAMES = (
 
 def guard(
     peer: RTCPeerConnection,
-    unfragmented: int,
+    unfragmented: Collection[int],
     refuse: Callable[[str], None],
     arrivals: SequenceTracker,
     traffic: Traffic,
@@ -66,7 +66,7 @@ def guard(
 
     With "" where the other side shuts the association down, in order.
 
-    From then on nothing that it sends is looked at. Stream `unfragmented` carries whole messages only;
+    From then on nothing that it sends is looked at. Streams `unfragmented` carry whole messages only;
     `arrivals` counts the chunks that carry messages, `traffic` the bytes of packets. To be called before
     anything else takes the place of a method of the transport of `peer`, which has a data channel. Raise
     KeycastError where the installed aiortc does not have the names this rests on: without a guard there are
@@ -100,7 +100,7 @@ class Guard:
     def __init__(
         self,
         sctp: Any,  # noqa: ANN401
-        unfragmented: int,
+        unfragmented: Collection[int],
         refuse: Callable[[str], None],
         arrivals: SequenceTracker,
         traffic: Traffic,
@@ -158,7 +158,7 @@ class Guard:
         """Say whether aiortc is to see the chunk. Raise PeerError where it is over a bound."""
         if isinstance(chunk, DataChunk):
             self._arrivals.came(chunk.tsn)
-            if chunk.stream_id == self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
+            if chunk.stream_id in self._unfragmented and chunk.flags & _WHOLE != _WHOLE:
                 raise PeerError("The other side sent a keypoint message in fragments.")
         elif isinstance(chunk, SackChunk):
             self.acknowledgements += 1

@@ -6,6 +6,7 @@ the one has beyond the other is DTLS.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from struct import unpack_from
 
 from shared.interfaces import CAUSES
@@ -19,9 +20,9 @@ _DATA, _SACK = 0, 3
 
 
 class WireBytes:
-    """Counts of one direction, whose stream `keypoints` carries those, and all other streams control."""
+    """Counts of one way, on which streams `keypoints` carry those, and all other streams control."""
 
-    def __init__(self, keypoints: int) -> None:
+    def __init__(self, keypoints: Collection[int]) -> None:
         self._keypoints = keypoints
         self._counts = dict.fromkeys(CAUSES, 0)
         self._records = self._packets = 0
@@ -60,7 +61,7 @@ class WireBytes:
                 break
             if kind == _DATA and length > _DATA_HEADER:
                 stream = unpack_from("!H", data, at + 8)[0]
-                cause, size = "keypoints" if stream == self._keypoints else "control", length - _DATA_HEADER
+                cause, size = "keypoints" if stream in self._keypoints else "control", length - _DATA_HEADER
             else:
                 cause, size = "acknowledgements", length if kind == _SACK else 0
             self._counts[cause] += size

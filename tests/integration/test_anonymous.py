@@ -13,9 +13,9 @@ import torch
 from bench.network.memory_link import LoopbackConnection, pair
 from models.build import load_backbone
 from models.lite.layout import DIMENSIONS, LAYOUT
-from sender import app
-from sender.app import SenderOptions
+from sender import app, outgoing
 from sender.gallery import GalleryOptions
+from sender.options import SenderOptions
 from sender.presets import Sending
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import PaperCodec
@@ -211,5 +211,7 @@ def test_further_pictures_are_off_without_a_first_one() -> None:
     session = SenderSession(CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), codec, None)
     with ThreadPoolExecutor(1) as encoding:
         options = SenderOptions(source="demo", anonymous=True)
-        assert app._gallery(options, session, None, encoding, LAYOUT.distance) is None
-        assert app._gallery(options, session, b"a picture", encoding, LAYOUT.distance) is not None
+        assert outgoing.further_pictures(options, session, None, encoding, LAYOUT.distance) is None
+        assert (
+            outgoing.further_pictures(options, session, b"a picture", encoding, LAYOUT.distance) is not None
+        )

@@ -20,6 +20,7 @@ from receiver.options import ReceiverOptions
 from receiver.sinks.page import PageSink
 from receiver.web import page_files
 from sender import app as sender_app
+from sender.options import SenderOptions
 from tests.integration.chromium import REBOUND, Tab, chromium, new_tab
 
 pytestmark = pytest.mark.slow
@@ -360,7 +361,7 @@ async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> 
     async with AsyncExitStack() as stack, new_tab(browser) as tab:
         await stack.enter_async_context(running(receiver_app.run(receiving)))
         url = await announced(capsys)
-        calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True)
+        calling = SenderOptions("demo", url, TOKEN, loop=True)
         await tab.open(f"{url}/#{TOKEN}")
         await tab.until("document.body.dataset.state == 'listening'")
         await stack.enter_async_context(running(sender_app.run(calling)))

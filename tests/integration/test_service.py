@@ -15,8 +15,9 @@ from aiortc.rtcsctptransport import ReconfigChunk, StreamResetOutgoingParam, tsn
 
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS
+from receiver.incoming import Models
 from receiver.options import ReceiverOptions
-from receiver.service import Models, Service
+from receiver.service import Service
 from receiver.sinks import Sinks
 from sender.calling import connect
 from sender.pipeline import SenderCall
@@ -29,7 +30,8 @@ from shared.keypoints import Floats, Pictures
 from shared.protocol.events import Ended
 from shared.protocol.sender_session import SenderSession
 from shared.runtime.console import Console
-from shared.transport.datachannel import MAX_UNCONFIRMED, Link
+from shared.transport.datachannel import Link
+from shared.transport.lane import MAX_UNCONFIRMED
 from shared.transport.pairing import call_url
 from tests.integration.hostile import CTL, KP, RawPeer, Through, received
 from tests.integration.world import CODECS, PICTURE, TERMS, Backbone, FakeClock, Source, VirtualExecutor

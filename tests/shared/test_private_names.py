@@ -53,11 +53,11 @@ def connection(there: Any) -> Any:
 
 
 def guarded(there: Any) -> None:
-    sctp_limits.guard(there, 0, lambda _: None, SequenceTracker(), aiortc_patches.Traffic.of(0))
+    sctp_limits.guard(there, {0}, lambda _: None, SequenceTracker(), aiortc_patches.Traffic.of({0}))
 
 
 def counted(there: Any) -> None:
-    aiortc_patches.traffic_of(there, 0)
+    aiortc_patches.traffic_of(there, {0})
 
 
 def with_voice(there: Any) -> None:

@@ -26,7 +26,7 @@ def packet(*chunks: Any) -> bytes:
 
 def counted(plain: bytes) -> dict[str, int]:
     """Return what counts of one packet, encrypted as ChaCha20-Poly1305 does it, over IPv4."""
-    count = WireBytes(KP)
+    count = WireBytes({KP})
     count.packet(plain)
     count.datagram(bytes([23]) + bytes(12) + plain + bytes(16), 28)
     assert count.total == len(plain) + 29 + 28
@@ -59,7 +59,7 @@ def test_an_association_is_set_up_by_sctp_alone() -> None:
 
 
 def test_datagrams_are_told_apart_by_their_first_byte() -> None:
-    count = WireBytes(KP)
+    count = WireBytes({KP})
     count.datagram(b"\x00\x01" + bytes(98), 48)
     count.datagram(b"\x16" + bytes(199), 48)
     count.datagram(b"\x80\x6f" + bytes(98), 48)
@@ -70,7 +70,7 @@ def test_datagrams_are_told_apart_by_their_first_byte() -> None:
 
 @given(st.binary(max_size=80))
 def test_whatever_a_packet_holds_each_byte_counts_once(plain: bytes) -> None:
-    count = WireBytes(KP)
+    count = WireBytes({KP})
     count.packet(plain)
     inner = sum(size for cause, size in count.by_cause.items() if cause not in ("dtls", "ip"))
     assert inner == len(plain)

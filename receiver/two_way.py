@@ -1,0 +1,148 @@
+"""Two-way calls at the end that answers: what the other end's `sender` shows is sent from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+from models.build import network_facts
+from receiver import app
+from receiver.options import ReceiverOptions
+from sender.app import DETECT_SECONDS
+from sender.options import SenderOptions, check_outgoing
+from sender.outgoing import Outgoing, opened
+from sender.pipeline import SenderCall
+from sender.reconnecting import Reconnecting
+from shared.codec.tables import CodecTables
+from shared.errors import KeycastError
+from shared.interfaces import Backbone, Connection
+from shared.protocol.events import Ended
+from shared.runtime.console import Console
+from shared.runtime.deadline_executor import DeadlineExecutor
+from shared.runtime.logs import logger
+
+_log = logger("call")
+GONE = "The other side is gone."
+
+
+async def run(options: ReceiverOptions, sending: SenderOptions) -> int:
+    """Serve calls as `receiver.app.run` does, and send what `sending` says to senders that show it."""
+    check_outgoing(sending)
+    with ThreadPoolExecutor(1, "encoding") as encoding:
+        # A camera that is not there should be known now, and be somebody's only while there is a call.
+        async with opened(sending, encoding, lambda _: None):
+            pass
+
+        def make(
+            backbone: Backbone, tables: CodecTables | None, shared: DeadlineExecutor, console: Console
+        ) -> Replies:
+            return Replies(sending, backbone, tables, shared=shared, encoding=encoding, console=console)
+
+        return await app.run(options, make)
+
+
+class Replies:
+    """Implements `receiver.service.Replying`."""
+
+    def __init__(
+        self,
+        options: SenderOptions,
+        backbone: Backbone,
+        tables: CodecTables | None,
+        *,
+        shared: DeadlineExecutor,
+        encoding: Executor,
+        console: Console,
+    ) -> None:
+        self.options, self.encoding, self.console = options, encoding, console
+        self.backbone = backbone
+        self.speaks = options.audio is not None
+        self.outgoing = Outgoing(
+            options, backbone, tables, inference=shared.lane(DETECT_SECONDS), encoding=encoding
+        )
+
+    def begin(self, lane: Connection) -> Reply:
+        """Send over `lane` from now on."""
+        return Reply(self, lane)
+
+
+class Reply:
+    """Implements `receiver.service.Reply`: opens the source, and sends until one of the two sides ends it.
+
+    Where it fails, the other direction goes on.
+    """
+
+    def __init__(self, replies: Replies, lane: Connection) -> None:
+        self._replies = replies
+        self._lane = self._used = lane
+        self._moved = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._call: SenderCall | None = None
+        self._is_over = self._is_last = False
+        self._task = asyncio.create_task(self._run())
+
+    def resume(self, lane: Connection) -> None:
+        """Go on over `lane`; where the one before ended too soon to begin, begin again."""
+        before, self._lane = self._lane, lane
+        self._moved.set()
+        closing = asyncio.create_task(before.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        if self._task.done() and not self._is_over:
+            self._task = asyncio.create_task(self._run())
+
+    def end(self, reason: str) -> None:
+        """End it from this side."""
+        self._is_last = True
+        if self._call is None:
+            self._task.cancel()
+        else:
+            self._call.end(reason)
+
+    async def finish(self, ended: Ended) -> None:
+        """Return once it has ended as well: at once where the other direction failed or nobody is there."""
+        self._is_last = True
+        self._moved.set()
+        if not ended.ok or self._call is None or self._call.state not in ("live", "paused"):
+            self.end(GONE if ended.ok else ended.reason)
+        await asyncio.wait({self._task})
+
+    def figures(self) -> Mapping[str, Any] | None:
+        """Return its figures; None where no call came of it."""
+        if self._call is None:
+            return None
+        facts = network_facts(self._replies.backbone)
+        return {"preset": self._replies.outgoing.preset, **facts, **self._call.summary.to_map()}
+
+    async def close(self) -> None:
+        """Give everything back."""
+        self._is_last = True
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._lane.close()
+
+    async def _run(self) -> None:
+        replies, self._used = self._replies, self._lane
+        try:
+            async with opened(replies.options, replies.encoding, replies.console.note) as media:
+                self._call = replies.outgoing.call(self._used, media, Reconnecting(self._connect))
+                ended = await self._call.run()
+                self._is_over = ended.ok
+                _log.debug("nothing more is sent back: %s", ended.reason)
+        except KeycastError as error:
+            self._is_over = True
+            replies.console.note(f"nothing more is sent to the other side: {error}")
+            await self._lane.close()
+
+    async def _connect(self) -> Connection:
+        """Wait for the lane of the call's next connection."""
+        while self._lane is self._used or self._lane.ended:
+            if self._is_last and self._call is not None:
+                self._call.end(GONE)
+                raise KeycastError(GONE)
+            self._moved.clear()
+            await self._moved.wait()
+        self._used = self._lane
+        return self._lane

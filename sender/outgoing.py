@@ -1,0 +1,165 @@
+"""What one end of a call sends, whichever end that is: opened for a call, and made into one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from models.build import load_head_finder
+from models.forecast.build import mirrored_forecaster
+from sender.automatic import AutomaticFraming
+from sender.capture import VideoSource, open_source
+from sender.further_pictures import FurtherPictures
+from sender.gallery import GalleryPolicy
+from sender.options import SenderOptions
+from sender.pipeline import SenderCall
+from sender.presets import frames_per_message, make_codec, schedule_of, scheduler_maker
+from sender.rate import RateController
+from sender.reconnecting import Reconnecting
+from sender.reference import reference_picture
+from sender.schedule import Redundancy
+from sender.sounds import open_sound
+from sender.voice import Voice
+from shared.clock import SystemClock
+from shared.codec.keypoint_codec import Codec
+from shared.codec.tables import CodecTables
+from shared.constants import CallTerms, Schedule
+from shared.interfaces import Backbone, Connection
+from shared.keypoints import Distance
+from shared.media.opus import OpusEncoder
+from shared.protocol.events import Agreed
+from shared.protocol.sender_session import SenderSession
+
+
+@dataclass(frozen=True)
+class Media:
+    """An opened source, its first picture encoded (None: it stays here), and its sound."""
+
+    source: VideoSource
+    picture: bytes | None
+    voice: Voice | None
+
+
+@asynccontextmanager
+async def opened(
+    options: SenderOptions, executor: Executor, notify: Callable[[str], None]
+) -> AsyncIterator[Media]:
+    """Open what `options` say, in `executor`, and close it in the end; `notify` hears sentences.
+
+    Raise RequestError, in one sentence, where there is nothing to open.
+    """
+    loop = asyncio.get_running_loop()
+
+    def note(sentence: str) -> None:
+        # Framing speaks from the thread that takes pictures.
+        loop.call_soon_threadsafe(notify, sentence)
+
+    framing = options.crop or AutomaticFraming(load_head_finder(), note)
+    source = open_source(options.source, framing, options.loop, denoise=True)
+    try:
+        async with _speaking(options, notify) as voice:
+            # What is never made cannot leave.
+            first = None if options.anonymous else loop.run_in_executor(executor, reference_picture, source)
+            yield Media(source, None if first is None else await first, voice)
+    finally:
+        await loop.run_in_executor(executor, source.close)
+
+
+@asynccontextmanager
+async def _speaking(options: SenderOptions, notify: Callable[[str], None]) -> AsyncIterator[Voice | None]:
+    """Give the call's sound, where there is to be any."""
+    if options.audio is None:
+        yield None
+        return
+    encoder = OpusEncoder(options.audio_kbps)
+    with ThreadPoolExecutor(1, "sound") as executor:
+        sound = open_sound(options.audio, options.source, options.loop)
+        try:
+            yield Voice(sound, encoder, SystemClock(), executor, notify)
+        finally:
+            executor.submit(sound.close)
+
+
+class Outgoing:
+    """Makes calls that send what `options` say, with a network that is loaded.
+
+    `inference` and `encoding` are single-threaded; the one owns source, network and codec. Raise RequestError
+    where the network and the way of sending do not go together.
+    """
+
+    def __init__(
+        self,
+        options: SenderOptions,
+        backbone: Backbone,
+        tables: CodecTables | None,
+        *,
+        inference: Executor,
+        encoding: Executor,
+    ) -> None:
+        sending, self._layout = options.sending, backbone.layout
+        self._options, self._backbone = options, backbone
+        self._inference, self._encoding = inference, encoding
+        self.preset, self._codec = make_codec(sending, tables, self._layout)
+        per_message = frames_per_message(sending, self.preset, self._codec)
+        mirrored = partial(mirrored_forecaster, layout=self._layout)
+        self._make_scheduler = scheduler_maker(sending, per_message, tables, self._layout, mirrored)
+        self._terms = _terms(options, schedule_of(sending, tables), backbone, self._codec)
+
+    def call(
+        self,
+        connection: Connection,
+        media: Media,
+        again: Reconnecting | None,
+        *,
+        both: bool = False,
+        on_agreed: Callable[[Agreed], None] = lambda _: None,
+    ) -> SenderCall:
+        """Return a call that sends `media` over `connection`, and over others as `again` says.
+
+        `both` offers the receiver to send as well; `on_agreed` hears what it says to that, for each
+        connection.
+        """
+        options = self._options
+        session = SenderSession(self._terms, self._codec, media.picture, media.voice is not None, both=both)
+        return SenderCall(
+            connection=connection,
+            session=session,
+            source=media.source,
+            backbone=self._backbone,
+            make_scheduler=self._make_scheduler,
+            redundancy=Redundancy(options.sending.redundancy),
+            clock=SystemClock(),
+            inference=self._inference,
+            gallery=further_pictures(options, session, media.picture, self._encoding, self._layout.distance),
+            rate=RateController(options.max_kbps),
+            again=again,
+            voice=media.voice,
+            on_agreed=on_agreed,
+        )
+
+
+def further_pictures(
+    options: SenderOptions,
+    session: SenderSession,
+    picture: bytes | None,
+    encoding: Executor,
+    metric: Distance,
+) -> FurtherPictures | None:
+    """Return what chooses further pictures; None where not even a first one leaves."""
+    if picture is None:
+        return None
+    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture), metric), encoding)
+
+
+def _terms(options: SenderOptions, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
+    # Where the policy adapts, no frame is skipped by rule.
+    policy = options.sending.policy
+    skip = schedule.skip if policy == "alternate" else 0
+    return CallTerms(
+        backbone.name, backbone.fingerprint, backbone.layout.keypoints, backbone.layout.dimensions,
+        codec.name, codec.tables, policy, schedule.observe, skip, size=backbone.size,
+    )  # fmt: skip
