@@ -170,20 +170,20 @@ class _Line:
             connect, options.url, options.token, options.ice,
             compact=options.compact, voice=voice, two_way=two_way, tls=tls,
         )  # fmt: skip
+        self._two_way = two_way
         self.link: Link | None = None
 
     async def connect(self) -> Link:
         """Return a new link, in place of the one before."""
-        if self.link is not None:
-            # The lane back may still be in use, of a connection that is of no use any more.
-            await self.link.shut()
+        # The lane back may still be in use, of a connection that is of no use any more.
+        await self.shut()
         self.link = await self._connect()
         return self.link
 
     async def shut(self) -> None:
-        """End the link in use."""
+        """End the link in use, all of it."""
         if self.link is not None:
-            await self.link.shut()
+            await (self.link.shut() if self._two_way else self.link.close())
 
 
 async def _together(call: SenderCall, showing: Showing) -> Ended:

@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     every = list(counted)
     tables: list[Table] = [
         ("Rates, kbps", counted, _RATES), ("What was shown", rows, _PICTURES), ("Wire", rows, _SPLIT),
-        (wire_causes.TITLE, wire_causes.by_way(rows), wire_causes.COLUMNS),
+        (wire_causes.TITLE, wire_causes.by_way(_once(rows)), wire_causes.COLUMNS),
     ]  # fmt: skip
     if landmarks is not None:
         tables.append((f"Lips, lids and gaze; {NOTE}", rows, ("preset", "policy", *COLUMNS)))
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         tables.append(("Both directions together", rows, _BOTH))
     lines = _lines(rows)
     pictures: dict[str, Callable[[], bytes]] = {
-        "bandwidth.png": lambda: chart(counted), "wire.png": lambda: wire_causes.chart(rows),
+        "bandwidth.png": lambda: chart(counted), "wire.png": lambda: wire_causes.chart(_once(rows)),
     }  # fmt: skip
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     codec_tables = load_tables(backbone, options.checkpoint)
@@ -225,6 +225,11 @@ def _rows(options: argparse.Namespace, preset: str, policy: str, landmarks: Land
         record = call.run(Path(folder))
         rows = call.rows(record, options.perceptual, landmarks)
     return [_further(row) for row in rows]
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """Return a row for each call: both directions of one say the same of its wire."""
+    return [row for row in rows if row.get("direction") != "back"]
 
 
 def _further(measured: Mapping[str, Value]) -> Row:

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     which = ("direction",) if options.two_way else ()
     for title, columns in tables.items():
         print(f"\n{title}\n{Report('loopback', rows, which + columns, meta).table()}")
-    # Of a two-way call, the other direction's row says the same of the same wire.
+    # Of a two-way call, the other direction's row says the same: there is one wire.
     print(
         f"\n{wire_causes.TITLE}\n"
         f"{Report('loopback', wire_causes.by_way(rows[:1]), wire_causes.COLUMNS[2:], meta).table()}\n"

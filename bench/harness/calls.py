@@ -103,7 +103,8 @@ class Call:
         Those of a two-way call say which `direction`, and what all of the connection took: `wire_total_kbps`,
         and with set-up and pictures spread over a minute, `wire_total_60s_kbps`.
         """
-        totals = {} if record.back is None else _totals(record, record.back)
+        both = record.back
+        totals = {} if both is None else {**_totals(record, both), **wire_causes.of_both(record, both)}
         return [
             {
                 **({"direction": name} if record.back is not None else {}),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.harness.plots import COLOURS, legend, new_figure, png
+from bench.harness.processes import CallRecord
 from bench.harness.report import Row
 from shared.interfaces import CAUSES
 from shared.runtime.stats import kbps
@@ -24,6 +25,21 @@ def columns(ours: Mapping[str, Any], theirs: Mapping[str, Any], seconds: float) 
         for way, side in zip(_WAYS, (ours, theirs), strict=True)
         for cause in CAUSES
     }
+
+
+def of_both(forth: CallRecord, back: CallRecord) -> dict[str, float]:
+    """Return `columns` of a two-way call: each end is a sender of one direction, a receiver of the other."""
+    seconds = forth.sender["seconds"]
+    ends = ((forth.sender, back.receiver), (back.sender, forth.receiver))
+    calling, answering = ({"wire_sent_by_cause": _merged(*end)} for end in ends)
+    return columns(calling, answering, seconds)
+
+
+def _merged(sender: Mapping[str, Any], receiver: Mapping[str, Any]) -> dict[str, int]:
+    """Return what an end has sent, where each direction took what the other one said for control."""
+    sent, other = (side["wire_sent_by_cause"] for side in (sender, receiver))
+    said = {cause: other[cause] for cause in ("pictures", "reports") if not sent[cause]}
+    return {**sent, **said, "control": max(0, sent["control"] - sum(said.values()))}
 
 
 def by_way(rows: Sequence[Row]) -> list[Row]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiortc import (
     RTCConfiguration,
@@ -77,7 +77,7 @@ class Link(Lane):
         self._offers = False
         peer = RTCPeerConnection(_configuration(ice))
         super().__init__(peer, _KP_ID, _CTL_ID)
-        self._back = _ReturnLane(self, peer) if two_way else None
+        self._back = _ReturnLane(self, peer, self._end) if two_way else None
         traffic, arrivals = aiortc_patches.traffic_of(peer, KEYPOINT_STREAMS), SequenceTracker()
         watchman = guard(peer, KEYPOINT_STREAMS, self._end, arrivals, traffic)
         if compact:
@@ -86,7 +86,7 @@ class Link(Lane):
         sound = VoicePath(peer, self._on_voice, self._end) if voice else None
         wire = Wire(traffic, arrivals, watchman, sound)
         for lane in self._lanes:
-            lane._wire = wire
+            lane.attach(wire)
         self.ice_problem: KeycastError | None = None
         """Why a STUN or TURN server is of no use, once gathered; a RequestError where it never will be."""
         self._listen()
@@ -253,9 +253,9 @@ class Link(Lane):
 class _ReturnLane(Lane):
     """The direction from the answering side of `link` to the offering one."""
 
-    def __init__(self, link: Link, peer: RTCPeerConnection) -> None:
+    def __init__(self, link: Link, peer: RTCPeerConnection, end: Callable[[str], None]) -> None:
         super().__init__(peer, _BACK_KP_ID, _BACK_CTL_ID)
-        self._link = link
+        self._link, self._end_link = link, end
         self._closed = False
         self.is_used = False
 
@@ -291,7 +291,7 @@ class _ReturnLane(Lane):
             await self._link.shut()
 
     def _end(self, reason: str) -> None:
-        self._link._end(reason)
+        self._end_link(reason)
 
 
 def _configuration(ice: IceOptions) -> RTCConfiguration:

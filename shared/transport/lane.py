@@ -44,9 +44,6 @@ class Lane(ABC):
     on the wire is the whole connection's; messages are this lane's own.
     """
 
-    _wire: Wire
-    """To be given to it once the channels are there."""
-
     def __init__(self, peer: RTCPeerConnection, kp: int, ctl: int) -> None:
         self._peer = peer
         self._kp = peer.createDataChannel("kp", ordered=False, maxRetransmits=0, negotiated=True, id=kp)
@@ -165,6 +162,10 @@ class Lane(ABC):
                 return False
             await asyncio.sleep(_POLL_SECONDS)
         return not self.ended
+
+    def attach(self, wire: Wire) -> None:
+        """Take what all lanes share: it can only be made once there are channels."""
+        self._wire = wire
 
     def on_open(self, opened: Callable[[], None]) -> None:
         """Have `opened` called when a channel has opened."""
