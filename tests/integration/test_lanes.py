@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.media.opus import SAMPLES, OpusEncoder
 from shared.media.voice_packet import VoicePacket
 from shared.transport.datachannel import Link
 from shared.transport.inbox import MAX_CTL, MAX_KP
 from shared.transport.lane import Lane
 
 pytestmark = pytest.mark.slow
+OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ async def test_a_side_of_one_direction_works_with_one_of_two(two_way: bool) -> N
 async def test_sound_goes_to_the_direction_that_it_belongs_to() -> None:
     async with connected(voice=True) as pair:
         here, there = pair.back
-        forth, back = VoicePacket(1, 0, b"forth", b"").pack(), VoicePacket(1, 0, b"back", b"").pack()
+        forth, back = (VoicePacket(number, 0, OPUS).pack() for number in (1, 2))
         assert pair.calling.send_voice(forth)
         assert there.send_voice(back)
         assert await received(pair.called) == ("voice", forth)
