@@ -15,7 +15,7 @@ from shared.portrait.pose import Pose
 
 DEMOS = ("demo", "demo2")
 """Names of the people. The second one mostly speaks while the first listens."""
-_SECOND_SEED, _SECOND_BEHIND_S = 9, 2.4
+_SECOND_SEED, _SECOND_BEHIND_S = 1, 2.4
 SECONDS = 10.0
 # The motion repeats without a seam after this long; the frames of one round are drawn once and kept.
 ROUND_S = 6.0

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.harness import wire_causes
-from bench.harness.media import contact_sheet, side_by_side
+from bench.harness.media import contact_sheet, side_by_side, stacked
 from bench.harness.metrics import Distances
 from bench.harness.processes import CallRecord, run_call
 from bench.network.impairment import PathImpairment
@@ -161,12 +161,20 @@ class Call:
         return {name: row[name] for name in COLUMNS}
 
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
-        """Yield every frame shown next to its source."""
+        """Yield every frame shown next to its source, of each direction, one below another."""
+        films = [call._beside(one) for _, call, one in self.directions(record)]
+        for frames in zip(*films, strict=False):
+            yield np.concatenate(frames)
+
+    def _beside(self, record: CallRecord) -> Iterator[Pictures]:
         for number, source, received, kind in self.pairs(record):
             yield side_by_side(source, received, f"{number / FPS:.1f} s", kind != "observed")
 
     def sheet(self, record: CallRecord) -> bytes:
-        """Return a PNG of eight moments, source above received."""
+        """Return a PNG of eight moments, source above received, of each direction."""
+        return stacked([call._sheet(one) for _, call, one in self.directions(record)])
+
+    def _sheet(self, record: CallRecord) -> bytes:
         shown = record.receiver["shown"]
         moments = set(np.linspace(0, len(shown) - 1, min(_SHEET_COLUMNS, len(shown))).astype(int).tolist())
         chosen = [pair for index, pair in enumerate(self.pairs(record)) if index in moments]

@@ -85,6 +85,21 @@ def contact_sheet(
     return out.getvalue()
 
 
+def stacked(sheets: Sequence[bytes]) -> bytes:
+    """Return `sheets`, PNGs, as one, from top to bottom."""
+    if len(sheets) == 1:
+        return sheets[0]
+    images = [Image.open(io.BytesIO(sheet)) for sheet in sheets]
+    size = max(image.width for image in images), sum(image.height for image in images)
+    canvas, y = Image.new("RGB", size, _BACK), 0
+    for image in images:
+        canvas.paste(image, (0, y))
+        y += image.height
+    out = io.BytesIO()
+    canvas.save(out, "PNG")
+    return out.getvalue()
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write `data` to `path`, all or nothing. Raises RequestError or KeycastError."""
     with replacing(path) as temporary:

@@ -7,7 +7,9 @@ aiortc answers every packet with an acknowledgement (SACK) of its own, 93 bytes 
   for reliable messages too where no message of our own is to be expected; duplicates, and gaps while reliable
   messages arrive, are reported at once, since a repetition waits for them;
 - a SACK that waits leaves in the packet of the next message, and so does word of abandoned messages
-  (FORWARD-TSN), which waits for up to 200 ms;
+  (FORWARD-TSN), which waits for up to 200 ms; where keypoint messages leave so often that another one will be
+  in time, as in a two-way call, a SACK lets the first one go;
+- a short reliable message that is due while keypoint messages leave waits for the next one, for up to 200 ms;
 - ChaCha20-Poly1305 is the cipher asked for first: it takes 8 bytes a record less than AES-GCM.
 
 The other side need not do the same, and notices nothing: bundled packets and late SACKs are plain SCTP.
@@ -29,13 +31,23 @@ ACK_SECONDS = 0.5
 SOON_SECONDS = 0.2
 ACK_BYTES = 1000
 _FORWARD_SECONDS = 0.2
+OFTEN_SECONDS = 0.3
+"""Keypoint messages leave often where the last one did so long ago at most."""
+RIPE_SECONDS = 0.25
+"""Age of a SACK from which on it rides, where there is a message to ride with every 0.2 s."""
+SHORT_BYTES = 64
+CLEAR = 5
+"""Messages that are not confirmed yet, while none is lost: those of half a second."""
+HOLD_SECONDS = 0.2
 _RELIABLE_SECONDS = 2.0
 _CIPHER = b"ECDHE-ECDSA-CHACHA20-POLY1305"
 _OTHER_CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
-_UNORDERED, _ACK_NOW = 0x04, 0x08
+_UNORDERED, _ACK_NOW, _WHOLE = 0x04, 0x08, 0x03
 _COMMON_HEADER = 12
 _METHODS = ("_send_chunk", "_send_sack", "_receive_data_chunk")
-_FIELDS = ("_sack_duplicates", "_sack_misordered", "_sack_needed", "_association_state", "State")
+_FIELDS = (
+    "_sack_duplicates", "_sack_misordered", "_sack_needed", "_sent_queue", "_association_state", "State",
+)  # fmt: skip
 
 
 def shrink(peer: RTCPeerConnection) -> None:
@@ -89,7 +101,8 @@ class _Compact:
         self._unacknowledged = 0
         self._at_once = self._soon = False
         self._reliable_until = 0.0
-        self._spoke_at = -math.inf
+        self._spoke_at = self._kp_at = self._sack_at = -math.inf
+        self._held: DataChunk | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sack_waits = False
         self._forward: ForwardTsnChunk | None = None
@@ -113,7 +126,8 @@ class _Compact:
 
     async def _send_sack(self) -> None:
         """Send the SACK now, or have it wait for something to travel with."""
-        self._sack_waits = True
+        if not self._sack_waits:
+            self._sack_waits, self._sack_at = True, self._loop.time()
         if self._at_once or self._unacknowledged >= ACK_BYTES:
             await self._flush()
             return
@@ -123,21 +137,46 @@ class _Compact:
         self._wait(SOON_SECONDS if alone or self._sctp._sack_misordered else ACK_SECONDS)
 
     async def _send_chunk(self, chunk: Chunk) -> None:
+        if isinstance(chunk, DataChunk) and self._may_wait(chunk):
+            self._held = chunk
+            self._wait(HOLD_SECONDS)
+            return
+        rides = self._rides
         if isinstance(chunk, DataChunk):
             self._spoke_at = self._loop.time()
+            self._kp_at = self._spoke_at if chunk.flags & _UNORDERED else self._kp_at
         if isinstance(chunk, ForwardTsnChunk):
             self._forward = chunk
             self._wait(_FORWARD_SECONDS)
         elif isinstance(chunk, SackChunk):
             rider, self._rider = self._rider, None
-            await self._together(chunk, self._taken_forward(), rider)
-        elif isinstance(chunk, DataChunk) and self._sack_waits:
+            await self._together(chunk, self._taken_forward(), self._taken_held(), rider)
+        elif isinstance(chunk, DataChunk) and self._sack_waits and rides:
             self._rider = chunk
             await self._flush()
         elif isinstance(chunk, DataChunk):
-            await self._together(self._taken_forward(), chunk)
+            await self._together(self._taken_forward(), self._taken_held(), chunk)
         else:
             await self._chunk_out(chunk)
+
+    @property
+    def _often(self) -> bool:
+        return self._loop.time() - self._kp_at <= OFTEN_SECONDS
+
+    @property
+    def _rides(self) -> bool:
+        """Whether a SACK that waits leaves with the next message, or has time until the one after it."""
+        if self._soon or not self._often or self._sctp._sack_misordered:
+            return True
+        return self._loop.time() - self._sack_at >= RIPE_SECONDS
+
+    def _may_wait(self, chunk: DataChunk) -> bool:
+        """Say whether a message may wait for the next one. Of two that would, neither does.
+
+        Where others are lost, each tells the other side of them, and its acknowledgement this one.
+        """
+        short = chunk.flags & (_UNORDERED | _WHOLE) == _WHOLE and len(chunk.user_data) <= SHORT_BYTES
+        return short and self._held is None and self._often and len(self._sctp._sent_queue) <= CLEAR
 
     async def _together(self, *given: Chunk | None) -> None:
         """Send chunks as one packet, or each alone where they do not fit one."""
@@ -149,6 +188,10 @@ class _Compact:
     def _taken_forward(self) -> ForwardTsnChunk | None:
         forward, self._forward = self._forward, None
         return forward
+
+    def _taken_held(self) -> DataChunk | None:
+        held, self._held = self._held, None
+        return held
 
     def _wait(self, seconds: float) -> None:
         """Let what waits leave by itself after `seconds` at the latest."""
@@ -172,7 +215,7 @@ class _Compact:
             return
 
     async def _flush(self) -> None:
-        """Send what waits: the SACK, word of abandoned messages, and the message that takes them along."""
+        """Send what waits: SACK, word of abandoned messages, a short one, and what takes them along."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -181,4 +224,4 @@ class _Compact:
             self._sack_waits = False
             await self._sack_out()  # comes back to _send_chunk with the SACK
         else:
-            await self._together(self._taken_forward())
+            await self._together(self._taken_forward(), self._taken_held())

@@ -103,6 +103,52 @@ async def test_acknowledgements_travel_with_messages_of_the_other_direction(call
         assert 8 <= down.packets <= 8 + 4
 
 
+async def test_where_both_sides_send_often_acknowledgements_ride_with_every_other_message(
+    call_through: Through,
+) -> None:
+    """As in a two-way call: a message of either side every 0.2 s."""
+    async with call_through() as call:
+        await asyncio.sleep(SETTLED)
+        up, down = Since(call.path.up), Since(call.path.down)
+        before = call.sender.by_cause["sent"]["acknowledgements"]
+        for _ in range(20):
+            assert call.sender.send_kp(bytes(60))
+            await asyncio.sleep(0.1)
+            assert call.receiver.send_kp(bytes(60))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(SETTLED)
+        assert max(up.packets, down.packets) <= 20 + 4
+        # 16 bytes each; a message of the other side that came late may have had one leave sooner.
+        assert 6 * 16 <= call.sender.by_cause["sent"]["acknowledgements"] - before <= 14 * 16
+        assert not call.sender._peer.sctp._sent_queue
+
+
+async def test_a_short_reliable_message_rides_with_the_next_keypoints(call_through: Through) -> None:
+    async with call_through() as call:
+        await asyncio.sleep(SETTLED)
+        for _ in range(3):
+            call.sender.send_kp(bytes(60))
+            await asyncio.sleep(0.1)
+        up = Since(call.path.up)
+        call.sender.send_ctl(bytes(25))
+        await asyncio.sleep(0.05)
+        assert up.packets == 0
+        call.sender.send_kp(bytes(60))
+        assert len(await arrived(call.receiver, 5)) == 5
+        assert up.packets == 1
+
+
+@pytest.mark.parametrize("size", [25, 1000])
+async def test_a_reliable_message_waits_for_none_that_does_not_come(call_through: Through, size: int) -> None:
+    async with call_through() as call:
+        call.sender.send_kp(bytes(60))
+        call.sender.send_ctl(bytes(size))
+        call.sender.send_ctl(b"bye")
+        found = await arrived(call.receiver, 3, 2.0)
+        assert [data for name, data in found if name == "ctl"] == [bytes(size), b"bye"]
+        assert await call.sender.drained()
+
+
 async def test_a_message_that_fills_its_packet_leaves_beside_the_acknowledgement(
     call_through: Through,
 ) -> None:
