@@ -43,13 +43,15 @@ class AnsweringCall(ReconnectingCall):
             resumes=hold > 0,
             give_up=hold,
         )
-        self._rejoin = session.rejoin
+        self._receiver = session
         self._resumed = asyncio.Event()
 
     def resume(self, connection: Connection) -> Connection:
         """Go on over `connection`, from this very call's sender; return the one before, to be closed."""
         before = self._replace(connection)
-        self._rejoin(connection.binding)
+        if self._receiver.uses_media:
+            connection.use_media()
+        self._receiver.rejoin(connection.binding)
         self._liveness.linked(self._clock.now())
         self._resumed.set()
         self.tell([])

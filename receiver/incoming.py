@@ -106,7 +106,14 @@ class Incoming:
         return ReceiverCall(
             connection=connection,
             session=ReceiverSession(
-                terms, models.codecs, avatar, models.forecaster.name, secret, voice=self.hears, both=both
+                terms,
+                models.codecs,
+                avatar,
+                models.forecaster.name,
+                secret,
+                voice=self.hears,
+                both=both,
+                media=connection.carries_media,
             ),
             renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=sink,

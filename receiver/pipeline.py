@@ -13,7 +13,7 @@ from receiver.live import Snapshot
 from receiver.player import Player
 from receiver.playout import Playout
 from receiver.renderer import Renderer
-from receiver.report_policy import OFTEN_SECONDS, ReportPolicy
+from receiver.report_policy import MEDIA_SECONDS, OFTEN_SECONDS, SELDOM_SECONDS, ReportPolicy
 from receiver.sinks import Screen
 from receiver.sinks.window import WindowClosed
 from receiver.source_pictures import SourcePictures
@@ -215,6 +215,7 @@ class ReceiverCall:
             self._player.report()
             connection, voice, now = self._line.connection, self._session.voice, self._clock.now()
             report = self.summary.report(connection, self._session, now)
+            policy.seldom = MEDIA_SECONDS if self._session.uses_media else SELDOM_SECONDS
             lost = connection.pieces_expected - connection.pieces_received + voice.expected - voice.received
             if policy.is_due(report, lost, now):
                 _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)

@@ -124,7 +124,10 @@ class Outgoing:
         connection.
         """
         options = self._options
-        session = SenderSession(self._terms, self._codec, media.picture, media.voice is not None, both=both)
+        session = SenderSession(
+            self._terms, self._codec, media.picture, media.voice is not None,
+            both=both, media=connection.carries_media,
+        )  # fmt: skip
         return SenderCall(
             connection=connection,
             session=session,

@@ -120,12 +120,12 @@ class RateController:
         ready = (self._ceiling.ready(now), self._limit.ready(now))
         return all(ready) or now - self._last_sent >= MIN_GAP_SECONDS
 
-    def sent(self, last_frame: int, packet_bytes: int, now: float, *, alone: bool = True) -> None:
+    def sent(self, last_frame: int, packet_bytes: int, now: float, *, around: int = MESSAGE_OVERHEAD) -> None:
         """Note that a message of `packet_bytes`, its newest frame `last_frame`, has left.
 
-        Not `alone`, something else pays for what is around it.
+        It has cost `around` bytes more: none where something else pays for what is around it.
         """
-        size = packet_bytes + MESSAGE_OVERHEAD * alone
+        size = packet_bytes + around
         self._ceiling.take(size)
         self._limit.take(size)
         self._last_sent = now

@@ -90,7 +90,7 @@ class ResumingCall(ReconnectingCall):
         self._backoff = Backoff(again.chance if again is not None else random)
         self._ready = asyncio.Event()
         self._refusals = 0
-        self._confirmed, self._acknowledged = 0.0, 0
+        self._confirmed, self._acknowledged, self._reported = 0.0, 0, 0
 
     @property
     def streaming(self) -> bool:
@@ -131,6 +131,9 @@ class ResumingCall(ReconnectingCall):
                 self._again.notify("The call goes on.")
         elif isinstance(event, PeerReport):
             _log.debug("%s", event.report)
+            if event.report.packets > self._reported:
+                self._confirmed = now
+            self._reported = event.report.packets
 
     async def _reconnect(self) -> None:
         """Make connections until one opens."""

@@ -210,7 +210,8 @@ class Streamer:
                 self._summary.dropped_packets += 1
                 continue
             last = batch.first - self._base + len(batch.frames) - 1
-            self._rate.sent(last, len(packet), self._clock.now(), alone=not carried)
+            around = 0 if carried else self._line.connection.overhead
+            self._rate.sent(last, len(packet), self._clock.now(), around=around)
             self._summary.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             await self._in(self._shipped, scheduler, batch, packet)

@@ -163,6 +163,24 @@ class Connection(Protocol):
         ...
 
     @property
+    def carries_media(self) -> bool:
+        """Whether this end can send keypoints and reports as media."""
+        ...
+
+    @property
+    def overhead(self) -> int:
+        """IP bytes around a keypoint message."""
+        ...
+
+    def use_media(self) -> None:
+        """Send keypoints and reports as media from now on: the other side reads them there."""
+        ...
+
+    def send_report(self, data: bytes) -> bool:
+        """Send a report as media, which may be lost; False where these are not in use."""
+        ...
+
+    @property
     def back(self) -> Connection | None:
         """The channels of the other direction on the same connection, where it has any; theirs is None."""
         ...

@@ -63,6 +63,16 @@ class LoopbackConnection:
         self.wire_received = 0
         self.by_cause: Ways = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
 
+    carries_media = False
+    overhead = MESSAGE_OVERHEAD
+
+    def use_media(self) -> None:
+        """Nothing but messages is carried."""
+
+    def send_report(self, data: bytes) -> bool:  # noqa: ARG002 - the interface's
+        """Return False: it is to go as a message."""
+        return False
+
     @property
     def back(self) -> None:
         """There is one direction."""

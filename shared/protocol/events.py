@@ -27,12 +27,14 @@ class State(Enum):
 class Agreed:
     """Both sides match; `terms` are the sender's, schedule included, `forecaster` the receiver's or "".
 
-    `both`: the receiver is to send as well, and the sender to show it.
+    `both`: the receiver is to send as well, and the sender to show it. `media`: keypoints and reports travel
+    as media.
     """
 
     terms: CallTerms
     forecaster: str = ""
     both: bool = False
+    media: bool = False
 
 
 @dataclass(frozen=True, eq=False)

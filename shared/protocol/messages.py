@@ -42,7 +42,7 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
-_LEFT_OUT = ("voice", "laden", "both")
+_LEFT_OUT = ("voice", "laden", "both", "media")
 """Flags of a hello that are not named where they are false."""
 
 
@@ -61,7 +61,9 @@ class Hello:
     name it at all. `laden`: the sender may put keypoint packets into sound packets, and the receiver's answer
     is that it reads them there; named only where it is so. `both`: the sender would be shown something as
     well, and the receiver's answer is that it sends something, in a session of its own over the return lane
-    (see `shared.transport.lane`); named only where it is so.
+    (see `shared.transport.lane`); named only where it is so. `media`: the sender may send keypoints as media
+    and reads reports there (see `shared.transport.media`), and the receiver's answer is that it does the
+    reverse; likewise.
     """
 
     terms: CallTerms
@@ -71,6 +73,7 @@ class Hello:
     voice: bool = False
     laden: bool = False
     both: bool = False
+    media: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,16 @@ def pack_message(message: Message) -> bytes:
     return data
 
 
+def is_report(data: bytes) -> bool:
+    """Say whether the bytes of a message of ours are a report's."""
+    return data[:1] == bytes([_REPORT_TAG])
+
+
 def parse_message(data: bytes) -> Message:
     """Read one message. Raise PeerError on anything but exactly one well-formed message."""
     if len(data) > MAX_CTL_MESSAGE:
         raise PeerError(f"A control message has {len(data)} bytes, over the limit of {MAX_CTL_MESSAGE}.")
-    if data[:1] == bytes([_REPORT_TAG]):
+    if is_report(data):
         return _parse_report(data)
     body = _unpack(data)
     kind = body.pop("type", None)

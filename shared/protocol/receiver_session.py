@@ -45,7 +45,7 @@ class ReceiverSession(Session):
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
     where `voice` is true and the sender offers it; `both` says that something is sent back where it would be
-    shown.
+    shown, `media` that keypoints are read as media where the sender offers that.
     """
 
     side = "receiver"
@@ -60,6 +60,7 @@ class ReceiverSession(Session):
         *,
         voice: bool = False,
         both: bool = False,
+        media: bool = False,
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -71,6 +72,8 @@ class ReceiverSession(Session):
         self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
         self._wants_both, self.sends_back = both, False
+        self._wants_media, self.uses_media = media, False
+        """Whether keypoints and reports travel as media; known as that of sound."""
         self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
         self._awaits_start = True
@@ -113,7 +116,7 @@ class ReceiverSession(Session):
     def _hello(self, secret: bytes) -> Hello:
         laden = self.takes_voice and self._offers_laden
         voice, both = self.takes_voice, self.sends_back
-        return Hello(self.terms, self._avatar, self._forecaster, secret, voice, laden, both)
+        return Hello(self.terms, self._avatar, self._forecaster, secret, voice, laden, both, self.uses_media)
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -251,8 +254,9 @@ class ReceiverSession(Session):
         self._agreed = message.terms
         self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
         self.sends_back = self._wants_both and message.both
+        self.uses_media = self._wants_media and message.media
         self._queue(self._hello(self._secret))
-        agreed = Agreed(message.terms, self._forecaster, self.sends_back)
+        agreed = Agreed(message.terms, self._forecaster, self.sends_back, self.uses_media)
         if self._avatar:
             return [agreed, self._streaming(now)]
         self.state = State.PICTURE

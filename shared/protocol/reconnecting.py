@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from shared.clock import Clock
 from shared.interfaces import Channel, Connection
-from shared.protocol.events import Ended, Event, PeerReady
+from shared.protocol.events import Agreed, Ended, Event, PeerReady
 from shared.protocol.liveness import Liveness, Phase
+from shared.protocol.messages import is_report
 from shared.protocol.session import Session
 from shared.runtime.stats import Traffic
 
@@ -102,7 +103,8 @@ class ReconnectingCall(ABC):
             self._note(event)
             self._on_event(event)
         for message in self._session.outgoing():
-            self.connection.send_ctl(message)
+            if not (is_report(message) and self.connection.send_report(message)):
+                self.connection.send_ctl(message)
 
     @abstractmethod
     async def _reconnect(self) -> None:
@@ -118,6 +120,8 @@ class ReconnectingCall(ABC):
     def _note(self, event: Event) -> None:
         if isinstance(event, Ended):
             self.ended = True
+        elif isinstance(event, Agreed) and event.media:
+            self.connection.use_media()
         elif isinstance(event, PeerReady):
             self._liveness.linked(self._clock.now())
 

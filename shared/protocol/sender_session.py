@@ -20,7 +20,7 @@ from shared.protocol.session import Session, log
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well, `both` that it may send, too.
+    `voice` offers the receiver sound as well, `both` that it may send, too, `media` keypoints as media.
     """
 
     side = "sender"
@@ -33,6 +33,7 @@ class SenderSession(Session):
         voice: bool = False,
         *,
         both: bool = False,
+        media: bool = False,
     ) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
@@ -46,7 +47,7 @@ class SenderSession(Session):
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
         self._offers_voice, self._takes_voice = voice, False
-        self._offers_both = both
+        self._offers_both, self._offers_media = both, media
         self._reads_laden = False
         self._voice_count = 0
         self.voice_packets = 0
@@ -82,7 +83,14 @@ class SenderSession(Session):
 
     def _hello(self, secret: bytes) -> Hello:
         voice = self._offers_voice
-        return Hello(self.terms, secret=secret, voice=voice, laden=voice, both=self._offers_both)
+        return Hello(
+            self.terms,
+            secret=secret,
+            voice=voice,
+            laden=voice,
+            both=self._offers_both,
+            media=self._offers_media,
+        )
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -165,8 +173,9 @@ class SenderSession(Session):
                 return self._on_hello(hello)
             case State.PICTURE, Ready() as ready:
                 return self._on_ready(ready)
-            case State.STREAMING, Report() as report:
-                return [PeerReport(report)]
+            case state, Report() as report if state is State.STREAMING or self._offers_media:
+                # As media it may come before, or long after, what was said in order.
+                return [PeerReport(report)] if state is State.STREAMING else []
             case State.STREAMING, Ready() as ready:
                 self.pictures.confirm(ready.picture)
                 return []
@@ -185,7 +194,9 @@ class SenderSession(Session):
         if message.both and not self._offers_both:
             raise PeerError("The receiver wants to send, which was not offered.")
         self._takes_voice, self._reads_laden = message.voice, message.laden
-        agreed = Agreed(self.terms, message.forecaster, message.both)
+        if message.media and not self._offers_media:
+            raise PeerError("The receiver takes media that were not offered.")
+        agreed = Agreed(self.terms, message.forecaster, message.both, message.media)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
             "has a picture of its own" if message.avatar else "wants a picture",

@@ -7,8 +7,8 @@
   take a quarter of a second.
 - A peer may be heard from ever more addresses, each of which is then tried: past 64 they are ignored.
 - A machine without any network still has itself: where aioice finds no address, 127.0.0.1 is used.
-- Media is let through to connections that expect it only, and of it only RTP of the one source that a sound
-  packet names: libsrtp keeps 384 bytes for each further one, for ever.
+- Media is let through to connections that expect it only, and of it only RTP of the two sources that sound
+  and messages name: libsrtp keeps 384 bytes for each further one, for ever.
 - Bytes on the wire are counted for each connection, headers included. Where a TURN relay stands between, its
   own framing (at least 4 bytes a datagram) is not counted.
 """
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.errors import KeycastError
 from shared.media.voice_packet import is_sound
+from shared.transport.media import channel_of
 from shared.transport.wire_bytes import WireBytes
 
 if TYPE_CHECKING:
@@ -183,8 +184,12 @@ def _passes(protocol: StunProtocol, data: bytes) -> bool:
         return False
     if data[0] <= _STUN:
         return True
-    wanted = 19 < data[0] < 64 or (is_sound(data) and protocol.receiver in _media)
+    wanted = 19 < data[0] < 64 or (_is_media(data) and protocol.receiver in _media)
     return wanted and protocol.receiver._queue.qsize() < MAX_UNREAD
+
+
+def _is_media(data: bytes) -> bool:
+    return is_sound(data) or channel_of(data) is not None
 
 
 def _counts(protocol: StunProtocol) -> Traffic:

@@ -24,7 +24,8 @@ from shared.runtime.logs import logger
 from shared.transport import aiortc_patches, relay
 from shared.transport.compact_sctp import shrink
 from shared.transport.consent import ask_seldom
-from shared.transport.lane import Lane, Wire
+from shared.transport.lane import Lane, Media, Wire
+from shared.transport.media import channel_of, parse
 from shared.transport.sctp_limits import guard
 from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
 from shared.transport.servers import DIRECT, IceOptions
@@ -55,8 +56,8 @@ class Link(Lane):
     The offering side calls `offer` and `accept`, the other side `answer`; then both await `opened`. Both
     channels are negotiated beforehand, so a peer has no say in how they work and may open no others. Not
     `compact`, aiortc's own ways to acknowledge, to encrypt and to ask for consent are kept (see
-    `compact_sctp.py` and `consent.py`). With `voice` it carries sound as well, next to the channels (see
-    `voice.py`).
+    `compact_sctp.py` and `consent.py`), and no message travels as media (see `media.py`). With `voice` it
+    carries sound as well, next to the channels (see `voice.py`).
 
     The link is itself the lane of the direction from the offering side to the answering one. Made for
     `two_way`, it has a further pair of channels, which nobody notices before something is sent there: the
@@ -83,8 +84,9 @@ class Link(Lane):
         if compact:
             shrink(peer)
             ask_seldom(peer)
-        sound = VoicePath(peer, self._on_voice, self._end) if voice else None
-        wire = Wire(traffic, arrivals, watchman, sound)
+        media = Media() if compact else None
+        path = VoicePath(peer, self._on_rtp, self._end) if voice or compact else None
+        wire = Wire(traffic, arrivals, watchman, path, carries_voice=voice, media=media)
         for lane in self._lanes:
             lane.attach(wire)
         self.ice_problem: KeycastError | None = None
@@ -135,8 +137,8 @@ class Link(Lane):
         relay would do and there is none.
         """
         self._offers = True
-        if self._wire.voice is not None:
-            self._wire.voice.prefer_short()
+        if self._wire.path is not None:
+            self._wire.path.prefer_short()
         sdp = await self._described(await self._peer.createOffer())
         if isinstance(self.ice_problem, RequestError):
             raise self.ice_problem
@@ -233,10 +235,27 @@ class Link(Lane):
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._end(f"The other side opened an unexpected channel {channel.label[:20]!r}.")
 
-    def _on_voice(self, data: bytes) -> None:
-        """Hand a sound packet to the direction that it belongs to: each side hears the other's."""
-        lane = self if self._back is None or not self._offers else self._back
-        lane.heard_voice(data)
+    def _on_rtp(self, data: bytes) -> None:
+        """Hand a packet to the direction that it belongs to: each side hears the other's."""
+        incoming = self if self._back is None or not self._offers else self._back
+        if channel_of(data) is None:
+            if self._wire.carries_voice:
+                incoming.heard_voice(data)
+            return
+        media = self._wire.media
+        if media is None:
+            return
+        try:
+            channel, number, message = parse(data, media.newest)
+        except PeerError as error:
+            # Under the keys of the connection: it is no stranger who sends that.
+            self._end(str(error))
+            return
+        is_news = media.came(channel, number)
+        # Reports are about what this side sends.
+        lane = incoming if channel == "kp" else self if self._offers else self._back
+        if lane is not None and is_news:
+            lane.heard_media(channel, message)
 
     def _end(self, reason: str) -> None:
         if self._closing is not None:

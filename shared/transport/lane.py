@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from aiortc import RTCDataChannel, RTCPeerConnection
 
-from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET
+from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
 from shared.interfaces import DRAIN_SECONDS, Channel, Path, Ways
-from shared.protocol.arrivals import SequenceTracker
+from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.transport import aiortc_patches, relay
 from shared.transport.aiortc_patches import Traffic
 from shared.transport.inbox import Inbox
+from shared.transport.media import MEDIA_OVERHEAD, pack
 from shared.transport.sctp_limits import Guard
 from shared.transport.voice import VoicePath
 
@@ -27,6 +28,25 @@ MAX_UNCONFIRMED = 1024
 """Messages, and pieces of them: four times what a picture takes, or half a minute of keypoints."""
 
 
+class Media:
+    """Counts of messages that travel as media over a connection, whichever direction they belong to."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.newest = 0
+        self.arrivals = SequenceTracker()
+        self._newest_report = -1
+
+    def came(self, channel: Channel, number: int) -> bool:
+        """Take note of a packet; say whether it is worth reading. A report that was overtaken is not."""
+        self.newest = max(self.newest, number)
+        self.arrivals.came(number % MODULUS)
+        if channel == "kp":
+            return True
+        is_news, self._newest_report = number > self._newest_report, max(number, self._newest_report)
+        return is_news
+
+
 @dataclass(frozen=True)
 class Wire:
     """What the lanes of a connection share."""
@@ -34,7 +54,10 @@ class Wire:
     traffic: Traffic
     arrivals: SequenceTracker
     guard: Guard
-    voice: VoicePath | None
+    path: VoicePath | None
+    """The way for RTP packets."""
+    carries_voice: bool
+    media: Media | None
 
 
 class Lane(ABC):
@@ -51,6 +74,7 @@ class Lane(ABC):
         self._streams = frozenset((kp, ctl))
         self._inbox = Inbox()
         self._backlog_since: float | None = None
+        self._uses_media = False
         self.app_sent = 0
         self.app_received = 0
         for channel in (self._kp, self._ctl):
@@ -105,13 +129,15 @@ class Lane(ABC):
 
     @property
     def pieces_expected(self) -> int:
-        """SCTP chunks with messages that the other side has sent, up to the newest that came."""
-        return self._wire.arrivals.expected
+        """SCTP chunks with messages, and media packets, that were sent here, up to the newest that came."""
+        media = self._wire.media
+        return self._wire.arrivals.expected + (media.arrivals.expected if media is not None else 0)
 
     @property
     def pieces_received(self) -> int:
         """How many of them have come."""
-        return self._wire.arrivals.received
+        media = self._wire.media
+        return self._wire.arrivals.received + (media.arrivals.received if media is not None else 0)
 
     @property
     def acknowledgements(self) -> int:
@@ -128,16 +154,45 @@ class Lane(ABC):
         """Whether both channels are open."""
         return self._kp.readyState == self._ctl.readyState == "open"
 
+    @property
+    def carries_media(self) -> bool:
+        """Whether this end can send keypoints and reports as media."""
+        return self._wire.media is not None
+
+    @property
+    def overhead(self) -> int:
+        """IP bytes around a keypoint message."""
+        return MEDIA_OVERHEAD if self._uses_media else MESSAGE_OVERHEAD
+
+    def use_media(self) -> None:
+        """Send keypoints and reports as media from now on; see `shared.transport.media`."""
+        self._uses_media = self.carries_media
+
     def send_kp(self, data: bytes) -> bool:
         """Send one keypoint message; False where it was dropped: not open, or earlier ones cannot leave."""
+        if self._uses_media:
+            return self._send_media("kp", data)
         return self._takes(self._kp) and not self._is_backed_up() and self._put(self._kp, data)
+
+    def send_report(self, data: bytes) -> bool:
+        """Send a report as media; False where these are not in use, or the connection is not open."""
+        return self._uses_media and self._send_media("ctl", data)
+
+    def _send_media(self, channel: Channel, data: bytes) -> bool:
+        path, media = self._wire.path, self._wire.media
+        if path is None or media is None or not self._takes(self._kp):
+            return False
+        path.send(pack(channel, media.sent, data))
+        media.sent += 1
+        self.app_sent += len(data)
+        return True
 
     def send_voice(self, data: bytes) -> bool:
         """Send one sound packet; False where it was dropped: not open, or not made to carry sound."""
-        voice = self._wire.voice
-        if voice is None or not self._takes(self._kp):
+        path = self._wire.path
+        if path is None or not self._wire.carries_voice or not self._takes(self._kp):
             return False
-        voice.send(data)
+        path.send(data)
         self.app_sent += len(data)
         return True
 
@@ -181,6 +236,12 @@ class Lane(ABC):
         if not self.ended:
             self.app_received += len(data)
             self._inbox.put("voice", data)
+
+    def heard_media(self, channel: Channel, data: bytes) -> None:
+        """Hand a message on that came as media; what is too much is dropped here, as if lost."""
+        if not self.ended:
+            self.app_received += len(data)
+            self._inbox.put(channel, data)
 
     def _listen_to(self, channel: RTCDataChannel) -> None:
         name: Channel = "kp" if channel is self._kp else "ctl"

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from struct import unpack_from
 
 from shared.interfaces import CAUSES
+from shared.transport.media import channel_of
 
 _STUN, _APPLICATION_DATA = 3, 23
 """The last first byte of a STUN message, and that of a DTLS record with data (RFC 7983, RFC 6347)."""
@@ -49,7 +50,10 @@ class WireBytes:
         else:
             around = min(size, _RTP_HEADER + _SRTP_TAG)
             self._counts["rtp"] += around
-            self._counts["sound"] += size - around
+            # As reports in a channel: of a connection, they are under "control".
+            channel = channel_of(data)
+            cause = "sound" if channel is None else "keypoints" if channel == "kp" else "control"
+            self._counts[cause] += size - around
 
     def packet(self, data: bytes) -> None:
         """Count a readable SCTP packet (RFC 9260); whatever is odd about it counts as SCTP's own."""

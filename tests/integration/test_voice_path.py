@@ -90,7 +90,7 @@ async def test_a_flood_ends_the_call_with_a_reason(
 
 async def test_rubbish_beside_the_sound_is_ignored(call_through: Through) -> None:
     async with call_through(voice=True) as call:
-        dtls: Any = call.sender._wire.voice._dtls  # type: ignore[union-attr]
+        dtls: Any = call.sender._wire.path._dtls  # type: ignore[union-attr]
         for junk in (
             b"\x80",
             b"\x80\x6f" + bytes(40),
