@@ -16,6 +16,9 @@
     still                  ->   (the sender has nothing else to say)
     bye                    <->  bye
 
+Keypoint packets and reports travel as media where both hellos say media (see `shared.transport.media`); then
+reports come at least once a second, for nothing else tells the sender that its packets arrive.
+
 A sender that has lost the connection says hello over a new one, with a proof that it knows the secret of the
 receiver's hello (see `shared.protocol.resumption`). A receiver that still holds the call says hello with a
 proof too, and streaming goes on as if nothing had been; any other answers as to a new call: it gets the
