@@ -17,6 +17,8 @@ _SUM = npt.NDArray[np.float64]
 class DemoSound:
     """Implements `sender.sound.SoundSource`; the same again after each round of the portrait's motion."""
 
+    lag = 0.0
+
     def __init__(self) -> None:
         self._round = _speak()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.clock import monotonic
 from shared.errors import RequestError
+from shared.media.echo import LAG_SECONDS, EchoCanceller
 from shared.media.opus import RATE, Sound
 from shared.media.portaudio import device_named, portaudio
 
@@ -17,6 +18,8 @@ _KEPT = 4 * RATE
 _MOST_OFF = round(0.03 * RATE)
 _MOST_BACK = RATE
 _EASE = 0.02
+# What a device says of its latency, within reason, and by how much it may be late beyond.
+_MOST_LATENCY, _LATE = 0.2, 0.02
 
 
 class Recording:
@@ -84,11 +87,15 @@ class Recording:
 
 
 class Microphone:
-    """Implements `sender.sound.SoundSource`. `name` is a device's number or part of its name, None any."""
+    """Implements `sender.sound.SoundSource`. `name` is a device's number or part of its name, None any.
 
-    def __init__(self, name: str | None = None) -> None:
+    With a `canceller` what is recorded is what that leaves of it; the device's thread does it.
+    """
+
+    def __init__(self, name: str | None = None, canceller: EchoCanceller | None = None) -> None:
         sounddevice = portaudio()
         self._recording = Recording()
+        self._canceller = canceller
         try:
             self._stream = sounddevice.InputStream(
                 samplerate=RATE, channels=1, dtype="int16", device=device_named(name), latency="low",
@@ -99,6 +106,8 @@ class Microphone:
         except (sounddevice.PortAudioError, ValueError) as error:
             which = "no microphone" if name is None else f"no microphone {name!r}"
             raise RequestError(f"There is {which}, or it may not be used ({_short(error)}).") from error
+        latency = min(max(float(self._stream.latency), 0.0), _MOST_LATENCY)
+        self.lag = latency + _LATE + (LAG_SECONDS if canceller is not None else 0.0)
 
     def begin(self, start: float) -> None:
         """Take note that frame 0 was at `start`."""
@@ -117,7 +126,10 @@ class Microphone:
         ago = times.currentTime - times.inputBufferAdcTime
         # Some systems do not say when: then it ended just now.
         recorded = now - ago if 0 < ago < 1 else now - count / RATE
-        self._recording.add(sound[:, 0].copy(), recorded)
+        mono = sound[:, 0].copy()
+        if self._canceller is not None:
+            mono, recorded = self._canceller.clean(mono, recorded, now)
+        self._recording.add(mono, recorded)
 
 
 def _short(error: Exception) -> str:

@@ -9,19 +9,20 @@ from sender.demo_sound import DemoSound
 from sender.microphone import Microphone
 from sender.sound import FileSound, SoundSource
 from shared.errors import RequestError
+from shared.media.echo import EchoCanceller
 
 OWN, MICROPHONE, FILE = "auto", "mic", "file"
 
 
-def open_sound(spec: str, source: str, loop: bool) -> SoundSource:
+def open_sound(spec: str, source: str, loop: bool, canceller: EchoCanceller | None = None) -> SoundSource:
     """Open the sound for a video `source` (see `sender.capture.open_source`).
 
     `spec` "auto" is the file's own, or for a camera the microphone; "mic" any microphone and "file" the
-    file's in every case; anything else is a microphone's number or a part of its name. Raises RequestError,
-    in one sentence, where there is nothing to open.
+    file's in every case; anything else is a microphone's number or a part of its name. `canceller` cleans
+    what a microphone records. Raises RequestError, in one sentence, where there is nothing to open.
     """
     if spec not in (OWN, FILE) or (spec == OWN and is_camera(source)):
-        return Microphone(None if spec in (OWN, MICROPHONE) else spec)
+        return Microphone(None if spec in (OWN, MICROPHONE) else spec, canceller)
     if is_camera(source):
         raise RequestError("A camera has no sound of its own; take the microphone: --audio mic.")
     return DemoSound() if source == "demo" else FileSound(Path(source), loop)
