@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.clock import monotonic
 from shared.errors import RequestError
+from shared.media.drift import Drift
 from shared.media.echo import LAG_SECONDS, EchoCanceller
 from shared.media.opus import RATE, Sound
 from shared.media.portaudio import device_named, portaudio
@@ -17,7 +18,6 @@ _KEPT = 4 * RATE
 # How far a device's word of when it recorded may be from what it said before: beyond that something was lost.
 _MOST_OFF = round(0.03 * RATE)
 _MOST_BACK = RATE
-_EASE = 0.02
 # What a device says of its latency, within reason, and by how much it may be late beyond.
 _MOST_LATENCY, _LATE = 0.2, 0.02
 
@@ -35,14 +35,15 @@ class Recording:
         self._ring = np.zeros(_KEPT, np.int16)
         self._end = 0
         self._start: float | None = None
-        self._off = 0.0
+        self._drift, self._given, self._measured = Drift(), 0, 0
 
     def begin(self, start: float) -> None:
         """Have sample 0 stand at `start` (monotonic seconds). What was recorded before is forgotten."""
         with self._lock:
             self._start = start
             self._ring[:] = 0
-            self._end, self._off = 0, 0.0
+            self._end = 0
+            self._restart()
 
     def add(self, sound: Sound, recorded: float) -> None:
         """Take in sound whose first sample was recorded at `recorded` (monotonic seconds), in order."""
@@ -52,12 +53,14 @@ class Recording:
             first = (recorded - self._start) * RATE
             late = round(first) - self._end
             if abs(late) > _MOST_OFF or not self._end:
-                self._off = 0.0
+                self._restart()
                 # What is there already is left out; a clock that went far back says nothing.
                 overlap = -late if -_MOST_BACK < late < 0 else 0
                 self._write(sound[overlap:], self._end + max(late, 0))
                 return
-            self._off += _EASE * (first - self._end - self._off)
+            self._drift.measure(first - self._given, (self._given - self._measured) / RATE)
+            self._measured = self._given
+            self._given += len(sound)
             self._write(self._corrected(sound), self._end)
 
     def read(self, first: int, count: int) -> Sound:
@@ -67,12 +70,16 @@ class Recording:
             known = (numbers < self._end) & (numbers >= self._end - _KEPT) & (numbers >= 0)
             return np.where(known, self._ring[numbers % _KEPT], 0).astype(np.int16)
 
+    def _restart(self) -> None:
+        """Count the device's samples from here on."""
+        self._drift, self._given, self._measured = Drift(), 0, 0
+
     def _corrected(self, sound: Sound) -> Sound:
         """Return `sound` with one sample more or less where its place has come to be off by one."""
-        if abs(self._off) < 1 or len(sound) < 2:
+        off = self._given - len(sound) + self._drift.ahead - self._end
+        if abs(off) < 1 or len(sound) < 2:
             return sound
-        step = 1 if self._off > 0 else -1
-        self._off -= step
+        step = 1 if off > 0 else -1
         middle = len(sound) // 2
         return np.insert(sound, middle, sound[middle]) if step > 0 else np.delete(sound, middle)
 

@@ -14,6 +14,11 @@ from shared.media.echo import EchoCanceller
 OWN, MICROPHONE, FILE = "auto", "mic", "file"
 
 
+def is_microphone(spec: str, source: str) -> bool:
+    """Say whether `open_sound` opens a microphone for these: only that hears an echo."""
+    return spec not in (OWN, FILE) or (spec == OWN and is_camera(source))
+
+
 def open_sound(spec: str, source: str, loop: bool, canceller: EchoCanceller | None = None) -> SoundSource:
     """Open the sound for a video `source` (see `sender.capture.open_source`).
 
@@ -21,7 +26,7 @@ def open_sound(spec: str, source: str, loop: bool, canceller: EchoCanceller | No
     file's in every case; anything else is a microphone's number or a part of its name. `canceller` cleans
     what a microphone records. Raises RequestError, in one sentence, where there is nothing to open.
     """
-    if spec not in (OWN, FILE) or (spec == OWN and is_camera(source)):
+    if is_microphone(spec, source):
         return Microphone(None if spec in (OWN, MICROPHONE) else spec, canceller)
     if is_camera(source):
         raise RequestError("A camera has no sound of its own; take the microphone: --audio mic.")

@@ -8,7 +8,7 @@ import pytest
 
 from sender import microphone
 from sender.microphone import Microphone
-from sender.sounds import open_sound
+from sender.sounds import is_microphone, open_sound
 from shared.clock import monotonic
 from shared.media.echo import FRAME, LAG_SECONDS, PROCESSING, EchoCanceller
 from shared.media.opus import RATE, Sound
@@ -76,3 +76,11 @@ def test_with_a_canceller_what_is_recorded_is_cleaned_and_stands_where_it_did(st
     assert np.argmax(together) == pytest.approx(0.5 * RATE, abs=0.05 * RATE)
     assert not heard[: RATE // 2 - PROCESSING - RATE // 20].any()
     cleaned.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "source", "expected"),
+    [("auto", "cam0", True), ("auto", "demo", False), ("mic", "demo", True), ("file", "a.mp4", False)],
+)
+def test_a_microphone_is_told_from_what_hears_no_echo(spec: str, source: str, expected: bool) -> None:
+    assert is_microphone(spec, source) is expected
