@@ -12,6 +12,7 @@ _COMMANDS = {
     "anomaly": "whether surprise finds a jump, a freeze and a swapped segment",
     "bandwidth": "what calls cost, every byte counted: presets and policies beside published figures",
     "diversity": "how different the futures are that forecasters draw, the paper's Tables 7 to 10",
+    "echo": "what the echo canceller takes away, and what it leaves of the near voice",
     "export-gfv": "a clip's keypoints as messages in an H.264 stream, for others, and back",
     "forecast": "what comes next: every forecaster in pixels and keypoints, the paper's Tables 1 to 6",
     "framing": "whether heads are found, and what a square that follows them is worth",
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     from bench.bandwidth import bandwidth_command as bandwidth
     from bench.calls import loopback, playout, soak, strip, survive, sync
+    from bench.echo import echo_command as echo
     from bench.forecast import anomaly_command as anomaly
     from bench.forecast import diversity_command as diversity
     from bench.forecast import forecast_command as forecast
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "anomaly": anomaly,
         "bandwidth": bandwidth,
         "diversity": diversity,
+        "echo": echo,
         "export-gfv": export_gfv,
         "forecast": forecast,
         "framing": framing,

@@ -16,7 +16,7 @@ from receiver.options import ReceiverOptions
 from receiver.playout import MAX_DELAY_SECONDS
 from receiver.service import Replying, Service
 from receiver.sinks import make_sink
-from receiver.sinks.loudspeaker import loudspeaker
+from receiver.sinks.loudspeaker import Tap, loudspeaker
 from receiver.sinks.page import PageSink
 from shared.codec.tables import CodecTables
 from shared.errors import RequestError
@@ -35,10 +35,12 @@ MakeReplying = Callable[[Backbone, CodecTables | None, DeadlineExecutor, Console
 """Makes what sends in the other direction, with the network that is loaded, in one thread with the rest."""
 
 
-async def run(options: ReceiverOptions, make_replying: MakeReplying | None = None) -> int:
+async def run(
+    options: ReceiverOptions, make_replying: MakeReplying | None = None, tap: Tap | None = None
+) -> int:
     """Serve one call after the other and return the exit code; KeycastError where it fails.
 
-    `make_replying` gives what is sent to senders that show it.
+    `make_replying` gives what is sent to senders that show it; `tap` gets what is heard here.
     """
     _check(options)
     tls = _tls(options)
@@ -61,7 +63,7 @@ async def run(options: ReceiverOptions, make_replying: MakeReplying | None = Non
         tables = load_tables(backbone, options.checkpoint)
         return ready_models(options, backbone, tables, note), tables
 
-    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
+    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note, tap)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from models.build import network_facts
@@ -12,12 +14,14 @@ from receiver import app
 from receiver.options import ReceiverOptions
 from sender.app import DETECT_SECONDS
 from sender.options import SenderOptions, check_outgoing
-from sender.outgoing import Outgoing, opened
+from sender.outgoing import Media, Outgoing, opened
 from sender.pipeline import SenderCall
 from sender.reconnecting import Reconnecting
+from sender.sounds import make_canceller
 from shared.codec.tables import CodecTables
 from shared.errors import KeycastError
 from shared.interfaces import Backbone, Connection
+from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
 from shared.runtime.console import Console
 from shared.runtime.deadline_executor import DeadlineExecutor
@@ -30,6 +34,8 @@ GONE = "The other side is gone."
 async def run(options: ReceiverOptions, sending: SenderOptions) -> int:
     """Serve calls as `receiver.app.run` does, and send what `sending` says to senders that show it."""
     check_outgoing(sending)
+    say = Console(sys.stdout, sys.stderr)
+    canceller = make_canceller(sending.audio, sending.source, say.note)
     with ThreadPoolExecutor(1, "encoding") as encoding:
         # A camera that is not there should be known now, and be somebody's only while there is a call.
         async with opened(sending, encoding, lambda _: None):
@@ -38,9 +44,12 @@ async def run(options: ReceiverOptions, sending: SenderOptions) -> int:
         def make(
             backbone: Backbone, tables: CodecTables | None, shared: DeadlineExecutor, console: Console
         ) -> Replies:
-            return Replies(sending, backbone, tables, shared=shared, encoding=encoding, console=console)
+            return Replies(
+                sending, backbone, tables,
+                shared=shared, encoding=encoding, console=console, canceller=canceller,
+            )  # fmt: skip
 
-        return await app.run(options, make)
+        return await app.run(options, make, None if canceller is None else canceller.played)
 
 
 class Replies:
@@ -55,13 +64,19 @@ class Replies:
         shared: DeadlineExecutor,
         encoding: Executor,
         console: Console,
+        canceller: EchoCanceller | None = None,
     ) -> None:
         self.options, self.encoding, self.console = options, encoding, console
+        self._canceller = canceller
         self.backbone = backbone
         self.speaks = options.audio is not None
         self.outgoing = Outgoing(
             options, backbone, tables, inference=shared.lane(DETECT_SECONDS), encoding=encoding
         )
+
+    def opened(self) -> AbstractAsyncContextManager[Media]:
+        """Open what is sent, for one call."""
+        return opened(self.options, self.encoding, self.console.note, self._canceller)
 
     def begin(self, lane: Connection) -> Reply:
         """Send over `lane` from now on."""
@@ -126,7 +141,7 @@ class Reply:
     async def _run(self) -> None:
         replies, self._used = self._replies, self._lane
         try:
-            async with opened(replies.options, replies.encoding, replies.console.note) as media:
+            async with replies.opened() as media:
                 self._call = replies.outgoing.call(self._used, media, Reconnecting(self._connect))
                 ended = await self._call.run()
                 self._is_over = ended.ok

@@ -22,6 +22,7 @@ from shared.clock import SystemClock
 from shared.codec.tables import CodecTables
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone, Connection
+from shared.media.echo import EchoCanceller
 from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console, Part
 from shared.runtime.deadline_executor import DeadlineExecutor
@@ -44,6 +45,8 @@ class Showing(Protocol):
 
     hears: bool
     """Whether sound is wanted."""
+    canceller: EchoCanceller | None
+    """What keeps sound that is heard here out of sound that is sent, where there is need of it."""
 
     @property
     def pace(self) -> float:
@@ -106,7 +109,9 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
             inference = shared.lane(DETECT_SECONDS)
             stack.push_async_callback(showing.close)
         encoding = stack.enter_context(ThreadPoolExecutor(1, "encoding"))
-        media = await stack.enter_async_context(opened(options, inference, console.note))
+        media = await stack.enter_async_context(
+            opened(options, inference, console.note, None if showing is None else showing.canceller)
+        )
 
         def load() -> tuple[Backbone, CodecTables | None]:
             backbone = load_backbone(options.backbone, options.checkpoint, options.device)

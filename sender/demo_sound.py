@@ -18,6 +18,8 @@ _SUM = npt.NDArray[np.float64]
 class DemoSound:
     """Implements `sender.sound.SoundSource`; the same again after each round of the portrait's motion."""
 
+    lag = 0.0
+
     def __init__(self, name: str = DEMOS[0]) -> None:
         self._round = np.roll(_speak(_PITCHES[name]), -round(begins_at(name) * RATE))
 

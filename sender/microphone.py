@@ -9,6 +9,8 @@ import numpy as np
 
 from shared.clock import monotonic
 from shared.errors import RequestError
+from shared.media.drift import Drift
+from shared.media.echo import LAG_SECONDS, EchoCanceller
 from shared.media.opus import RATE, Sound
 from shared.media.portaudio import device_named, portaudio
 
@@ -16,7 +18,8 @@ _KEPT = 4 * RATE
 # How far a device's word of when it recorded may be from what it said before: beyond that something was lost.
 _MOST_OFF = round(0.03 * RATE)
 _MOST_BACK = RATE
-_EASE = 0.02
+# What a device says of its latency, within reason, and by how much it may be late beyond.
+_MOST_LATENCY, _LATE = 0.2, 0.02
 
 
 class Recording:
@@ -32,14 +35,15 @@ class Recording:
         self._ring = np.zeros(_KEPT, np.int16)
         self._end = 0
         self._start: float | None = None
-        self._off = 0.0
+        self._drift, self._given, self._measured = Drift(), 0, 0
 
     def begin(self, start: float) -> None:
         """Have sample 0 stand at `start` (monotonic seconds). What was recorded before is forgotten."""
         with self._lock:
             self._start = start
             self._ring[:] = 0
-            self._end, self._off = 0, 0.0
+            self._end = 0
+            self._restart()
 
     def add(self, sound: Sound, recorded: float) -> None:
         """Take in sound whose first sample was recorded at `recorded` (monotonic seconds), in order."""
@@ -49,12 +53,14 @@ class Recording:
             first = (recorded - self._start) * RATE
             late = round(first) - self._end
             if abs(late) > _MOST_OFF or not self._end:
-                self._off = 0.0
+                self._restart()
                 # What is there already is left out; a clock that went far back says nothing.
                 overlap = -late if -_MOST_BACK < late < 0 else 0
                 self._write(sound[overlap:], self._end + max(late, 0))
                 return
-            self._off += _EASE * (first - self._end - self._off)
+            self._drift.measure(first - self._given, (self._given - self._measured) / RATE)
+            self._measured = self._given
+            self._given += len(sound)
             self._write(self._corrected(sound), self._end)
 
     def read(self, first: int, count: int) -> Sound:
@@ -64,12 +70,16 @@ class Recording:
             known = (numbers < self._end) & (numbers >= self._end - _KEPT) & (numbers >= 0)
             return np.where(known, self._ring[numbers % _KEPT], 0).astype(np.int16)
 
+    def _restart(self) -> None:
+        """Count the device's samples from here on."""
+        self._drift, self._given, self._measured = Drift(), 0, 0
+
     def _corrected(self, sound: Sound) -> Sound:
         """Return `sound` with one sample more or less where its place has come to be off by one."""
-        if abs(self._off) < 1 or len(sound) < 2:
+        off = self._given - len(sound) + self._drift.ahead - self._end
+        if abs(off) < 1 or len(sound) < 2:
             return sound
-        step = 1 if self._off > 0 else -1
-        self._off -= step
+        step = 1 if off > 0 else -1
         middle = len(sound) // 2
         return np.insert(sound, middle, sound[middle]) if step > 0 else np.delete(sound, middle)
 
@@ -84,11 +94,15 @@ class Recording:
 
 
 class Microphone:
-    """Implements `sender.sound.SoundSource`. `name` is a device's number or part of its name, None any."""
+    """Implements `sender.sound.SoundSource`. `name` is a device's number or part of its name, None any.
 
-    def __init__(self, name: str | None = None) -> None:
+    With a `canceller` what is recorded is what that leaves of it; the device's thread does it.
+    """
+
+    def __init__(self, name: str | None = None, canceller: EchoCanceller | None = None) -> None:
         sounddevice = portaudio()
         self._recording = Recording()
+        self._canceller = canceller
         try:
             self._stream = sounddevice.InputStream(
                 samplerate=RATE, channels=1, dtype="int16", device=device_named(name), latency="low",
@@ -99,6 +113,8 @@ class Microphone:
         except (sounddevice.PortAudioError, ValueError) as error:
             which = "no microphone" if name is None else f"no microphone {name!r}"
             raise RequestError(f"There is {which}, or it may not be used ({_short(error)}).") from error
+        latency = min(max(float(self._stream.latency), 0.0), _MOST_LATENCY)
+        self.lag = latency + _LATE + (LAG_SECONDS if canceller is not None else 0.0)
 
     def begin(self, start: float) -> None:
         """Take note that frame 0 was at `start`."""
@@ -117,7 +133,10 @@ class Microphone:
         ago = times.currentTime - times.inputBufferAdcTime
         # Some systems do not say when: then it ended just now.
         recorded = now - ago if 0 < ago < 1 else now - count / RATE
-        self._recording.add(sound[:, 0].copy(), recorded)
+        mono = sound[:, 0].copy()
+        if self._canceller is not None:
+            mono, recorded = self._canceller.clean(mono, recorded, now)
+        self._recording.add(mono, recorded)
 
 
 def _short(error: Exception) -> str:

@@ -30,6 +30,7 @@ from shared.codec.tables import CodecTables
 from shared.constants import CallTerms, Schedule
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Distance
+from shared.media.echo import EchoCanceller
 from shared.media.opus import OpusEncoder
 from shared.protocol.events import Agreed
 from shared.protocol.sender_session import SenderSession
@@ -46,11 +47,15 @@ class Media:
 
 @asynccontextmanager
 async def opened(
-    options: SenderOptions, executor: Executor, notify: Callable[[str], None]
+    options: SenderOptions,
+    executor: Executor,
+    notify: Callable[[str], None],
+    canceller: EchoCanceller | None = None,
 ) -> AsyncIterator[Media]:
     """Open what `options` say, in `executor`, and close it in the end; `notify` hears sentences.
 
-    Raise RequestError, in one sentence, where there is nothing to open.
+    `canceller` cleans what a microphone records. Raise RequestError, in one sentence, where there is nothing to
+    open.
     """
     loop = asyncio.get_running_loop()
 
@@ -61,7 +66,7 @@ async def opened(
     framing = options.crop or AutomaticFraming(load_head_finder(), note)
     source = open_source(options.source, framing, options.loop, denoise=True)
     try:
-        async with _speaking(options, notify) as voice:
+        async with _speaking(options, notify, canceller) as voice:
             # What is never made cannot leave.
             first = None if options.anonymous else loop.run_in_executor(executor, reference_picture, source)
             yield Media(source, None if first is None else await first, voice)
@@ -70,14 +75,16 @@ async def opened(
 
 
 @asynccontextmanager
-async def _speaking(options: SenderOptions, notify: Callable[[str], None]) -> AsyncIterator[Voice | None]:
+async def _speaking(
+    options: SenderOptions, notify: Callable[[str], None], canceller: EchoCanceller | None
+) -> AsyncIterator[Voice | None]:
     """Give the call's sound, where there is to be any."""
     if options.audio is None:
         yield None
         return
     encoder = OpusEncoder(options.audio_kbps)
     with ThreadPoolExecutor(1, "sound") as executor:
-        sound = open_sound(options.audio, options.source, options.loop)
+        sound = open_sound(options.audio, options.source, options.loop, canceller)
         try:
             yield Voice(sound, encoder, SystemClock(), executor, notify)
         finally:

@@ -18,6 +18,9 @@ from shared.media.video.sounds import LEAST_GAP, SoundFile
 class SoundSource(Protocol):
     """Sound by sample number, 48000 per second, mono: sample 1600 n is the moment of frame n."""
 
+    lag: float
+    """Seconds from the moment of a sample until it can be read."""
+
     def begin(self, start: float) -> None:
         """Take note that frame 0 was at `start` (monotonic seconds)."""
         ...
@@ -39,6 +42,8 @@ class FileSound:
 
     With two `channels` it is (N, 2).
     """
+
+    lag = 0.0
 
     def __init__(self, path: Path, loop: bool = False, channels: int = 1) -> None:
         self._path, self._loop, self._channels = path, loop, channels

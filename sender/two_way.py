@@ -24,9 +24,11 @@ from receiver.sinks.window import WindowClosed
 from receiver.web import page_files
 from sender import app
 from sender.options import SenderOptions
+from sender.sounds import make_canceller
 from shared.codec.tables import CodecTables
 from shared.errors import described
 from shared.interfaces import Backbone, Connection
+from shared.media.echo import EchoCanceller
 from shared.media.opus import has_opus
 from shared.protocol.events import Ended
 from shared.protocol.liveness import Phase
@@ -46,17 +48,30 @@ GONE = "The other side is gone."
 
 async def run(options: SenderOptions, showing: ReceiverOptions, views: frozenset[str]) -> int:
     """Call as `sender.app.run` does, and show the other side: in `views`, and as `showing` says."""
-    return await app.run(options, lambda console: Display(showing, views, console))
+
+    def make(console: Console) -> Display:
+        canceller = make_canceller(options.audio, options.source, console.note)
+        return Display(showing, views, console, canceller)
+
+    return await app.run(options, make)
 
 
 class Display:
     """Implements `sender.app.Showing`: `views` of "window" and "web", and what else `options` ask for."""
 
-    def __init__(self, options: ReceiverOptions, views: frozenset[str], console: Console) -> None:
+    def __init__(
+        self,
+        options: ReceiverOptions,
+        views: frozenset[str],
+        console: Console,
+        canceller: EchoCanceller | None = None,
+    ) -> None:
+        self.canceller = canceller
         self.hears = options.audio and has_opus()
         self._options, self._views, self._console = options, views, console
         window = "window" if "window" in views else "none"
-        speaker = loudspeaker(self.hears, options.speaker, "" if views else "none", console.note)
+        tap = None if canceller is None else canceller.played
+        speaker = loudspeaker(self.hears, options.speaker, "" if views else "none", console.note, tap)
         loop = asyncio.get_running_loop()
 
         def say(line: str) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+import numpy as np
+
 from sender.reconnecting import ResumingCall
 from sender.sound import SoundSource
 from shared.clock import Clock
-from shared.media.opus import RATE, SAMPLES, OpusEncoder
-from shared.media.voice_packet import MAX_LOAD, SAMPLES_PER_FRAME
+from shared.media.opus import RATE, SAMPLES, OpusEncoder, Sound
+from shared.media.voice_packet import BLOCK_SECONDS, MAX_LOAD, SAMPLES_PER_FRAME
 from shared.protocol.sender_session import SenderSession
 
 VOICE_KBPS = 18.0
 """Of Opus while somebody speaks, at most; over the pauses of speech it is about three quarters of that."""
 REFUSED = "The receiver takes no sound; the call goes on without it."
 _MOST_BEHIND = 8
+_FADE = RATE // 100
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,23 @@ class Voice:
         self._spoken = 0
         self._carried = b""
         self._due = 0.0
+        self._opened, self._closed = -math.inf, math.inf
+        self._was_open = True
+
+    @property
+    def muted(self) -> bool:
+        """Whether nothing of the source is sent."""
+        return self._closed < math.inf
+
+    def mute(self, muted: bool) -> None:
+        """Send silence instead of what is said from now on, or the source again; in whole blocks.
+
+        The source is read on meanwhile. Silence is a pause to Opus: two or three small packets in a second.
+        """
+        if muted and not self.muted:
+            self._closed = self._clock.now()
+        elif self.muted and not muted:
+            self._opened, self._closed = self._clock.now(), math.inf
 
     def begin(self, start: float, base: int) -> None:
         """Count from frame `base` on, where frame 0 of the video was at `start` (monotonic seconds)."""
@@ -94,11 +115,11 @@ class Voice:
                 origin, number = self._origin, -1
             assert origin is not None
             number = self._after(origin, number)
-            self._due = origin.at + self._end(number) / RATE
+            self._due = origin.at + self._end(number) / RATE + self._source.lag
             await self._clock.sleep_until(self._due)
             payload = b""
             if origin is self._origin and line.streaming and session.takes_voice:
-                payload = await self._coded(origin.first + number * SAMPLES)
+                payload = await self._coded(origin, number)
             self._send(line, session, number, payload if origin is self._origin else b"")
 
     def _send(self, line: ResumingCall, session: SenderSession, number: int, payload: bytes) -> None:
@@ -119,10 +140,24 @@ class Voice:
         present = int((self._clock.now() - origin.at) * RATE) // SAMPLES
         return number + 1 if present - number <= _MOST_BEHIND and number >= 0 else max(present, number + 1)
 
-    async def _coded(self, first: int) -> bytes:
+    async def _coded(self, origin: _Origin, number: int) -> bytes:
+        # Read ahead by the encoder's delay: what the decoder gives out then is in its place.
+        ahead = number * SAMPLES + self._encoder.delay
+        begins = origin.at + ahead / RATE
+        is_open = self._opened <= begins and begins + BLOCK_SECONDS <= self._closed
+
         def work() -> bytes:
             self._encoder.expect_loss(self._loss)
-            # Read ahead by the encoder's delay: what the decoder gives out then is in its place.
-            return self._encoder.encode(self._source.read(first + self._encoder.delay, SAMPLES))
+            sound = self._gated(self._source.read(origin.first + ahead, SAMPLES), is_open)
+            return self._encoder.encode(sound)
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _gated(self, sound: Sound, is_open: bool) -> Sound:
+        """Return `sound`, or silence where it is not open; what changes does so without a click."""
+        was_open, self._was_open = self._was_open, is_open
+        if was_open and is_open:
+            return sound
+        gate = np.full(len(sound), float(is_open))
+        gate[:_FADE] = np.linspace(was_open, is_open, _FADE)
+        return np.asarray(sound * gate, np.int16)

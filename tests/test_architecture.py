@@ -47,6 +47,7 @@ DOORS = {
         "animate.",
     ),
     "sounddevice": ("shared.media.portaudio",),
+    "pywebrtc_audio": ("shared.media.echo",),
     "cv2": ("sender.camera", "receiver.screen", "models.clips.faces", "models.training."),
     "skimage": ("bench.harness.metrics",),
     "fvcore": ("bench.harness.metrics",),

@@ -26,6 +26,8 @@ JUMP_SECONDS = 0.08
 """Off by more, since the timeline has jumped or the device stood still, sound is cut or waited for."""
 _LEAST_FADE = 48
 NULL = "null"
+Tap = Callable[[Sound, float], None]
+"""Gets what is played, silence included, and when the device was given it (monotonic seconds)."""
 
 
 class SoundQueue:
@@ -101,11 +103,16 @@ class Loudspeaker:
     """A sink that takes sound alone. The device is opened when a call has sound; `note` hears why it is not.
 
     `name` is a device's number or a part of its name: that one has to be there. None is the default, "null"
-    one that nobody hears.
+    one that nobody hears. `tap` is called in the device's thread.
     """
 
-    def __init__(self, name: str | None = None, note: Callable[[str], None] = lambda _: None) -> None:
-        self._name, self._note = name, note
+    def __init__(
+        self,
+        name: str | None = None,
+        note: Callable[[str], None] = lambda _: None,
+        tap: Tap | None = None,
+    ) -> None:
+        self._name, self._note, self._tap = name, note, tap
         self._stream: Any = None
         self._refused = False
         self.queue = SoundQueue()
@@ -167,21 +174,24 @@ class Loudspeaker:
         self._stream = stream
 
     def _play(self, out: Any, count: int, times: Any, _: object) -> None:  # noqa: ANN401
+        now = monotonic()
         latency = times.outputBufferDacTime - times.currentTime
         # Some systems do not say; then it is what the stream promises.
         self.queue.latency = (
             latency if 0 < latency < 1 else float(self._stream.latency if self._stream else 0)
         )
-        out[:, 0] = self.queue.pull(count, monotonic() + self.queue.latency)
+        out[:, 0] = sound = self.queue.pull(count, now + self.queue.latency)
+        if self._tap is not None:
+            self._tap(sound, now)
 
 
 def loudspeaker(
-    audio: bool, name: str | None, view: str | None, note: Callable[[str], None]
+    audio: bool, name: str | None, view: str | None, note: Callable[[str], None], tap: Tap | None = None
 ) -> Loudspeaker | None:
     """Return what plays a call's sound, by `--no-audio`, `--speaker` and `--view`; None for nothing."""
     if not audio or name == "none" or (name is None and view == "none"):
         return None
-    return Loudspeaker(name, note)
+    return Loudspeaker(name, note, tap)
 
 
 def _faded(sound: Sound) -> Sound:

@@ -34,6 +34,8 @@ BEEPS = range(15, 200, 24)
 class Beeping:
     """A beep of 80 ms at the beginning of some frames, over a faint hum."""
 
+    lag = 0.0
+
     def __init__(self) -> None:
         self.start: float | None = None
 

@@ -58,6 +58,8 @@ class Changing:
 class Beeping:
     """A beep of 80 ms with each change."""
 
+    lag = 0.0
+
     def begin(self, start: float) -> None:
         pass
 

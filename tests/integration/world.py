@@ -231,6 +231,8 @@ class Sink:
 class Hum:
     """A hum, for ever."""
 
+    lag = 0.0
+
     def begin(self, start: float) -> None:
         pass
 

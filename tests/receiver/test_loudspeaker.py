@@ -1,5 +1,6 @@
 """Sound at a device with a clock of its own, in virtual time: what is heard when, and how it is kept so."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from receiver.sinks.loudspeaker import CUSHION_SECONDS, Loudspeaker, SoundQueue
 from receiver.time_stretch import LEAST, lengthened, shortened
+from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.media.opus import RATE, Sound
 
@@ -113,3 +115,29 @@ def test_a_device_that_is_not_there_is_said_in_a_sentence() -> None:
     assert speaker.lead == 0
     assert not notes
     speaker.close()
+
+
+def test_a_tap_gets_what_is_played_in_order_with_its_time() -> None:
+    taken: list[tuple[Sound, float]] = []
+    enough = threading.Event()
+
+    def tap(sound: Sound, at: float) -> None:
+        taken.append((sound.copy(), at))
+        if len(taken) == 12:
+            enough.set()
+
+    speaker = Loudspeaker("null", tap=tap)
+    before = monotonic()
+    speaker.open()
+    try:
+        for number in range(4):
+            speaker.hear(number * PIECE, voice(number * PIECE, PIECE), before + 0.05 + number * PIECE / RATE)
+        assert enough.wait(30)
+    finally:
+        speaker.close()
+    # Silence too.
+    assert {len(sound) for sound, _ in taken} == {480}
+    assert not taken[0][0].any()
+    times = [at for _, at in taken]
+    assert before <= times[0]
+    assert times == sorted(times)
