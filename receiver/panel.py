@@ -20,7 +20,7 @@ KEYS = "o: these figures   s: save the picture   q: end"
 _INK = (235, 235, 235)
 _STATES = {
     "live": (110, 215, 120), "forecasting": (245, 200, 70), "stalled": (245, 95, 80),
-    "connecting": (110, 190, 245), "listening": (110, 190, 245),
+    "connecting": (110, 190, 245), "listening": (110, 190, 245), "on hold": (245, 200, 70),
 }  # fmt: skip
 # Height of a bar as a share, and its colour: what is known stands higher than what is guessed.
 _BARS = {

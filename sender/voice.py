@@ -54,6 +54,11 @@ class Voice:
         self._spoken = 0
         self._carried = b""
         self._due = 0.0
+        self._muted = False
+
+    def mute(self, muted: bool) -> None:
+        """Send no sound from the next block on, or again."""
+        self._muted = muted
 
     def begin(self, start: float, base: int) -> None:
         """Count from frame `base` on, where frame 0 of the video was at `start` (monotonic seconds)."""
@@ -97,7 +102,7 @@ class Voice:
             self._due = origin.at + self._end(number) / RATE
             await self._clock.sleep_until(self._due)
             payload = b""
-            if origin is self._origin and line.streaming and session.takes_voice:
+            if origin is self._origin and line.streaming and session.takes_voice and not self._muted:
                 payload = await self._coded(origin.first + number * SAMPLES)
             self._send(line, session, number, payload if origin is self._origin else b"")
 

@@ -57,6 +57,7 @@ NOT_PURE = (
     "shared.clock",
     "shared.runtime.eventloop",
     "shared.runtime.command",
+    "shared.runtime.controls",
     "shared.runtime.usage",
 )
 PURE = (

@@ -14,8 +14,8 @@ refused, and named. It is raised where a reader of the version before could not 
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
-`voice` where there is none, a frame's `dimensions` where they are six a keypoint, the pictures' `size` where
-it is 256, a picture that is not `alone`.
+`voice` where there is none, a `status` nobody tells, a frame's `dimensions` where they are six a keypoint,
+the pictures' `size` where it is 256, a picture that is not `alone`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
-_LEFT_OUT = ("voice", "laden")
+_LEFT_OUT = ("voice", "laden", "status")
 """Flags of a hello that are not named where they are false."""
 
 
@@ -59,7 +59,8 @@ class Hello:
 
     `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
     name it at all. `laden`: the sender may put keypoint packets into sound packets, and the receiver's answer
-    is that it reads them there; named only where it is so.
+    is that it reads them there; named only where it is so. `status`: the sender may say that it is muted or
+    on hold, and the receiver's answer is that it listens to that; likewise.
     """
 
     terms: CallTerms
@@ -68,6 +69,7 @@ class Hello:
     secret: bytes = b""
     voice: bool = False
     laden: bool = False
+    status: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,14 @@ class Still:
 
 
 @dataclass(frozen=True)
+class Status:
+    """The sender's own choice, from now on: `muted`, it gives no sound; `held`, nothing at all."""
+
+    muted: bool = False
+    held: bool = False
+
+
+@dataclass(frozen=True)
 class Report:
     """Report of what the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
 
@@ -139,7 +149,7 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Start | Want | Still | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Still | Status | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
@@ -223,8 +233,8 @@ def _hello(body: Body) -> Hello:
     secret = body["secret"]
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
-    avatar, voice, laden = (_flag("hello", body, name) for name in ("avatar", *_LEFT_OUT))
-    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden)
+    avatar, voice, laden, status = (_flag("hello", body, name) for name in ("avatar", *_LEFT_OUT))
+    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden, status)
 
 
 def _chunk(body: Body) -> SourceChunk:
@@ -252,6 +262,10 @@ def _want(body: Body) -> Want:
 
 def _still(_: Body) -> Still:
     return Still()
+
+
+def _status(body: Body) -> Status:
+    return Status(_flag("status", body, "muted"), _flag("status", body, "held"))
 
 
 def _pack_report(report: Report) -> bytes:
@@ -296,6 +310,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "start": (Start, _start),
     "want": (Want, _want),
     "still": (Still, _still),
+    "status": (Status, _status),
     "bye": (Bye, _bye),
 }
 _KINDS = {message_type: kind for kind, (message_type, _) in _PARSERS.items()}

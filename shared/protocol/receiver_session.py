@@ -18,12 +18,13 @@ from shared.protocol.events import (
     FramesArrived,
     KeypointsArrived,
     PeerReady,
+    PeerStatus,
     SourcePicture,
     State,
 )
 from shared.protocol.frame_clock import FrameClock
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
+from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureAssembler
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -44,7 +45,8 @@ class ReceiverSession(Session):
 
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
-    where `voice` is true and the sender offers it.
+    where `voice` is true and the sender offers it; likewise, with `status`, its word that it is muted or on
+    hold.
     """
 
     side = "receiver"
@@ -58,6 +60,7 @@ class ReceiverSession(Session):
         secret: bytes = b"",
         *,
         voice: bool = False,
+        status: bool = False,
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -68,6 +71,7 @@ class ReceiverSession(Session):
         self._wants_voice = voice
         self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
+        self._wants_status, self._takes_status = status, False
         self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
         self._awaits_start = True
@@ -94,7 +98,9 @@ class ReceiverSession(Session):
         """Say whether `hello`, over a new connection of `binding`, comes from this very call's sender."""
         wanted = proof(self._secret, "sender", binding)
         known = bool(self._secret) and hmac.compare_digest(wanted, hello.secret)
-        same = hello.terms == self._agreed and (hello.voice and self._wants_voice) == self.takes_voice
+        same = (hello.terms, hello.voice and self._wants_voice, hello.status and self._wants_status) == (
+            self._agreed, self.takes_voice, self._takes_status,
+        )  # fmt: skip
         return known and self.state is State.STREAMING and same
 
     def rejoin(self, binding: bytes) -> None:
@@ -109,7 +115,8 @@ class ReceiverSession(Session):
 
     def _hello(self, secret: bytes) -> Hello:
         laden = self.takes_voice and self._offers_laden
-        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden)
+        voice, status = self.takes_voice, self._takes_status
+        return Hello(self.terms, self._avatar, self._forecaster, secret, voice, laden, status)
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -221,14 +228,14 @@ class ReceiverSession(Session):
         match self.state, message:
             case State.START, Hello() as hello:
                 return self._on_hello(hello, now)
-            case State.PICTURE, SourceChunk() as chunk:
-                return self._on_chunk(chunk, now)
             case State.STREAMING, Start() as start if self._awaits_start:
                 return self._on_start(start, now)
             case State.STREAMING, Still():
                 return []
-            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+            case State.PICTURE | State.STREAMING, SourceChunk() as chunk if not self._avatar:
                 return self._on_chunk(chunk, now)
+            case State.STREAMING, Status() as status if self._takes_status:
+                return [PeerStatus(status)]
             case _:
                 return super()._handle(message, now)
 
@@ -246,6 +253,7 @@ class ReceiverSession(Session):
             return self._refuse(difference)
         self._agreed = message.terms
         self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
+        self._takes_status = self._wants_status and message.status
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster)
         if self._avatar:

@@ -11,7 +11,7 @@ from shared.errors import PeerError
 from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
-from shared.protocol.messages import Hello, Message, Ready, Report, Start, Still, Want
+from shared.protocol.messages import Hello, Message, Ready, Report, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -20,12 +20,20 @@ from shared.protocol.session import Session, log
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well.
+    `voice` offers the receiver sound as well, `status` to say when this side is muted or on hold.
     """
 
     side = "sender"
 
-    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
+    def __init__(
+        self,
+        terms: CallTerms,
+        codec: Codec,
+        picture: bytes | None,
+        voice: bool = False,
+        *,
+        status: bool = False,
+    ) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
             raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
@@ -39,6 +47,8 @@ class SenderSession(Session):
         self._proof = b""  # by which a receiver would show that it still holds the call
         self._offers_voice, self._takes_voice = voice, False
         self._reads_laden = False
+        self._offers_status, self._reads_status = status, False
+        self._status, self._said_status = Status(), False
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
@@ -48,7 +58,7 @@ class SenderSession(Session):
         if self.state is not State.START:
             raise ValueError("the call has been started before")
         log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
-        self._queue(Hello(self.terms, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello())
         self.state = State.HELLO
 
     def restart(self, binding: bytes) -> None:
@@ -68,8 +78,12 @@ class SenderSession(Session):
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
         log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
-        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello(mine))
         self.state = State.HELLO
+
+    def _hello(self, secret: bytes = b"") -> Hello:
+        voice = self._offers_voice
+        return Hello(self.terms, secret=secret, voice=voice, laden=voice, status=self._offers_status)
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -80,6 +94,21 @@ class SenderSession(Session):
         """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
         if self.state is State.STREAMING:
             self._queue(Start(wall_ms))
+            # One that holds the call may have missed the last change.
+            if self._said_status or self._status != Status():
+                self._say_status()
+
+    def tell_status(self, muted: bool, held: bool) -> None:
+        """Have the receiver know, now or once streaming begins, where it listens to that."""
+        status = Status(muted, held)
+        if status != self._status:
+            self._status = status
+            self._say_status()
+
+    def _say_status(self) -> None:
+        if self._reads_status and self.state is State.STREAMING:
+            self._said_status = True
+            self._queue(self._status)
 
     def packet(self, first: int, late_ms: int, block: Block) -> bytes:
         """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
@@ -169,7 +198,10 @@ class SenderSession(Session):
             return self._refuse(difference)
         if message.voice and not self._offers_voice:
             raise PeerError("The receiver takes sound that was not offered.")
+        if message.status and not self._offers_status:
+            raise PeerError("The receiver listens to a status that was not offered.")
         self._takes_voice, self._reads_laden = message.voice, message.laden
+        self._reads_status = message.status
         agreed = Agreed(self.terms, message.forecaster)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,

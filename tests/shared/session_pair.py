@@ -73,11 +73,16 @@ class ConnectionPair:
         *,
         offers_voice: bool = False,
         wants_voice: bool = False,
+        offers_status: bool = False,
+        wants_status: bool = False,
     ) -> None:
-        self.sender = SenderSession(sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice)
-        self.receiver = ReceiverSession(
-            receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET, voice=wants_voice
+        self.sender = SenderSession(
+            sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice, status=offers_status
         )
+        self.receiver = ReceiverSession(
+            receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET,
+            voice=wants_voice, status=wants_status,
+        )  # fmt: skip
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []
         self.now = 0.0
