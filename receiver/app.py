@@ -19,13 +19,13 @@ from models.build import (
 )  # fmt: skip
 from models.forecast.build import best_forecaster, load_forecaster
 from receiver.avatar import load_avatar
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.options import ReceiverOptions
 from receiver.playout import MAX_DELAY_SECONDS
 from receiver.service import Models, Service
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import loudspeaker
-from receiver.sinks.page import PageSink
+from receiver.sinks.page import PageSink, PageSound
 from shared.codec.keypoint_codec import Codec, CodedCodec, PaperCodec
 from shared.errors import RequestError
 from shared.media.opus import has_opus
@@ -56,9 +56,10 @@ async def run(options: ReceiverOptions) -> int:
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
-    audience = Broadcast() if options.view != "none" else None
+    audience = Feeds() if options.view != "none" else None
     if audience is not None:
-        sink.add(PageSink(audience))
+        sink.add(PageSink(audience.pictures))
+        sink.add(PageSound(audience.sound))
     with (
         ThreadPoolExecutor(1, "inference") as inference,
         ThreadPoolExecutor(1, "output") as output,

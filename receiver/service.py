@@ -12,7 +12,7 @@ from secrets import token_bytes
 from receiver.announcement import announcement, watching
 from receiver.audio_playout import AudioPlayout
 from receiver.call_admission import CallAdmission, PendingCall
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.live import Snapshot, listening
@@ -80,7 +80,7 @@ class Service:
         decoding: ThreadPoolExecutor,
         console: Console,
         tls: ssl.SSLContext | None = None,
-        audience: Broadcast | None = None,
+        audience: Feeds | None = None,
     ) -> None:
         self._options = options
         self._page = Page(page_files(), audience, self._watched) if audience is not None else None

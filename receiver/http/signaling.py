@@ -46,7 +46,8 @@ class SignalingServer:
     `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
     `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
     With `voice` its links carry sound. `say` hears, a line each and not too often, who was shut out. `page`
-    is served at `/`.
+    is served at `/`; `owner` is the token of who sits here (see `page_routes`). Without `on_link` it serves
+    the page alone: nobody can call, and the token is published to nobody.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SignalingServer:
         host: str,
         port: int,
         token: str,
-        on_link: Callable[[Link], None],
+        on_link: Callable[[Link], None] | None,
         *,
         stats: Callable[[], Mapping[str, object]] | None = None,
         busy: Callable[[], bool] | None = None,
@@ -66,6 +67,7 @@ class SignalingServer:
         names: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
         page: Page | None = None,
+        owner: str = "",
     ) -> None:
         self.host, self.port = host, port
         self._token = pairing.check_token(token)
@@ -76,7 +78,9 @@ class SignalingServer:
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice)
         self._clock = clock or SystemClock()
-        self._keeper = Authenticator(token, self._clock, self._trust, self._note, viewers=page is not None)
+        self._keeper = Authenticator(
+            token, self._clock, self._trust, self._note, viewers=page is not None, owner=owner
+        )
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -114,6 +118,8 @@ class SignalingServer:
                 f"Cannot listen on {self.host} port {self.port}: it is taken, or not an "
                 "address of this machine; choose another with --listen HOST:PORT."
             ) from error
+        if self._on_link is None:
+            return self
         try:
             self._published = Published.publish(self.port, self._token, self._gate.addresses)
         except RequestError as error:
@@ -137,8 +143,9 @@ class SignalingServer:
     def _application(self, page: Page | None, hosts: Hosts) -> web.Application:
         application = web.Application(client_max_size=MAX_SDP_BYTES, middlewares=[_logged, only_for(hosts)])
         application.on_response_prepare.append(add_headers)
-        application.router.add_post("/whip", self._whip)
-        application.router.add_delete("/session/{id}", self._delete)
+        if self._on_link is not None:
+            application.router.add_post("/whip", self._whip)
+            application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         if page is not None:
             page.serve(application, self._keeper, secure=self._tls is not None)
@@ -205,6 +212,7 @@ class SignalingServer:
             self._note(f"a call came to nothing: {error}")
             await link.close()
             return
+        assert self._on_link is not None  # or no offer was taken
         self._on_link(link)
 
     async def _delete(self, request: web.Request) -> web.Response:

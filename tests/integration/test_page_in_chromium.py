@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from receiver import app as receiver_app
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.live import listening
@@ -52,9 +52,10 @@ class Receiver:
     """A receiver's HTTP side, and a call of which everything can be made up."""
 
     def __init__(self, host: str, port: int = 0, token: str = TOKEN) -> None:
-        self.audience = Broadcast()
+        self.feeds = Feeds()
+        self.audience = self.feeds.pictures
         self.figures = dict(LIVE)
-        page = Page(page_files(), self.audience, lambda: self.figures)
+        page = Page(page_files(), self.feeds, lambda: self.figures)
         self.said: list[str] = []
         self.server = SignalingServer(host, port, token, lambda _: None, say=self.said.append, page=page)
 
