@@ -2,8 +2,8 @@
 
 `/` and its files hold nothing of any call. `/login` exchanges the token for a cookie, `/session` says whether
 the browser has one, and `/live` is the WebSocket that carries the call (see `viewer`). An end that sends as
-well has an owner's token beside the call's: with it one may also mute, hold and hang up, and sees oneself. Who
-was given the call's token is the other side, and may not.
+well has an owner's token beside the call's: with it one may also mute, hold and hang up, and sees oneself.
+Who was given the call's token is the other side, and may not.
 """
 
 from __future__ import annotations

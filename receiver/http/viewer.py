@@ -10,6 +10,7 @@ Whoever sits here (`controls`) may also say what the keys of the window do, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -118,11 +119,10 @@ class Viewer:
                 self._sent(FIGURES)
                 async with asyncio.timeout(STUCK_SECONDS):
                     await self._socket.send_str(json.dumps(self._told()))
-            try:
-                # What somebody has chosen is shown at once.
-                await asyncio.wait_for(self._changed.wait(), FIGURES_SECONDS)
-            except TimeoutError:
-                continue
+            # What somebody has chosen is shown at once.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIGURES_SECONDS):
+                    await self._changed.wait()
 
     def _told(self) -> dict[str, object]:
         """Return the figures and, for who may change it, how the controls stand (`Choices`)."""

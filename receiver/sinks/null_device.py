@@ -22,7 +22,7 @@ class _Times:
 
 
 class NullDevice:
-    """Calls `callback` every 10 ms as a stream of sounddevice does; what it plays is out `latency` s after."""
+    """Calls `callback` every 10 ms as sounddevice's streams do; what it plays comes out `latency` s later."""
 
     def __init__(self, callback: Callable[[Any, int, Any, object], None], latency: float = 0.02) -> None:
         self._callback = callback

@@ -21,7 +21,7 @@ _QUALITY = 80
 _VOICE_KBPS = 32.0
 _PIECE = RATE // 50
 _AHEAD_SECONDS = 0.04
-"""Time before its moment that sound is made: for its way to the browser. What that needs more, it waits itself."""
+"""How long before its moment sound is made, for its way to the browser, which waits for what needs longer."""
 
 
 class Audience(Protocol):
@@ -82,8 +82,8 @@ class PageSink:
 class PageSound:
     """A sink that takes sound alone, for those viewers who listen; where nobody does, it costs nothing.
 
-    It plays as a loudspeaker does, at the pace of this machine's clock: what the timeline's delays and gaps ask
-    for is done here. So the page has an even stream of packets of 20 ms, each with its moment, none in pauses.
+    It plays as a loudspeaker does, at the pace of this machine's clock: what delays and gaps of the timeline
+    ask for is done here. The page has even packets of 20 ms, each with its moment, and none in pauses.
     """
 
     def __init__(self, listeners: Audience) -> None:

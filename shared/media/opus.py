@@ -47,7 +47,7 @@ def samples_of(packet: bytes) -> int:
 
 
 class OpusEncoder:
-    """Codes `samples` at once (60 ms) at about `kbps` (6 to 64); a decoder gives them `delay` samples late."""
+    """Codes `samples` (60 ms) at a time at about `kbps` (6 to 64); a decoder gives them `delay` late."""
 
     def __init__(self, kbps: float, samples: int = SAMPLES) -> None:
         if not LEAST_KBPS <= kbps <= MOST_KBPS:
