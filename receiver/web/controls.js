@@ -42,7 +42,7 @@ export class Controls {
 
   /** Shows how things stand in a call, or outside of one. */
   show({ controls, peer_muted: muted, peer_held: held }, inCall) {
-    const theirs = held ? "" : muted ? "Muted" : "";
+    const theirs = muted && !held ? "Muted" : "";
     at("peer").hidden = !inCall || !theirs;
     at("peer-words").textContent = theirs;
     at("controls").hidden = !controls;
@@ -57,8 +57,10 @@ export class Controls {
     }
     document.querySelector('[data-word="hang up"]').hidden = !inCall;
     at("self-video").hidden = !controls.shows_self;
-    const mine = controls.held ? "You are on hold" : controls.muted ? "You are muted" : "";
-    at("self-words").textContent = mine;
+    const mine = controls.held ? "on hold" : controls.muted ? "muted" : "";
+    // On one's own picture, whose it is needs no words.
+    const words = controls.shows_self ? mine.charAt(0).toUpperCase() + mine.slice(1) : `You are ${mine}`;
+    at("self-words").textContent = mine && words;
     at("self-words").hidden = !mine;
     if (!controls.shows_self) at("self").dataset.picture = "none";
   }

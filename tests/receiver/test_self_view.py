@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from receiver.self_view import SelfView
+from receiver.sinks.self_view import SelfView
 from shared.runtime.controls import Controls
 from tests.receiver.test_page_sink import Crowd, picture
 
