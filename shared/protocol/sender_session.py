@@ -99,7 +99,10 @@ class SenderSession(Session):
                 self._say_status()
 
     def tell_status(self, muted: bool, held: bool) -> None:
-        """Have the receiver know, now or once streaming begins, where it listens to that."""
+        """Have the receiver know, now or once streaming begins, where it listens to that.
+
+        On hold (`held`) further pictures wait, too.
+        """
         status = Status(muted, held)
         if status != self._status:
             self._status = status
@@ -171,7 +174,8 @@ class SenderSession(Session):
     def tick(self, now: float) -> list[Event]:
         """Also queues the next piece of a further picture, when it is time for one."""
         events = super().tick(now)
-        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+        moving = self.state is State.STREAMING and not self._status.held
+        if moving and (chunk := self.pictures.next(now)) is not None:
             self._queue(chunk)
         return events
 

@@ -9,11 +9,14 @@ from shared.protocol.messages import Hello, Status, parse_message
 from shared.protocol.receiver_session import ReceiverSession
 from tests.shared.session_pair import (
     BINDING,
+    PICTURE,
     SECRET,
     TERMS,
     ConnectionPair,
+    let_pass,
     only_bye,
     reconnected,
+    slots,
     streaming,
 )
 
@@ -71,6 +74,20 @@ def test_a_new_receiver_learns_it_too() -> None:
     pair.sender.begin(0)
     pair.settle()
     assert heard(pair) == [Status(held=True)] * 2
+
+
+def test_on_hold_a_further_picture_waits() -> None:
+    pair = agreed()
+    assert pair.sender.send_picture(1, PICTURE)
+    let_pass(pair, 0.5)
+    before = pair.sender.pictures.sent_bytes
+    pair.sender.tell_status(False, True)
+    let_pass(pair, 20.0)
+    assert pair.sender.pictures.sent_bytes == before
+    assert slots(pair) == [0]
+    pair.sender.tell_status(False, False)
+    let_pass(pair, 60.0)
+    assert slots(pair) == [0, 1]
 
 
 @pytest.mark.parametrize(("offers", "wants"), [(True, False), (False, True), (False, False)])
