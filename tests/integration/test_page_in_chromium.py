@@ -104,6 +104,13 @@ BRIGHTNESS = (
 )
 
 
+COUNTED = (
+    "(() => { const { start } = AudioBufferSourceNode.prototype; window.played = 0;"
+    "AudioBufferSourceNode.prototype.start = function (...when) {"
+    "  window.played++; return start.apply(this, when); }; })()"
+)
+
+
 async def assert_moving(tab: Tab) -> None:
     await tab.until(MOVING)
     before = await tab.see(BRIGHTNESS)
@@ -357,11 +364,13 @@ async def test_a_page_that_nobody_looks_at_costs_nothing(browser: str) -> None:
 
 async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both ends as their commands run them, over a real connection."""
-    receiving = ReceiverOptions(host="127.0.0.1", port=0, token=TOKEN, view="web", forecaster="hold")
+    receiving = ReceiverOptions(
+        host="127.0.0.1", port=0, token=TOKEN, view="web", speaker="none", forecaster="hold"
+    )
     async with AsyncExitStack() as stack, new_tab(browser) as tab:
         await stack.enter_async_context(running(receiver_app.run(receiving)))
         url = await announced(capsys)
-        calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True)
+        calling = sender_app.SenderOptions("demo", url, TOKEN, loop=True, audio="auto")
         await tab.open(f"{url}/#{TOKEN}")
         await tab.until("document.body.dataset.state == 'listening'")
         await stack.enter_async_context(running(sender_app.run(calling)))
@@ -370,6 +379,12 @@ async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> 
         before = await tab.text("payload_kbps")
         await tab.until(f"document.getElementById('payload_kbps').textContent != '{before}'")
         assert "0 %" not in {await tab.text("observed"), await tab.text("forecast")}
+        # There is a voice, for who asks for it.
+        await tab.until("document.getElementById('hear').checkVisibility()")
+        await tab.see(COUNTED)
+        click = "document.getElementById('hear').click()"
+        await tab.tell("Runtime.evaluate", expression=click, userGesture=True)
+        await tab.until("window.played > 20")
         assert tab.hosts == {url.removeprefix("http://")}
         assert tab.errors == []
 
