@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from models.build import load_backbone, load_tables, network_words, use_threads
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.incoming import Models, ready_models
 from receiver.options import ReceiverOptions
 from receiver.playout import MAX_DELAY_SECONDS
-from receiver.service import Replying, Service
+from receiver.service import Place, Replying, Service
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import Tap, loudspeaker
-from receiver.sinks.page import PageSink
+from receiver.sinks.page import PageSink, PageSound
+from receiver.sinks.self_view import SelfView
 from shared.codec.tables import CodecTables
 from shared.errors import RequestError
-from shared.interfaces import Backbone
 from shared.media.opus import has_opus
 from shared.runtime.console import Console
+from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.journal import Journal
 from shared.transport.datachannel import try_servers
@@ -31,8 +32,8 @@ from shared.transport.tls import server_context
 
 RENDER_SECONDS = 0.01
 """By when a frame should be drawn that is wanted: at once, and before anything else that waits."""
-MakeReplying = Callable[[Backbone, CodecTables | None, DeadlineExecutor, Console], Replying]
-"""Makes what sends in the other direction, with the network that is loaded, in one thread with the rest."""
+MakeReplying = Callable[[Place], Replying]
+"""Makes what sends in the other direction, in one place with the rest."""
 
 
 async def run(
@@ -64,10 +65,16 @@ async def run(
         return ready_models(options, backbone, tables, note), tables
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note, tap)
-    sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
-    audience = Broadcast() if options.view != "none" else None
+    audience = Feeds() if options.view != "none" else None
+    controls = Controls()
+    self_view = SelfView(controls, None if audience is None else audience.own_pictures)
+    sink = make_sink(
+        options.view, options.outputs, options.virtual_camera, say, speaker,
+        controls=None if make_replying is None else controls, self_view=self_view,
+    )  # fmt: skip
     if audience is not None:
-        sink.add(PageSink(audience))
+        sink.add(PageSink(audience.pictures))
+        sink.add(PageSound(audience.sound))
     with (
         _inference(make_replying is not None) as (inference, shared),
         ThreadPoolExecutor(1, "output") as output,
@@ -80,7 +87,9 @@ async def run(
             console.say(f"network: {network_words(models.backbone)}")
             replying = None
             if make_replying is not None and shared is not None:
-                replying = make_replying(models.backbone, tables, shared, console)
+                replying = make_replying(
+                    Place(models.backbone, tables, shared, console, controls, self_view.update)
+                )
             receiver = Service(
                 options, models, sink, inference=inference, output=output, decoding=decoding,
                 console=console, tls=tls, audience=audience, replying=replying,

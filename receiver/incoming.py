@@ -26,6 +26,7 @@ from shared.interfaces import Backbone, Connection, Forecaster, Source
 from shared.media.opus import has_opus
 from shared.protocol.events import Agreed
 from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.controls import Controls
 
 HOLD_SECONDS = 60.0
 """Longest wait of a call for a sender whose connection is lost."""
@@ -94,8 +95,12 @@ class Incoming:
         *,
         both: bool = False,
         on_agreed: Callable[[Agreed], None] = lambda _: None,
+        controls: Controls | None = None,
     ) -> ReceiverCall:
-        """Return a call over `connection`; with `both` this end would send as well, and `on_agreed` hears."""
+        """Return a call over `connection`; with `both` this end would send as well, and `on_agreed` hears.
+
+        `controls` are told what the other side says of itself, where both ends have them.
+        """
         models, sink = self._models, self._sink
         backbone, layout = models.backbone, models.backbone.layout
         terms = CallTerms(
@@ -114,6 +119,7 @@ class Incoming:
                 voice=self.hears,
                 both=both,
                 media=connection.carries_media,
+                status=controls is not None,
             ),
             renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=sink,
@@ -125,6 +131,7 @@ class Incoming:
             hold=HOLD_SECONDS,
             hearing=AudioPlayout(playout, clock, sink.hear, lambda: sink.lead) if self.hears else None,
             on_agreed=on_agreed,
+            controls=controls,
         )
 
     def figures(self, call: ReceiverCall) -> dict[str, object]:

@@ -28,7 +28,8 @@ OVERHEAD = ("ip", "dtls", "sctp", "acknowledgements", "reports", "ice", "rtp", "
 """What is around payload, pictures and sound, of `shared.interfaces.CAUSES`."""
 _MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
 
-STATES = ("listening", "connecting", "live", "forecasting", "stalled")
+STATES = ("listening", "connecting", "live", "forecasting", "stalled", "on hold")
+"""on hold: by the sender's own word, which a call has and `Live` does not."""
 LETTERS = {Kind.OBSERVED: "o", Kind.FORECAST: "f", Kind.INTERPOLATED: "i", Kind.HELD: "h"}
 
 Snapshot = dict[str, str | int | float | None]

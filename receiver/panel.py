@@ -17,10 +17,12 @@ _FONT_PIXELS = 15
 _BACKDROP = 0.4
 """Share of the picture left behind the figures."""
 KEYS = "o: these figures   s: save the picture   q: end"
+CALL_KEYS = "m: mute   v: hold   p: yourself   o: figures   s: save   q: end"
+"""Where the end sends as well."""
 _INK = (235, 235, 235)
 _STATES = {
     "live": (110, 215, 120), "forecasting": (245, 200, 70), "stalled": (245, 95, 80),
-    "connecting": (110, 190, 245), "listening": (110, 190, 245),
+    "connecting": (110, 190, 245), "listening": (110, 190, 245), "on hold": (245, 200, 70),
 }  # fmt: skip
 # Height of a bar as a share, and its colour: what is known stands higher than what is guessed.
 _BARS = {
@@ -35,6 +37,7 @@ class Panel:
 
     def __init__(self, width: int) -> None:
         self._width = width
+        self.keys = KEYS
         self._font = ImageFont.load_default(_FONT_PIXELS)
         self._drawn: Figures = {}
         self._ink: npt.NDArray[np.float32] = np.zeros((_HEIGHT, width, 3), np.float32)
@@ -56,7 +59,7 @@ class Panel:
         hue = _STATES.get(state, _INK)
         draw.text((_MARGIN, 7), state, fill=hue, font=self._font)
         left = 2 * _MARGIN + round(draw.textlength(state, font=self._font))
-        beside = KEYS if state == "listening" else words(figures)
+        beside = self.keys if state == "listening" else words(figures)
         draw.text((left, 7), beside, fill=_INK, font=self._font)
         for index, letter in enumerate(str(figures["strip"])[-STRIP_FRAMES:]):
             share, colour = _BARS[letter]

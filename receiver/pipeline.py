@@ -28,17 +28,20 @@ from shared.protocol.events import (
     FramesArrived,
     KeypointsArrived,
     PeerReady,
+    PeerStatus,
     SourcePicture,
     VoiceArrived,
 )
 from shared.protocol.liveness import Phase
-from shared.protocol.messages import Hello
+from shared.protocol.messages import Hello, Status
 from shared.protocol.receiver_session import ReceiverSession
+from shared.runtime.controls import Controls
 from shared.runtime.logs import logger
 
 _log = logger("call")
 HOLDING = "connection lost, holding"
 WAITING = "no video, holding"
+ON_HOLD = "on hold"
 
 
 class ReceiverCall:
@@ -47,7 +50,8 @@ class ReceiverCall:
     Without a connection, it is held for `hold` seconds: frames go on to be shown, forecast and then still.
     `inference`, `output` and `decoding` are single-threaded: one owns the networks, one the sink, and one
     decodes keypoints. The event loop only moves messages, so a slow frame never delays a packet. `summary`
-    counts all that happens. `on_agreed` hears when a sender's hello fits.
+    counts all that happens. `controls` hear that the sender is muted or on hold, `on_agreed` when a sender's
+    hello fits.
     """
 
     def __init__(
@@ -65,12 +69,16 @@ class ReceiverCall:
         hold: float = 0.0,
         hearing: AudioPlayout | None = None,
         on_agreed: Callable[[Agreed], None] = lambda _: None,
+        controls: Controls | None = None,
     ) -> None:
         self._session = session
         self._sink = sink
         self._clock = clock
         self._hearing = hearing
         self._on_agreed = on_agreed
+        self._controls = controls or Controls()
+        self._peer = Status()
+        self._was_held = False
         self._renderer = renderer
         self._ended: Ended | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -99,8 +107,19 @@ class ReceiverCall:
         return self._line.phase
 
     def live(self) -> Snapshot:
-        """Return the call's figures as of now; see `receiver.live.Live.snapshot`."""
-        return self.summary.snapshot(self._line.connection, self._session, self._clock.now())
+        """Return the call's figures as of now; see `receiver.live.Live.snapshot`.
+
+        Beside those: whether it has `sound`, and the sender's own word: `peer_muted`, `peer_held`.
+        """
+        figures = self.summary.snapshot(self._line.connection, self._session, self._clock.now())
+        if self._on_hold and figures["state"] != "connecting":
+            figures["state"] = ON_HOLD
+        return {
+            **figures,
+            "sound": self._session.takes_voice,
+            "peer_muted": self._peer.muted,
+            "peer_held": self._peer.held,
+        }
 
     def matches(self, hello: Hello, connection: Connection) -> bool:
         """Say whether `hello` came from this call's sender, over a `connection` for `resume`."""
@@ -148,6 +167,7 @@ class ReceiverCall:
             self._line.tell(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
+            self._controls.peer_says(muted=False, held=False)
             connection = self._line.connection
             self.summary.usage.end()
             await connection.drained()
@@ -171,6 +191,14 @@ class ReceiverCall:
         elif isinstance(event, SourcePicture):
             assert self._group is not None
             self._group.create_task(self._take_picture(event))
+        else:
+            self._on_turn(event)
+
+    def _on_turn(self, event: Event) -> None:
+        """Follow the call itself, from one state to the next."""
+        if isinstance(event, PeerStatus):
+            self._peer = event.status
+            self._controls.peer_says(event.status.muted, event.status.held)
         elif isinstance(event, Agreed):
             self.summary.live.agreed(event.terms)
             self._on_agreed(event)
@@ -222,7 +250,16 @@ class ReceiverCall:
                 self._session.report(report)
                 self._line.tell([])
 
-    def _note(self) -> str:
-        """Return what to write on a picture that stands still."""
-        # A sender whose camera is unplugged is still there, and says so.
-        return WAITING if self.phase is Phase.LIVELY else HOLDING
+    @property
+    def _on_hold(self) -> bool:
+        return self._peer.held and self.phase is Phase.LIVELY
+
+    def _note(self, still: bool) -> str:
+        """Return what to write on a picture, which has stood still for a while or not."""
+        if self._on_hold or not still:
+            self._was_held = self._on_hold
+            return ON_HOLD if self._on_hold else ""
+        if self.phase is not Phase.LIVELY:
+            return HOLDING
+        # A sender whose camera is unplugged is still there, and says so. One that was on hold takes a moment.
+        return ON_HOLD if self._was_held else WAITING

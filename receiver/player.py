@@ -41,8 +41,8 @@ class _Ready:
 class Player:
     """Renders in `inference` and hands to `sink` in `output`, 30 frames per second, on the playout timeline.
 
-    Give it what arrives; `run` begins with the first frames. `note` returns the text for a picture that has
-    stood still for a second; every frame is reported to `summary`.
+    Give it what arrives; `run` begins with the first frames. `note` returns the text for a picture, and hears
+    whether that has stood still for a second; every frame is reported to `summary`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Player:
         inference: Executor,
         output: Executor,
         summary: CallSummary,
-        note: Callable[[], str],
+        note: Callable[[bool], str],
     ) -> None:
         self.buffer = JitterBuffer()
         self._playout = playout
@@ -176,9 +176,7 @@ class Player:
         await self._clock.sleep_until(min(due + self._pacing.offset, latest))
         start = self._clock.now()
         still = kind is Kind.HELD and start - self._heard > SILENCE_SECONDS
-        await _in(
-            self._output, self._sink.write, number, ready.rendered.picture, self._note() if still else ""
-        )
+        await _in(self._output, self._sink.write, number, ready.rendered.picture, self._note(still))
         now = self._clock.now()
         self._processing.took(ready.seconds + now - start)
         self._playout.processing(self._processing.seconds)

@@ -2,11 +2,13 @@
 
 A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
 once PyAV is loaded as well. It ends with its input, or when the user closes it or presses q or Escape; o
-shows and hides the figures, s saves the picture.
+shows and hides the figures, s saves the picture. Where the end sends as well, m mutes, v holds, p shows and
+hides oneself, in a corner and as in a mirror.
 
-In: a kind (1 byte), a length (4 bytes, big-endian) and so many bytes, again and again. PICTURE: raw RGB.
-FIGURES: a JSON object, see `receiver.live`. Out: `ready` once the window stands, then a line for people for
-each picture that was saved, or could not be.
+In: a kind (1 byte), a length (4 bytes, big-endian) and so many bytes, again and again. PICTURE and SELF: raw
+RGB, of SELF no byte where it is hidden. FIGURES and CHOICES: a JSON object, see `receiver.live` and
+`shared.runtime.controls`. Out: `ready` once the window stands, then `key X` for each key of a call, and a
+line for people for each picture that was saved, or could not be.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import signal
 import struct
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -25,17 +28,23 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from receiver.panel import Panel
+from receiver.overlay import put_badge, put_mirrored
+from receiver.panel import CALL_KEYS, KEYS, Panel
 from shared.keypoints import Pictures
 
 TITLE = "keycast"
 READY = b"ready\n"
-PICTURE, FIGURES = b"P", b"F"
+PICTURE, FIGURES, SELF, CHOICES = b"P", b"F", b"S", b"C"
+KEY = b"key "
+CALL_LETTERS = "mvpq"
 SIDE = 512
 """Of the window when it opens, in pixels."""
+SELF_SIDE = 128
+_MARGIN = 12
+_BELOW_PANEL = 58
 _HEADER = struct.Struct(">cI")
 _POLL_MS = 8
-_ESCAPE = 27
+_ESCAPE, _LETTERS = 27, 128
 
 
 def message(kind: bytes, data: bytes) -> bytes:
@@ -50,6 +59,8 @@ class _Newest:
         self._source = source
         self.picture: Pictures = np.zeros((SIDE, SIDE, 3), np.uint8)
         self.figures: dict[str, str | float] = {}
+        self.oneself: Pictures | None = None
+        self.choices: dict[str, bool] = {}
         self.count = 0
         self.ended = False
         threading.Thread(target=self._read, daemon=True).start()
@@ -58,13 +69,52 @@ class _Newest:
         while len(header := self._source.read(_HEADER.size)) == _HEADER.size:
             kind, length = _HEADER.unpack(header)
             data = self._source.read(length)
-            if kind == PICTURE and len(data) == length:
-                side = math.isqrt(length // 3)
-                self.picture = np.frombuffer(data, np.uint8).reshape(side, side, 3)
-            elif kind == FIGURES and len(data) == length:
-                self.figures = json.loads(data)
+            if len(data) == length:
+                self._take(kind, data)
             self.count += 1
         self.ended = True
+
+    def _take(self, kind: bytes, data: bytes) -> None:
+        if kind == PICTURE:
+            self.picture = _square(data)
+        elif kind == SELF:
+            self.oneself = _square(data) if data else None
+        elif kind == FIGURES:
+            self.figures = json.loads(data)
+        elif kind == CHOICES:
+            self.choices = json.loads(data)
+
+
+def _square(data: bytes) -> Pictures:
+    side = math.isqrt(len(data) // 3)
+    return np.frombuffer(data, np.uint8).reshape(side, side, 3)
+
+
+def put_call(picture: Pictures, choices: Mapping[str, bool], oneself: Pictures | None) -> None:
+    """Draw oneself and what either side has chosen into `picture` (SIDE, SIDE, 3), in place."""
+    if oneself is not None:
+        put_mirrored(picture, oneself, SIDE - _MARGIN, _BELOW_PANEL)
+    mine, theirs = (_words(choices, whose) for whose in ("", "peer_"))
+    if mine:
+        foot = _BELOW_PANEL + SELF_SIDE - _MARGIN // 2 if oneself is not None else _BELOW_PANEL + 2 * _MARGIN
+        words = mine if oneself is not None else f"you: {mine}"
+        put_badge(picture, words, None, SIDE - 2 * _MARGIN, foot)
+    if theirs:
+        put_badge(picture, theirs, _MARGIN, None, _BELOW_PANEL + 2 * _MARGIN)
+
+
+def _put_around(picture: Pictures, newest: _Newest, panel: Panel | None) -> None:
+    """Draw all that is not the picture itself into `picture` (SIDE, SIDE, 3), in place."""
+    if newest.choices:
+        put_call(picture, newest.choices, newest.oneself)
+    if panel is not None and newest.figures:
+        panel.keys = CALL_KEYS if newest.choices else KEYS
+        panel.draw(picture, newest.figures)
+
+
+def _words(choices: Mapping[str, bool], whose: str) -> str:
+    chosen = [name for key, name in (("held", "on hold"), ("muted", "muted")) if choices.get(whose + key)]
+    return ", ".join(chosen)
 
 
 def save(picture: Pictures, folder: Path, now: datetime) -> str:
@@ -123,12 +173,13 @@ def main() -> int:
             large: Pictures = np.asarray(
                 cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8
             )
-            if with_panel and newest.figures:
-                panel.draw(large, newest.figures)
+            _put_around(large, newest, panel if with_panel else None)
             cv2.imshow(TITLE, large[:, :, ::-1])
         key = cv2.waitKey(_POLL_MS) & 0xFF
         if visibility.is_closed(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE)):
             break
+        if key < _LETTERS and chr(key) in CALL_LETTERS:
+            _say(KEY + bytes([key]) + b"\n")
         if key in (ord("q"), _ESCAPE):
             break
         if key == ord("o"):

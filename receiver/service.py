@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from receiver.announcement import announcement, watching
 from receiver.call_admission import CallAdmission, PendingCall
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.incoming import Incoming, Models
@@ -23,10 +24,14 @@ from receiver.sinks.window import WindowClosed
 from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
+from shared.codec.tables import CodecTables
 from shared.errors import KeycastError, described
-from shared.interfaces import Connection
+from shared.interfaces import Backbone, Connection
+from shared.keypoints import Pictures
 from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console
+from shared.runtime.controls import Controls
+from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
 from shared.runtime.logs import logger
@@ -37,6 +42,19 @@ from shared.transport.tls import describe
 
 _log = logger("call")
 _TELL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Place:
+    """What sending and showing have in common at one end: the network and its thread, the person."""
+
+    backbone: Backbone
+    tables: CodecTables | None
+    inference: DeadlineExecutor
+    console: Console
+    controls: Controls
+    show_self: Callable[[Pictures], None]
+    """Takes what is captured, in the thread that captures."""
 
 
 class Reply(Protocol):
@@ -66,6 +84,7 @@ class Reply(Protocol):
 class Replying(Protocol):
     """What this end sends in the calls that it answers, where it sends anything."""
 
+    controls: Controls
     speaks: bool
     """Whether there is sound."""
 
@@ -92,11 +111,16 @@ class Service:
         decoding: Executor,
         console: Console,
         tls: ssl.SSLContext | None = None,
-        audience: Broadcast | None = None,
+        audience: Feeds | None = None,
         replying: Replying | None = None,
     ) -> None:
         self._options = options
-        self._page = Page(page_files(), audience, self._watched) if audience is not None else None
+        self._controls = None if replying is None else replying.controls
+        # Who sends as well has a page of their own: with buttons, and a token that callers do not have.
+        self._owner = "" if replying is None else new_token()
+        self._page = None
+        if audience is not None:
+            self._page = Page(page_files(), audience, self._watched, self._controls)
         self._incoming = Incoming(
             options, models, sink, inference=inference, output=output, decoding=decoding
         )
@@ -110,7 +134,7 @@ class Service:
         self._journal = Journal(options.stats)
         self._calls = 1
         self._ready_s = 0.0
-        self._hung_up = False
+        self._hung_up = self._ended_here = False
 
     async def serve(self) -> int:
         """Take calls until Ctrl-C; with `once`, until one was set up and has ended."""
@@ -131,7 +155,11 @@ class Service:
             names=() if certificate is None else describe(certificate).names,
             say=self._console.note,
             page=self._page,
+            owner=self._owner,
         )
+        if self._controls is not None:
+            loop = asyncio.get_running_loop()
+            self._controls.on_hang_up(lambda: loop.call_soon_threadsafe(self._end_call))
         pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
         watch = Sampler(
             SystemClock(), self._live, show=self._show, record=self._second, tell=self._tell, pace=pace
@@ -146,7 +174,9 @@ class Service:
         self._announce(server, token)
         while (pending := await self._admission.next()) is not None and not self._hung_up:
             call, ended = await self._take(pending)
-            if call.hung_up or (call.streaming and self._options.once and not self._admission.busy):
+            if (call.hung_up and not self._ended_here) or (
+                call.streaming and self._options.once and not self._admission.busy
+            ):
                 return self._exit_code(ended)
             if call.streaming:
                 self._console.say(f"the call has ended: {ended.reason}", "listening")
@@ -165,15 +195,18 @@ class Service:
             self._console.note(server.unpublished)
         lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
         if self._page is not None:
-            lines.append(watching(self._options.host, server.port, token, self._options.tls_cert))
+            own = self._owner or token
+            lines.append(watching(self._options.host, server.port, own, self._options.tls_cert))
         self._ready_s = seconds_since_start()
         self._console.say(*lines)
 
     async def _take(self, pending: PendingCall) -> tuple[ReceiverCall, Ended]:
         """Run a pending call; return it, and how it ended. Only what would end every call is raised."""
+        self._ended_here = False
         call = self._incoming.call(
-            pending.link, both=self._replying is not None, on_agreed=partial(self._agreed, pending.link)
-        )
+            pending.link, both=self._replying is not None, on_agreed=partial(self._agreed, pending.link),
+            controls=self._controls,
+        )  # fmt: skip
         self._sink.new_call()
         self._admission.call = call
         probe = LoopProbe()
@@ -232,6 +265,14 @@ class Service:
     def _hang_up(self, reason: str = "The receiver hung up.") -> None:
         self._hung_up = True
         self._admission.close()
+        self._end_both(reason)
+
+    def _end_call(self) -> None:
+        """End the present call, and wait for the next one."""
+        self._ended_here = not self._hung_up
+        self._end_both("The receiver hung up.")
+
+    def _end_both(self, reason: str) -> None:
         if self._reply is not None:
             self._reply.end(reason)
         if self._admission.call is not None:

@@ -6,7 +6,7 @@ from receiver.latency import told
 from shared.runtime.console import Part, clock, spaced
 from shared.runtime.sampler import Figures, lost, number, sent_up
 
-HUES = {"live": "green", "forecasting": "yellow", "stalled": "red"}
+HUES = {"live": "green", "forecasting": "yellow", "on hold": "yellow", "stalled": "red"}
 _STRIP = 30
 _BLOCKS = {"o": ("▇", "green"), "i": ("▅", "cyan"), "f": ("▃", "yellow"), "h": ("▁", "red")}
 

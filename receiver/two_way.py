@@ -12,19 +12,18 @@ from typing import Any
 from models.build import network_facts
 from receiver import app
 from receiver.options import ReceiverOptions
+from receiver.service import Place
 from sender.app import DETECT_SECONDS
 from sender.options import SenderOptions, check_outgoing
 from sender.outgoing import Media, Outgoing, opened
 from sender.pipeline import SenderCall
 from sender.reconnecting import Reconnecting
 from sender.sounds import make_canceller
-from shared.codec.tables import CodecTables
 from shared.errors import KeycastError
-from shared.interfaces import Backbone, Connection
+from shared.interfaces import Connection
 from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
 from shared.runtime.console import Console
-from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.logs import logger
 
 _log = logger("call")
@@ -41,13 +40,8 @@ async def run(options: ReceiverOptions, sending: SenderOptions) -> int:
         async with opened(sending, encoding, lambda _: None):
             pass
 
-        def make(
-            backbone: Backbone, tables: CodecTables | None, shared: DeadlineExecutor, console: Console
-        ) -> Replies:
-            return Replies(
-                sending, backbone, tables,
-                shared=shared, encoding=encoding, console=console, canceller=canceller,
-            )  # fmt: skip
+        def make(place: Place) -> Replies:
+            return Replies(sending, place, encoding, canceller)
 
         return await app.run(options, make, None if canceller is None else canceller.played)
 
@@ -58,25 +52,21 @@ class Replies:
     def __init__(
         self,
         options: SenderOptions,
-        backbone: Backbone,
-        tables: CodecTables | None,
-        *,
-        shared: DeadlineExecutor,
+        place: Place,
         encoding: Executor,
-        console: Console,
         canceller: EchoCanceller | None = None,
     ) -> None:
-        self.options, self.encoding, self.console = options, encoding, console
-        self._canceller = canceller
-        self.backbone = backbone
+        self._options, self.place, self._encoding, self._canceller = options, place, encoding, canceller
+        self.controls = place.controls
         self.speaks = options.audio is not None
         self.outgoing = Outgoing(
-            options, backbone, tables, inference=shared.lane(DETECT_SECONDS), encoding=encoding
-        )
+            options, place.backbone, place.tables,
+            inference=place.inference.lane(DETECT_SECONDS), encoding=encoding,
+        )  # fmt: skip
 
     def opened(self) -> AbstractAsyncContextManager[Media]:
         """Open what is sent, for one call."""
-        return opened(self.options, self.encoding, self.console.note, self._canceller)
+        return opened(self._options, self._encoding, self.place.console.note, self._canceller)
 
     def begin(self, lane: Connection) -> Reply:
         """Send over `lane` from now on."""
@@ -128,7 +118,7 @@ class Reply:
         """Return its figures; None where no call came of it."""
         if self._call is None:
             return None
-        facts = network_facts(self._replies.backbone)
+        facts = network_facts(self._replies.place.backbone)
         return {"preset": self._replies.outgoing.preset, **facts, **self._call.summary.to_map()}
 
     async def close(self) -> None:
@@ -142,13 +132,16 @@ class Reply:
         replies, self._used = self._replies, self._lane
         try:
             async with replies.opened() as media:
-                self._call = replies.outgoing.call(self._used, media, Reconnecting(self._connect))
+                self._call = replies.outgoing.call(
+                    self._used, media, Reconnecting(self._connect),
+                    controls=replies.controls, show_self=replies.place.show_self,
+                )  # fmt: skip
                 ended = await self._call.run()
                 self._is_over = ended.ok
                 _log.debug("nothing more is sent back: %s", ended.reason)
         except KeycastError as error:
             self._is_over = True
-            replies.console.note(f"nothing more is sent to the other side: {error}")
+            replies.place.console.note(f"nothing more is sent to the other side: {error}")
             await self._lane.close()
 
     async def _connect(self) -> Connection:

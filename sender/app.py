@@ -22,9 +22,11 @@ from shared.clock import SystemClock
 from shared.codec.tables import CodecTables
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone, Connection
+from shared.keypoints import Pictures
 from shared.media.echo import EchoCanceller
 from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console, Part
+from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
@@ -47,6 +49,8 @@ class Showing(Protocol):
     """Whether sound is wanted."""
     canceller: EchoCanceller | None
     """What keeps sound that is heard here out of sound that is sent, where there is need of it."""
+    controls: Controls
+    """What the person here chooses: to be muted, on hold, to hang up."""
 
     @property
     def pace(self) -> float:
@@ -55,6 +59,10 @@ class Showing(Protocol):
 
     async def load(self, backbone: Backbone, tables: CodecTables | None, inference: DeadlineExecutor) -> None:
         """Make ready. Raise RequestError where something cannot be used."""
+        ...
+
+    def show_self(self, picture: Pictures) -> None:
+        """Take what is captured here, in the thread that captures."""
         ...
 
     def shows(self, lane: Connection) -> None:
@@ -138,7 +146,13 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
             else:
                 console.note("the other side sends nothing to show")
 
-        call = outgoing.call(link, media, again, both=showing is not None, on_agreed=agreed)
+        if showing is None:
+            call = outgoing.call(link, media, again)
+        else:
+            call = outgoing.call(
+                link, media, again, both=True, on_agreed=agreed,
+                controls=showing.controls, show_self=showing.show_self,
+            )  # fmt: skip
         running = _Running(options, call, showing, console, preset=outgoing.preset, backbone=backbone)
         return await running.run(link)
 
@@ -231,7 +245,11 @@ class _Running:
     async def run(self, link: Link) -> int:
         """Run to the end; return the exit code. Raise KeycastError where the call failed."""
         console, call = self._console, self._call
-        on_interrupt(partial(self._hang_up, "The sender hung up."))
+        hang_up = partial(self._hang_up, "The sender hung up.")
+        on_interrupt(hang_up)
+        if self._showing is not None:
+            loop = asyncio.get_running_loop()
+            self._showing.controls.on_hang_up(lambda: loop.call_soon_threadsafe(hang_up))
         if link.ice_problem is not None:
             console.note(str(link.ice_problem))
         console.say(f"calling{way_told(link.path)}")

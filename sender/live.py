@@ -11,7 +11,7 @@ from shared.runtime.sampler import Figures, lost, number, sent_up
 from shared.runtime.stats import rates
 
 RATE_SECONDS = 2.0
-STATES = ("connecting", "live", "paused", "stalled", "reconnecting")
+STATES = ("connecting", "live", "paused", "on hold", "stalled", "reconnecting")
 """paused: the camera gives no pictures. stalled: nothing comes from the receiver."""
 _HUES = {"live": "green", "connecting": "cyan"}
 

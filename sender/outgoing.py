@@ -29,11 +29,12 @@ from shared.codec.keypoint_codec import Codec
 from shared.codec.tables import CodecTables
 from shared.constants import CallTerms, Schedule
 from shared.interfaces import Backbone, Connection
-from shared.keypoints import Distance
+from shared.keypoints import Distance, Pictures
 from shared.media.echo import EchoCanceller
 from shared.media.opus import OpusEncoder
 from shared.protocol.events import Agreed
 from shared.protocol.sender_session import SenderSession
+from shared.runtime.controls import Controls
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ async def opened(
 ) -> AsyncIterator[Media]:
     """Open what `options` say, in `executor`, and close it in the end; `notify` hears sentences.
 
-    `canceller` cleans what a microphone records. Raise RequestError, in one sentence, where there is nothing to
-    open.
+    `canceller` cleans what a microphone records. Raise RequestError, in one sentence, where there is
+    nothing to open.
     """
     loop = asyncio.get_running_loop()
 
@@ -124,16 +125,18 @@ class Outgoing:
         *,
         both: bool = False,
         on_agreed: Callable[[Agreed], None] = lambda _: None,
+        controls: Controls | None = None,
+        show_self: Callable[[Pictures], None] = lambda _: None,
     ) -> SenderCall:
         """Return a call that sends `media` over `connection`, and over others as `again` says.
 
         `both` offers the receiver to send as well; `on_agreed` hears what it says to that, for each
-        connection.
+        connection. `controls` and `show_self` are those of `SenderCall`; with controls the receiver is told.
         """
         options = self._options
         session = SenderSession(
             self._terms, self._codec, media.picture, media.voice is not None,
-            both=both, media=connection.carries_media,
+            both=both, media=connection.carries_media, status=controls is not None,
         )  # fmt: skip
         return SenderCall(
             connection=connection,
@@ -149,6 +152,8 @@ class Outgoing:
             again=again,
             voice=media.voice,
             on_agreed=on_agreed,
+            controls=controls,
+            show_self=show_self,
         )
 
 

@@ -17,8 +17,10 @@ from sender.summary import CallSummary
 from sender.voice import Voice
 from shared.clock import Clock
 from shared.interfaces import Backbone, Connection
+from shared.keypoints import Pictures
 from shared.protocol.events import Agreed, Ended, Event, PeerReady, PeerReport
 from shared.protocol.sender_session import SenderSession
+from shared.runtime.controls import Controls
 from shared.runtime.logs import logger
 from shared.runtime.sampler import Figures
 
@@ -29,8 +31,9 @@ class SenderCall:
     """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
     `inference` is single-threaded and owns source, networks and codec; the event loop only moves messages.
-    `Streamer` decides what is sent when; `summary` counts all that happens. `on_agreed` hears, for each
-    connection, what the receiver's hello says.
+    `Streamer` decides what is sent when; `summary` counts all that happens. Where `controls` say so, no sound
+    leaves, or nothing at all, and the receiver is told. `show_self` gets what is captured, in `inference`.
+    `on_agreed` hears, for each connection, what the receiver's hello says.
     """
 
     def __init__(
@@ -49,11 +52,14 @@ class SenderCall:
         again: Reconnecting | None = None,
         voice: Voice | None = None,
         on_agreed: Callable[[Agreed], None] = lambda _: None,
+        controls: Controls | None = None,
+        show_self: Callable[[Pictures], None] = lambda _: None,
     ) -> None:
         self._on_agreed = on_agreed
         self._session = session
         self._clock = clock
         self._voice = voice
+        self._controls = controls or Controls()
         self._camera = source if isinstance(source, CameraSource) else None
         self._over = asyncio.Event()
         self._ended: Ended | None = None
@@ -66,13 +72,16 @@ class SenderCall:
             line=self._line, session=session, source=source, backbone=backbone,
             make_scheduler=make_scheduler, redundancy=redundancy, clock=clock, inference=inference,
             summary=self.summary, gallery=gallery, rate=rate or RateController(), voice=voice,
+            held=lambda: self._controls.choices.held, show_self=show_self,
         )  # fmt: skip
 
     @property
     def state(self) -> str:
         """Where the call stands, of `sender.live.STATES`."""
         state = self._line.state
-        return "paused" if self._streamer.paused and state == "live" else state
+        if state == "live" and (self._streamer.paused or self._controls.choices.held):
+            return "on hold" if self._controls.choices.held else "paused"
+        return state
 
     def live(self) -> Figures:
         """Return the call's figures as of now; see `sender.live.Live.snapshot`."""
@@ -93,6 +102,9 @@ class SenderCall:
 
     async def run(self) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the source failed."""
+        loop = asyncio.get_running_loop()
+        forget = self._controls.watch(lambda: loop.call_soon_threadsafe(self._chosen))
+        self._chosen()
         self._session.start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -108,12 +120,21 @@ class SenderCall:
             self._line.tell(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
+            forget()
             self.summary.usage.end()
             await self._line.connection.drained()
             self.summary.close(self._line.connection, self._session)
             await self._line.connection.close()
         assert self._ended is not None
         return self._ended
+
+    def _chosen(self) -> None:
+        """Do as the controls say now."""
+        choices = self._controls.choices
+        if self._voice is not None:
+            self._voice.mute(choices.silent)
+        self._session.tell_status(choices.muted, choices.held)
+        self._line.tell([])
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, PeerReady):

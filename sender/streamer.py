@@ -56,7 +56,8 @@ class Streamer:
 
     `inference` is single-threaded and owns source, networks and codec. Frame n is taken n / 30 s after
     streaming began, whatever happens to the connection; what the scheduler does not want to see is not even
-    captured. `make_scheduler` gets the name of the receiver's forecaster. `summary` counts.
+    captured. While `held` says so, the source runs on and nothing leaves. `show_self` gets each picture that
+    is captured, in `inference`. `make_scheduler` gets the name of the receiver's forecaster.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Streamer:
         gallery: FurtherPictures | None,
         rate: RateController,
         voice: Voice | None,
+        held: Callable[[], bool] = lambda: False,
+        show_self: Callable[[Pictures], None] = lambda _: None,
     ) -> None:
         self._line = line
         self._session = session
@@ -87,6 +90,7 @@ class Streamer:
         self._gallery = gallery
         self._rate = rate
         self._voice = voice
+        self._held, self._show_self = held, show_self
         self._renewed = self._fresh = False
         self._start, self._start_wall_ms, self._base = 0.0, 0, 0
         self._uncodable = 0
@@ -145,25 +149,14 @@ class Streamer:
                     scheduler = await self._in(self._make_scheduler, self.forecaster)
                 self._begin(number)
                 continue
-            late_ms = round(1000 * (self._clock.now() - self._start - number / FPS))
-            try:
-                seen = await self._in(self._look, scheduler, number, late_ms)
-            except CameraPausedError:
-                self.paused = True
-                number = max(number + 1, self._behind())
-                continue
-            self.paused = False
-            if seen is None:
+            goes_on, seen = await self._watch(scheduler, number)
+            if not goes_on:
                 break
-            self._summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
-            await self._send(scheduler, seen.batches or await self._early(scheduler))
-            if self._gallery is not None:
-                considered = self._gallery.consider(
-                    number, seen.picture, seen.keypoints, self._clock.now(), seen.scene
-                )
-                group.create_task(considered)
+            if seen is not None:
+                await self._take(group, scheduler, number, seen)
             number = max(number + 1, self._behind())
-        await self._send(scheduler, await self._in(scheduler.flush))
+        if not self._held():
+            await self._send(scheduler, await self._in(scheduler.flush))
         self._line.tell(self._session.end("The video has ended."))
 
     def _behind(self) -> int:
@@ -183,9 +176,40 @@ class Streamer:
             self._voice.begin(self._start, self._base)
         self._line.tell([])
 
+    async def _watch(self, scheduler: Scheduler, number: int) -> tuple[bool, Seen | None]:
+        """Return whether the video goes on, and frame `number` unless on hold, or where the camera pauses."""
+        late_ms = round(1000 * (self._clock.now() - self._start - number / FPS))
+        seen = None
+        try:
+            if self._held():
+                goes_on = await self._in(self._captured, number) is not None
+            else:
+                seen = await self._in(self._look, scheduler, number, late_ms)
+                goes_on = seen is not None
+        except CameraPausedError:
+            self.paused = True
+            return True, None
+        self.paused = False
+        return goes_on, seen
+
+    async def _take(self, group: asyncio.TaskGroup, scheduler: Scheduler, number: int, seen: Seen) -> None:
+        """Send what is due with frame `number`, and consider its picture."""
+        self._summary.seen(number, seen.capture_seconds, seen.detect_seconds, seen.decide_seconds)
+        await self._send(scheduler, seen.batches or await self._early(scheduler))
+        if self._gallery is not None:
+            now = self._clock.now()
+            considered = self._gallery.consider(number, seen.picture, seen.keypoints, now, seen.scene)
+            group.create_task(considered)
+
+    def _captured(self, number: int) -> Pictures | None:
+        picture = self._source.frame(number)
+        if picture is not None:
+            self._show_self(picture)
+        return picture
+
     def _look(self, scheduler: Scheduler, number: int, late_ms: int) -> Seen | None:
         began = perf_counter()
-        picture = self._source.frame(number)
+        picture = self._captured(number)
         if picture is None:
             return None
         captured = perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 from receiver.announcement import watching
 from receiver.app import RENDER_SECONDS
 from receiver.call_admission import CallAdmission, PendingCall
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.incoming import Incoming, ready_models
@@ -19,7 +19,8 @@ from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import loudspeaker
-from receiver.sinks.page import PageSink
+from receiver.sinks.page import PageSink, PageSound
+from receiver.sinks.self_view import SelfView
 from receiver.sinks.window import WindowClosed
 from receiver.web import page_files
 from sender import app
@@ -28,11 +29,13 @@ from sender.sounds import make_canceller
 from shared.codec.tables import CodecTables
 from shared.errors import described
 from shared.interfaces import Backbone, Connection
+from shared.keypoints import Pictures
 from shared.media.echo import EchoCanceller
 from shared.media.opus import has_opus
 from shared.protocol.events import Ended
 from shared.protocol.liveness import Phase
 from shared.runtime.console import Console, Part
+from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.logs import logger
 from shared.runtime.sampler import STATUS_SECONDS, number
@@ -66,7 +69,7 @@ class Display:
         console: Console,
         canceller: EchoCanceller | None = None,
     ) -> None:
-        self.canceller = canceller
+        self.canceller, self.controls = canceller, Controls()
         self.hears = options.audio and has_opus()
         self._options, self._views, self._console = options, views, console
         window = "window" if "window" in views else "none"
@@ -78,10 +81,16 @@ class Display:
             # A window speaks from a thread of its own.
             loop.call_soon_threadsafe(console.say, line)
 
-        self._sink = make_sink(window, options.outputs, options.virtual_camera, say, speaker)
-        self._audience = Broadcast() if "web" in views else None
+        self._audience = Feeds() if "web" in views else None
+        own = None if self._audience is None else self._audience.own_pictures
+        self._self_view = SelfView(self.controls, own)
+        self._sink = make_sink(
+            window, options.outputs, options.virtual_camera, say, speaker,
+            controls=self.controls, self_view=self._self_view,
+        )  # fmt: skip
         if self._audience is not None:
-            self._sink.add(PageSink(self._audience))
+            self._sink.add(PageSink(self._audience.pictures))
+            self._sink.add(PageSound(self._audience.sound))
         self._output = ThreadPoolExecutor(1, "output")
         self._decoding = ThreadPoolExecutor(1, "decoding")
         self._admission = CallAdmission(patience=_PATIENCE_SECONDS)
@@ -111,13 +120,19 @@ class Display:
         if self._audience is not None:
             self._server = await self._serve(self._audience)
 
-    async def _serve(self, audience: Broadcast) -> SignalingServer:
-        options, token = self._options, self._options.token or new_token()
-        page = Page(page_files(), audience, self._watched)
-        server = SignalingServer(options.host, options.port, token, None, say=self._console.note, page=page)
+    async def _serve(self, audience: Feeds) -> SignalingServer:
+        options, owner = self._options, new_token()
+        page = Page(page_files(), audience, self._watched, self.controls)
+        server = SignalingServer(
+            options.host, options.port, new_token(), None, say=self._console.note, page=page, owner=owner
+        )
         await server.__aenter__()
-        self._console.say(watching(options.host, server.port, token, None))
+        self._console.say(watching(options.host, server.port, owner, None))
         return server
+
+    def show_self(self, picture: Pictures) -> None:
+        """Take what is captured here, in the thread that captures."""
+        self._self_view.update(picture)
 
     def shows(self, lane: Connection) -> None:
         """Show what comes over `lane`: a call's, or the next one of a call that has lost the one before."""
@@ -127,7 +142,7 @@ class Display:
         """Show one call after the other until `finish`ed. Raise KeycastError where nothing can be shown."""
         while (pending := await self._admission.next()) is not None:
             assert self._incoming is not None  # loaded before anything arrives
-            call = self._incoming.call(pending.link)
+            call = self._incoming.call(pending.link, controls=self.controls)
             self._sink.new_call()
             self._admission.call = call
             try:

@@ -62,6 +62,7 @@ NOT_PURE = (
     "shared.runtime.eventloop",
     "shared.runtime.command",
     "shared.runtime.deadline_executor",
+    "shared.runtime.controls",
     "shared.runtime.usage",
 )
 PURE = (

@@ -1,7 +1,9 @@
 """The viewer page's routes: its files for anybody, the call for who has shown the token.
 
 `/` and its files hold nothing of any call. `/login` exchanges the token for a cookie, `/session` says whether
-the browser has one, and `/live` is the WebSocket that carries the call (see `viewer`).
+the browser has one, and `/live` is the WebSocket that carries the call (see `viewer`). An end that sends as
+well has an owner's token beside the call's: with it one may also mute, hold and hang up, and sees oneself.
+Who was given the call's token is the other side, and may not.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from pathlib import PurePath
 from aiohttp import web
 
 from receiver.http.authenticator import Authenticator, refuse_foreign
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.origin import host_of
 from receiver.http.viewer import Figures, Viewer
+from shared.runtime.controls import Controls
 from shared.transport.pairing import MAX_TOKEN
 
 MAX_VIEWERS = 8
@@ -32,12 +35,18 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Page:
-    """Content a receiver shows in browsers: `files` by name, and live what `pictures` and `figures` give."""
+    """Content a receiver shows in browsers: `files` by name, and live what `feeds` and `figures` give.
 
-    def __init__(self, files: Mapping[str, bytes], pictures: Broadcast, figures: Figures) -> None:
+    `controls` are those of an end that sends as well, for its owner.
+    """
+
+    def __init__(
+        self, files: Mapping[str, bytes], feeds: Feeds, figures: Figures, controls: Controls | None = None
+    ) -> None:
         self._files = files
-        self._pictures = pictures
+        self._feeds = feeds
         self._figures = figures
+        self._controls = controls
         self._viewers: set[Viewer] = set()
 
     def serve(self, application: web.Application, keeper: Authenticator, *, secure: bool) -> None:
@@ -56,9 +65,9 @@ class Page:
         """Whether a further viewer has to wait."""
         return len(self._viewers) >= MAX_VIEWERS
 
-    async def watch(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve a viewer that has been let in."""
-        viewer = Viewer(self._pictures, self._figures)
+    async def watch(self, request: web.Request, *, owner: bool = False) -> web.WebSocketResponse:
+        """Serve a viewer that has been let in, as the `owner` where it is."""
+        viewer = Viewer(self._feeds, self._figures, self._controls if owner else None)
         self._viewers.add(viewer)
         try:
             return await viewer.serve(request)
@@ -106,9 +115,9 @@ class _Routes:
             word = await asyncio.wait_for(request.read(), _BODY_SECONDS)
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="The token took too long to arrive.") from error
-        self._keeper.check_word(request, word.decode(errors="replace"))
+        owner = self._keeper.check_word(request, word.decode(errors="replace"))
         response = web.Response(status=204)
-        self._keeper.give_pass(response, self._cookie(request), secure=self._secure)
+        self._keeper.give_pass(response, self._cookie(request), secure=self._secure, owner=owner)
         return response
 
     async def live(self, request: web.Request) -> web.StreamResponse:
@@ -117,7 +126,7 @@ class _Routes:
             raise web.HTTPUnauthorized(text="The token is needed.")
         if self._page.full:
             raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} are watching already.")
-        return await self._page.watch(request)
+        return await self._page.watch(request, owner=self._keeper.is_owner(request, self._cookie(request)))
 
 
 def _file(name: str, content: bytes) -> _Handler:

@@ -48,7 +48,9 @@ class SignalingServer:
     `unpublished` says why. Use it as an async context manager. With `tls` it speaks https only, and
     `names` are those of its certificate: it answers to them and its own (see `origin`), and to no others.
     With `voice` its links carry sound, and for `two_way` they have a lane back. `say` hears, a line each and
-    not too often, who was shut out. `page` is served at `/`.
+    not too often, who was shut out. `page` is served at `/`; `owner` is the token of who sits here (see
+    `page_routes`). Without `on_link` it serves the page alone: nobody can call, and the token is published to
+    nobody.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SignalingServer:
         names: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
         page: Page | None = None,
+        owner: str = "",
     ) -> None:
         self.host, self.port = host, port
         self._token = pairing.check_token(token)
@@ -79,7 +82,9 @@ class SignalingServer:
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice, two_way=two_way)
         self._clock = clock or SystemClock()
-        self._keeper = Authenticator(token, self._clock, self._trust, self._note, viewers=page is not None)
+        self._keeper = Authenticator(
+            token, self._clock, self._trust, self._note, viewers=page is not None, owner=owner
+        )
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -211,7 +216,7 @@ class SignalingServer:
             self._note(f"a call came to nothing: {error}")
             await link.close()
             return
-        assert self._on_link is not None  # or there would be no route to here
+        assert self._on_link is not None  # or no offer was taken
         self._on_link(link)
 
     async def _delete(self, request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from receiver.sinks.page import PageSink
 from receiver.sinks.raw import RawSink
+from receiver.sinks.self_view import SelfView
 from receiver.sinks.soundtrack import LONGEST_GAP_SECONDS
 from receiver.sinks.virtual_camera import VirtualCameraSink
 from receiver.sinks.window import WindowClosed, WindowSink
@@ -23,6 +24,7 @@ from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.opus import Sound
 from shared.media.voice_packet import SAMPLES_PER_FRAME
+from shared.runtime.controls import Controls
 from shared.runtime.sampler import Figures
 
 _LONGEST_GAP = round(LONGEST_GAP_SECONDS * FPS)
@@ -185,11 +187,15 @@ def make_sink(
     virtual_camera: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     speaker: Sink | None = None,
+    *,
+    controls: Controls | None = None,
+    self_view: SelfView | None = None,
 ) -> Sinks:
     """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
 
     Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none. `say` hears
-    what a window has to say, from a thread of its own. `speaker` takes sound alone.
+    what a window has to say, from a thread of its own. `speaker` takes sound alone. `controls` and
+    `self_view` are those of an end that sends as well, for its window.
     """
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]
@@ -204,7 +210,7 @@ def make_sink(
             "There is no screen for a window; use --view none, and --output to keep the video."
         )
     if view == "window" or (view is None and has_screen()):
-        sinks.append(WindowSink(say))
+        sinks.append(WindowSink(say, controls, self_view))
     return Sinks(sinks)
 
 

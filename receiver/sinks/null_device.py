@@ -1,4 +1,4 @@
-"""A loudspeaker that nobody hears, at the pace of a real one: for measuring where there is none."""
+"""A loudspeaker that makes no sound, at the pace of a real one: to measure, or where sound goes elsewhere."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ class _Times:
 
 
 class NullDevice:
-    """Calls `callback` every 10 ms as a stream of sounddevice does; what it plays comes out 20 ms later."""
+    """Calls `callback` every 10 ms as sounddevice's streams do; what it plays comes out `latency` s later."""
 
-    latency = 0.02
-
-    def __init__(self, callback: Callable[[Any, int, Any, object], None]) -> None:
+    def __init__(self, callback: Callable[[Any, int, Any, object], None], latency: float = 0.02) -> None:
         self._callback = callback
+        self.latency = latency
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="null speaker", daemon=True)
         self._thread.start()

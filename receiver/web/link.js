@@ -1,6 +1,10 @@
 // The way to the receiver: the token for a cookie, then a WebSocket, again and again.
 
+import { Timeline } from "./timeline.js";
+
 const SILENCE_MS = 5000;
+const MOST_WAIT_MS = 500;
+const HEADER_BYTES = 17;
 const PAUSES_MS = { none: 1000, wait: 15000, full: 5000 };
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -29,8 +33,10 @@ async function access() {
 
 /**
  * Watches for ever. `hears.access(word)` is told how the receiver stands to this page: open, none, wait, full;
- * `hears.token()` returns a promise that is kept once the browser may have the cookie. `hears.figures(object)`
- * and `await hears.picture(blob)` take what comes.
+ * `hears.token()` returns a promise that is kept once the browser may have the cookie. `hears.linked(say, timeline)`
+ * is given what sends a word to the receiver, and nulls once the connection has ended. `hears.figures(object)`,
+ * `await hears.picture(blob)`, `await hears.own(blob)` and `hears.sound(at, bytes)` take what comes; pictures wait
+ * for `hears.delay()` ms after their moment.
  */
 export async function watch(hears) {
   for (;;) {
@@ -46,13 +52,16 @@ export async function watch(hears) {
 function session(hears) {
   return new Promise((ended) => {
     const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/live`);
+    socket.binaryType = "arraybuffer";
+    const timeline = new Timeline();
     let heard = performance.now();
     let showing = Promise.resolve();
     const end = () => {
       clearInterval(watchdog);
       document.removeEventListener("visibilitychange", catchUp);
-      socket.onmessage = socket.onclose = null;
+      socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
+      hears.linked(null, null);
       ended();
     };
     // A network that has gone says nothing, and closing takes it long.
@@ -60,8 +69,24 @@ function session(hears) {
 
     // A picture that nobody sees is not answered, and the receiver makes no more of them.
     let unseen = [];
-    const show = (blob) => {
-      showing = showing.then(() => hears.picture(blob)).catch(() => {}).then(() => answer("p"));
+    const moment = (at) => {
+      const wait = timeline.here(at) + hears.delay() - performance.now();
+      return hears.delay() && wait > 1 ? sleep(Math.min(wait, MOST_WAIT_MS)) : null;
+    };
+    const show = ({ kind, at, data }) => {
+      const blob = new Blob([data], { type: "image/jpeg" });
+      if (kind === "S") return hears.own(blob).catch(() => {}).then(() => answer("s"));
+      showing = showing.then(() => moment(at)).then(() => hears.picture(blob)).catch(() => {}).then(() => answer("p"));
+    };
+    // A kind, its moment, when it left (see `receiver.sinks.page`), and what it is.
+    const take = (message) => {
+      const view = new DataView(message);
+      const kind = String.fromCharCode(view.getUint8(0));
+      const [at, data] = [view.getFloat64(1), message.slice(HEADER_BYTES)];
+      timeline.came(view.getFloat64(9));
+      if (kind === "A") hears.sound(at, data);
+      else if (document.hidden) unseen.push({ kind, at, data });
+      else show({ kind, at, data });
     };
     const answer = (letter) => socket.readyState === WebSocket.OPEN && socket.send(letter);
     const catchUp = () => {
@@ -74,9 +99,9 @@ function session(hears) {
       if (typeof data === "string") {
         hears.figures(JSON.parse(data));
         answer("f");
-      } else if (document.hidden) unseen.push(data);
-      else show(data);
+      } else take(data);
     };
+    socket.onopen = () => hears.linked(answer, timeline);
     socket.onclose = end;
   });
 }

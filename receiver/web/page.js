@@ -1,14 +1,16 @@
 // Puts the page together: what the receiver says, in words, pictures and charts.
 
 import { Chart } from "./charts.js";
+import { Controls } from "./controls.js";
 import { signIn, watch } from "./link.js";
+import { Sound, canHear } from "./sound.js";
 import { KINDS, Strip } from "./strip.js";
 
 const ORDINARY_KBPS = 500;
 const RATES = ["payload_kbps", "pictures_kbps", "audio_kbps", "overhead_kbps"];
 const CAUSES = ["ip", "dtls", "sctp", "acknowledgements", "reports", "ice", "rtp", "set_up", "headers"];
 const VALUES = [...RATES, ...CAUSES.map((cause) => `${cause}_kbps`), "fps_shown", "latency_ms", "loss_percent"];
-const IN_CALL = ["live", "forecasting", "stalled"];
+const IN_CALL = ["live", "forecasting", "stalled", "on hold"];
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 // State: its name, what it means, and what stands in place of the picture.
@@ -19,6 +21,7 @@ const WORDS = {
   live: ["Live", "", ""],
   forecasting: ["Forecasting", "nothing has come for a moment", ""],
   stalled: ["Stalled", "the last picture is held", "Holding the last picture"],
+  "on hold": ["On hold", "the other side has paused the call", "On hold"],
   none: ["No receiver", "trying again until it is back", "The receiver does not answer; trying again."],
   wait: ["Locked", "too many wrong tokens", "Too many wrong tokens came from here; trying again in a minute."],
   full: ["Full", "as many as may are watching", "No place is free; trying again."],
@@ -46,6 +49,9 @@ const charts = [
   new Chart(at("loss"), ["loss_percent"], { least: 5 }),
 ];
 const pen = at("video").getContext("2d");
+const controls = new Controls();
+const sound = new Sound();
+let send = null;
 let hasPicture = false;
 let speaking = 0;
 
@@ -65,7 +71,7 @@ function setState(state, phase) {
   at("sign-in").hidden = state !== "token";
   at("command").hidden = state !== "listening" || !LOCAL.includes(location.hostname);
   if (["listening", "connecting", "token"].includes(state)) hasPicture = false;
-  const still = state === "stalled" || !(state in WORDS) || state === "none";
+  const still = ["stalled", "on hold", "none"].includes(state) || !(state in WORDS);
   document.body.dataset.picture = !hasPicture ? "none" : still ? "still" : "moving";
   if (!IN_CALL.includes(state)) clearValues();
 }
@@ -91,6 +97,8 @@ function showFigures(figures) {
   const inCall = IN_CALL.includes(figures.state);
   for (const chart of charts) chart.add(seconds(), inCall ? figures : null);
   strip.show(figures.strip, figures.frame);
+  controls.show(figures, inCall);
+  offerSound(inCall && figures.sound);
   if (!inCall) return;
   const total = RATES.reduce((sum, name) => sum + figures[name], 0);
   for (const id of VALUES) say(id, shown(id, figures[id]));
@@ -108,9 +116,32 @@ function showFigures(figures) {
 
 async function showPicture(blob) {
   const bitmap = await createImageBitmap(blob);
+  const canvas = pen.canvas;
+  if (canvas.width !== bitmap.width) canvas.width = canvas.height = bitmap.width;
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
   hasPicture = true;
+}
+
+/** Offers the sound of a call that has some: browsers play none before a click. */
+function offerSound(there) {
+  at("hear").hidden = !there || !canHear();
+  at("deaf").hidden = !there || canHear();
+}
+
+async function hearOrNot() {
+  if (sound.on) sound.stop();
+  else await sound.start();
+  send?.(sound.on ? "hear" : "quiet");
+  at("hear").setAttribute("aria-pressed", sound.on);
+  say("hear-words", sound.on ? "Sound on" : "Click to hear");
+}
+
+function linked(sender, timeline) {
+  send = sender;
+  controls.linked(sender);
+  sound.follow(timeline);
+  if (sound.on) send?.("hear");
 }
 
 function askForToken() {
@@ -131,8 +162,12 @@ function askForToken() {
 const hears = {
   access: (word) => word !== "open" && word !== "token" && setState(word in WORDS ? word : "none"),
   token: askForToken,
+  linked,
   figures: showFigures,
   picture: showPicture,
+  own: (blob) => controls.own(blob),
+  sound: (moment, packet) => sound.take(moment, packet),
+  delay: () => sound.delay,
 };
 
 function offerFullScreen() {
@@ -153,6 +188,7 @@ function decoded(fragment) {
 
 async function main() {
   offerFullScreen();
+  at("hear").onclick = hearOrNot;
   say("command", "sender --source demo");
   setState("opening");
   // Time passes in the charts while nothing comes.

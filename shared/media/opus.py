@@ -1,4 +1,4 @@
-"""Opus (RFC 6716) for a voice: 48 kHz, mono, packets of 60 ms, through libopus itself.
+"""Opus (RFC 6716) for a voice: 48 kHz, mono, packets of 60 ms in calls, through libopus itself.
 
 PyAV has an encoder and a decoder of Opus as well, but no way to ask them to conceal a packet that is missing
 (from what came before it, or from the coarse copy that the next one carries), nor to keep silent in pauses.
@@ -47,14 +47,15 @@ def samples_of(packet: bytes) -> int:
 
 
 class OpusEncoder:
-    """Codes 60 ms after 60 ms at about `kbps` (6 to 64); a decoder gives it `delay` samples late."""
+    """Codes `samples` (60 ms) at a time at about `kbps` (6 to 64); a decoder gives them `delay` late."""
 
-    def __init__(self, kbps: float) -> None:
+    def __init__(self, kbps: float, samples: int = SAMPLES) -> None:
         if not LEAST_KBPS <= kbps <= MOST_KBPS:
             least, most = LEAST_KBPS, MOST_KBPS
             raise RequestError(
                 f"A voice takes {least} to {most} kbps, not {kbps:g}; give another --audio-kbps."
             )
+        self._samples = samples
         self._library = _library()
         error = ctypes.c_int()
         self._state = self._library.opus_encoder_create(RATE, 1, _VOIP, ctypes.byref(error))
@@ -74,12 +75,12 @@ class OpusEncoder:
         self._set(_SET_PACKET_LOSS, min(max(percent, 0), 100))
 
     def encode(self, sound: Sound) -> bytes:
-        """Return the packet of 2880 samples; b"" in a pause, when nothing needs to be sent."""
+        """Return the packet of as many samples; b"" in a pause, when nothing needs to be sent."""
         given = np.ascontiguousarray(sound, np.int16)
-        if given.shape != (SAMPLES,):
-            raise ValueError(f"a packet takes {SAMPLES} samples, not {given.shape}")
+        if given.shape != (self._samples,):
+            raise ValueError(f"a packet takes {self._samples} samples, not {given.shape}")
         out = ctypes.create_string_buffer(MAX_BYTES)
-        length = self._library.opus_encode(self._state, given.ctypes.data, SAMPLES, out, MAX_BYTES)
+        length = self._library.opus_encode(self._state, given.ctypes.data, self._samples, out, MAX_BYTES)
         _check(min(length, 0))
         return out.raw[:length] if length > _SILENT_BYTES else b""
 

@@ -10,7 +10,7 @@ from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import KeypointPacket
 from shared.constants import CallTerms
 from shared.keypoints import Floats
-from shared.protocol.messages import Report
+from shared.protocol.messages import Report, Status
 
 
 class State(Enum):
@@ -110,6 +110,13 @@ class PeerReport:
 
 
 @dataclass(frozen=True)
+class PeerStatus:
+    """The sender is muted or on hold from now on, or no longer."""
+
+    status: Status
+
+
+@dataclass(frozen=True)
 class Ended:
     """The call is over. `ok` tells a normal end from a refusal or a failure."""
 
@@ -118,5 +125,13 @@ class Ended:
 
 
 Event = (
-    Agreed | SourcePicture | PeerReady | KeypointsArrived | FramesArrived | VoiceArrived | PeerReport | Ended
+    Agreed
+    | SourcePicture
+    | PeerReady
+    | KeypointsArrived
+    | FramesArrived
+    | VoiceArrived
+    | PeerReport
+    | PeerStatus
+    | Ended
 )

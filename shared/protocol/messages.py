@@ -14,8 +14,8 @@ refused, and named. It is raised where a reader of the version before could not 
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
-`voice` where there is none, `both` where a call is one-way, a frame's `dimensions` where they are six a
-keypoint, the pictures' `size` where it is 256, a picture that is not `alone`.
+`voice` where there is none, `both` where a call is one-way, a `status` nobody tells, a frame's `dimensions`
+where they are six a keypoint, the pictures' `size` where it is 256, a picture that is not `alone`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
-_LEFT_OUT = ("voice", "laden", "both", "media")
+_LEFT_OUT = ("voice", "laden", "both", "media", "status")
 """Flags of a hello that are not named where they are false."""
 
 
@@ -63,7 +63,8 @@ class Hello:
     well, and the receiver's answer is that it sends something, in a session of its own over the return lane
     (see `shared.transport.lane`); named only where it is so. `media`: the sender may send keypoints as media
     and reads reports there (see `shared.transport.media`), and the receiver's answer is that it does the
-    reverse; likewise.
+    reverse; likewise. `status`: the sender may say that it is muted or on hold, and the receiver's answer is
+    that it listens to that; likewise.
     """
 
     terms: CallTerms
@@ -74,6 +75,7 @@ class Hello:
     laden: bool = False
     both: bool = False
     media: bool = False
+    status: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,14 @@ class Still:
 
 
 @dataclass(frozen=True)
+class Status:
+    """The sender's own choice, from now on: `muted`, it gives no sound; `held`, nothing at all."""
+
+    muted: bool = False
+    held: bool = False
+
+
+@dataclass(frozen=True)
 class Report:
     """Report of what the receiver has seen; counts up to 2**32 - 1, times up to 65535 ms.
 
@@ -145,7 +155,7 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Start | Want | Still | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Still | Status | Report | Bye
 
 
 def pack_message(message: Message) -> bytes:
@@ -265,6 +275,10 @@ def _still(_: Body) -> Still:
     return Still()
 
 
+def _status(body: Body) -> Status:
+    return Status(_flag("status", body, "muted"), _flag("status", body, "held"))
+
+
 def _pack_report(report: Report) -> bytes:
     try:
         return _REPORT.pack(_REPORT_TAG, *astuple(report))
@@ -307,6 +321,7 @@ _PARSERS: dict[str, tuple[type[Message], Callable[[Body], Message]]] = {
     "start": (Start, _start),
     "want": (Want, _want),
     "still": (Still, _still),
+    "status": (Status, _status),
     "bye": (Bye, _bye),
 }
 _KINDS = {message_type: kind for kind, (message_type, _) in _PARSERS.items()}

@@ -18,12 +18,13 @@ from shared.protocol.events import (
     FramesArrived,
     KeypointsArrived,
     PeerReady,
+    PeerStatus,
     SourcePicture,
     State,
 )
 from shared.protocol.frame_clock import FrameClock
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Still, Want
+from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureAssembler
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -44,8 +45,9 @@ class ReceiverSession(Session):
 
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
-    where `voice` is true and the sender offers it; `both` says that something is sent back where it would be
-    shown, `media` that keypoints are read as media where the sender offers that.
+    where `voice` is true and the sender offers it; likewise, with `status`, its word that it is muted or on
+    hold. `both` says that something is sent back where it would be shown, `media` that keypoints are read as
+    media where the sender offers that.
     """
 
     side = "receiver"
@@ -61,6 +63,7 @@ class ReceiverSession(Session):
         voice: bool = False,
         both: bool = False,
         media: bool = False,
+        status: bool = False,
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -74,6 +77,7 @@ class ReceiverSession(Session):
         self._wants_both, self.sends_back = both, False
         self._wants_media, self.uses_media = media, False
         """Whether keypoints and reports travel as media; known as that of sound."""
+        self._wants_status, self._takes_status = status, False
         self.voice = VoiceIntake()
         self._agreed: CallTerms | None = None
         self._awaits_start = True
@@ -100,7 +104,9 @@ class ReceiverSession(Session):
         """Say whether `hello`, over a new connection of `binding`, comes from this very call's sender."""
         wanted = proof(self._secret, "sender", binding)
         known = bool(self._secret) and hmac.compare_digest(wanted, hello.secret)
-        same = hello.terms == self._agreed and (hello.voice and self._wants_voice) == self.takes_voice
+        same = (hello.terms, hello.voice and self._wants_voice, hello.status and self._wants_status) == (
+            self._agreed, self.takes_voice, self._takes_status,
+        )  # fmt: skip
         return known and self.state is State.STREAMING and same
 
     def rejoin(self, binding: bytes) -> None:
@@ -115,8 +121,10 @@ class ReceiverSession(Session):
 
     def _hello(self, secret: bytes) -> Hello:
         laden = self.takes_voice and self._offers_laden
-        voice, both = self.takes_voice, self.sends_back
-        return Hello(self.terms, self._avatar, self._forecaster, secret, voice, laden, both, self.uses_media)
+        return Hello(
+            self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden,
+            self.sends_back, self.uses_media, self._takes_status,
+        )  # fmt: skip
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -228,14 +236,14 @@ class ReceiverSession(Session):
         match self.state, message:
             case State.START, Hello() as hello:
                 return self._on_hello(hello, now)
-            case State.PICTURE, SourceChunk() as chunk:
-                return self._on_chunk(chunk, now)
             case State.STREAMING, Start() as start if self._awaits_start:
                 return self._on_start(start, now)
             case State.STREAMING, Still():
                 return []
-            case State.STREAMING, SourceChunk() as chunk if not self._avatar:
+            case State.PICTURE | State.STREAMING, SourceChunk() as chunk if not self._avatar:
                 return self._on_chunk(chunk, now)
+            case State.STREAMING, Status() as status if self._takes_status:
+                return [PeerStatus(status)]
             case _:
                 return super()._handle(message, now)
 
@@ -255,6 +263,7 @@ class ReceiverSession(Session):
         self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
         self.sends_back = self._wants_both and message.both
         self.uses_media = self._wants_media and message.media
+        self._takes_status = self._wants_status and message.status
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster, self.sends_back, self.uses_media)
         if self._avatar:

@@ -11,7 +11,7 @@ from shared.errors import PeerError
 from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
-from shared.protocol.messages import Hello, Message, Ready, Report, Start, Still, Want
+from shared.protocol.messages import Hello, Message, Ready, Report, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -20,7 +20,8 @@ from shared.protocol.session import Session, log
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well, `both` that it may send, too, `media` keypoints as media.
+    `voice` offers the receiver sound as well, `both` that it may send, too, `media` keypoints as media,
+    `status` to say when this side is muted or on hold.
     """
 
     side = "sender"
@@ -34,6 +35,7 @@ class SenderSession(Session):
         *,
         both: bool = False,
         media: bool = False,
+        status: bool = False,
     ) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
@@ -49,6 +51,8 @@ class SenderSession(Session):
         self._offers_voice, self._takes_voice = voice, False
         self._offers_both, self._offers_media = both, media
         self._reads_laden = False
+        self._offers_status, self._reads_status = status, False
+        self._status, self._said_status = Status(), False
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
@@ -58,7 +62,7 @@ class SenderSession(Session):
         if self.state is not State.START:
             raise ValueError("the call has been started before")
         log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
-        self._queue(self._hello(b""))
+        self._queue(self._hello())
         self.state = State.HELLO
 
     def restart(self, binding: bytes) -> None:
@@ -81,16 +85,12 @@ class SenderSession(Session):
         self._queue(self._hello(mine))
         self.state = State.HELLO
 
-    def _hello(self, secret: bytes) -> Hello:
+    def _hello(self, secret: bytes = b"") -> Hello:
         voice = self._offers_voice
         return Hello(
-            self.terms,
-            secret=secret,
-            voice=voice,
-            laden=voice,
-            both=self._offers_both,
-            media=self._offers_media,
-        )
+            self.terms, secret=secret, voice=voice, laden=voice,
+            both=self._offers_both, media=self._offers_media, status=self._offers_status,
+        )  # fmt: skip
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -101,6 +101,24 @@ class SenderSession(Session):
         """Tell the receiver that frame 0 stands at `wall_ms`. Ignored unless streaming."""
         if self.state is State.STREAMING:
             self._queue(Start(wall_ms))
+            # One that holds the call may have missed the last change.
+            if self._said_status or self._status != Status():
+                self._say_status()
+
+    def tell_status(self, muted: bool, held: bool) -> None:
+        """Have the receiver know, now or once streaming begins, where it listens to that.
+
+        On hold (`held`) further pictures wait, too.
+        """
+        status = Status(muted, held)
+        if status != self._status:
+            self._status = status
+            self._say_status()
+
+    def _say_status(self) -> None:
+        if self._reads_status and self.state is State.STREAMING:
+            self._said_status = True
+            self._queue(self._status)
 
     def packet(self, first: int, late_ms: int, block: Block) -> bytes:
         """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
@@ -163,7 +181,8 @@ class SenderSession(Session):
     def tick(self, now: float) -> list[Event]:
         """Also queues the next piece of a further picture, when it is time for one."""
         events = super().tick(now)
-        if self.state is State.STREAMING and (chunk := self.pictures.next(now)) is not None:
+        moving = self.state is State.STREAMING and not self._status.held
+        if moving and (chunk := self.pictures.next(now)) is not None:
             self._queue(chunk)
         return events
 
@@ -193,9 +212,12 @@ class SenderSession(Session):
             raise PeerError("The receiver takes sound that was not offered.")
         if message.both and not self._offers_both:
             raise PeerError("The receiver wants to send, which was not offered.")
-        self._takes_voice, self._reads_laden = message.voice, message.laden
         if message.media and not self._offers_media:
             raise PeerError("The receiver takes media that were not offered.")
+        if message.status and not self._offers_status:
+            raise PeerError("The receiver listens to a status that was not offered.")
+        self._takes_voice, self._reads_laden = message.voice, message.laden
+        self._reads_status = message.status
         agreed = Agreed(self.terms, message.forecaster, message.both, message.media)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,

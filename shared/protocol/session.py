@@ -14,6 +14,7 @@
     further pictures       ->   assembles them          (paced, see `shared.protocol.picture_transfer`)
                            <-   ready, or want: again
     still                  ->   (the sender has nothing else to say)
+    status                 ->   the sender is muted or on hold  (where both hellos say status)
     bye                    <->  bye
 
 Keypoint packets and reports travel as media where both hellos say media (see `shared.transport.media`); then

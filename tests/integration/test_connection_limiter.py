@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from receiver.http import connection_limiter
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.web import page_files
@@ -78,7 +78,7 @@ async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 async def with_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Server]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     said: list[str] = []
-    page = Page(page_files(), Broadcast(), dict)
+    page = Page(page_files(), Feeds(), dict)
     async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=said.append, page=page) as server:
         yield Server(server, asyncio.Queue(), said)
 

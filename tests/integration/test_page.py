@@ -15,6 +15,7 @@ import pytest_asyncio
 from receiver.http import connection_limiter, page_routes, viewer
 from receiver.http.authenticator import pass_of
 from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import MAX_VIEWERS, Page
 from receiver.http.signaling import SignalingServer
 from receiver.http.viewer import FIGURES, PICTURE, UNDER_WAY
@@ -59,10 +60,10 @@ class Served:
 @pytest_asyncio.fixture
 async def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Served]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    pictures, said = Broadcast(), list[str]()
-    shown = Page(page_files(), pictures, lambda: FIGURES_SENT)
+    feeds, said = Feeds(), list[str]()
+    shown = Page(page_files(), feeds, lambda: FIGURES_SENT)
     async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, say=said.append, page=shown) as server:
-        yield Served(server, pictures, said)
+        yield Served(server, feeds.pictures, said)
 
 
 async def next_picture(socket: aiohttp.ClientWebSocketResponse, answer: bool = True) -> bytes:
@@ -302,7 +303,7 @@ async def test_who_watches_stays_beyond_a_strangers_time(
 
 async def test_a_receiver_that_stops_says_so_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    shown = Page(page_files(), Broadcast(), lambda: FIGURES_SENT)
+    shown = Page(page_files(), Feeds(), lambda: FIGURES_SENT)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
         async with SignalingServer("127.0.0.1", 0, TOKEN, lambda _: None, page=shown) as server:
             await http.post(f"{server.url}/login", data=TOKEN)
@@ -326,7 +327,7 @@ async def test_the_cookie_outlives_the_receiver_where_the_token_does(
     seen = []
     async with aiohttp.ClientSession(cookie_jar=jar) as http:
         for token in (TOKEN, TOKEN, "another-one"):
-            shown = Page(page_files(), Broadcast(), lambda: FIGURES_SENT)
+            shown = Page(page_files(), Feeds(), lambda: FIGURES_SENT)
             async with SignalingServer("127.0.0.1", port, token, lambda _: None, page=shown) as server:
                 port = server.port
                 if not seen:
@@ -341,7 +342,7 @@ async def test_over_https_the_cookie_never_goes_another_way(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     files = made(tmp_path)
-    shown = Page(page_files(), Broadcast(), lambda: FIGURES_SENT)
+    shown = Page(page_files(), Feeds(), lambda: FIGURES_SENT)
     context = server_context(files.certificate, files.key)
     connector = aiohttp.TCPConnector(ssl=client_context(files.certificate))
     async with (

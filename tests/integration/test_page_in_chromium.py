@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from receiver import app as receiver_app
-from receiver.http.broadcast import Broadcast
+from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.live import listening
@@ -53,9 +53,10 @@ class Receiver:
     """A receiver's HTTP side, and a call of which everything can be made up."""
 
     def __init__(self, host: str, port: int = 0, token: str = TOKEN) -> None:
-        self.audience = Broadcast()
+        self.feeds = Feeds()
+        self.audience = self.feeds.pictures
         self.figures = dict(LIVE)
-        page = Page(page_files(), self.audience, lambda: self.figures)
+        page = Page(page_files(), self.feeds, lambda: self.figures)
         self.said: list[str] = []
         self.server = SignalingServer(host, port, token, lambda _: None, say=self.said.append, page=page)
 
@@ -101,6 +102,13 @@ BRIGHTNESS = (
     "(() => { const pen = new OffscreenCanvas(64, 64).getContext('2d', { willReadFrequently: true });"
     "pen.drawImage(document.getElementById('video'), 0, 0, 64, 64);"
     "return pen.getImageData(0, 0, 64, 64).data.reduce((sum, one) => sum + one, 0); })()"
+)
+
+
+COUNTED = (
+    "(() => { const { start } = AudioBufferSourceNode.prototype; window.played = 0;"
+    "AudioBufferSourceNode.prototype.start = function (...when) {"
+    "  window.played++; return start.apply(this, when); }; })()"
 )
 
 
@@ -357,11 +365,13 @@ async def test_a_page_that_nobody_looks_at_costs_nothing(browser: str) -> None:
 
 async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both ends as their commands run them, over a real connection."""
-    receiving = ReceiverOptions(host="127.0.0.1", port=0, token=TOKEN, view="web", forecaster="hold")
+    receiving = ReceiverOptions(
+        host="127.0.0.1", port=0, token=TOKEN, view="web", speaker="none", forecaster="hold"
+    )
     async with AsyncExitStack() as stack, new_tab(browser) as tab:
         await stack.enter_async_context(running(receiver_app.run(receiving)))
         url = await announced(capsys)
-        calling = SenderOptions("demo", url, TOKEN, loop=True)
+        calling = SenderOptions("demo", url, TOKEN, loop=True, audio="auto")
         await tab.open(f"{url}/#{TOKEN}")
         await tab.until("document.body.dataset.state == 'listening'")
         await stack.enter_async_context(running(sender_app.run(calling)))
@@ -370,6 +380,12 @@ async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> 
         before = await tab.text("payload_kbps")
         await tab.until(f"document.getElementById('payload_kbps').textContent != '{before}'")
         assert "0 %" not in {await tab.text("observed"), await tab.text("forecast")}
+        # There is a voice, for who asks for it.
+        await tab.until("document.getElementById('hear').checkVisibility()")
+        await tab.see(COUNTED)
+        click = "document.getElementById('hear').click()"
+        await tab.tell("Runtime.evaluate", expression=click, userGesture=True)
+        await tab.until("window.played > 20")
         assert tab.hosts == {url.removeprefix("http://")}
         assert tab.errors == []
 

@@ -40,6 +40,7 @@ from shared.media.opus import RATE, OpusEncoder, Sound
 from shared.protocol.events import Ended
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
+from shared.runtime.controls import Controls
 from tests.kept import Kept, Transferring
 
 Result = TypeVar("Result")
@@ -301,6 +302,10 @@ class World:
     sound: SoundSource | None = None
     takes_sound: bool = True
     sound_notes: list[str] = field(default_factory=list)
+    controls: Controls | None = None
+    """The sender's; the receiver's are told what they choose."""
+    told: Controls = field(default_factory=Controls)
+    show_self: Callable[[Pictures], None] = lambda _: None
     sender_clock: FakeClock = field(default_factory=FakeClock)
     receiver_clock: FakeClock = field(default_factory=FakeClock)
     spoil: Callable[[LoopbackConnection, bytes], bool | None] | None = None
@@ -319,7 +324,9 @@ class World:
             self._intercept(self.spoil)
         layout = self.sender_backbone.layout
         codec = self.codecs.get(self.sender_terms.codec, PaperCodec(layout.dimensions))
-        session = SenderSession(self.sender_terms, codec, self.picture, self.sound is not None)
+        session = SenderSession(
+            self.sender_terms, codec, self.picture, self.sound is not None, status=self.controls is not None
+        )
         voice = None
         if self.sound is not None:
             voice = Voice(
@@ -345,6 +352,8 @@ class World:
             gallery=further,
             rate=RateController(self.max_kbps),
             voice=voice,
+            controls=self.controls,
+            show_self=self.show_self,
         )
         playout = Playout(FPS, self.playout_delay)
         self.hearing = AudioPlayout(playout, self.receiver_clock, self.sink.hear, lambda: 0.0)
@@ -356,6 +365,7 @@ class World:
                 self.avatar is not None,
                 self.forecaster.name,
                 voice=self.takes_sound,
+                status=True,
             ),
             renderer=Renderer(self.receiver_backbone, Concealer(self.forecaster, layout), self.avatar),
             sink=self.sink,
@@ -365,6 +375,7 @@ class World:
             output=VirtualExecutor(0.001),
             decoding=VirtualExecutor(),
             hearing=self.hearing if self.takes_sound else None,
+            controls=self.told,
         )
         tasks = [
             asyncio.create_task(self._side(self.sender, self.sending, self.left)),

@@ -1,8 +1,10 @@
 """The viewer page's part of the receiver: its files, its pictures, its address."""
 
 import io
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,13 @@ from PIL import Image
 
 from receiver.announcement import watching
 from receiver.sinks import Sinks
-from receiver.sinks.page import PageSink
+from receiver.sinks import page as page_sink
+from receiver.sinks.audio_sink import AudioSink
+from receiver.sinks.page import PageSink, PageSound
 from receiver.web import page_files
+from shared.clock import monotonic
 from shared.keypoints import Pictures
+from shared.media.opus import RATE, Sound
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +43,10 @@ def picture() -> Pictures:
 def test_a_frame_is_given_as_a_jpeg_that_looks_like_it() -> None:
     crowd = Crowd()
     PageSink(crowd).write(7, picture())
-    with Image.open(io.BytesIO(crowd.seen[0])) as image:
+    kind, at, sent = struct.unpack(">cdd", crowd.seen[0][:17])
+    assert kind == b"P"
+    assert at <= sent <= 1000 * monotonic()
+    with Image.open(io.BytesIO(crowd.seen[0][17:])) as image:
         assert image.format == "JPEG"
         error = np.abs(np.asarray(image, np.float32) - picture()).mean()
     assert error < 3
@@ -58,8 +67,51 @@ def test_the_page_gets_the_picture_without_the_note_that_others_get() -> None:
     sinks.open()
     sinks.write(0, picture(), "no video, holding")
     PageSink(without).write(0, picture())
-    assert with_note.seen == without.seen
+    assert with_note.seen[0][17:] == without.seen[0][17:]
     sinks.close()
+
+
+def hum(first: int, count: int = 960) -> Sound:
+    return np.asarray(6000 * np.sin(2 * np.pi * 150 * np.arange(first, first + count) / RATE), np.int16)
+
+
+def test_sound_goes_out_in_even_packets_each_with_its_moment() -> None:
+    crowd = Crowd()
+    sound = PageSound(crowd)
+    assert isinstance(sound, AudioSink)
+    start = monotonic() + 0.1
+    try:
+        for n in range(0, RATE // 2, 960):
+            sound.hear(n, hum(n), start + n / RATE)
+            time.sleep(0.01)
+        assert sound.lead > 0
+        deadline = monotonic() + 20
+        while len(crowd.seen) < 15 and monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        sound.close()
+    assert all(one[:1] == b"A" for one in crowd.seen)
+    at = np.array([struct.unpack(">d", one[1:9])[0] for one in crowd.seen])
+    # What a busy machine has missed is left out; else each follows the one before.
+    assert np.median(np.diff(at)) == pytest.approx(20, abs=0.1)
+    assert 1000 * start - 150 < at[0]
+    assert all(10 < len(one) - 17 < 250 for one in crowd.seen[3:10])
+    assert sound.lead == 0
+
+
+def test_sound_that_nobody_listens_to_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(wanted=False)
+    sound = PageSound(crowd)
+    monkeypatch.setattr(page_sink, "OpusEncoder", lambda *_: pytest.fail("coded for nobody"))
+    sound.hear(0, hum(0), monotonic())
+    assert (sound.lead, crowd.seen) == (0, [])
+    monkeypatch.undo()
+    crowd.wanted = True
+    sound.hear(960, hum(960), monotonic())
+    assert sound.lead > 0
+    crowd.wanted = False
+    sound.hear(1920, hum(1920), monotonic())
+    assert sound.lead == 0
 
 
 def test_an_installation_holds_every_file_of_the_page(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from PIL import Image, ImageGrab
 
 from receiver.live import Snapshot, listening
 from receiver.screen import FIGURES, PICTURE, SIDE, TITLE, Visibility, message, save
+from receiver.sinks.self_view import SelfView
 from receiver.sinks.window import WindowClosed, WindowSink
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.runtime.controls import Choices, Controls
 
 pytestmark = pytest.mark.slow
 
@@ -209,3 +211,90 @@ def test_without_a_screen_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
 def test_a_window_that_nobody_knows_of_stays(said: list[float], closed: list[bool]) -> None:
     visibility = Visibility()
     assert [visibility.is_closed(value) for value in said] == closed
+
+
+@pytest.fixture
+def call(screen: str) -> Iterator[tuple[Desk, Controls, SelfView]]:
+    """A window of an end that sends as well."""
+    controls = Controls()
+    view = SelfView(controls)
+    desk = Desk(screen)
+    desk.sink = WindowSink(desk.said.append, controls, view)
+    with desk:
+        yield desk, controls, view
+
+
+def oneself() -> Pictures:
+    """Red on its left, green on its right, as it is sent."""
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[:, :128, 0] = picture[:, 128:, 1] = 220
+    return picture
+
+
+def test_keys_of_a_call_go_to_the_controls(call: tuple[Desk, Controls, SelfView]) -> None:
+    desk, controls, _ = call
+    hung_up: list[bool] = []
+    controls.on_hang_up(lambda: hung_up.append(True))
+    for key, choices in [
+        ("m", Choices(muted=True)),
+        ("v", Choices(muted=True, held=True)),
+        ("p", Choices(muted=True, held=True, shows_self=False)),
+        ("m", Choices(held=True, shows_self=False)),
+    ]:
+        desk.press(key)
+        desk.wait(lambda choices=choices: controls.choices == choices)
+    assert not hung_up
+    desk.press("q")
+    desk.wait(lambda: bool(hung_up))
+    assert desk.said == []
+
+
+def test_oneself_stands_in_the_corner_as_in_a_mirror_until_hidden(
+    call: tuple[Desk, Controls, SelfView],
+) -> None:
+    desk, controls, view = call
+    view.update(oneself())
+    desk.sink.write(0, blue())
+
+    def mirrored(seen: Pictures) -> bool:
+        left, right = seen[120, SIDE - 12 - 110], seen[120, SIDE - 12 - 20]
+        return bool(left[1] > 180 and left[0] < 60 and right[0] > 180 and right[1] < 60)
+
+    desk.sees(mirrored)
+    # With figures it is below them.
+    desk.sink.tell(LIVE)
+    assert mirrored(desk.sees(has_panel))
+    controls.toggle_self_view()
+    desk.sink.tell(LIVE)
+    desk.sees(lambda seen: bool(seen[120, SIDE - 30, 2] > 150))
+
+
+def test_what_either_side_has_chosen_is_shown(call: tuple[Desk, Controls, SelfView]) -> None:
+    desk, controls, _ = call
+
+    def badge(left: bool) -> Callable[[Pictures], bool]:
+        columns = slice(20, 90) if left else slice(SIDE - 100, SIDE - 30)
+        return lambda seen: bool((seen[58:82, columns].min(axis=2) > 150).sum() > 20)
+
+    desk.sink.write(0, blue())
+    desk.sees(middle_is(blue()))
+    assert not badge(left=True)(desk.picture)
+    controls.peer_says(muted=True, held=False)
+    desk.sink.write(1, blue())
+    desk.sees(badge(left=True))
+    assert not badge(left=False)(desk.picture)
+    controls.toggle_hold()
+    desk.sink.tell(LIVE)
+    desk.sees(badge(left=False))
+
+
+def test_without_controls_the_keys_of_a_call_do_nothing(screen: str) -> None:
+    with Desk(screen) as desk:
+        desk.sink.write(0, blue())
+        for key in "mvp":
+            desk.press(key)
+        desk.press("s")
+        desk.wait(lambda: bool(desk.said))
+        assert desk.said[0].startswith("saved")
+        Path(desk.said[0].removeprefix("saved ")).unlink()
+        assert desk.picture[58:82, 20:90].min(axis=2).max() < 60

@@ -75,13 +75,16 @@ class ConnectionPair:
         wants_voice: bool = False,
         offers_both: bool = False,
         wants_both: bool = False,
+        offers_status: bool = False,
+        wants_status: bool = False,
     ) -> None:
         self.sender = SenderSession(
-            sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice, both=offers_both
-        )
+            sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice,
+            both=offers_both, status=offers_status,
+        )  # fmt: skip
         self.receiver = ReceiverSession(
             receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET,
-            voice=wants_voice, both=wants_both,
+            voice=wants_voice, both=wants_both, status=wants_status,
         )  # fmt: skip
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []

@@ -16,6 +16,7 @@ from shared.protocol.messages import (
     Report,
     SourceChunk,
     Start,
+    Status,
     Still,
     Want,
     pack_message,
@@ -33,6 +34,7 @@ maps = st.one_of(
         st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
     ),
     st.just(Still()),
+    st.builds(Status, st.booleans(), st.booleans()),
     st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(
         lambda picture, slot, offset, data, alone: SourceChunk(picture, slot, 200_000, offset, data, alone),
@@ -125,6 +127,11 @@ def whole(**changes: object) -> bytes:
         pack_message(Hello(TERMS, secret=b"x" * 17)),
         pack_message(Hello(TERMS)).replace(b"\xc4\x00", b"\xa0"),
         msgpack.packb({"type": "still", "more": [1]}),
+        msgpack.packb({"type": "status"}),
+        msgpack.packb({"type": "status", "muted": True}),
+        msgpack.packb({"type": "status", "muted": 1, "held": False}),
+        msgpack.packb({"type": "status", "muted": False, "held": "no"}),
+        msgpack.packb({**msgpack.unpackb(pack_message(Hello(TERMS))), "status": 1}),
         msgpack.packb({"type": "still"} | {str(n): n for n in range(16)}),
         msgpack.packb({"type": "hello", "terms": TERMS.to_map(), "avatar": 1}),
         msgpack.packb({"type": "bye", "reason": "x" * 201, "ok": True}),
@@ -143,7 +150,16 @@ def test_a_malformed_message_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Hello(TERMS), SourceChunk(1, 1, 3, 0, b"abc"), Ready(1), Start(1), Want(1), Still(), Bye("done")],
+    [
+        Hello(TERMS),
+        SourceChunk(1, 1, 3, 0, b"abc"),
+        Ready(1),
+        Start(1),
+        Want(1),
+        Still(),
+        Status(True),
+        Bye("done"),
+    ],
 )
 def test_fields_of_later_versions_are_left_out(message: Message) -> None:
     body = msgpack.unpackb(pack_message(message))

@@ -38,6 +38,7 @@ from shared.protocol.messages import (
     Report,
     SourceChunk,
     Start,
+    Status,
     Want,
     pack_message,
     parse_message,
@@ -86,6 +87,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ready, st.integers(0, 4)),
     st.builds(Start, st.integers(0, 2**32 - 1)),
     st.builds(Want, st.integers(0, 7)),
+    st.builds(Status, st.booleans(), st.booleans()),
     st.builds(Report, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
     st.builds(Bye, st.text(max_size=20), st.booleans()),
 )
