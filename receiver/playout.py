@@ -33,7 +33,8 @@ class Playout:
     `deciding` seconds before they are due, and the quickest waits at least `delay`, at most
     `MAX_DELAY_SECONDS`. Network jitter, a slow first packet, clocks that run apart and drawing that takes
     long are all followed in that way. Only where five packets in a row are off by over a second beyond that,
-    since a machine slept or the sender was held up, the timeline jumps.
+    since a machine slept or the sender was held up, the timeline jumps; and where the delay is a second more
+    than anything has needed for ten, which nobody should talk through until it has slid away.
     """
 
     def __init__(self, fps: int, delay: float = DELAY_SECONDS) -> None:
@@ -49,7 +50,7 @@ class Playout:
         self._quickest = 0.0
         self.deciding = DECIDING_SECONDS
         """So long before it is due a frame is decided on: known, or else forecast."""
-        self.jumps = 0
+        self.jumps = self._needless = 0
 
     @property
     def started(self) -> bool:
@@ -71,7 +72,7 @@ class Playout:
         self._measure()
         if self._anchor is None:
             self._anchor, self._advanced = self._wanted, now
-        elif self._is_lost(self._anchor):
+        elif self._is_lost(self._anchor) or self._is_needless(self._anchor):
             while len(self._recent) > _LOST_PACKETS:
                 self._recent.popleft()
             self._measure()
@@ -106,6 +107,11 @@ class Playout:
         if len(newest) < _LOST_PACKETS:
             return False
         return min(newest) > anchor + LOST_SECONDS or max(newest) < anchor - MAX_DELAY_SECONDS - LOST_SECONDS
+
+    def _is_needless(self, anchor: float) -> bool:
+        """Say whether far more delay is given than is wanted, packet after packet."""
+        self._needless = self._needless + 1 if anchor - self._wanted > LOST_SECONDS else 0
+        return self._needless > _LOST_PACKETS
 
     def advance(self, now: float) -> None:
         """Let the timeline slide on towards the wanted delay. To be called about once a frame.

@@ -215,6 +215,22 @@ def test_a_receiver_that_slept_jumps_to_where_the_sender_is() -> None:
     assert playout.due(1800) == pytest.approx(11.05, abs=0.01)
 
 
+def test_a_delay_that_nothing_needs_any_more_is_given_up_at_once() -> None:
+    """A sender that is slow to start: its first second of packets comes 2.5 s late, and all others in time."""
+    playout = Playout(30)
+    for n in range(5):
+        playout.arrived(3 * n, 12.5 + n / 10)
+        playout.advance(12.5 + n / 10)
+    late = playout.due(0)
+    for n in range(5, 130):
+        now = 10.0 + n / 10
+        playout.arrived(3 * n, now)
+        playout.advance(now)
+    assert playout.jumps == 1
+    assert playout.due(0) < late - 2.0
+    assert playout.delay < 0.1
+
+
 def test_a_sender_that_slept_is_waited_for() -> None:
     """Its numbers go on a minute later: all that comes is far too late."""
     playout = started()
