@@ -185,7 +185,7 @@ DRIFTING = """
 (async () => {
   const { Sound } = await import("/sound.js");
   const { Timeline } = await import("/timeline.js");
-  const [LATENCY, FAR, SLOW, SECONDS] = [0.035, 1.0001, 0.9997, 180];
+  const [LATENCY, FAR, SLOW, SECONDS] = [0.035, 0.9999, 0.9997, 180];
   let now = 0, seed = 1;
   const chance = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   performance.now = () => now;
