@@ -27,6 +27,10 @@ const WORDS = {
   full: ["Full", "as many as may are watching", "No place is free; trying again."],
   token: ["Locked", "the token is needed", "The receiver showed a token when it started."],
 };
+const NO_SOUND = {
+  here: "No sound: browsers play it on https pages, or on the receiver's machine.",
+  ever: "No sound: this browser cannot play it.",
+};
 const SILENT = "The connection is lost; holding the last picture";
 const STEADY_MS = 1500;
 const REFUSALS = {
@@ -127,6 +131,7 @@ async function showPicture(blob) {
 function offerSound(there) {
   at("hear").hidden = !there || !canHear();
   at("deaf").hidden = !there || canHear();
+  say("deaf", isSecureContext ? NO_SOUND.ever : NO_SOUND.here);
 }
 
 async function hearOrNot() {

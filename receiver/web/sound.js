@@ -124,7 +124,7 @@ export class Sound {
 
   /** Returns the context's time of what is heard at `now`, the page's time in milliseconds. */
   #contextTime(now) {
-    const { contextTime, performanceTime } = this.#context.getOutputTimestamp();
+    const { contextTime, performanceTime } = this.#context.getOutputTimestamp?.() ?? {};
     const known = performanceTime > 0;
     const heard = known ? contextTime : this.#context.currentTime - (this.#context.outputLatency || 0);
     const apart = heard - (known ? performanceTime : performance.now()) / 1000;

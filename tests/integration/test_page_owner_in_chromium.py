@@ -156,6 +156,21 @@ async def test_who_only_watches_has_no_buttons_no_keys_and_sees_nobody_but_the_c
         assert tab.errors == []
 
 
+# Whether all of it is inside of the picture, how much of it crosses, and the page's width.
+LAID_OUT = (
+    "(() => { const all = ['self', 'peer', 'self-words', 'hear', 'full',"
+    "  ...document.querySelectorAll('[data-word]')].map((one) =>"
+    "    (one.id === undefined ? document.getElementById(one) : one).getBoundingClientRect());"
+    "const screen = document.getElementById('screen').getBoundingClientRect();"
+    "const inside = all.every((r) => r.left >= screen.left && r.right <= screen.right"
+    "  && r.top >= screen.top && r.bottom <= screen.bottom);"
+    "const cross = (a, b) =>"
+    "  a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;"
+    "const clash = all.slice(1).filter((a, n) => all.slice(n + 2).some((b) => cross(a, b))).length;"
+    "return [inside, clash, document.documentElement.scrollWidth]; })()"
+)
+
+
 async def test_on_a_phone_all_of_it_fits_on_the_picture(browser: str) -> None:
     async with opened(browser, OWNERS) as (end, tab):
         end.figures.update(sound=True, peer_muted=True)
@@ -163,16 +178,7 @@ async def test_on_a_phone_all_of_it_fits_on_the_picture(browser: str) -> None:
         await tab.size(360, 780, phone=True)
         await tab.until("document.getElementById('self-words').textContent == 'On hold'")
         await tab.until(VISIBLE.format("hear"))
-        apart = await tab.see(
-            "(() => { const all = ['peer', 'self', 'self-words', 'hear', 'full',"
-            "  ...document.querySelectorAll('[data-word]')].map((one) =>"
-            "    (one.id === undefined ? document.getElementById(one) : one).getBoundingClientRect());"
-            "const screen = document.getElementById('screen').getBoundingClientRect();"
-            "const inside = all.every((r) => r.left >= screen.left && r.right <= screen.right"
-            "  && r.top >= screen.top && r.bottom <= screen.bottom);"
-            "const cross = (a, b) =>"
-            "  a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;"
-            "const clash = all.slice(2).filter((a, n) => all.slice(n + 3).some((b) => cross(a, b))).length;"
-            "return [inside, clash, document.documentElement.scrollWidth]; })()"
-        )
-        assert apart == [True, 0, 360]
+        assert await tab.see(LAID_OUT) == [True, 0, 360]
+        end.controls.toggle_self_view()
+        await tab.until("document.getElementById('self-words').textContent == 'You are on hold'")
+        assert await tab.see(LAID_OUT) == [True, 0, 360]
