@@ -54,6 +54,18 @@ class Counts:
     received: int = 0
 
 
+def with_own(figures: Snapshot, own: Mapping[str, object] | None) -> Snapshot:
+    """Return live figures in which what this end sends itself, `own`, is no overhead: of both directions."""
+    if own is None:
+        return figures
+    ours = {name: float(str(own[name] or 0)) for name in ("payload_kbps", "pictures_kbps", "audio_kbps")}
+    both = {name: float(figures[name] or 0) + rate for name, rate in ours.items() if name in figures}
+    if len(both) < len(ours):
+        return figures
+    overhead = max(0.0, float(figures["overhead_kbps"] or 0) - sum(ours.values()))
+    return {**figures, **both, "overhead_kbps": overhead}
+
+
 class _Frame(NamedTuple):
     at: float
     in_time: bool

@@ -16,7 +16,7 @@ from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.incoming import Incoming, Models
-from receiver.live import Snapshot, listening
+from receiver.live import Snapshot, listening, with_own
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
 from receiver.sinks import Sinks
@@ -70,6 +70,10 @@ class Reply(Protocol):
 
     async def finish(self, ended: Ended) -> None:
         """Return once it has ended as well: the other direction has, in order or not."""
+        ...
+
+    def live(self) -> Figures | None:
+        """Return its live figures, `sender.live`'s; None before it has begun."""
         ...
 
     def figures(self) -> Mapping[str, Any] | None:
@@ -258,7 +262,9 @@ class Service:
 
     async def _tell(self, figures: Figures) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._output, self._sink.tell, figures)
+            await asyncio.get_running_loop().run_in_executor(
+                self._output, self._sink.tell, self._both({**figures})
+            )
         except WindowClosed:
             self._hang_up("The receiver closed its window.")
 
@@ -283,10 +289,14 @@ class Service:
         call = self._admission.call
         return listening() if call is None else call.live()
 
+    def _both(self, figures: Snapshot) -> Snapshot:
+        """Return live figures for who watches: of both directions, where this end sends as well."""
+        return with_own(figures, None if self._reply is None else self._reply.live())
+
     def _watched(self) -> dict[str, object]:
         """Return what the page shows."""
         call = self._admission.call
-        return {**self._live(), "phase": call.phase.value if call is not None else ""}
+        return {**self._both(self._live()), "phase": call.phase.value if call is not None else ""}
 
     def _stats(self) -> dict[str, object]:
         """Return the figures of the whole call, and the live ones in place of what has both."""

@@ -25,6 +25,7 @@ from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
 from shared.runtime.console import Console
 from shared.runtime.logs import logger
+from shared.runtime.sampler import Figures
 
 _log = logger("call")
 GONE = "The other side is gone."
@@ -113,6 +114,10 @@ class Reply:
         if not ended.ok or self._call is None or self._call.state not in ("live", "paused"):
             self.end(GONE if ended.ok else ended.reason)
         await asyncio.wait({self._task})
+
+    def live(self) -> Figures | None:
+        """Return its live figures; None before it has begun."""
+        return None if self._call is None else self._call.live()
 
     def figures(self) -> Mapping[str, Any] | None:
         """Return its figures; None where no call came of it."""

@@ -81,8 +81,11 @@ class Showing(Protocol):
         """End the present call from this side, and `finish`."""
         ...
 
-    async def tell(self) -> str:
-        """Refresh figures that are watched; return why the user has hung up there, or ""."""
+    async def tell(self, own: Figures) -> str:
+        """Refresh figures that are watched; return why the user has hung up there, or "".
+
+        `own` are those of what is sent.
+        """
         ...
 
     def status(self) -> list[Part]:
@@ -278,8 +281,8 @@ class _Running:
         further = [] if self._showing is None else self._showing.status()
         self._console.status([*status(figures), *further], now)
 
-    async def _tell(self, _: Figures) -> None:
-        reason = "" if self._showing is None else await self._showing.tell()
+    async def _tell(self, figures: Figures) -> None:
+        reason = "" if self._showing is None else await self._showing.tell(figures)
         if reason:
             self._hang_up(reason)
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from sender.camera import CameraPausedError
 from sender.capture import VideoSource
 from sender.further_pictures import FurtherPictures
+from sender.own_delay import OwnDelay
 from sender.rate import RateController
 from sender.reconnecting import ResumingCall
 from sender.schedule import Batch, Redundancy, Scheduler
@@ -93,6 +94,7 @@ class Streamer:
         self._held, self._show_self = held, show_self
         self._renewed = self._fresh = False
         self._start, self._start_wall_ms, self._base = 0.0, 0, 0
+        self._own_delay = OwnDelay()
         self._uncodable = 0
         self._acknowledged = 0
         self.forecaster = ""
@@ -118,7 +120,9 @@ class Streamer:
 
     def reported(self, report: Report) -> None:
         """Take in what the receiver reports."""
-        self._rate.reported(report, self._clock.now())
+        now = self._clock.now()
+        waited = max(0, report.delay_ms - self._own_delay.ms(now))
+        self._rate.reported(replace(report, delay_ms=waited), now)
         self._summary.reported(report, self._rate.halved)
         if self._voice is not None:
             self._voice.expect_loss(round(100 * self._rate.loss))
@@ -234,8 +238,10 @@ class Streamer:
                 self._summary.dropped_packets += 1
                 continue
             last = batch.first - self._base + len(batch.frames) - 1
-            around = 0 if carried else self._line.connection.overhead
-            self._rate.sent(last, len(packet), self._clock.now(), around=around)
+            around, now = 0 if carried else self._line.connection.overhead, self._clock.now()
+            self._rate.sent(last, len(packet), now, around=around)
+            captured = self._start + (batch.first + len(batch.frames) - 1) / FPS + batch.late_ms / 1000
+            self._own_delay.left(captured, now)
             self._summary.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
             await self._in(self._shipped, scheduler, batch, packet)

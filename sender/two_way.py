@@ -14,7 +14,7 @@ from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.incoming import Incoming, ready_models
-from receiver.live import Snapshot, listening
+from receiver.live import Snapshot, listening, with_own
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
 from receiver.sinks import make_sink
@@ -38,7 +38,7 @@ from shared.runtime.console import Console, Part
 from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.logs import logger
-from shared.runtime.sampler import STATUS_SECONDS, number
+from shared.runtime.sampler import STATUS_SECONDS, Figures, number
 from shared.transport.pairing import new_token
 
 _log = logger("call")
@@ -98,6 +98,7 @@ class Display:
         self._server: SignalingServer | None = None
         self._figures: dict[str, object] | None = None
         self._closed, self._is_last = "", False
+        self._own: Figures | None = None
 
     @property
     def pace(self) -> float:
@@ -180,8 +181,12 @@ class Display:
         if call is not None:
             call.end(reason)
 
-    async def tell(self) -> str:
-        """Refresh figures that are watched; return why the user has hung up there, or ""."""
+    async def tell(self, own: Figures) -> str:
+        """Refresh figures that are watched; return why the user has hung up there, or "".
+
+        `own` are those of what is sent.
+        """
+        self._own = own
         self._let_go()
         try:
             await asyncio.get_running_loop().run_in_executor(self._output, self._sink.tell, self._live())
@@ -216,7 +221,7 @@ class Display:
 
     def _live(self) -> Snapshot:
         call = self._admission.call
-        return listening() if call is None else call.live()
+        return listening() if call is None else with_own(call.live(), self._own)
 
     def _watched(self) -> dict[str, object]:
         """Return what the page shows."""
