@@ -62,7 +62,10 @@ async def run(
     def load() -> tuple[Models, CodecTables | None]:
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
         tables = load_tables(backbone, options.checkpoint)
-        return ready_models(options, backbone, tables, note), tables
+        models = ready_models(options, backbone, tables, note)
+        if make_replying is not None:
+            backbone.warmup(render=False)
+        return models, tables
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note, tap)
     audience = Feeds() if options.view != "none" else None

@@ -38,8 +38,8 @@ from shared.transport.pairing import call_url
 from shared.transport.tls import client_context
 
 FAILED = "The other side can no longer be shown."
-DETECT_SECONDS = 0.04
-"""By when a frame's keypoints should be found: before the next one is taken, or hardly later."""
+DETECT_SECONDS = 0.02
+"""By when each step of what is sent should be done: behind a frame that is due to be drawn, but not two."""
 
 
 class Showing(Protocol):
