@@ -59,7 +59,7 @@ class Voice:
         self._carried = b""
         self._due = 0.0
         self._opened, self._closed = -math.inf, math.inf
-        self._was_open = True
+        self._was_open = False
 
     @property
     def muted(self) -> bool:
@@ -69,7 +69,7 @@ class Voice:
     def mute(self, muted: bool) -> None:
         """Send silence instead of what is said from now on, or the source again; in whole blocks.
 
-        The source is read on meanwhile. Silence is a pause to Opus: two or three small packets in a second.
+        The source is read on meanwhile. After a block that fades, nothing leaves.
         """
         if muted and not self.muted:
             self._closed = self._clock.now()
@@ -148,8 +148,10 @@ class Voice:
 
         def work() -> bytes:
             self._encoder.expect_loss(self._loss)
+            was_open = self._was_open
             sound = self._gated(self._source.read(origin.first + ahead, SAMPLES), is_open)
-            return self._encoder.encode(sound)
+            # Nothing at all, not even what kind of silence it is.
+            return self._encoder.encode(sound) if was_open or is_open else b""
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
