@@ -12,7 +12,9 @@ from shared.keypoints import MAX_DIMENSIONS
 PROTOCOL = 2
 FPS = 30
 SIZE = 256
-"""The side of pictures, in pixels, of a backbone that does not say another; what a sender cuts out."""
+"""The side of pictures, in pixels, of a backbone that does not say another, and of calls that ask for none."""
+SIZES = (SIZE, 384, 512)
+"""What `--size` takes: sides of source pictures, of which a network may know several."""
 BACKBONES = ("lite", "fomm", "tps", "nth")
 """All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")

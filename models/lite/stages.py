@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.lite.layout import SIZE
+from models.lite.layout import ALPHA, FLOW, SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.stages import Function, Network
 
@@ -25,5 +25,9 @@ def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
         source, keypoints = Source(*tensors[:-1]), tensors[-1]
         return net.render(source.expand(keypoints.shape[0]), Points.from_flat(keypoints))
 
-    functions = (Function(network, part).eval() for part in (detect, encode, render))
-    return Network("lite", fingerprint, SIZE, Source.names(), *functions)
+    def rendered(net: LiteNetwork, *tensors: Tensor) -> tuple[Tensor, ...]:
+        source, keypoints = Source(*tensors[:-1]), tensors[-1]
+        return tuple(net.rendered(source.expand(keypoints.shape[0]), Points.from_flat(keypoints)))
+
+    functions = (Function(network, part).eval() for part in (detect, encode, render, rendered))
+    return Network("lite", fingerprint, SIZE, Source.names(), *functions, parts=(FLOW, ALPHA))

@@ -136,6 +136,11 @@ def _seen_in(picture: Pictures, left: int, top: int, side: int, find: HeadFinder
     return [Head(one.x + left, one.y + top, one.size, one.score) for one in find(part)]
 
 
+def scaled(picture: Pictures, side: int) -> Pictures:
+    """Return a square `picture` (S, S, 3), uint8 RGB, as (side, side, 3); itself where it is so large."""
+    return picture if len(picture) == side else cut(picture, 0, 0, len(picture), side)
+
+
 def cut(picture: Pictures, x: float, y: float, size: float, side: int = SIZE) -> Pictures:
     """Return the square of `picture` (H, W, 3), uint8 RGB, at x, y, which lies in it, as (side, side, 3).
 
