@@ -67,8 +67,8 @@ def driving_frames(source: VideoSource) -> Iterator[Pictures]:
         number += 1
 
 
-def source_picture(spec: str) -> Pictures:
-    """Return the square around the head (256, 256, 3) in a picture file, or in a video's first frame.
+def source_picture(spec: str, side: int = SIZE) -> Pictures:
+    """Return the square around the head (side, side, 3) in a picture file, or in a video's first frame.
 
     A note says where that is the middle, for want of a head. Raises RequestError where `spec` is neither.
     """
@@ -78,9 +78,9 @@ def source_picture(spec: str) -> Pictures:
     find = load_head_finder()
     if spec != "demo":
         with suppress(NotAPictureError):
-            return framed(read_still(path, "--source"), SIZE, find, lambda: note(no_face(spec)))
+            return framed(read_still(path, "--source"), (side,), find, lambda: note(no_face(spec)))
     try:
-        video = open_source(spec, AutomaticFraming(find, lambda _: note(no_face(spec))))
+        video = open_source(spec, AutomaticFraming(find, lambda _: note(no_face(spec))), side=side)
     except RequestError as error:
         raise RequestError(f"{spec} is neither a picture nor a video; give another file.") from error
     try:

@@ -14,8 +14,8 @@ SourceT = TypeVar("SourceT")
 class Encoded(Generic[SourceT]):
     """A source picture as one engine keeps it: `keypoints` (D,), and all that depends on the picture alone.
 
-    Its side is `size`. What is kept was computed once, is used for every frame, and is looked into by `engine` alone. It is freed with
-    this object.
+    Its side is `size`. What is kept was computed once, is used for every frame, and is looked into by
+    `engine` alone. It is freed with this object.
     """
 
     engine: Engine

@@ -56,7 +56,7 @@ class EngineBackbone:
         return self._engine.detect(frames)
 
     def encode(self, picture: Pictures) -> Source:
-        """Encode a source picture (S, S, 3), uint8 RGB, once, S being one of `sizes`; RequestError on others."""
+        """Encode a source picture (S, S, 3), uint8 RGB, S being one of `sizes`; RequestError on others."""
         check_pictures(picture[None], self._engine.sizes)
         return self._engine.encode(picture)
 

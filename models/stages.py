@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,8 +24,8 @@ class Network:
     detect: nn.Module
     encode: nn.Module
     render: nn.Module
-    rendered: nn.Module | None = None
-    parts: tuple[str, ...] = ()
+    rendered: nn.Module | None = field(default=None, kw_only=True)
+    parts: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Function(nn.Module):

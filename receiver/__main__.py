@@ -30,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
     camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
     add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
+    wide = "of WIDTHxHEIGHT, such as 1280x720, the picture in the middle; default: as large as the call's"
+    add("--virtual-camera-size", metavar="SIZE", help=wide)
     add("--no-audio", dest="audio", action="store_false", help="refuse the call's sound")
     ear = "the device that plays sound: its number or name, or none; default: any, unless --view none"
     add("--speaker", metavar="NAME", help=ear)
@@ -42,6 +44,17 @@ def parser() -> argparse.ArgumentParser:
     add_ice_arguments(commands)
     add_call_arguments(commands)
     return commands
+
+
+def _camera_size(given: argparse.Namespace) -> tuple[int, int] | None:
+    from receiver.sinks.virtual_camera import parse_size
+    from shared.errors import RequestError
+
+    if given.virtual_camera_size is None:
+        return None
+    if given.virtual_camera is None:
+        raise RequestError("There is no virtual camera to be of that size; add --virtual-camera.")
+    return parse_size(given.virtual_camera_size)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             view=given.view,
             outputs=tuple(given.output),
             virtual_camera=given.virtual_camera,
+            virtual_camera_size=_camera_size(given),
             avatar=given.avatar,
             forecaster=given.forecaster,
             backbone=given.backbone,

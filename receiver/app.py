@@ -55,7 +55,9 @@ async def run(options: ReceiverOptions) -> int:
         loop.call_soon_threadsafe(console.note, sentence)
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
-    sink = make_sink(options.view, options.outputs, options.virtual_camera, say, speaker)
+    sink = make_sink(
+        options.view, options.outputs, options.virtual_camera, say, speaker, options.virtual_camera_size
+    )
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))
@@ -105,7 +107,7 @@ def _load(options: ReceiverOptions, note: Callable[[str], None]) -> Models:
     # Before the network is made ready, which takes a while.
     picture = None
     if options.avatar is not None:
-        picture = load_avatar(options.avatar, backbone.size, load_head_finder(), note)
+        picture = load_avatar(options.avatar, backbone.sizes, load_head_finder(), note)
     backbone.warmup(detect=False)
     avatar = backbone.encode(picture) if picture is not None else None
     name = options.forecaster

@@ -186,7 +186,13 @@ class Service:
         return ReceiverCall(
             connection=pending.link,
             session=ReceiverSession(
-                terms, models.codecs, avatar, models.forecaster.name, secret, voice=audio
+                terms,
+                models.codecs,
+                avatar,
+                models.forecaster.name,
+                secret,
+                voice=audio,
+                sizes=backbone.sizes,
             ),
             renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=self._sink,

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             token=given.token or from_environment(TOKEN),
             tls_ca=given.tls_ca,
             anonymous=given.anonymous,
+            size=given.size,
             sending=Sending(
                 preset=given.preset,
                 policy=given.policy,

@@ -30,10 +30,18 @@ from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryOptions, GalleryPolicy
 from sender.live import status
 from sender.pipeline import SenderCall
-from sender.presets import Sending, check, frames_per_message, make_codec, schedule_of, scheduler_maker
+from sender.presets import (
+    Sending,
+    check,
+    check_size,
+    frames_per_message,
+    make_codec,
+    schedule_of,
+    scheduler_maker,
+)
 from sender.rate import RateController
 from sender.reconnecting import Reconnecting, first_link
-from sender.reference import reference_picture
+from sender.reference import first_picture, reference_pictures
 from sender.schedule import Redundancy
 from sender.sound import SoundSource
 from sender.sounds import open_sound
@@ -41,12 +49,12 @@ from sender.voice import VOICE_KBPS, Voice
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import Codec
 from shared.codec.tables import CodecTables
-from shared.constants import CallTerms, Schedule
+from shared.constants import SIZE, CallTerms, Schedule
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Distance
 from shared.media.opus import OpusEncoder
-from shared.protocol.sender_session import SenderSession
+from shared.protocol.sender_session import LargerPicture, SenderSession
 from shared.runtime.console import Console
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
@@ -67,6 +75,7 @@ class SenderOptions:
     token: str | None = None
     tls_ca: Path | None = None
     anonymous: bool = False
+    size: int = SIZE
     sending: Sending = field(default_factory=Sending)
     crop: Framing | None = None
     loop: bool = False
@@ -97,7 +106,7 @@ async def run(options: SenderOptions) -> int:
         loop.call_soon_threadsafe(console.note, sentence)
 
     framing = options.crop or AutomaticFraming(load_head_finder(), note)
-    source = open_source(options.source, framing, options.loop, denoise=True)
+    source = open_source(options.source, framing, options.loop, denoise=True, side=options.size)
     with ThreadPoolExecutor(1, "inference") as inference, ThreadPoolExecutor(1, "encoding") as encoding:
         try:
             with _speaking(options, console) as voice:
@@ -154,6 +163,7 @@ class _Models:
     backbone: Backbone
     tables: CodecTables | None
     picture: bytes | None
+    larger: LargerPicture | None
 
 
 async def _call(
@@ -168,10 +178,12 @@ async def _call(
 ) -> int:
     def prepare() -> _Models:
         # What is never made cannot leave.
-        picture = None if options.anonymous else reference_picture(source)
+        first = None if options.anonymous else first_picture(source)
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+        check_size(options.size, backbone)
         backbone.warmup(render=False)
-        return _Models(backbone, load_tables(backbone, options.checkpoint), picture)
+        pictures = (None, None) if first is None else reference_pictures(first, backbone.size)
+        return _Models(backbone, load_tables(backbone, options.checkpoint), *pictures)
 
     models = await asyncio.get_running_loop().run_in_executor(inference, prepare)
     console.say(f"network: {network_words(models.backbone)}")
@@ -187,7 +199,7 @@ async def _call(
     )  # fmt: skip
     link = await first_link(call_up, SystemClock())
     terms = _terms(sending, schedule_of(sending, tables), models.backbone, codec)
-    session = SenderSession(terms, codec, models.picture, voice is not None)
+    session = SenderSession(terms, codec, models.picture, voice is not None, models.larger)
     call = SenderCall(
         connection=link,
         session=session,
@@ -197,7 +209,7 @@ async def _call(
         redundancy=Redundancy(sending.redundancy),
         clock=SystemClock(),
         inference=inference,
-        gallery=_gallery(options, session, models.picture, encoding, layout.distance),
+        gallery=_gallery(options, session, models, encoding, layout.distance),
         rate=RateController(options.max_kbps),
         again=Reconnecting(call_up, options.give_up, console.note) if options.give_up else None,
         voice=voice,
@@ -246,13 +258,14 @@ async def _run(
 def _gallery(
     options: SenderOptions,
     session: SenderSession,
-    picture: bytes | None,
+    models: _Models,
     encoding: ThreadPoolExecutor,
     metric: Distance,
 ) -> FurtherPictures | None:
-    if picture is None:
+    if models.picture is None:
         return None
-    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture), metric), encoding)
+    first = models.picture if models.larger is None else models.larger.data
+    return FurtherPictures(session, GalleryPolicy(options.gallery, len(first), metric), encoding)
 
 
 def _terms(sending: Sending, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:

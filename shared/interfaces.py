@@ -55,7 +55,7 @@ class Backbone(Protocol):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sides of the source pictures that it takes, rising from `size`; it renders at a source's own."""
+        """The sides of source pictures that it takes, rising from `size`; it renders at a source's own."""
         ...
 
     @property

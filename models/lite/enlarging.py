@@ -2,9 +2,9 @@
 
 frame = drawn, enlarged + alpha (source's brightness, warped - the same of its smaller version, enlarged)
 
-Where the frame is the warped source picture, its smaller version's share is thus replaced by the larger one's;
-what the network draws itself and what it corrects stay soft, and between both is a soft edge, for alpha has no
-hard ones. Brightness alone: coded pictures have their colours at half their size anyway.
+Where the frame is the warped source picture, the smaller version's share is thus replaced by the larger
+one's; what the network draws itself and what it corrects stay soft, and between both is a soft edge, for
+alpha has no hard ones. Brightness alone: coded pictures have their colours at half their size anyway.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def enlarged(rendered: Rendered, source: LargeSource) -> Tensor:
         source.bright.expand(count, -1, -1, -1), grown_flow(rendered.flow, size),
         mode="bicubic", padding_mode="border", align_corners=False,
     )  # fmt: skip
-    soft = warp(
-        source.small.expand(count, -1, -1, -1), grown_flow(rendered.flow, source.small.shape[-1])
-    )
+    soft = warp(source.small.expand(count, -1, -1, -1), grown_flow(rendered.flow, source.small.shape[-1]))
     alpha = F.interpolate(rendered.alpha, (size, size), mode="bilinear")
     return _grown(rendered.frame.clamp(0, 1), size) + alpha * (sharp - _grown(soft, size))
 

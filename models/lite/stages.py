@@ -29,5 +29,6 @@ def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
         source, keypoints = Source(*tensors[:-1]), tensors[-1]
         return tuple(net.rendered(source.expand(keypoints.shape[0]), Points.from_flat(keypoints)))
 
-    functions = (Function(network, part).eval() for part in (detect, encode, render, rendered))
-    return Network("lite", fingerprint, SIZE, Source.names(), *functions, parts=(FLOW, ALPHA))
+    functions = (Function(network, part).eval() for part in (detect, encode, render))
+    whole = Function(network, rendered).eval()
+    return Network("lite", fingerprint, SIZE, Source.names(), *functions, rendered=whole, parts=(FLOW, ALPHA))

@@ -1,6 +1,6 @@
-"""Larger pictures on a CPU: as `models.lite.enlarging` in torch, by OpenCV, for a tenth of what a frame takes.
+"""Larger pictures on a CPU: as `models.lite.enlarging` in torch, by OpenCV.
 
-OpenVINO's own warp and enlargement of planes took 7 to 15 ms where these take 3. OpenCV samples at 32nds of a
+OpenVINO's own warp and enlargement of planes took 7 to 23 ms where these take 3. OpenCV samples at 32nds of a
 pixel: at sharp edges a pixel may be some levels off torch's.
 """
 
@@ -15,6 +15,7 @@ from shared.keypoints import Floats, Pictures
 
 # Beyond the border by more than a picture, whatever numbers a peer sends.
 _FARTHEST = 3.0
+_NO_SECOND = np.empty(0, np.float32)
 _WEIGHTS = np.array(BRIGHTNESS, np.float32)
 
 
@@ -50,7 +51,7 @@ def _warped(picture: Floats, flow: Floats, sampling: int) -> Floats:
     grown = cv2.resize(_extended(place), (side + 2 * side // count,) * 2, interpolation=cv2.INTER_LINEAR)
     margin = side // count
     inner = grown[margin : margin + side, margin : margin + side]
-    found = cv2.remap(picture, inner, None, sampling, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(picture, inner, _NO_SECOND, sampling, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.float32)
 
 

@@ -46,7 +46,9 @@ def develop(canvas: Array, view: View, number: int) -> Pictures:
         picture *= np.asarray(view.tint, np.float32)
     if view.noise:
         start = number % picture.size
-        picture += np.float32(view.noise) * _grains(len(picture))[start : start + picture.size].reshape(picture.shape)
+        picture += np.float32(view.noise) * _grains(len(picture))[start : start + picture.size].reshape(
+            picture.shape
+        )
     drawn: Pictures = np.clip(picture * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
     return drawn
 

@@ -15,7 +15,7 @@ in further fields: a reader leaves out what it does not know, within the limits 
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
 `voice` where there is none, a frame's `dimensions` where they are six a keypoint, the pictures' `size` where
-it is 256, a picture that is not `alone`.
+it is 256, a picture that is not `alone`, source pictures no larger than those of the terms.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from shared.constants import (
     MAX_PICTURE_BYTES,
     MAX_PICTURES,
     MAX_REASON,
+    MAX_SIZE,
     PICTURE_CHUNK,
     SECRET_BYTES,
     CallTerms,
@@ -44,6 +45,8 @@ _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
 _LEFT_OUT = ("voice", "laden")
 """Flags of a hello that are not named where they are false."""
+_DEFAULTS: dict[object, object] = {**dict.fromkeys(_LEFT_OUT, False), "size": 0}
+"""What a hello does not name, and then has."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class Hello:
     `voice`: the sender offers its sound, and the receiver's answer takes it. A hello without sound does not
     name it at all. `laden`: the sender may put keypoint packets into sound packets, and the receiver's answer
     is that it reads them there; named only where it is so.
+
+    `size`: the sender's source pictures may be so many pixels a side instead of the terms' `size`, and the
+    receiver's answer is that they shall be: it shows pictures as large. Named only where it is so.
     """
 
     terms: CallTerms
@@ -68,6 +74,7 @@ class Hello:
     secret: bytes = b""
     voice: bool = False
     laden: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ def pack_message(message: Message) -> bytes:
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
         body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
-        for name in _LEFT_OUT:
+        for name in (*_LEFT_OUT, "size"):
             if not body[name]:
                 del body[name]
     else:
@@ -175,7 +182,7 @@ def parse_message(data: bytes) -> Message:
     message_type, parse = _PARSERS[kind]
     if message_type is Hello:
         _check_version(body)
-        body = dict.fromkeys(_LEFT_OUT, False) | body
+        body = _DEFAULTS | body
     if message_type is SourceChunk:
         body.setdefault("alone", False)
     missing = {field.name for field in fields(message_type)} - body.keys()
@@ -224,7 +231,8 @@ def _hello(body: Body) -> Hello:
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
     avatar, voice, laden = (_flag("hello", body, name) for name in ("avatar", *_LEFT_OUT))
-    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden)
+    size = _count("hello", body, "size", MAX_SIZE)
+    return Hello(CallTerms.from_map(terms), avatar, forecaster, secret, voice, laden, size)
 
 
 def _chunk(body: Body) -> SourceChunk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from shared.clock import WALL_MODULUS
@@ -44,7 +44,8 @@ class ReceiverSession(Session):
 
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
-    where `voice` is true and the sender offers it.
+    where `voice` is true and the sender offers it, and so are source pictures of another size than that of
+    the terms, if it is one of `sizes`.
     """
 
     side = "receiver"
@@ -58,6 +59,7 @@ class ReceiverSession(Session):
         secret: bytes = b"",
         *,
         voice: bool = False,
+        sizes: Container[int] = (),
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -66,6 +68,7 @@ class ReceiverSession(Session):
         self._forecaster = forecaster
         self._secret = secret
         self._wants_voice = voice
+        self._sizes, self._agreed_size = sizes, 0
         self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
         self.voice = VoiceIntake()
@@ -95,6 +98,7 @@ class ReceiverSession(Session):
         wanted = proof(self._secret, "sender", binding)
         known = bool(self._secret) and hmac.compare_digest(wanted, hello.secret)
         same = hello.terms == self._agreed and (hello.voice and self._wants_voice) == self.takes_voice
+        same = same and self._size_of(hello) == self._agreed_size
         return known and self.state is State.STREAMING and same
 
     def rejoin(self, binding: bytes) -> None:
@@ -109,7 +113,17 @@ class ReceiverSession(Session):
 
     def _hello(self, secret: bytes) -> Hello:
         laden = self.takes_voice and self._offers_laden
-        return Hello(self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden)
+        sound, size = self.takes_voice, self._agreed_size
+        return Hello(self.terms, self._avatar, self._forecaster, secret, sound, laden, size)
+
+    def _size_of(self, hello: Hello) -> int:
+        """Return the size of pictures that is agreed on with `hello`, 0 for that of the terms."""
+        return hello.size if hello.size in self._sizes and not self._avatar else 0
+
+    @property
+    def picture_size(self) -> int:
+        """The side of the source pictures that will come, in pixels."""
+        return self._agreed_size or self.terms.size
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -246,6 +260,7 @@ class ReceiverSession(Session):
             return self._refuse(difference)
         self._agreed = message.terms
         self.takes_voice, self._offers_laden = self._wants_voice and message.voice, message.laden
+        self._agreed_size = self._size_of(message)
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster)
         if self._avatar:

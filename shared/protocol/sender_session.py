@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import HEADER_BYTES, KeypointPacket
@@ -17,22 +18,39 @@ from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
 
 
+@dataclass(frozen=True, eq=False)
+class LargerPicture:
+    """The source picture as `data`, `size` pixels square, for a receiver that takes it so large."""
+
+    size: int
+    data: bytes
+
+
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well.
+    `voice` offers the receiver sound as well, `larger` a larger source picture, where there is a `picture`.
     """
 
     side = "sender"
 
-    def __init__(self, terms: CallTerms, codec: Codec, picture: bytes | None, voice: bool = False) -> None:
+    def __init__(
+        self,
+        terms: CallTerms,
+        codec: Codec,
+        picture: bytes | None,
+        voice: bool = False,
+        larger: LargerPicture | None = None,
+    ) -> None:
         super().__init__(terms)
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
             raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
         self._codec = codec
-        if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
-            raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
-        self._picture = picture
+        for data in (picture, None if larger is None else larger.data):
+            if data is not None and not 0 < len(data) <= MAX_PICTURE_BYTES:
+                raise ValueError(f"the source picture has {len(data)} bytes, not 1 to {MAX_PICTURE_BYTES}")
+        self._picture, self._larger = picture, None if picture is None else larger
+        self._agreed_size = 0
         self.pictures = PictureFeed()
         self._takes_pictures = False
         self._secret = self._offered = b""
@@ -48,7 +66,7 @@ class SenderSession(Session):
         if self.state is not State.START:
             raise ValueError("the call has been started before")
         log.debug("sender: hello with %s%s", self.terms, " and sound" if self._offers_voice else "")
-        self._queue(Hello(self.terms, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello())
         self.state = State.HELLO
 
     def restart(self, binding: bytes) -> None:
@@ -68,8 +86,21 @@ class SenderSession(Session):
             mine = proof(self._secret, "sender", binding)
             self._proof = proof(self._secret, "receiver", binding)
         log.debug("sender: hello over a new connection%s", ", to take the call up" if mine else "")
-        self._queue(Hello(self.terms, secret=mine, voice=self._offers_voice, laden=self._offers_voice))
+        self._queue(self._hello(mine))
         self.state = State.HELLO
+
+    def _hello(self, secret: bytes = b"") -> Hello:
+        sound = self._offers_voice
+        return Hello(self.terms, secret=secret, voice=sound, laden=sound, size=self._offered_size)
+
+    @property
+    def _offered_size(self) -> int:
+        return 0 if self._larger is None else self._larger.size
+
+    @property
+    def picture_size(self) -> int:
+        """The side of the source pictures that the receiver takes, in pixels."""
+        return self._agreed_size or self.terms.size
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -169,6 +200,8 @@ class SenderSession(Session):
             return self._refuse(difference)
         if message.voice and not self._offers_voice:
             raise PeerError("The receiver takes sound that was not offered.")
+        if message.size not in (0, self._offered_size):
+            raise PeerError("The receiver takes pictures of a size that was not offered.")
         self._takes_voice, self._reads_laden = message.voice, message.laden
         agreed = Agreed(self.terms, message.forecaster)
         log.debug(
@@ -177,6 +210,8 @@ class SenderSession(Session):
             "takes sound" if message.voice else "takes no sound",
         )  # fmt: skip
         if self._proof and hmac.compare_digest(self._proof, message.secret):
+            if message.size != self._agreed_size:
+                raise PeerError("The receiver takes pictures of another size than before.")
             self.pictures.restart()
             self.state = State.STREAMING
             return [agreed, PeerReady(resumed=True)]
@@ -188,11 +223,18 @@ class SenderSession(Session):
             return self._refuse(
                 "The sender is anonymous and gives no picture; start the receiver with --avatar IMAGE."
             )
-        self.pictures.give(self._picture)
+        self._give(self._picture, message.size)
         for chunk in self.pictures.at_once():
             self._queue(chunk)
         self.state = State.PICTURE
         return [agreed]
+
+    def _give(self, picture: bytes, size: int) -> None:
+        """Begin with a receiver that takes pictures of `size`, 0 for those of the terms."""
+        if size != self._agreed_size:
+            self.pictures.forget()
+        self._agreed_size = size
+        self.pictures.give(self._larger.data if size and self._larger is not None else picture)
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)
