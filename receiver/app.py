@@ -56,8 +56,9 @@ async def run(options: ReceiverOptions) -> int:
 
     speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note)
     sink = make_sink(
-        options.view, options.outputs, options.virtual_camera, say, speaker, options.virtual_camera_size
-    )
+        options.view, options.outputs, options.virtual_camera, say, speaker,
+        camera_size=options.virtual_camera_size,
+    )  # fmt: skip
     audience = Broadcast() if options.view != "none" else None
     if audience is not None:
         sink.add(PageSink(audience))

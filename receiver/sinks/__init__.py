@@ -185,12 +185,14 @@ def make_sink(
     virtual_camera: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     speaker: Sink | None = None,
+    *,
     camera_size: tuple[int, int] | None = None,
 ) -> Sinks:
     """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
 
-    Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none; it is as large
-    as the call's pictures, or of `camera_size`. `say` hears what a window has to say, from a thread of its own. `speaker` takes sound alone.
+    Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none; it is as
+    large as the call's pictures, or of `camera_size`. `say` hears what a window has to say, from a thread of
+    its own. `speaker` takes sound alone.
     """
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]

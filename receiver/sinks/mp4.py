@@ -29,9 +29,9 @@ _ENCODER = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads":
 class Mp4Sink:
     """Writes H.264 at 30 fps; a frame that was never shown leaves the one before it on screen.
 
-    The file is made with the first frame: a call that never began leaves an older file alone. It has the first
-    frame's size, to which those of later calls are scaled, and sound where the first call in it has; later ones
-    are silent otherwise.
+    The file is made with the first frame: a call that never began leaves an older file alone. It has the
+    first frame's size, to which those of later calls are scaled, and sound where the first call in it has;
+    later ones are silent otherwise.
     """
 
     lead = 0.0

@@ -17,8 +17,8 @@ _HEADER_BYTES = 128
 class RawSink:
     """Writes (T, H, W, 3) uint8 RGB, one picture a frame shown; `numpy.load` reads it at any time.
 
-    The file is made with the first frame, and has its size: those of later calls are scaled to it. A call that
-    never began leaves an older file alone.
+    The file is made with the first frame, and has its size: those of later calls are scaled to it. A call
+    that never began leaves an older file alone.
     """
 
     def __init__(self, path: Path) -> None:

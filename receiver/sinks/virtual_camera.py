@@ -178,9 +178,7 @@ def parse_size(text: str) -> Size:
     """Read "1280x720". Raise RequestError on anything else."""
     width, cross, height = text.partition("x")
     if not (cross and all(one.isascii() and one.isdigit() and len(one) <= 4 for one in (width, height))):
-        raise RequestError(
-            f"{text!r} is no size of a camera; write WIDTHxHEIGHT in pixels, such as 1280x720."
-        )
+        raise RequestError(f"{text!r} is no size of a camera; write WIDTHxHEIGHT, such as 1280x720.")
     size = int(width), int(height)
     if not all(2 <= side <= MOST_PIXELS and side % 2 == 0 for side in size):
         raise RequestError(f"No camera is {text} large; give even numbers up to {MOST_PIXELS}, as 1280x720.")
