@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.larger import BRIGHTNESS
 from models.lite.geometry import grown_flow, warp
-from models.lite.layout import BRIGHTNESS
 from models.lite.structures import Rendered, Source
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.lite.layout import ALPHA, FLOW, SIZE
+from models.larger import ALPHA, FLOW
+from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.stages import Function, Network
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from models.engine import Encoded
-from models.lite.layout import ALPHA, FLOW
+from models.larger import ALPHA, FLOW
 from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
 from models.openvino.stage import Stage
 from shared.keypoints import Floats, Pictures

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from models.lite.layout import BRIGHTNESS
+from models.larger import BRIGHTNESS
 from models.threads import threads
 from shared.keypoints import Floats, Pictures
 
