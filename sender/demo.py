@@ -20,14 +20,14 @@ class DemoSource:
     """Implements `sender.capture.VideoSource` for `seconds` of the portrait, or for ever (None).
 
     Its pictures are `side` pixels large. A frame takes some 20 ms to draw, so a thread draws the whole round
-    ahead while a call is being set up.
+    ahead while a call is being set up. Larger ones take 40 to 65: there are half as many per second.
     """
 
     live = False
 
     def __init__(self, seconds: float | None = SECONDS, side: int = SIZE) -> None:
         self._count = None if seconds is None else max(1, round(seconds * FPS))
-        self._portrait = Portrait(size=side)
+        self._portrait, self._step = Portrait(size=side), 1 if side <= SIZE else 2
         self._drawn: dict[int, Pictures] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._draw_ahead, name="demo", daemon=True)
@@ -37,7 +37,8 @@ class DemoSource:
         """Return the picture (side, side, 3), uint8 RGB, of frame `n` >= 0; None past the end."""
         if self._closed.is_set() or (self._count is not None and n >= self._count):
             return None
-        return self._draw(n % _ROUND)
+        index = n % _ROUND
+        return self._draw(index - index % self._step)
 
     @property
     def scene(self) -> int:
@@ -59,7 +60,7 @@ class DemoSource:
 
     def _draw_ahead(self) -> None:
         last = _ROUND if self._count is None else min(_ROUND, self._count)
-        for index in range(last):
+        for index in range(0, last, self._step):
             if self._closed.is_set():
                 return
             self._draw(index)

@@ -15,7 +15,6 @@ from shared.keypoints import Floats, Pictures
 
 # Beyond the border by more than a picture, whatever numbers a peer sends.
 _FARTHEST = 3.0
-_NO_SECOND = np.empty(0, np.float32)
 _WEIGHTS = np.array(BRIGHTNESS, np.float32)
 
 
@@ -50,8 +49,9 @@ def _warped(picture: Floats, flow: Floats, sampling: int) -> Floats:
     place = (held + 1) * np.float32(side / 2) - np.float32(0.5)
     grown = cv2.resize(_extended(place), (side + 2 * side // count,) * 2, interpolation=cv2.INTER_LINEAR)
     margin = side // count
-    inner = grown[margin : margin + side, margin : margin + side]
-    found = cv2.remap(picture, inner, _NO_SECOND, sampling, borderMode=cv2.BORDER_REPLICATE)
+    # Apart: one map of both, and an empty one beside it, has been seen to give no numbers.
+    x, y = cv2.split(grown[margin : margin + side, margin : margin + side])
+    found = cv2.remap(picture, x, y, sampling, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.float32)
 
 

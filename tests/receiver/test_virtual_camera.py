@@ -186,9 +186,7 @@ def test_meeting_programs_get_a_wide_picture_between_soft_borders(driver: type[D
     assert middle[:, -300:].mean((0, 1)) == pytest.approx((150, 75, 37), abs=4)
 
 
-@pytest.mark.parametrize(
-    "size", ["1280", "1280x", "x720", "1280x721", "0x0", "12800x720", "axb", "1x2x3"]
-)
+@pytest.mark.parametrize("size", ["1280", "1280x", "x720", "1280x721", "0x0", "12800x720", "axb", "1x2x3"])
 def test_no_other_size_of_a_camera_is_taken(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--view", "none", "--virtual-camera", "--virtual-camera-size", size]) == 2
     assert "1280x720" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.looks import Looks
 from shared.portrait.portrait import Portrait, landmarks_with_depth
 from shared.portrait.pose import Pose
+from shared.portrait.talking import ROUND_S, pose_at
 
 SMALLEST, LARGEST = 64, 2048
 _QUALITY = 15
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--frames", type=int, default=24, help="frames of each, eight a second (default: %(default)s)")
     side = "pixels a side, an even number (default: %(default)s)"
     add("--size", type=int, default=SIZE, metavar="PIXELS", help=side)
+    moved = "all that faces can do, or (call) what they do in a call, as the demo's (default: %(default)s)"
+    add("--motion", choices=("any", "call"), default="any", help=moved)
     add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
     add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
 
@@ -71,7 +74,7 @@ def _draw_people(folder: Path, options: argparse.Namespace) -> None:
             name = clip_name(seed, person)
             if (folder / name).exists() and len(marks.get(name, ())) == frames:
                 continue
-            marks[name] = _draw_person(folder / name, [seed, person], frames, options.size)
+            marks[name] = _draw_person(folder / name, [seed, person], options)
             if person % _SAVED_EVERY == 0:
                 save_clips(file, marks)
     finally:
@@ -110,11 +113,16 @@ def _write_table(folder: Path, options: argparse.Namespace) -> None:
     (folder / TABLE).write_text(text.getvalue(), encoding="utf-8")
 
 
-def _draw_person(file: Path, seed: list[int], frames: int, size: int) -> Floats:
+def _draw_person(file: Path, seed: list[int], options: argparse.Namespace) -> Floats:
     """Write one person's clip; return the landmarks (frames, 175, 2)."""
     rng = np.random.default_rng(seed)
+    size: int = options.size
     portrait = Portrait(Looks.random(rng), size)
-    poses = motion(rng, frames, FRAMES_PER_SECOND)
+    if options.motion == "call":
+        start = rng.uniform(0, ROUND_S)
+        poses = [pose_at(start + number / FRAMES_PER_SECOND) for number in range(options.frames)]
+    else:
+        poses = motion(rng, options.frames, FRAMES_PER_SECOND)
     partial = file.with_name(f".{file.name}.part")
     try:
         _write_clip(partial, size, (portrait.draw(pose) for pose in poses))
