@@ -4,8 +4,8 @@ Nothing is forecast and nothing is lost: this is the network alone. Each clip's 
 measured frames are compared with what the network renders, and with that first frame shown all the time.
 Clips are averaged by person, then people. The perceptual distance is that of `models.perceptual`, a mean over
 five depths of SqueezeNet. Faces are compared in the driving frame's face box, scaled to 128x128. With --size,
-larger frames are compared with those of larger clips, and beside them what is drawn at 256 and scaled up; face
-boxes are then larger, too. With --rd, whole calls are compared with ordinary video codecs instead: see
+larger frames are compared with those of larger clips, and beside them what is drawn at 256 and scaled up;
+face boxes are then larger, too. With --rd, whole calls are compared with ordinary video codecs instead: see
 `bench.rd.rd_command`.
 """
 

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=SIZE, metavar="PIXELS", help=side)
     moved = "all that faces can do, or (call) what they do in a call, as the demo's (default: %(default)s)"
     add("--motion", choices=("any", "call"), default="any", help=moved)
+    sharp = "all cameras in focus; otherwise half of them are not, and larger pictures show no more"
+    add("--in-focus", action="store_true", help=sharp)
     add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
     add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
 
@@ -117,7 +120,10 @@ def _draw_person(file: Path, seed: list[int], options: argparse.Namespace) -> Fl
     """Write one person's clip; return the landmarks (frames, 175, 2)."""
     rng = np.random.default_rng(seed)
     size: int = options.size
-    portrait = Portrait(Looks.random(rng), size)
+    looks = Looks.random(rng)
+    if options.in_focus:
+        looks = replace(looks, view=replace(looks.view, blur=0.0))
+    portrait = Portrait(looks, size)
     if options.motion == "call":
         start = rng.uniform(0, ROUND_S)
         poses = [pose_at(start + number / FRAMES_PER_SECOND) for number in range(options.frames)]
