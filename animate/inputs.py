@@ -45,17 +45,18 @@ class Driving:
         return None
 
 
-def open_driving(spec: str, crop: str | None, fps: Fraction | None) -> Driving:
+def open_driving(spec: str, crop: str | None, fps: Fraction | None, side: int = SIZE) -> Driving:
     """Open a video file or the demo at `fps`, None: its own rate. RequestError where that is not possible.
 
-    `crop` is as on the command line; without it, the square is around the head, as a sender's is.
+    `crop` is as on the command line; without it, the square is around the head, as a sender's is. Frames are
+    `side` pixels large.
     """
     if is_camera(spec):
         raise RequestError(f"{spec} is a camera and never ends; give a video file, or demo.")
     if spec == "demo":
-        return Driving(DemoSource(), Fraction(FPS), None)
+        return Driving(DemoSource(side=side), Fraction(FPS), None)
     framing = Crop.parse(crop) if crop else AutomaticFraming(load_head_finder(), lambda _: note(_HEADLESS))
-    source = FileSource(Path(spec), framing, fps=fps)
+    source = FileSource(Path(spec), framing, fps=fps, side=side)
     return Driving(source, source.fps, Path(spec))
 
 
