@@ -30,7 +30,8 @@ from models.forecast.likelihood import surprise
 from models.forecast.names import NAMES
 from models.forecast.networks import Density
 from models.nth.layout import turned
-from shared.constants import FPS, Schedule
+from sender.presets import check_size
+from shared.constants import FPS, SIZE, SIZES, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="an .mp4, .webm or .gif, or an .npy of (T, 256, 256, 3) uint8; with --futures also a .png",
+        help="an .mp4, .webm or .gif, or an .npy of (T, S, S, 3) uint8; with --futures also a .png",
     )
     add("--no-audio", dest="audio", action="store_false", help="leave the driving video's sound out")
     add("--mode", choices=get_args(Mode), help="transfer: motion relative to the --anchor, "
@@ -91,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="X,Y,SIZE",
         help="the square of the driving video to use; default: around the head, as sender does",
     )
+    larger = "pixels a side of --output: of more than 256, --source should have so many (default 256)"
+    add("--size", type=int, choices=SIZES, default=SIZE, help=larger)
     add_weights(commands)
     add_network_arguments(commands)
     add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
@@ -114,6 +117,7 @@ def _run(given: argparse.Namespace) -> int:
     fan = _fan(given)
     forecaster, schedule = (None, None) if fan else _forecasting(given)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    check_size(given.size, backbone)
     used = forecaster if fan is None else fan.forecaster
     if used is not None:
         check_fit(used.name, given.weights, backbone)
@@ -125,7 +129,7 @@ def _run(given: argparse.Namespace) -> int:
     )  # fmt: skip
     try:
         frames = driving_frames(driving.source)
-        picture, frames = _picture(given.source, frames)
+        picture, frames = _picture(given, frames)
         if fan is not None:
             _write_futures(fan, job, picture, frames, given.output)
         elif given.output is not None:
@@ -176,6 +180,8 @@ def _fan(given: argparse.Namespace) -> Fan | None:
         if given.at is not None:
             raise RequestError("--at is the moment that --futures begin; add --futures, such as 9.")
         return None
+    if given.size != SIZE:
+        raise RequestError(f"--futures are drawn {SIZE} pixels large; leave out --size.")
     if given.mark or given.observe is not None or given.adapt_scale:
         raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
     predicted = 24 if given.predict is None else given.predict
@@ -239,10 +245,10 @@ def _mode(given: argparse.Namespace) -> Mode:
     return mode
 
 
-def _open_driving(given: argparse.Namespace) -> Driving:
+def _open_driving(given: argparse.Namespace, side: int = SIZE) -> Driving:
     # Forecasters know motion at the rate of calls.
     forecasts = given.forecaster is not None or given.futures is not None or given.anomaly is not None
-    return open_driving(given.driving, given.crop, Fraction(FPS) if forecasts else None)
+    return open_driving(given.driving, given.crop, Fraction(FPS) if forecasts else None, side)
 
 
 def _anchor(given: argparse.Namespace, mode: Mode, fps: Fraction) -> int | None:
@@ -296,12 +302,21 @@ def _forecaster(given: argparse.Namespace, usual: str) -> Forecaster:
     return load_forecaster(name, folder_of(name, given.weights), "cpu")
 
 
-def _picture(spec: str | None, frames: Iterator[Pictures]) -> tuple[Pictures, Iterator[Pictures]]:
+def _picture(given: argparse.Namespace, frames: Iterator[Pictures]) -> tuple[Pictures, Iterator[Pictures]]:
     """Return the picture to move, and the driving frames, from which nothing is missing."""
-    if spec is not None:
-        return source_picture(spec), frames
+    if given.source is not None:
+        return source_picture(given.source, given.size), frames
     first = next(frames)
-    return first, chain([first], frames)
+    return first if len(first) == given.size else _first(given), chain([first], frames)
+
+
+def _first(given: argparse.Namespace) -> Pictures:
+    """Return the first driving frame as large as what is written: detection takes smaller ones."""
+    driving = _open_driving(given, given.size)
+    try:
+        return next(driving_frames(driving.source))
+    finally:
+        driving.source.close()
 
 
 if __name__ == "__main__":

@@ -45,17 +45,18 @@ class Driving:
         return None
 
 
-def open_driving(spec: str, crop: str | None, fps: Fraction | None) -> Driving:
+def open_driving(spec: str, crop: str | None, fps: Fraction | None, side: int = SIZE) -> Driving:
     """Open a video file or the demo at `fps`, None: its own rate. RequestError where that is not possible.
 
-    `crop` is as on the command line; without it, the square is around the head, as a sender's is.
+    `crop` is as on the command line; without it, the square is around the head, as a sender's is. Frames are
+    `side` pixels large.
     """
     if is_camera(spec):
         raise RequestError(f"{spec} is a camera and never ends; give a video file, or demo.")
     if spec in DEMOS:
-        return Driving(DemoSource(name=spec), Fraction(FPS), None)
+        return Driving(DemoSource(name=spec, side=side), Fraction(FPS), None)
     framing = Crop.parse(crop) if crop else AutomaticFraming(load_head_finder(), lambda _: note(_HEADLESS))
-    source = FileSource(Path(spec), framing, fps=fps)
+    source = FileSource(Path(spec), framing, fps=fps, side=side)
     return Driving(source, source.fps, Path(spec))
 
 
@@ -67,8 +68,8 @@ def driving_frames(source: VideoSource) -> Iterator[Pictures]:
         number += 1
 
 
-def source_picture(spec: str) -> Pictures:
-    """Return the square around the head (256, 256, 3) in a picture file, or in a video's first frame.
+def source_picture(spec: str, side: int = SIZE) -> Pictures:
+    """Return the square around the head (side, side, 3) in a picture file, or in a video's first frame.
 
     A note says where that is the middle, for want of a head. Raises RequestError where `spec` is neither.
     """
@@ -78,9 +79,9 @@ def source_picture(spec: str) -> Pictures:
     find = load_head_finder()
     if spec not in DEMOS:
         with suppress(NotAPictureError):
-            return framed(read_still(path, "--source"), SIZE, find, lambda: note(no_face(spec)))
+            return framed(read_still(path, "--source"), (side,), find, lambda: note(no_face(spec)))
     try:
-        video = open_source(spec, AutomaticFraming(find, lambda _: note(no_face(spec))))
+        video = open_source(spec, AutomaticFraming(find, lambda _: note(no_face(spec))), side=side)
     except RequestError as error:
         raise RequestError(f"{spec} is neither a picture nor a video; give another file.") from error
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from shared.errors import RequestError
@@ -11,16 +13,18 @@ from shared.keypoints import Floats, Pictures
 MAX_KEYPOINT = 1e4
 
 
-def check_pictures(pictures: Pictures, size: int) -> None:
-    """Raise RequestError unless `pictures` is (B, size, size, 3) uint8 with B >= 1."""
+def check_pictures(pictures: Pictures, sizes: Sequence[int]) -> None:
+    """Raise RequestError unless `pictures` is (B, S, S, 3) uint8 with B >= 1, S being one of `sizes`."""
+    shapes = [(size, size, 3) for size in sizes]
     if (
         pictures.dtype != "uint8"
         or pictures.ndim != 4
-        or pictures.shape[1:] != (size, size, 3)
+        or pictures.shape[1:] not in shapes
         or not len(pictures)
     ):
+        known = " or ".join(f"{size}x{size}" for size in sizes)
         raise RequestError(
-            f"The network takes {size}x{size} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
+            f"The network takes {known} RGB pictures of 8 bits, not {pictures.dtype} {pictures.shape}; "
             "crop and scale them first."
         )
 

@@ -14,20 +14,20 @@ SourceT = TypeVar("SourceT")
 class Encoded(Generic[SourceT]):
     """A source picture as one engine keeps it: `keypoints` (D,), and all that depends on the picture alone.
 
-    That was computed once, is used for every frame, and is looked into by `engine` alone. It is freed with
-    this object.
+    Its side is `size`. What is kept was computed once, is used for every frame, and is looked into by
+    `engine` alone. It is freed with this object.
     """
 
     engine: Engine
     keypoints: Floats
     kept: SourceT
+    size: int
 
 
 class Engine(Protocol):
     """One network on one device, in one precision: OpenVINO's graphs, torch, or CUDA graphs of torch.
 
-    Thread-safe: an engine locks what cannot run side by side. `size` is the side of all pictures. Arguments
-    have been checked.
+    Thread-safe: an engine locks what cannot run side by side. Arguments have been checked.
     """
 
     @property
@@ -47,7 +47,12 @@ class Engine(Protocol):
 
     @property
     def size(self) -> int:
-        """The side of all pictures, in pixels."""
+        """The side of the pictures that it detects in, in pixels."""
+        ...
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides of the source pictures that it takes, rising from `size`."""
         ...
 
     def detect(self, pictures: Pictures) -> Floats:
@@ -55,11 +60,11 @@ class Engine(Protocol):
         ...
 
     def encode(self, picture: Pictures) -> Encoded[Any]:
-        """Return what is kept of a source picture (size, size, 3)."""
+        """Return what is kept of a source picture (S, S, 3), S being one of `sizes`."""
         ...
 
     def render(self, source: Encoded[Any], keypoints: Floats) -> Pictures:
-        """Render a source of this engine's at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB.
+        """Render a source of this engine's, of side S, at keypoints (B, D): (B, S, S, 3), uint8 RGB.
 
         They are written once, into memory that is the caller's.
         """

@@ -42,21 +42,26 @@ class EngineBackbone:
 
     @property
     def size(self) -> int:
-        """The side of all pictures, in pixels."""
+        """The side of the pictures that it detects in, in pixels."""
         return self._engine.size
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides of the source pictures that it takes, rising from `size`."""
+        return self._engine.sizes
 
     def detect(self, frames: Pictures) -> Floats:
         """Return the keypoints (B, D) of `frames` (B, size, size, 3), uint8 RGB; RequestError on others."""
-        check_pictures(frames, self._engine.size)
+        check_pictures(frames, (self._engine.size,))
         return self._engine.detect(frames)
 
     def encode(self, picture: Pictures) -> Source:
-        """Encode a source picture (size, size, 3), uint8 RGB, once; RequestError on others."""
-        check_pictures(picture[None], self._engine.size)
+        """Encode a source picture (S, S, 3), uint8 RGB, S being one of `sizes`; RequestError on others."""
+        check_pictures(picture[None], self._engine.sizes)
         return self._engine.encode(picture)
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render `source` at `keypoints` (B, D): (B, size, size, 3), uint8 RGB.
+        """Render `source`, of side S, at `keypoints` (B, D): (B, S, S, 3), uint8 RGB.
 
         Raises RequestError for a source that this network has not encoded as it runs now, and for keypoints
         that no frame can have.

@@ -103,8 +103,13 @@ class GuardedBackbone:
 
     @property
     def size(self) -> int:
-        """The side of all pictures, in pixels."""
+        """The side of the pictures that it detects in, in pixels."""
         return self._backbone.size
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides of the source pictures that it takes, rising from `size`."""
+        return self._backbone.sizes
 
     @property
     def engine(self) -> str:
@@ -126,12 +131,12 @@ class GuardedBackbone:
         return self._done(lambda backbone: check_numbers(backbone.detect(frames)))
 
     def encode(self, picture: Pictures) -> Source:
-        """Encode a source picture (size, size, 3), uint8 RGB."""
+        """Encode a source picture (S, S, 3), uint8 RGB, S being one of `sizes`."""
         by, encoded = self._done(lambda backbone: (backbone, _encoded(backbone, picture)))
         return GuardedSource(np.array(picture), self, by, encoded)
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source of this backbone's at `keypoints` (B, D): (B, size, size, 3), uint8 RGB."""
+        """Render a source of this backbone's, of side S, at `keypoints` (B, D): (B, S, S, 3), uint8 RGB."""
         return self._done(lambda backbone: backbone.render(self._of(source, backbone), keypoints))
 
     def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 class Network:
     """Stages of a backbone, as functions of tensors.
 
-    `source` names what `encode` returns, the picture's keypoints "points" (1, D) among it.
+    `source` names what `encode` returns, the picture's keypoints "points" (1, D) among it. `rendered`, of a
+    network that draws larger pictures too, returns what `render` does and, named by `parts`, what those take.
     """
 
     model: str
@@ -23,6 +24,8 @@ class Network:
     detect: nn.Module
     encode: nn.Module
     render: nn.Module
+    rendered: nn.Module | None = field(default=None, kw_only=True)
+    parts: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Function(nn.Module):

@@ -17,6 +17,7 @@ from models.graphs import StaticPass, recorded
 from models.inference import compute_exactly, to_bytes, to_tensor, write_bytes
 from models.threads import apply_to_torch
 from shared.keypoints import Floats, Pictures
+from shared.media.squares import scaled
 
 
 class TorchEngine(ABC, Generic[SourceT]):
@@ -32,12 +33,19 @@ class TorchEngine(ABC, Generic[SourceT]):
     # Whether a GPU replays recorded passes for single frames (see `models.graphs`).
     records: ClassVar[bool] = True
 
-    def __init__(self, device: torch.device | str, size: int, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        device: torch.device | str,
+        size: int,
+        precision: str = "float32",
+        sizes: tuple[int, ...] = (),
+    ) -> None:
         apply_to_torch()
         self.device = torch.device(device)
         self.processor = self.device.type
         self.precision = precision
         self.size = size
+        self.sizes = sizes or (size,)
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             compute_exactly()
@@ -62,6 +70,10 @@ class TorchEngine(ABC, Generic[SourceT]):
     def _encode(self, picture: Tensor) -> tuple[SourceT, Tensor]:
         """Return what is kept of a source picture (1, 3, H, W), and its keypoints (1, D)."""
 
+    def _encode_large(self, picture: Tensor, small: Tensor) -> tuple[SourceT, Tensor]:
+        """Do what `_encode` does of a larger picture (1, 3, S, S), `small` being what it is scaled down."""
+        raise NotImplementedError(f"{type(self).__name__} knows one size")
+
     @abstractmethod
     def _draw(self, source: SourceT, keypoints: Tensor) -> Tensor:
         """Render keypoints (B, D) to pictures (B, 3, H, W) in [0, 1]; what lies outside will be clipped."""
@@ -76,19 +88,25 @@ class TorchEngine(ABC, Generic[SourceT]):
 
     @torch.inference_mode()
     def encode(self, picture: Pictures) -> Encoded[SourceT]:
-        """Return what is kept of a source picture (size, size, 3)."""
+        """Return what is kept of a source picture (S, S, 3), S being one of `sizes`."""
+        side = len(picture)
         with self._lock:
-            kept, keypoints = self._encode(self._tensor(picture[None]))
-            source = Encoded(self, _floats(keypoints[0]), kept)
+            whole = self._tensor(picture[None])
+            if side == self.size:
+                kept, keypoints = self._encode(whole)
+            else:
+                small = self._tensor(scaled(picture, self.size)[None])
+                kept, keypoints = self._encode_large(whole, small)
+            source = Encoded(self, _floats(keypoints[0]), kept, side)
             self._record(source, keypoints)
             return source
 
     @torch.inference_mode()
     def render(self, source: Encoded[SourceT], keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
+        """Render a source of side S at keypoints (B, D): pictures (B, S, S, 3), uint8 RGB."""
         # A copy, because torch takes neither read-only arrays nor mirrored views.
         rows = torch.from_numpy(np.array(keypoints, np.float32)).to(self.device)
-        drawn: Pictures = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        drawn: Pictures = np.empty((len(rows), source.size, source.size, 3), np.uint8)
         with self._lock:
             for start in range(0, len(rows), self.max_batch):
                 part = slice(start, start + self.max_batch)
@@ -123,9 +141,10 @@ class TorchEngine(ABC, Generic[SourceT]):
     def _record(self, source: Encoded[SourceT], keypoints: Tensor) -> None:
         """Record drawing where that has not been done: `source`, at keypoints (1, D) that it can have.
 
+        Larger pictures are always drawn kernel by kernel: a recording is of one shape.
         NoNumbersError where what is drawn then is none: as bytes it would be a black frame.
         """
-        if self._may_record and self._drawing is None:
+        if self._may_record and source.size == self.size and self._drawing is None:
             if not bool(torch.isfinite(self._draw(source.kept, keypoints)).all()):
                 raise NoNumbersError("the frame it draws is no picture")
             self._drawing = recorded(
@@ -136,7 +155,7 @@ class TorchEngine(ABC, Generic[SourceT]):
 
     def _draw_into(self, drawn: Pictures, source: Encoded[SourceT], rows: Tensor) -> None:
         """Draw as bytes (B, H, W, 3), by the recorded pass where there is one for a single frame."""
-        if self._drawing is None or len(rows) > 1:
+        if self._drawing is None or len(rows) > 1 or source.size != self.size:
             write_bytes(self._draw(source.kept, rows), drawn)
             return
         if self._kept is None or self._kept() is not source:

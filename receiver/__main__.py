@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver.arguments import add_showing_arguments
+from receiver.arguments import add_showing_arguments, camera_size
 from sender.arguments import add_sending_arguments, add_source_arguments, stray_words
 from shared.runtime.command import add_call_arguments, run_command
 from shared.runtime.environment import TOKEN, from_environment
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             view=given.view,
             outputs=tuple(given.output),
             virtual_camera=given.virtual_camera,
+            virtual_camera_size=camera_size(given),
             avatar=given.avatar,
             forecaster=given.forecaster,
             backbone=given.backbone,

@@ -74,6 +74,7 @@ async def run(
     sink = make_sink(
         options.view, options.outputs, options.virtual_camera, say, speaker,
         controls=None if make_replying is None else controls, self_view=self_view,
+        camera_size=options.virtual_camera_size,
     )  # fmt: skip
     if audience is not None:
         sink.add(PageSink(audience.pictures))

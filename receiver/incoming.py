@@ -56,7 +56,7 @@ def ready_models(
     # Before the network is made ready, which takes a while.
     picture = None
     if options.avatar is not None:
-        picture = load_avatar(options.avatar, backbone.size, load_head_finder(), note)
+        picture = load_avatar(options.avatar, backbone.sizes, load_head_finder(), note)
     backbone.warmup(detect=False)
     avatar = backbone.encode(picture) if picture is not None else None
     name, layout = options.forecaster, backbone.layout
@@ -120,6 +120,7 @@ class Incoming:
                 both=both,
                 media=connection.carries_media,
                 status=controls is not None,
+                sizes=backbone.sizes,
             ),
             renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=sink,

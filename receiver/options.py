@@ -21,6 +21,7 @@ class ReceiverOptions:
     view: str | None = None
     outputs: tuple[Path, ...] = ()
     virtual_camera: str | None = None
+    virtual_camera_size: tuple[int, int] | None = None
     avatar: Path | None = None
     forecaster: str | None = None
     backbone: str | None = None

@@ -36,5 +36,5 @@ class SourcePictures:
 
     def _set(self, source: SourcePicture) -> None:
         # Not on the event loop: to decode a picture that is made for it takes over 20 ms.
-        picture = pictures.decode(source.data, self._renderer.size)
+        picture = pictures.decode(source.data, self._session.picture_size)
         self._renderer.set_source(picture, source.slot, source.alone)

@@ -193,6 +193,7 @@ class CallSummary:
         """Take the final counts of the parts of the call."""
         self.path = connection.path
         self._fields = {
+            "picture_size": session.picture_size,
             "packets": session.packets,
             "payload_bytes": session.payload_bytes,
             "picture_bytes": session.picture_bytes,

@@ -137,8 +137,9 @@ class Reply:
         replies, self._used = self._replies, self._lane
         try:
             async with replies.opened() as media:
+                encoded = await replies.outgoing.encoded(media)
                 self._call = replies.outgoing.call(
-                    self._used, media, Reconnecting(self._connect),
+                    self._used, media, encoded, Reconnecting(self._connect),
                     controls=replies.controls, show_self=replies.place.show_self,
                 )  # fmt: skip
                 ended = await self._call.run()

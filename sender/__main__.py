@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver.arguments import add_showing_arguments
+from receiver.arguments import add_showing_arguments, camera_size
 from sender.arguments import add_sending_arguments, add_source_arguments
 from shared.runtime.command import add_call_arguments, run_command
 from shared.runtime.environment import TOKEN, from_environment
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=port,
             outputs=tuple(given.output),
             virtual_camera=given.virtual_camera,
+            virtual_camera_size=camera_size(given),
             avatar=given.avatar,
             forecaster=given.forecaster,
             playout_delay=given.playout_delay / 1000,

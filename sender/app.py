@@ -132,6 +132,7 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
         backbone, tables = await asyncio.get_running_loop().run_in_executor(inference, load)
         console.say(f"network: {network_words(backbone)}")
         outgoing = Outgoing(options, backbone, tables, inference=inference, encoding=encoding)
+        encoded = await outgoing.encoded(media)
         if showing is not None:
             await showing.load(backbone, tables, shared)
         voice = media.voice is not None or (showing is not None and showing.hears)
@@ -150,10 +151,10 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
                 console.note("the other side sends nothing to show")
 
         if showing is None:
-            call = outgoing.call(link, media, again)
+            call = outgoing.call(link, media, encoded, again)
         else:
             call = outgoing.call(
-                link, media, again, both=True, on_agreed=agreed,
+                link, media, encoded, again, both=True, on_agreed=agreed,
                 controls=showing.controls, show_self=showing.show_self,
             )  # fmt: skip
         running = _Running(options, call, showing, console, preset=outgoing.preset, backbone=backbone)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from shared.constants import SIZE, SIZES
+
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
 _SOURCE_NAMES = ("anonymous", "crop", "loop")
 _NAMES = (
     "preset", "policy", "schedule", "frames_per_message", "quality", "drift", "redundancy", "max_kbps",
-    "gallery", "source_kbps", "audio", "audio_kbps",
+    "gallery", "source_kbps", "size", "audio", "audio_kbps",
 )  # fmt: skip
 
 
@@ -44,6 +46,8 @@ def add_sending_arguments(parser: Arguments) -> None:
     further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
     add("--gallery", type=int, default=4, metavar="N", help=further)
     add("--source-kbps", type=float, default=2.0, metavar="KBPS", help="for them, over a minute (default 2)")
+    side = "pixels a side of source pictures, and of the video shown: more is sharper (default 256)"
+    add("--size", type=int, choices=SIZES, default=SIZE, help=side)
     sound = (
         "send sound too: the file's own, or with a camera the microphone; or mic, file, a microphone's name"
     )

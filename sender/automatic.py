@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from sender.crop import centre_square
 from sender.framing import LOOK_S, Framer
+from shared.constants import SIZE
 from shared.keypoints import Pictures
 from shared.media.heads import HeadFinder
 from shared.media.squares import cut
@@ -48,8 +49,8 @@ class AutomaticFraming:
         if framer is not None and not framer.begin(looks):
             self._note(DARK if 2 * dark > len(looks) else NO_HEAD)
 
-    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
-        """Return the square of `picture` (H, W, 3), uint8 RGB, as (256, 256, 3)."""
+    def apply(self, picture: Pictures, seconds: float = 0.0, side: int = SIZE) -> Pictures:
+        """Return the square of `picture` (H, W, 3), uint8 RGB, as (side, side, 3)."""
         framer = self._framer
         if framer is None or self._shape != picture.shape[:2]:
             # A camera that was plugged in again may give pictures of another size.
@@ -59,12 +60,12 @@ class AutomaticFraming:
                 self._jumps += 1
         if not framer.has_choice:
             height, width = picture.shape[:2]
-            return centre_square(width, height).apply(picture)
+            return centre_square(width, height).apply(picture, side=side)
         if seconds >= self._next_look:
             framer.look(self._find(picture), seconds)
             self._next_look = seconds + LOOK_S
         square = framer.square(seconds)
-        return cut(picture, square.x, square.y, square.size)
+        return cut(picture, square.x, square.y, square.size, side)
 
     def cut(self) -> None:
         """See `sender.crop.Framing`: whoever is in the next picture is looked for at once."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 from sender.crop import CentreSquare, Framing, Holding
-from shared.constants import FPS
+from shared.constants import FPS, SIZE
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
 
@@ -51,7 +51,7 @@ class Camera(Protocol):
 
 
 class CameraSource:
-    """The newest picture of a camera, whatever its own rate.
+    """The newest picture of a camera, whatever its own rate, as squares of `side` pixels.
 
     A camera that stops, or whose picture or reading has got stuck, is opened anew by `reopen`, again and
     again until that gives one. Without `reopen`, the same is asked on.
@@ -67,9 +67,10 @@ class CameraSource:
         reopen: Callable[[], Camera | None] | None = None,
         *,
         denoise: bool = False,
+        side: int = SIZE,
     ) -> None:
         self._camera, self._now, self._reopen = camera, now, reopen
-        self._framing = Holding(framing or CentreSquare(), denoise)
+        self._framing = Holding(framing or CentreSquare(), denoise, side)
         self._begun = False
         self._news = threading.Condition()
         self._newest: Pictures | None = None
@@ -276,8 +277,11 @@ class _NoCamera:
         pass
 
 
-def open_camera(index: int) -> Camera | None:
-    """Open the system's camera number `index`; None where there is none, or it may not be used."""
+def open_camera(index: int, side: int = SIZE) -> Camera | None:
+    """Open the system's camera number `index`; None where there is none, or it may not be used.
+
+    `side` is what its pictures are for, see `set_up`.
+    """
     import cv2
 
     cv2.utils.logging.setLogLevel(0)
@@ -285,7 +289,7 @@ def open_camera(index: int) -> Camera | None:
     if not camera.isOpened():
         camera.release()
         return None
-    set_up(camera)
+    set_up(camera, side)
     return cast(Camera, camera)
 
 
@@ -301,13 +305,17 @@ class Settable(Protocol):
         ...
 
 
-def set_up(camera: Settable) -> None:
-    """Ask for 30 fps, and enough pixels for a square around a head at a desk; MJPG where raw is slower."""
+def set_up(camera: Settable, side: int = SIZE) -> None:
+    """Ask for 30 fps, and enough pixels for a square around a head at a desk; MJPG where raw is slower.
+
+    The square will be `side` pixels large: where that is more than usual, so are the camera's pictures.
+    """
     import cv2
 
+    width, height = (640, 480) if side <= SIZE else (1280, 720)
     wanted = (
-        (cv2.CAP_PROP_FRAME_WIDTH, 640),
-        (cv2.CAP_PROP_FRAME_HEIGHT, 480),
+        (cv2.CAP_PROP_FRAME_WIDTH, width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, height),
         (cv2.CAP_PROP_FPS, FPS),
     )
     for key, value in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from sender.camera import CameraSource, open_camera
 from sender.cameras import SameCamera
 from sender.crop import CentreSquare, Framing, Holding
 from sender.demo import DEMOS, SECONDS, DemoSource
-from shared.constants import FPS
+from shared.constants import FPS, SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 from shared.media.video.files import CHOICES, Frame, VideoFile
@@ -36,7 +37,7 @@ class VideoSource(Protocol):
         ...
 
     def frame(self, n: int) -> Pictures | None:
-        """Return the picture (256, 256, 3), uint8 RGB, due at n / 30 s; None past the end.
+        """Return the picture (S, S, 3), uint8 RGB, due at n / 30 s; None past the end.
 
         `n` never falls from one call to the next, and may jump ahead. Raises KeycastError where the source
         fails on the way.
@@ -49,23 +50,29 @@ class VideoSource(Protocol):
 
 
 def open_source(
-    spec: str, framing: Framing | None = None, loop: bool = False, denoise: bool = False
+    spec: str,
+    framing: Framing | None = None,
+    loop: bool = False,
+    denoise: bool = False,
+    side: int = SIZE,
 ) -> VideoSource:
     """Open "cam0", "/dev/video0", "demo", "demo2" or a video file; the centre square is shown by default.
 
-    `loop` starts a file again at its end, and lets the demo run for ever. `denoise` takes noise out of what
-    stands still. Raises RequestError, in one
-    sentence, where there is nothing to open.
+    Its pictures are `side` pixels large. `loop` starts a file again at its end, and lets the demo run for
+    ever. `denoise` takes noise out of what stands still. Raises RequestError, in one sentence, where there is
+    nothing to open.
     """
     if spec in DEMOS:
-        return DemoSource(None if loop else SECONDS, spec)
+        return DemoSource(None if loop else SECONDS, spec, side)
     path, device = Path(spec), _camera(spec)
     if device:
-        camera = open_camera(int(device[1]))
+        opened = partial(open_camera, side=side)
+        camera = opened(int(device[1]))
         if camera is None:
             raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
-        return CameraSource(camera, framing, reopen=SameCamera(int(device[1])), denoise=denoise)
-    return FileSource(path, framing, loop, denoise=denoise)
+        again = SameCamera(int(device[1]), opened=opened)
+        return CameraSource(camera, framing, reopen=again, denoise=denoise, side=side)
+    return FileSource(path, framing, loop, denoise=denoise, side=side)
 
 
 def is_camera(spec: str) -> bool:
@@ -81,7 +88,7 @@ def _camera(spec: str) -> re.Match[str] | None:
 class FileSource:
     """A video file at its own pace: frame n is the last that stands at most n / `fps` s after the first.
 
-    An `fps` of None is the rate of the file.
+    An `fps` of None is the rate of the file. Pictures are `side` pixels large.
     """
 
     live = False
@@ -94,9 +101,10 @@ class FileSource:
         fps: Fraction | None = Fraction(FPS),
         *,
         denoise: bool = False,
+        side: int = SIZE,
     ) -> None:
         self._path, self._loop = path, loop
-        self._framing = Holding(framing or CentreSquare(), denoise)
+        self._framing = Holding(framing or CentreSquare(), denoise, side)
         self._clip = VideoFile(path)
         self.fps = self._clip.rate if fps is None else fps
         self._offset = 0.0

@@ -1,4 +1,4 @@
-"""The square of the picture that is sent, scaled to 256x256."""
+"""The square of the picture that is sent, scaled to what the call wants."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sender.denoising import Denoiser
 from sender.scenes import Cuts
+from shared.constants import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.squares import cut
@@ -26,8 +27,8 @@ class Framing(Protocol):
         """Choose the first square; `pictures`, the first of the source, are only fetched where that helps."""
         ...
 
-    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:
-        """Return the square of `picture` (H, W, 3), uint8 RGB, taken at `seconds`, as (256, 256, 3).
+    def apply(self, picture: Pictures, seconds: float = 0.0, side: int = SIZE) -> Pictures:
+        """Return the square of `picture` (H, W, 3), uint8 RGB, taken at `seconds`, as (side, side, 3).
 
         `seconds` never falls. Raises RequestError where there is no such square.
         """
@@ -67,8 +68,8 @@ class Crop:
     def begin(self, pictures: Iterable[Pictures]) -> None:
         """See `Framing`: this square was given, so it looks at no picture."""
 
-    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - it holds still
-        """Cut this square out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3).
+    def apply(self, picture: Pictures, seconds: float = 0.0, side: int = SIZE) -> Pictures:  # noqa: ARG002
+        """Cut this square out of `picture` (H, W, 3), uint8 RGB, and scale it to (side, side, 3).
 
         Raises RequestError where the square reaches out of the picture.
         """
@@ -78,7 +79,7 @@ class Crop:
                 f"The crop {self} reaches outside of the picture, which is {width}x{height}; "
                 f"give X,Y,SIZE inside of it, such as {centre_square(width, height)}."
             )
-        return cut(picture, self.x, self.y, self.size)
+        return cut(picture, self.x, self.y, self.size, side)
 
     def cut(self) -> None:
         """See `Framing`: it stays."""
@@ -98,9 +99,9 @@ class CentreSquare:
     def begin(self, pictures: Iterable[Pictures]) -> None:
         """Look at no picture."""
 
-    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - it holds still
-        """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (256, 256, 3)."""
-        return centre_square(picture.shape[1], picture.shape[0]).apply(picture)
+    def apply(self, picture: Pictures, seconds: float = 0.0, side: int = SIZE) -> Pictures:
+        """Cut it out of `picture` (H, W, 3), uint8 RGB, and scale it to (side, side, 3)."""
+        return centre_square(picture.shape[1], picture.shape[0]).apply(picture, seconds, side)
 
     def cut(self) -> None:
         """See `Framing`: it stays."""
@@ -114,12 +115,12 @@ class CentreSquare:
 class Holding:
     """`framing` over all that comes, whatever its size and scene.
 
-    Where a picture comes in midway that it has no square of, the last one stands. With `denoise`, squares are
-    given with less noise.
+    Squares are `side` pixels large. Where a picture comes in midway that it has no square of, the last one
+    stands. With `denoise`, squares are given with less noise.
     """
 
-    def __init__(self, framing: Framing, denoise: bool = False) -> None:
-        self._framing = framing
+    def __init__(self, framing: Framing, denoise: bool = False, side: int = SIZE) -> None:
+        self._framing, self._side = framing, side
         self._denoiser = Denoiser() if denoise else None
         self._cuts, self._seen = Cuts(), 0
         self._last: Pictures | None = None
@@ -136,7 +137,7 @@ class Holding:
             self._seen += 1
             self._framing.cut()
         try:
-            square = self._framing.apply(picture, seconds)
+            square = self._framing.apply(picture, seconds, self._side)
             if self._denoiser is not None and self.scene != before:
                 self._denoiser.renew()
             self._last = square if self._denoiser is None else self._denoiser.apply(square)

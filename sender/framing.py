@@ -18,9 +18,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from shared.constants import SIZE
 from shared.media.heads import Head
-from shared.media.squares import SMALLEST_SIDE, Square, around, centred, is_well_placed, main_head
+from shared.media.squares import (
+    SMALLEST_SIDE,
+    WHOLE_SIDE,
+    Square,
+    around,
+    centred,
+    is_well_placed,
+    main_head,
+)
 
 LOOK_S = 1 / 3
 """Seconds between two looks for heads."""
@@ -120,7 +127,7 @@ class Framer:
     def __init__(self, width: int, height: int) -> None:
         self._width, self._height = width, height
         short = min(width, height)
-        self._least = short if short <= SIZE else min(SMALLEST_SIDE, short)
+        self._least = short if short <= WHOLE_SIDE else min(SMALLEST_SIDE, short)
         self._follower = Follower(width, height)
         self._at = centred(width, height)
         self._move: _Move | None = None

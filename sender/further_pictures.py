@@ -6,9 +6,10 @@ import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from sender.gallery import MOST_BYTES, QUALITY, GalleryPolicy, Moments
+from sender.gallery import QUALITY, GalleryPolicy, Moments, most_bytes
 from shared.keypoints import Floats, Pictures
 from shared.media import picture as pictures
+from shared.media.squares import scaled
 from shared.protocol.sender_session import SenderSession
 
 
@@ -37,7 +38,7 @@ class FurtherPictures:
     async def consider(
         self, number: int, picture: Pictures, keypoints: Floats, now: float, scene: int = 0
     ) -> None:
-        """Take in detected frame `number` (256, 256, 3) and its keypoints (D,), of `scene`.
+        """Take in detected frame `number` (S, S, 3) and its keypoints (D,), of `scene`.
 
         Returns once a picture that it led to is on its way; the session's ticks send it. Frames are taken in
         in the order of the calls, which need not wait for each other.
@@ -49,11 +50,12 @@ class FurtherPictures:
             return
         self._proposing = True
         try:
-            spent = self._session.pictures.sent_bytes
+            spent, size = self._session.pictures.sent_bytes, self._session.picture_size
             chosen = await loop.run_in_executor(
-                self._executor, self._choose, (number, picture, keypoints, scene), spent, now
+                self._executor, self._choose, (number, picture, keypoints, scene), spent, now, size
             )
-            if chosen is None:
+            # Over a new connection another size may have been agreed on.
+            if chosen is None or size != self._session.picture_size:
                 return
             if self._session.send_picture(chosen.slot, chosen.data, chosen.alone):
                 await loop.run_in_executor(self._executor, self._policy.added, chosen.slot, chosen.keypoints)
@@ -68,12 +70,14 @@ class FurtherPictures:
         self._policy.observe(number, keypoints)
         self._moments.keep(picture, keypoints)
 
-    def _choose(self, seen: tuple[int, Pictures, Floats, int], spent: int, now: float) -> _Chosen | None:
+    def _choose(
+        self, seen: tuple[int, Pictures, Floats, int], spent: int, now: float, size: int
+    ) -> _Chosen | None:
         self._observe(*seen)
         slot = self._policy.propose(spent, now)
         if slot is None:
             return None
         typical, its_keypoints = self._moments.typical()
-        data = pictures.encode_within(typical, QUALITY, MOST_BYTES)
+        data = pictures.encode_within(scaled(typical, size), QUALITY, most_bytes(size))
         affordable = self._policy.affords(len(data), spent, now)
         return _Chosen(slot, data, its_keypoints, self._policy.alone) if affordable else None

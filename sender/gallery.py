@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.constants import FPS, MAX_PICTURES
+from shared.constants import FPS, MAX_PICTURES, SIZE
 from shared.errors import RequestError
 from shared.keypoints import Distance, Floats, Pictures
 from shared.protocol.picture_transfer import wire_bytes
@@ -24,6 +24,8 @@ GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `KeypointLayout.distance`)."""
 QUALITY, MOST_BYTES = 55, 3300
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
+# Pictures of more pixels have less in each.
+_BYTES_BY_SIDE = 1.5
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
 _LEAST_HISTORY = 3 * FPS
 # Frames of a new scene, until one of them stands for it.
@@ -31,6 +33,8 @@ _SETTLED = 4
 # Frames kept with their pictures, and how far apart they may lie to be in the same pose.
 _MOMENTS = 12
 _SAME_POSE = 0.03
+# Pixels a side by which they are compared.
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class GalleryOptions:
             raise RequestError(
                 f"Source pictures take 0 to 1000 kbps, not {self.kbps}; give another --source-kbps."
             )
+
+
+def most_bytes(size: int) -> int:
+    """Return what a further picture of `size` pixels a side may take."""
+    return int(MOST_BYTES * (size / SIZE) ** _BYTES_BY_SIDE)
 
 
 class Budget:
@@ -167,7 +176,7 @@ class Moments:
         self._kept: deque[tuple[Pictures, Floats]] = deque(maxlen=_MOMENTS)
 
     def keep(self, picture: Pictures, keypoints: Floats) -> None:
-        """Take in a frame (256, 256, 3) and its keypoints (D,)."""
+        """Take in a frame (S, S, 3) and its keypoints (D,)."""
         self._kept.append((picture, keypoints))
 
     def clear(self) -> None:
@@ -182,7 +191,8 @@ class Moments:
         """
         far = self._metric(np.stack([keypoints for _, keypoints in self._kept]), self._kept[-1][1])
         alike = [kept for kept, this in zip(self._kept, far, strict=True) if this <= _SAME_POSE]
-        small = np.stack([picture[::4, ::4] for picture, _ in alike]).astype(np.float32)
+        step = -(-len(alike[0][0]) // _LOOKED_AT)
+        small = np.stack([picture[::step, ::step] for picture, _ in alike]).astype(np.float32)
         # Squares, because shut eyes are a large difference in few pixels.
         odd = ((small - np.median(small, axis=0)) ** 2).mean(axis=(1, 2, 3))
         return alike[int(np.argmin(odd))]

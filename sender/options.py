@@ -12,7 +12,7 @@ from sender.crop import Framing, parse_crop
 from sender.gallery import GalleryOptions
 from sender.presets import Sending, check
 from sender.voice import VOICE_KBPS
-from shared.constants import Schedule
+from shared.constants import SIZE, Schedule
 from shared.errors import RequestError
 from shared.transport.servers import DIRECT, IceOptions, chosen_ice
 
@@ -26,6 +26,7 @@ class SenderOptions:
     token: str | None = None
     tls_ca: Path | None = None
     anonymous: bool = False
+    size: int = SIZE
     sending: Sending = field(default_factory=Sending)
     crop: Framing | None = None
     loop: bool = False
@@ -48,6 +49,7 @@ def sender_options(given: argparse.Namespace, **others: Any) -> SenderOptions:  
     return SenderOptions(
         source=given.source,
         anonymous=given.anonymous,
+        size=given.size,
         sending=Sending(
             preset=given.preset,
             policy=given.policy,

@@ -17,10 +17,10 @@ from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryPolicy
 from sender.options import SenderOptions
 from sender.pipeline import SenderCall
-from sender.presets import frames_per_message, make_codec, schedule_of, scheduler_maker
+from sender.presets import check_size, frames_per_message, make_codec, schedule_of, scheduler_maker
 from sender.rate import RateController
 from sender.reconnecting import Reconnecting
-from sender.reference import reference_picture
+from sender.reference import first_picture, reference_pictures
 from sender.schedule import Redundancy
 from sender.sounds import open_sound
 from sender.voice import Voice
@@ -33,17 +33,25 @@ from shared.keypoints import Distance, Pictures
 from shared.media.echo import EchoCanceller
 from shared.media.opus import OpusEncoder
 from shared.protocol.events import Agreed
-from shared.protocol.sender_session import SenderSession
+from shared.protocol.sender_session import LargerPicture, SenderSession
 from shared.runtime.controls import Controls
 
 
 @dataclass(frozen=True)
 class Media:
-    """An opened source, its first picture encoded (None: it stays here), and its sound."""
+    """An opened source, its first picture (None: it stays here), and its sound."""
 
     source: VideoSource
-    picture: bytes | None
+    first: Pictures | None
     voice: Voice | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The first picture as it is sent: of the network's size and, where it is larger, as it is."""
+
+    picture: bytes | None
+    larger: LargerPicture | None
 
 
 @asynccontextmanager
@@ -65,11 +73,11 @@ async def opened(
         loop.call_soon_threadsafe(notify, sentence)
 
     framing = options.crop or AutomaticFraming(load_head_finder(), note)
-    source = open_source(options.source, framing, options.loop, denoise=True)
+    source = open_source(options.source, framing, options.loop, denoise=True, side=options.size)
     try:
         async with _speaking(options, notify, canceller) as voice:
             # What is never made cannot leave.
-            first = None if options.anonymous else loop.run_in_executor(executor, reference_picture, source)
+            first = None if options.anonymous else loop.run_in_executor(executor, first_picture, source)
             yield Media(source, None if first is None else await first, voice)
     finally:
         await loop.run_in_executor(executor, source.close)
@@ -109,6 +117,7 @@ class Outgoing:
         encoding: Executor,
     ) -> None:
         sending, self._layout = options.sending, backbone.layout
+        check_size(options.size, backbone)
         self._options, self._backbone = options, backbone
         self._inference, self._encoding = inference, encoding
         self.preset, self._codec = make_codec(sending, tables, self._layout)
@@ -117,10 +126,18 @@ class Outgoing:
         self._make_scheduler = scheduler_maker(sending, per_message, tables, self._layout, mirrored)
         self._terms = _terms(options, schedule_of(sending, tables), backbone, self._codec)
 
+    async def encoded(self, media: Media) -> Encoded:
+        """Return the first picture of `media` as it is sent."""
+        if media.first is None:
+            return Encoded(None, None)
+        work = partial(reference_pictures, media.first, self._backbone.size)
+        return Encoded(*await asyncio.get_running_loop().run_in_executor(self._encoding, work))
+
     def call(
         self,
         connection: Connection,
         media: Media,
+        encoded: Encoded,
         again: Reconnecting | None,
         *,
         both: bool = False,
@@ -135,7 +152,7 @@ class Outgoing:
         """
         options = self._options
         session = SenderSession(
-            self._terms, self._codec, media.picture, media.voice is not None,
+            self._terms, self._codec, encoded.picture, media.voice is not None, encoded.larger,
             both=both, media=connection.carries_media, status=controls is not None,
         )  # fmt: skip
         return SenderCall(
@@ -147,7 +164,7 @@ class Outgoing:
             redundancy=Redundancy(options.sending.redundancy),
             clock=SystemClock(),
             inference=self._inference,
-            gallery=further_pictures(options, session, media.picture, self._encoding, self._layout.distance),
+            gallery=further_pictures(options, session, encoded, self._encoding, self._layout.distance),
             rate=RateController(options.max_kbps),
             again=again,
             voice=media.voice,
@@ -160,14 +177,15 @@ class Outgoing:
 def further_pictures(
     options: SenderOptions,
     session: SenderSession,
-    picture: bytes | None,
+    encoded: Encoded,
     encoding: Executor,
     metric: Distance,
 ) -> FurtherPictures | None:
     """Return what chooses further pictures; None where not even a first one leaves."""
-    if picture is None:
+    if encoded.picture is None:
         return None
-    return FurtherPictures(session, GalleryPolicy(options.gallery, len(picture), metric), encoding)
+    first = encoded.picture if encoded.larger is None else encoded.larger.data
+    return FurtherPictures(session, GalleryPolicy(options.gallery, len(first), metric), encoding)
 
 
 def _terms(options: SenderOptions, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:

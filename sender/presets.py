@@ -13,7 +13,7 @@ from shared.codec.tables import CodecTables
 from shared.concealment import Concealer
 from shared.constants import MAX_PACKET, Schedule
 from shared.errors import RequestError
-from shared.interfaces import Forecaster
+from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import KeypointLayout
 
 POLICIES = ("alternate", "adaptive")
@@ -70,6 +70,16 @@ def check(sending: Sending) -> None:
         )
     if sending.preset == "paper" and (sending.redundancy or sending.quality is not None):
         raise RequestError("The paper preset sends raw numbers: leave --quality and --redundancy out.")
+
+
+def check_size(size: int, backbone: Backbone) -> None:
+    """Raise RequestError unless `backbone` takes source pictures of `size` pixels a side."""
+    if size not in backbone.sizes:
+        known = " or ".join(map(str, backbone.sizes))
+        raise RequestError(
+            f"The network {backbone.name} draws pictures of {known} pixels a side, not {size}; "
+            "give another --size, or another --backbone."
+        )
 
 
 def _preset(sending: Sending, tables: CodecTables | None) -> str:

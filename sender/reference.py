@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from sender.capture import VideoSource
 from shared.errors import RequestError
+from shared.keypoints import Pictures
 from shared.media import picture
+from shared.media.squares import scaled
+from shared.protocol.sender_session import LargerPicture
 
 
-def reference_picture(source: VideoSource) -> bytes:
-    """Return the encoded first picture of `source`; RequestError where it has none."""
+def first_picture(source: VideoSource) -> Pictures:
+    """Return the first picture of `source`; RequestError where it has none."""
     first = source.frame(0)
     if first is None:
         raise RequestError("The video has no picture in it; give another --source.")
-    return picture.encode(first)
+    return first
+
+
+def reference_pictures(first: Pictures, size: int) -> tuple[bytes, LargerPicture | None]:
+    """Return `first` (S, S, 3) encoded, `size` pixels large, and as it is where it is larger."""
+    whole = picture.encode(first)
+    if len(first) == size:
+        return whole, None
+    return picture.encode(scaled(first, size)), LargerPicture(len(first), whole)

@@ -27,6 +27,7 @@ from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from shared.media.squares import scaled
 from shared.media.voice_packet import BLOCK_SECONDS
 from shared.protocol.messages import Report
 from shared.protocol.sender_session import SenderSession
@@ -41,7 +42,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A frame (256, 256, 3), its scene, keypoints (D,) and messages, and the seconds that each step took."""
+    """A frame (S, S, 3), its scene, keypoints (D,) and messages, and the seconds that each step took."""
 
     picture: Pictures
     scene: int
@@ -217,7 +218,7 @@ class Streamer:
         if picture is None:
             return None
         captured = perf_counter()
-        keypoints = self._backbone.detect(np.asarray(picture)[None])[0]
+        keypoints = self._backbone.detect(scaled(np.asarray(picture), self._backbone.size)[None])[0]
         detected = perf_counter()
         batches = scheduler.add(number, late_ms, keypoints)
         decided = perf_counter()

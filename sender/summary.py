@@ -109,6 +109,7 @@ class CallSummary:
             "frames": self._frames,
             "payload_bytes": self._payload_bytes,
             "source_bytes": session.pictures.sent_bytes,
+            "picture_size": session.picture_size,
             **sound_figures(session.voice_packets, session.voice_bytes, frames / FPS),
             "pictures_sent": session.pictures.completed,
             "reconnects": self.reconnects,

@@ -12,7 +12,9 @@ from shared.keypoints import MAX_DIMENSIONS
 PROTOCOL = 2
 FPS = 30
 SIZE = 256
-"""The side of pictures, in pixels, of a backbone that does not say another; what a sender cuts out."""
+"""The side of pictures, in pixels, of a backbone and of a call that do not say another."""
+SIZES = (SIZE, 384, 512)
+"""What `--size` takes: sides of source pictures, of which a network may know several."""
 BACKBONES = ("lite", "fomm", "tps", "nth")
 """All that can be asked for by name: `models.NAME.entry` says how each is loaded."""
 DEVICES = ("auto", "cpu", "cuda")
@@ -30,6 +32,8 @@ PICTURE_CHUNK = 1024
 MAX_PICTURES = 8
 """Source pictures that a receiver keeps at once, in slots 0 to 7."""
 MAX_REASON = 200
+MAX_SIZE = 4096
+"""Of a picture's side, in pixels, that a hello may name. What is taken is what the network knows."""
 MAX_NAME = 64
 SECRET_BYTES = 16
 """Of the secret by which a sender takes up a call again, 128 random bits, and of a proof of it."""
@@ -137,7 +141,7 @@ class CallTerms:
             observe=_whole("observe", data["observe"], 1, MAX_BLOCK),
             skip=_whole("skip", data["skip"], 0, MAX_BLOCK),
             fps=_whole("fps", data["fps"], 1, 1000),
-            size=_whole("size", data.get("size", SIZE), 1, _MAX_SIZE),
+            size=_whole("size", data.get("size", SIZE), 1, MAX_SIZE),
         )
 
     def difference(self, other: CallTerms, here: str = "receiver", there: str = "sender") -> str | None:
@@ -167,7 +171,6 @@ _LABELS = {
     "size": "picture size",
     "tables": "codec tables",
 }
-_MAX_SIZE = 4096
 _NUMBERS_A_KEYPOINT = 6
 """Of a hello that does not say how many: a place and a 2x2 Jacobian."""
 

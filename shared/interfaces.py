@@ -50,7 +50,12 @@ class Backbone(Protocol):
 
     @property
     def size(self) -> int:
-        """The side of all its pictures, in pixels."""
+        """The side of the pictures that it detects in, in pixels."""
+        ...
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides of source pictures that it takes, rising from `size`; it renders at a source's own."""
         ...
 
     @property
@@ -73,11 +78,14 @@ class Backbone(Protocol):
         ...
 
     def encode(self, picture: Pictures) -> Source:
-        """Encode a source picture (size, size, 3), uint8 RGB, once for all that is rendered from it."""
+        """Encode a source picture (S, S, 3), uint8 RGB, once for all that is rendered from it.
+
+        S is one of `sizes`.
+        """
         ...
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source of this backbone's at `keypoints` (B, D): (B, size, size, 3), uint8 RGB."""
+        """Render a source of this backbone's, of side S, at `keypoints` (B, D): (B, S, S, 3), uint8 RGB."""
         ...
 
     def transfer(self, source: Source, initial: Floats, *, adapt_scale: bool = False) -> Transfer:

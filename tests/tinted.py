@@ -22,6 +22,7 @@ class Tinted(Transferring):
     name, fingerprint, detector = "tinted", "abc", "abc"
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self) -> None:
         self.encoded: list[Pictures] = []

@@ -32,7 +32,7 @@ from sender.crop import CentreSquare, Framing
 from sender.gallery import GalleryOptions
 from sender.presets import Sending
 from shared.codec.tables import CodecTables
-from shared.constants import FPS
+from shared.constants import FPS, SIZE
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.keypoints import Pictures
@@ -66,9 +66,9 @@ class Still:
         """See `sender.crop.Framing`."""
         self._framing.begin(pictures)
 
-    def apply(self, picture: Pictures, seconds: float = 0.0) -> Pictures:  # noqa: ARG002 - time stands still
+    def apply(self, picture: Pictures, seconds: float = 0.0, side: int = SIZE) -> Pictures:  # noqa: ARG002
         """See `sender.crop.Framing`."""
-        return self._framing.apply(picture, 0.0)
+        return self._framing.apply(picture, 0.0, side)  # time stands still
 
     def cut(self) -> None:
         """See `sender.crop.Framing`: it stays."""

@@ -21,7 +21,7 @@ from bench.network.impairment import PathImpairment
 from bench.quality.landmark_measures import COLUMNS, Landmarks, Speech, with_slopes
 from models.forecast.names import NAMES
 from sender.arguments import add_sending_arguments, sending_words
-from sender.capture import open_source
+from sender.capture import VideoSource, open_source
 from sender.crop import CENTRE, Framing, parse_crop
 from shared.constants import FPS
 from shared.errors import RequestError
@@ -71,9 +71,14 @@ class Call:
         """Raise RequestError for a wrong source, or a call without an end, before two processes start."""
         if self.given.loop and self.given.seconds is None:
             raise RequestError("A looped video never ends; say how long to call with --seconds.")
-        sources = [self.given.source, *([self.given.source_back] if self.given.two_way else [])]
-        for source in sources:
-            open_source(source, self.crop, self.given.loop).close()
+        for source in (self.given.source, *([self.given.source_back] if self.given.two_way else [])):
+            self._open(source).close()
+
+    def _source(self) -> VideoSource:
+        return self._open(self.given.source)
+
+    def _open(self, source: str) -> VideoSource:
+        return open_source(source, self.crop, self.given.loop, side=self.given.size)
 
     def words(self) -> tuple[list[str], list[str]]:
         """Return the arguments of the receiver's command and of the sender's."""
@@ -124,7 +129,7 @@ class Call:
 
     def pairs(self, record: CallRecord) -> Iterator[tuple[int, Pictures, Pictures, str]]:
         """Yield frame number, source picture, received picture and kind of every frame shown."""
-        source = open_source(self.given.source, self.crop, self.given.loop)
+        source = self._source()
         pictures = np.load(record.pictures, mmap_mode="r")[record.earlier :]
         base = record.sender.get("receiver_frame_0", 0)
         try:
@@ -212,6 +217,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         **wire_causes.columns(ours, theirs, seconds),
         "audio_kbps": ours["audio_kbps"],
         "audio_wire_kbps": ours["audio_wire_kbps"],
+        "size": ours["picture_size"],
         "source_bytes": ours["source_bytes"],
         "pictures_sent": ours["pictures_sent"],
         "messages_per_second": ours["packets"] / seconds if seconds else 0.0,

@@ -15,7 +15,7 @@ from models.clips import layouts
 from models.clips.people import TABLE, missing_files, person_of, read_people
 from models.landmarks.kept import kept_frames
 from sender.capture import open_source
-from shared.constants import FPS
+from shared.constants import FPS, SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
@@ -73,13 +73,13 @@ def plain(name: str) -> str:
     return line[:_LONGEST_NAME] or "unnamed"
 
 
-def frames(clip: Clip) -> Iterator[Pictures]:
-    """Give the frames (256, 256, 3) that a call would show of `clip`, 30 per second, each one once.
+def frames(clip: Clip, side: int = SIZE) -> Iterator[Pictures]:
+    """Give the frames (side, side, 3) that a call would show of `clip`, 30 per second, each one once.
 
     Raises ClipError where the file is no sound video.
     """
     try:
-        source = open_source(str(clip.file.absolute()))
+        source = open_source(str(clip.file.absolute()), side=side)
     except KeycastError as error:
         raise ClipError(str(error)) from error
     last, number = None, 0
@@ -95,10 +95,10 @@ def frames(clip: Clip) -> Iterator[Pictures]:
         source.close()
 
 
-def chosen(clip: Clip, numbers: Sequence[int]) -> Iterator[Pictures]:
-    """Give the frames of `clip` with these `numbers`, which rise."""
+def chosen(clip: Clip, numbers: Sequence[int], side: int = SIZE) -> Iterator[Pictures]:
+    """Give the frames (side, side, 3) of `clip` with these `numbers`, which rise."""
     wanted = set(numbers)
-    every = enumerate(islice(frames(clip), max(wanted) + 1))
+    every = enumerate(islice(frames(clip, side), max(wanted) + 1))
     return (picture for number, picture in every if number in wanted)
 
 

@@ -15,7 +15,7 @@ from shared.keypoints import Pictures
 
 Points = npt.NDArray[np.float64]
 FACE_SIZE = 128
-"""Faces are compared at this many pixels a side, however large they are in the picture."""
+"""Faces are compared at this many pixels a side, however large they are in the picture of 256."""
 _PADDING = 0.1
 # Pixels: what is smaller than these holds nothing that could be compared.
 _SMALLEST_BOX, _SMALLEST_EYE_DISTANCE = 16, 8.0
@@ -34,10 +34,10 @@ class Face:
     bottom: int
     points: Points
 
-    def cut(self, picture: Pictures) -> Pictures:
-        """Return what `picture` (H, W, 3) shows in the box: (128, 128, 3), uint8 RGB."""
+    def cut(self, picture: Pictures, size: int = FACE_SIZE) -> Pictures:
+        """Return what `picture` (H, W, 3) shows in the box: (size, size, 3), uint8 RGB."""
         part = Image.fromarray(picture[self.top : self.bottom, self.left : self.right])
-        return np.array(part.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC), np.uint8)
+        return np.array(part.resize((size, size), Image.Resampling.BICUBIC), np.uint8)
 
     @property
     def eye_line(self) -> Points:

@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.harness.report import replacing
-from shared.constants import FPS, SIZE
+from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
 
@@ -27,17 +27,18 @@ _FONT_SIZE = 15
 
 
 def side_by_side(source: Pictures, received: Pictures, label: str = "", forecast: bool = False) -> Pictures:
-    """Return `source` next to `received`, both (256, 256, 3), under captions: (284, 520, 3), uint8 RGB.
+    """Return `source` next to `received`, both (S, S, 3), under captions: (S + 28, 2 S + 8, 3), uint8 RGB.
 
     `label` stands in the header; `forecast` marks a received frame that was predicted, not sent.
     """
-    canvas = Image.new("RGB", (2 * SIZE + GAP, SIZE + HEADER), _BACK)
+    size = len(source)
+    canvas = Image.new("RGB", (2 * size + GAP, size + HEADER), _BACK)
     canvas.paste(Image.fromarray(source), (0, HEADER))
-    canvas.paste(Image.fromarray(received), (SIZE + GAP, HEADER))
+    canvas.paste(Image.fromarray(received), (size + GAP, HEADER))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_FONT_SIZE)
     draw.text((8, HEADER / 2), "source", _TEXT, font, anchor="lm")
-    draw.text((SIZE - 6, HEADER / 2), label, _DIM, font, anchor="rm")
-    draw.text((SIZE + GAP + 8, HEADER / 2), "received", _TEXT, font, anchor="lm")
+    draw.text((size - 6, HEADER / 2), label, _DIM, font, anchor="rm")
+    draw.text((size + GAP + 8, HEADER / 2), "received", _TEXT, font, anchor="lm")
     if forecast:
         right = canvas.width - 8
         draw.text((right, HEADER / 2), "forecast", _FORECAST, font, anchor="rm")

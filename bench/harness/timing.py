@@ -12,7 +12,9 @@ import numpy as np
 from bench.throughput.subject import Subject
 from bench.throughput.subjects import Forecasting
 from shared.constants import FPS, Schedule
+from shared.interfaces import Backbone
 from shared.keypoints import Pictures
+from shared.media.squares import scaled
 
 BLOCKS = Schedule(6, 6)
 
@@ -117,6 +119,21 @@ def latencies(subject: Subject, clip: Pictures) -> Latencies:
         render.append(1000 * (time.perf_counter() - detected))
         detect.append(1000 * (detected - begin))
     return Latencies(tuple(detect), tuple(render))
+
+
+def beside_larger(facade: Backbone, clip: Pictures, side: int, count: int) -> tuple[float, float]:
+    """Time `count` single frames, and as many of `side` pixels in turn: return the medians in ms."""
+    sources = [facade.encode(picture) for picture in (clip[0], scaled(clip[0], side))]
+    spent: tuple[list[float], list[float]] = ([], [])
+    for index in range(count + 1):
+        keypoints = facade.detect(clip[index % len(clip)][None])
+        for source, taken in zip(sources, spent, strict=True):
+            begin = time.perf_counter()
+            facade.render(source, keypoints)
+            taken.append(1000 * (time.perf_counter() - begin))
+    # Each source's first frame is not one like the others.
+    usual, larger = (statistics.median(taken[1:]) for taken in spent)
+    return usual, larger
 
 
 def batch_fps(subject: Subject, clip: Pictures, batch: int, repeats: int = 3) -> float:

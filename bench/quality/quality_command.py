@@ -3,8 +3,10 @@
 Nothing is forecast and nothing is lost: this is the network alone. Each clip's first frame is the source; its
 measured frames are compared with what the network renders, and with that first frame shown all the time.
 Clips are averaged by person, then people. The perceptual distance is that of `models.perceptual`, a mean over
-five depths of SqueezeNet. Faces are compared in the driving frame's face box, scaled to 128x128. With --rd,
-whole calls are compared with ordinary video codecs instead: see `bench.rd.rd_command`.
+five depths of SqueezeNet. Faces are compared in the driving frame's face box, scaled to 128x128. With --size,
+larger frames are compared with those of larger clips, and beside them what is drawn at 256 and scaled up;
+face boxes are then larger, too. With --rd, whole calls are compared with ordinary video codecs instead: see
+`bench.rd.rd_command`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from bench.quality.quality_summary import (
     SPEECH,
     WHOLE,
     Summary,
+    larger_verdicts,
     missing_fomm,
     static_row,
     summarise,
@@ -35,8 +38,11 @@ from bench.quality.quality_summary import (
 )
 from bench.quality.quality_transfer import COLUMNS as TRANSFER
 from bench.quality.quality_transfer import choose_pairs, transfer, transfer_sheet
+from bench.quality.scaled_up import ScaledUp
 from bench.rd import rd_command as rd
 from models.build import choose_device, load_backbone, use_threads
+from sender.presets import check_size
+from shared.constants import SIZE, SIZES
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.runtime.command import add_network_arguments
@@ -58,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and, if you like, of finer landmarks of the clips, whose frames are then measured")  # fmt: skip
     add("--frames", type=int, metavar="N",
         help="of each clip, evenly spread (default 12, with landmarks 60; 0: all)")  # fmt: skip
+    larger = "of the clips' frames, beside the network's own size scaled up (default 256)"
+    add("--size", type=int, choices=SIZES, default=SIZE, help=larger)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add(
         "--transfer",
@@ -82,13 +90,16 @@ def run(options: argparse.Namespace) -> int:
     finder = None if options.faces is None else FaceFinder(options.faces)
     landmarks = open_landmarks(options.landmarks)
     default = 12 if landmarks is None else FRAMES
-    tools = Tools(perceptual, finder, default if options.frames is None else options.frames, landmarks)
+    frames = default if options.frames is None else options.frames
+    tools = Tools(perceptual, finder, frames, landmarks, options.size)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
+    check_size(options.size, backbone)
     meta = describe(
         "quality", backbone.device, backbone=backbone.name, fingerprint=backbone.fingerprint,
         frames_per_clip=tools.frames, clips_missing=missing,
         perceptual="mean over five depths of SqueezeNet v1.1" if perceptual else None,
-        face_box="128x128" if finder else None, landmarks=NOTE if landmarks else None,
+        face_box=f"{tools.face_size}x{tools.face_size}" if finder else None,
+        landmarks=NOTE if landmarks else None, size=tools.size,
     )  # fmt: skip
     if options.transfer:
         return publish(_transferred(backbone, clips, tools, meta), options.json, options.report)
@@ -104,25 +115,34 @@ def _reconstructed(
     rows: list[Row] = [with_shares(result.row) for result in done.results]
     summary = summarise(rows)
     anchors: list[Row] = [static_row(summary.overall)]
+    small: Summary | None = None
+    if tools.size > backbone.size and not done.stopped:
+        beside = _measure(ScaledUp(backbone, tools.size), clips, tools)
+        done.stopped = beside.stopped
+        more = [with_shares(result.row) for result in beside.results]
+        small = summarise(more)
+        rows += more
+        anchors.append(small.overall)
     if anchor is not None and not done.stopped:
         beside = _measure(anchor, clips, tools)
         done.stopped = beside.stopped
         more = [with_shares(result.row) for result in beside.results]
         rows += more
         anchors.append(summarise(more).overall)
-    elif backbone.name != "fomm":
+    elif backbone.name != "fomm" and small is None:
         anchors.append(missing_fomm())
     overall: list[Row] = [summary.overall, *anchors]
     printed: list[Row] = [*overall, *summary.worst()]
     tables: list[Table] = [("whole picture; below the anchors the worst three people", printed, WHOLE)]
     if tools.finder is not None:
-        tables.append(("face box of the driving frame, 128x128", printed, FACE))
+        box = f"{tools.face_size}x{tools.face_size}"
+        tables.append((f"face box of the driving frame, {box}", printed, FACE))
     if tools.landmarks is not None:
         who = "how lips, lids and gaze follow; below, the people whose lips and eyes are furthest off"
         tables.append((who, [summary.overall, static_row(summary.overall), *summary.least_alike()], SPEECH))
     drawing = Drawing(backbone, done.results, summary, tools)
     return Findings(
-        "quality", [*rows, *overall], tables, _lines(done, summary, tools), {**meta, **_counts(done)},
+        "quality", [*rows, *overall], tables, _lines(done, summary, tools, small), {**meta, **_counts(done)},
         lambda: sheets(drawing), done.stopped,
     )  # fmt: skip
 
@@ -158,8 +178,10 @@ def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: 
     )  # fmt: skip
 
 
-def _lines(done: Pass[Measured], summary: Summary, tools: Tools) -> list[str]:
+def _lines(done: Pass[Measured], summary: Summary, tools: Tools, small: Summary | None) -> list[str]:
     lines = [*verdicts(summary, tools.perceptual is not None), _skipped(done)]
+    if small is not None and tools.perceptual is not None:
+        lines += larger_verdicts(summary, small)
     frames = f"{summary.overall['frames']} frames measured"
     if tools.finder is None:
         lines.append(f"{frames}; the face alone was not measured: give --faces")
@@ -202,6 +224,11 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.threads is not None and options.threads < 1:
         raise RequestError(f"The networks cannot use {options.threads} threads; give --threads 1 or more.")
+    if options.size != SIZE and (options.transfer or options.rd or options.fomm or options.landmarks):
+        raise RequestError(
+            "Larger pictures are compared with smaller ones alone; leave out --size, or else --transfer, "
+            "--rd, --fomm and --landmarks."
+        )
     if options.transfer and options.fomm:
         raise RequestError(
             "Transfer is shown for one network; use --backbone fomm --checkpoint instead of --fomm."

@@ -9,25 +9,36 @@ from itertools import islice
 import numpy as np
 
 from bench.harness.clip_set import Clip, chosen, kept_moments, moments
-from bench.harness.faces import FaceFinder
+from bench.harness.faces import FACE_SIZE, FaceFinder
 from bench.harness.metrics import Figures, PerceptualDistance, compare
 from bench.harness.report import Value
 from bench.quality.landmark_measures import Landmarks, Speech
 from bench.quality.steadiness import jitter
+from shared.constants import SIZE
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from shared.media.squares import scaled
 
 BATCH = 12
 
 
 @dataclass(frozen=True)
 class Tools:
-    """Measuring tools: the networks that are there, and how many frames of a clip they see (0 for all)."""
+    """Measuring tools: the networks that are there, and how many frames of a clip they see (0 for all).
+
+    Frames are `size` pixels large.
+    """
 
     perceptual: PerceptualDistance | None
     finder: FaceFinder | None
     frames: int
     landmarks: Landmarks | None = None
+    size: int = SIZE
+
+    @property
+    def face_size(self) -> int:
+        """At how many pixels a side faces are compared."""
+        return FACE_SIZE * self.size // SIZE
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
     Memory does not grow with the clip's length. Raises ClipError where the clip cannot be measured.
     """
     numbers, truth = _moments(clip, tools)
-    pictures = chosen(clip, [0, *numbers])
+    pictures = chosen(clip, [0, *numbers], tools.size)
     source = next(pictures)
     encoded = backbone.encode(source)
     series = _Series()
@@ -73,7 +84,8 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
         series.speech = Speech(tools.landmarks.finder, source, truth)
     for batch in batches(pictures):
         driving = np.stack(batch)
-        rendered = backbone.render(encoded, backbone.detect(driving))
+        seen = np.stack([scaled(picture, backbone.size) for picture in batch])
+        rendered = backbone.render(encoded, backbone.detect(seen))
         start = len(series.numbers)
         series.numbers += numbers[start : start + len(batch)]
         series.whole.append(compare(driving, {"": rendered, "static_": source[None]}, tools.perceptual))
@@ -112,7 +124,7 @@ def _measure_faces(
     if not found:
         return
     truth, ours, still = (
-        np.stack([face.cut(pictures[index]) for index, face in found])
+        np.stack([face.cut(pictures[index], tools.face_size) for index, face in found])
         for pictures in (driving, rendered, np.broadcast_to(source, driving.shape))
     )
     compared = compare(truth, {"": ours, "static_": still}, tools.perceptual)

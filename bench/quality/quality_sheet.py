@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,19 @@ from bench.harness.clip_set import chosen, spread
 from bench.harness.media import contact_sheet
 from bench.quality.quality_measure import Measured, Moment, Tools
 from bench.quality.quality_summary import Summary
+from bench.quality.scaled_up import ScaledUp
 from models.landmarks.finder import LandmarkFinder
 from models.landmarks.points import EYES, LIPS, Rows
 from shared.constants import SIZE
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
+from shared.media.squares import scaled
 
 _ERROR_SCALE = 4
 # Pixels of the frame that are cut out around eyes and mouth.
 _DETAIL = 96
 # A picture with more people than this would be too large to look at.
-_MOST_PEOPLE = 40
+_MOST_PEOPLE, _MOST_LARGE = 40, 6
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,23 @@ def sheets(drawing: Drawing) -> dict[str, bytes]:
         "worst.png": worst_sheet(drawing.backbone, [(f"{n} {shares[n]:.2f}", m) for n, m in moments.items()]),
         "people.png": people_sheet(drawing.backbone, list(moved.items())),
     }
+    if drawing.tools.size > drawing.backbone.size:
+        found["larger.png"] = larger_sheet(drawing, moved)
     if drawing.tools.landmarks is not None:
         found["speech.png"] = speech_sheet(drawing, drawing.tools.landmarks.finder)
     return found
+
+
+def larger_sheet(drawing: Drawing, moments: Mapping[str, Moment]) -> bytes:
+    """Return a PNG at full size: driving frame, rendering, and what is drawn smaller and scaled up."""
+    size = drawing.tools.size
+    rows = []
+    for name in _some(list(moments), _MOST_LARGE):
+        _, driving, large = _shown(drawing.backbone, moments[name], size)
+        _, _, small = _shown(ScaledUp(drawing.backbone, size), moments[name], size)
+        rows.append((name, [driving, large, small]))
+    captions = ("driving", f"rendered at {size}", f"at {drawing.backbone.size}, scaled up")
+    return contact_sheet(rows, captions, size)
 
 
 def _of(drawing: Drawing, person: str) -> list[Measured]:
@@ -103,10 +119,11 @@ def _spoken(backbone: Backbone, moment: Moment, finder: LandmarkFinder, part: Ro
     return [source, driving, rendered, *(_detail(picture, place) for picture, place in pairs)]
 
 
-def _shown(backbone: Backbone, moment: Moment) -> tuple[Pictures, Pictures, Pictures]:
-    """Return the source picture, the driving frame at `moment`, and its rendering."""
-    source, driving = chosen(moment.clip, [0, moment.frame])
-    drawn: Pictures = backbone.render(backbone.encode(source), backbone.detect(driving[None]))[0]
+def _shown(backbone: Backbone, moment: Moment, size: int = SIZE) -> tuple[Pictures, Pictures, Pictures]:
+    """Return the source picture, the driving frame at `moment`, and its rendering, `size` pixels large."""
+    source, driving = chosen(moment.clip, [0, moment.frame], size)
+    seen = scaled(driving, backbone.size)[None]
+    drawn: Pictures = backbone.render(backbone.encode(source), backbone.detect(seen))[0]
     return source, driving, drawn
 
 

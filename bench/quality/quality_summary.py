@@ -17,6 +17,10 @@ FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_st
         "face_static_perceptual", "face_mae_share", "face_perceptual_share")  # fmt: skip
 SPEECH = ("method", "person", *landmark_measures.COLUMNS, landmark_measures.STATIC[0], "jitter_px")
 ALL = "all"
+LARGER_TARGETS = (
+    ("perceptual", "SqueezeNet perceptual distance", 0.15),
+    ("face_perceptual", "the same of the face box", 0.10),
+)
 MAE_TARGET, PERCEPTUAL_TARGET = 0.60, 0.55
 _SHARES = ("mae", "perceptual", "face_mae", "face_perceptual")
 _MEASURES = ("mae", "ssim", "perceptual")
@@ -100,6 +104,21 @@ def verdicts(summary: Summary, with_perceptual: bool) -> list[str]:
         measures.append(("perceptual", "SqueezeNet perceptual distance", PERCEPTUAL_TARGET))
     reached = [_target(summary, name, label, target) for name, label, target in measures]
     return reached + [_worse(summary, f"{name}_share", label) for name, label, _ in measures]
+
+
+def larger_verdicts(large: Summary, small: Summary) -> list[str]:
+    """Say how much nearer larger pictures come to the clips' frames than smaller ones, scaled up."""
+    lines = []
+    for name, label, target in LARGER_TARGETS:
+        ours, theirs = _number(large.overall, name), _number(small.overall, name)
+        if math.isfinite(ours) and theirs > 0:
+            less = 1 - ours / theirs
+            verdict = "reached" if less >= target else "missed"
+            lines.append(
+                f"{label} against the smaller pictures, scaled up: {ours:.4f} / {theirs:.4f}, "
+                f"{less:.1%} less (target {target:.0%}: {verdict})"
+            )
+    return lines
 
 
 def _worse(summary: Summary, share: str, label: str) -> str:

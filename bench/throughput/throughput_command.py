@@ -25,7 +25,7 @@ from bench.forecast.forecasters import folder_of
 from bench.harness.clip_set import find_clips
 from bench.harness.metrics import tops
 from bench.harness.report import Report, Row, Value, check_output, describe
-from bench.harness.timing import BLOCKS, Timed, batch_fps, latencies, rounds
+from bench.harness.timing import BLOCKS, Timed, batch_fps, beside_larger, latencies, rounds
 from bench.throughput import subjects
 from bench.throughput.accuracy import Accuracy, fitting
 from bench.throughput.paper import beside_the_paper, differences, published_rows, rate, times
@@ -37,7 +37,7 @@ from models.forecast.names import BEST, NAMES
 from models.gpu import failures_told
 from models.jepa import Features
 from sender.demo import DemoSource
-from shared.constants import BACKBONES, FPS
+from shared.constants import BACKBONES, FPS, SIZES
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.runtime.command import add_device_argument
@@ -52,7 +52,7 @@ COLUMNS = (
     "tops_render_to_paper", "numbers", "payload_kbps", "savings_payload", "mae", "jedi", "params_m",
     "gmac_detect", "gmac_render", "ratio_to_plain", "max_pixel_error", "stream_fps", "batch_fps",
     "detect_latency_p50_ms", "detect_latency_p95_ms", "render_latency_p50_ms", "render_latency_p95_ms",
-    "latency_frames", "peak_memory_mb",
+    "latency_frames", "size", "render_usual_ms", "render_larger_ms", "larger_ratio", "peak_memory_mb",
 )  # fmt: skip
 
 
@@ -92,6 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")
+    larger = "time rendering so large as well, frame by frame in turn with the network's own size"
+    add("--size", type=int, choices=SIZES[1:], help=larger)
     add("--seed", type=int, default=0, help="for weights that are random (default 0)")
     add("--json", type=Path, metavar="FILE", help="write the table as JSON")
 
@@ -156,7 +158,11 @@ def _measured(
     plain = next((each for each in loaded if each.subject.engine == "plain"), None)
     measure(loaded, plain, ahead, clip, options.runs)
     measured: list[dict[str, Value]] = [
-        {**blocks_row(each, plain, ahead, device), **singles_row(each.subject, clip, options.batch)}
+        {
+            **blocks_row(each, plain, ahead, device),
+            **singles_row(each.subject, clip, options.batch),
+            **larger_row(each.subject, clip, options.size),
+        }
         for each in loaded
     ]
     notes = _notes(loaded, options, device)
@@ -259,6 +265,20 @@ def singles_row(subject: Subject, clip: Pictures, batch: int | None) -> Row:
     if batch and subject.engine != "plain":
         row["batch_fps"] = batch_fps(subject, clip, batch)
     return row
+
+
+def larger_row(subject: Subject, clip: Pictures, size: int | None) -> Row:
+    """Return what frames of `size` take, in turn with those of the usual one; {} where there are none."""
+    facade = subject.facade
+    if size is None or size not in facade.sizes:
+        return {}
+    usual, larger = beside_larger(facade, clip, size, subject.latency_frames)
+    return {
+        "size": size,
+        "render_usual_ms": usual,
+        "render_larger_ms": larger,
+        "larger_ratio": larger / usual,
+    }
 
 
 def _arithmetic(subject: Subject, ahead: Forecasting) -> dict[str, Value]:

@@ -15,6 +15,7 @@ from models.lite.layout import LAYOUT, SIZE
 from models.openvino.engine import Graphs, OpenVinoEngine
 from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
+from shared.constants import SIZES
 from shared.errors import RequestError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _choose(
         return in_torch(), None
     try:
         openvino()  # asked for first: without it the graphs are for nothing
-        return OpenVinoEngine(graphs(), SIZE, precision), in_torch if engine == "auto" else None
+        return OpenVinoEngine(graphs(), SIZE, precision, SIZES), in_torch if engine == "auto" else None
     except EngineError as error:
         if engine == "openvino":
             raise

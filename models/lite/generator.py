@@ -62,6 +62,13 @@ class Generator(nn.Module):
 
     def forward(self, source: Source, motion: Motion, window: Window | None = None) -> tuple[Tensor, Tensor]:
         """Return the frame and the warped source picture, both (B, 3, 4 size, 4 size) of the window."""
+        frame, warped, _ = self.parts(source, motion, window)
+        return frame, warped
+
+    def parts(
+        self, source: Source, motion: Motion, window: Window | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, and alpha (B, 1, 4 size, 4 size): how much of the frame is warped."""
         top, left, size = window or Window()
         rows, columns = slice(top, top + size), slice(left, left + size)
         flow, occlusion = motion.flow[:, rows, columns], motion.occlusion[:, :, rows, columns]
@@ -73,7 +80,8 @@ class Generator(nn.Module):
         features = motion.features[:, :, top // 2 : (top + size) // 2, left // 2 : (left + size) // 2]
         body = self._body(fine.to(self.precision), coarse.to(self.precision), features.to(self.precision))
         warped = unshuffled(warp(source.picture, enlarged_flow(motion.flow, (top, left, size))))
-        return self._blend(body, warped), F.pixel_shuffle(warped, 2)
+        frame, alpha = self._blend(body, warped)
+        return frame, F.pixel_shuffle(warped, 2), alpha
 
     def _body(self, fine: Tensor, coarse: Tensor, features: Tensor) -> Tensor:
         fine = self.enter(fine)
@@ -81,12 +89,13 @@ class Generator(nn.Module):
         coarse = self.lift_coarse(self.deep(coarse), coarse)
         return torch.as_tensor(self.lift_fine(coarse, fine))
 
-    def _blend(self, body: Tensor, warped: Tensor) -> Tensor:
-        """Return the frame from features at 64x64 and the warped picture's sub-pixels at 128x128."""
+    def _blend(self, body: Tensor, warped: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frame and alpha from features at 64x64 and the warped picture's sub-pixels at 128x128."""
         seen = torch.cat([F.pixel_shuffle(self.expand(body), 2), warped.to(self.precision)], dim=1)
         out = convolved(self.detail[0](seen), *self._last()).float()
         pixels, alpha, difference = out[:, :12], torch.sigmoid(out[:, 12:24]), out[:, 24:36]
-        return F.pixel_shuffle(pixels + 0.5 + (warped - 0.5 + difference) * alpha, 2)
+        frame = F.pixel_shuffle(pixels + 0.5 + (warped - 0.5 + difference) * alpha, 2)
+        return frame, F.pixel_shuffle(alpha[:, :4], 2)
 
     def _last(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the last layer as they serve best: 12 pixels, 12 alphas, 12 differences.

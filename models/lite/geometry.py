@@ -131,6 +131,12 @@ def enlarged_flow(flow: Tensor, window: tuple[int, int, int], factor: int = 4) -
         return (down @ flow.permute(0, 3, 1, 2) @ across.T).permute(0, 2, 3, 1)
 
 
+def grown_flow(flow: Tensor, size: int) -> Tensor:
+    """Resample a flow (B, H, H, 2) to (B, size, size, 2), a multiple of H, as `enlarged_flow` does."""
+    matrix = _enlarging(flow.shape[1], size // flow.shape[1], flow.device).to(flow.dtype)
+    return (matrix @ flow.permute(0, 3, 1, 2) @ matrix.T).permute(0, 2, 3, 1)
+
+
 def _parted(matrix: Tensor) -> Tensor:
     """Put even rows before odd ones."""
     return torch.cat([matrix[0::2], matrix[1::2]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.keypoints import KeypointLayout
 
 SIZE = 256
-"""The side of its pictures, in pixels."""
+"""The side of what it sees and draws, in pixels; of larger source pictures it adds the detail."""
 COUNT = 10
 LAYOUT = KeypointLayout.of_points(COUNT, jacobians=True)
 POSITIONS = 2 * COUNT

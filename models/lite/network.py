@@ -6,7 +6,6 @@ works at 64x64 and 128x128 and adds its pixels to the warped source picture.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,9 +14,9 @@ from models.lite.detector import Detector
 from models.lite.generator import Generator
 from models.lite.geometry import drawn_heat
 from models.lite.motion import DenseMotion
-from models.lite.structures import GRID, Motion, Points, Source, Window
+from models.lite.structures import GRID, Motion, Points, Rendered, Source, Window
 
-__all__ = ["GRID", "LiteNetwork", "Motion", "Points", "Source", "Window"]
+__all__ = ["GRID", "LiteNetwork", "Motion", "Points", "Rendered", "Source", "Window"]
 
 
 class LiteNetwork(nn.Module):
@@ -39,5 +38,10 @@ class LiteNetwork(nn.Module):
 
     def render(self, source: Source, driving: Points) -> Tensor:
         """Render `driving` points from a source of the same batch: (B, 3, 256, 256), near [0, 1]."""
-        frame, _ = self.generator(source, self.motion(source, driving))
-        return torch.as_tensor(frame)
+        return self.rendered(source, driving).frame
+
+    def rendered(self, source: Source, driving: Points) -> Rendered:
+        """Do what `render` does, and say where the frame's pixels come from."""
+        motion: Motion = self.motion(source, driving)
+        frame, _, alpha = self.generator.parts(source, motion)
+        return Rendered(frame, motion.flow, alpha)

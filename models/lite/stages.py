@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from models.larger import ALPHA, FLOW
 from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.stages import Function, Network
@@ -25,5 +26,10 @@ def lite_network(network: LiteNetwork, fingerprint: str) -> Network:
         source, keypoints = Source(*tensors[:-1]), tensors[-1]
         return net.render(source.expand(keypoints.shape[0]), Points.from_flat(keypoints))
 
+    def rendered(net: LiteNetwork, *tensors: Tensor) -> tuple[Tensor, ...]:
+        source, keypoints = Source(*tensors[:-1]), tensors[-1]
+        return tuple(net.rendered(source.expand(keypoints.shape[0]), Points.from_flat(keypoints)))
+
     functions = (Function(network, part).eval() for part in (detect, encode, render))
-    return Network("lite", fingerprint, SIZE, Source.names(), *functions)
+    whole = Function(network, rendered).eval()
+    return Network("lite", fingerprint, SIZE, Source.names(), *functions, rendered=whole, parts=(FLOW, ALPHA))

@@ -74,6 +74,18 @@ class Motion(NamedTuple):
     features: Tensor
 
 
+class Rendered(NamedTuple):
+    """A frame (B, 3, 256, 256) near [0, 1], and where its pixels come from.
+
+    flow (B, 64, 64, 2) is the motion's, alpha (B, 1, 256, 256) in [0, 1] how much of the frame is the source
+    picture, warped.
+    """
+
+    frame: Tensor
+    flow: Tensor
+    alpha: Tensor
+
+
 class Window(NamedTuple):
     """The part of the 64x64 grid that training renders: top, left and size, multiples of 4."""
 

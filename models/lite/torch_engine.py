@@ -14,9 +14,11 @@ from torch import Tensor
 from models.checkpoint import load, load_into
 from models.inference import prepare
 from models.lite.config import LiteConfig
+from models.lite.enlarging import LargeSource, brightness, enlarged
 from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.torch_engine import TorchEngine
+from shared.constants import SIZES
 
 Precision = Literal["float32", "bfloat16", "auto"]
 _ROUNDS = 6
@@ -35,7 +37,7 @@ def load_network(folder: Path) -> LiteNetwork:
     return network.eval().requires_grad_(False)
 
 
-class LiteTorchEngine(TorchEngine[Source]):
+class LiteTorchEngine(TorchEngine[Source | LargeSource]):
     """Runs a lite network. `precision` is the generator's.
 
     "auto" takes the faster one on a CPU, timed here, and float32 on a GPU: a frame is hardly work for one, so
@@ -43,7 +45,7 @@ class LiteTorchEngine(TorchEngine[Source]):
     """
 
     def __init__(self, network: LiteNetwork, device: str = "cpu", precision: Precision = "float32") -> None:
-        super().__init__(device, SIZE)
+        super().__init__(device, SIZE, sizes=SIZES)
         self.network = prepare(network, device)
         timed = precision == "auto" and self.processor == "cpu"
         if precision == "bfloat16" or (timed and self._is_faster_in_bfloat16()):
@@ -69,9 +71,16 @@ class LiteTorchEngine(TorchEngine[Source]):
         points: Points = self.network.detector(pictures)
         return points.flat()
 
-    def _encode(self, picture: Tensor) -> tuple[Source, Tensor]:
+    def _encode(self, picture: Tensor) -> tuple[Source | LargeSource, Tensor]:
         source = self.network.encode(picture)
         return source, source.points
 
-    def _draw(self, source: Source, keypoints: Tensor) -> Tensor:
-        return self.network.render(source.expand(len(keypoints)), Points.from_flat(keypoints))
+    def _encode_large(self, picture: Tensor, small: Tensor) -> tuple[Source | LargeSource, Tensor]:
+        source = self.network.encode(small)
+        return LargeSource(source, brightness(picture), brightness(small)), source.points
+
+    def _draw(self, source: Source | LargeSource, keypoints: Tensor) -> Tensor:
+        points, count = Points.from_flat(keypoints), len(keypoints)
+        if isinstance(source, LargeSource):
+            return enlarged(self.network.rendered(source.source.expand(count), points), source)
+        return self.network.render(source.expand(count), points)

@@ -35,7 +35,8 @@ class TorchGraphs:
                 return _converted(_FromBytes(net.encode), {PICTURE: picture}, net.source)
             source = dict(zip(net.source, _FromBytes(net.encode)(picture), strict=True))
             keypoints = torch.zeros_like(source[POINTS])
-            return _converted(_ToBytes(net.render), {**source, KEYPOINTS: keypoints}, [PICTURE])
+            rendering = net.render if net.rendered is None else net.rendered
+            return _converted(_ToBytes(rendering), {**source, KEYPOINTS: keypoints}, [PICTURE, *net.parts])
         except RuntimeError as error:
             raise failure(error) from error
 
@@ -53,15 +54,17 @@ class _FromBytes(nn.Module):
 
 
 class _ToBytes(nn.Module):
-    """A stage whose output is a picture: the same the other way round."""
+    """A stage whose first output is a picture: the same the other way round."""
 
     def __init__(self, stage: nn.Module) -> None:
         super().__init__()
         self.stage = stage
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        levels = (self.stage(*tensors) * 255).round().clamp(0, 255)
-        return torch.as_tensor(levels.permute(0, 2, 3, 1).to(torch.uint8))
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        found = self.stage(*tensors)
+        picture, *parts = (found,) if isinstance(found, Tensor) else found
+        levels = (picture * 255).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+        return (levels, *parts) if parts else levels
 
 
 def _converted(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[str]) -> Model:

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from models.engine import Encoded
+from models.larger import ALPHA, FLOW
 from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
 from models.openvino.stage import Stage
 from shared.keypoints import Floats, Pictures
+from shared.media.squares import scaled
+
+if TYPE_CHECKING:
+    from models.openvino.enlarging import LargePicture
 
 StageName = Literal["detect", "encode", "render"]
 STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
 # Names of the graphs' inputs and outputs, in addition to the parts of a source.
 PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
 
-# The parts of a source picture by name.
-Source = Encoded[dict[str, Tensor]]
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The parts of a source picture by name, and what a larger one has beyond its smaller version."""
+
+    parts: dict[str, Tensor]
+    large: LargePicture | None
+
+
+Source = Encoded[Kept]
 
 
 class Graphs(Protocol):
@@ -30,13 +44,13 @@ class Graphs(Protocol):
 
         "detect" maps PICTURE (1, size, size, 3) uint8 to KEYPOINTS (1, D); "encode" maps PICTURE to all that
         depends on a source picture alone, its keypoints POINTS (1, D) among it; "render" maps that and
-        KEYPOINTS (1, D) to PICTURE.
+        KEYPOINTS (1, D) to PICTURE and, where larger pictures can be drawn, to FLOW and ALPHA.
         """
         ...
 
 
 class OpenVinoEngine:
-    """Implements `models.engine.Engine`.
+    """Implements `models.engine.Engine`. Pictures larger than `size` can be drawn where `sizes` say so.
 
     `precision` is that of the renderer's convolutions; "auto" is bfloat16 where the CPU computes in it.
     Keypoints, motion and warps are float32. It uses as many threads as were chosen (`models.threads`) when a
@@ -46,8 +60,10 @@ class OpenVinoEngine:
 
     name, processor = "openvino", "cpu"
 
-    def __init__(self, graphs: Graphs, size: int, precision: str = "auto") -> None:
-        self.size = size
+    def __init__(
+        self, graphs: Graphs, size: int, precision: str = "auto", sizes: tuple[int, ...] = ()
+    ) -> None:
+        self.size, self.sizes = size, sizes or (size,)
         able = computes_in_bfloat16()
         self.precision = ("bfloat16" if able else "float32") if precision == "auto" else precision
         self._graphs = graphs
@@ -79,22 +95,41 @@ class OpenVinoEngine:
         return found
 
     def encode(self, picture: Pictures) -> Source:
-        """Return what is kept of a source picture (size, size, 3)."""
+        """Return what is kept of a source picture (S, S, 3), S being one of `sizes`."""
+        small = scaled(picture, self.size)
         with self._locks["encode"]:
             stage = self.stage("encode")
-            stage.put(PICTURE, picture)
+            stage.put(PICTURE, small)
             parts = stage.run()
-        return Encoded(self, parts[POINTS].data[0].copy(), parts)
+        kept = Kept(parts, None if small is picture else _large(picture, small))
+        return Encoded(self, parts[POINTS].data[0].copy(), kept, len(picture))
 
     def render(self, source: Source, keypoints: Floats) -> Pictures:
-        """Render a source at keypoints (B, D): pictures (B, size, size, 3), uint8 RGB."""
-        drawn: Pictures = np.empty((len(keypoints), self.size, self.size, 3), np.uint8)
+        """Render a source of side S at keypoints (B, D): pictures (B, S, S, 3), uint8 RGB."""
+        drawn: Pictures = np.empty((len(keypoints), source.size, source.size, 3), np.uint8)
         with self._locks["render"]:
             stage = self.stage("render")
             if self._source is None or self._source() is not source:
-                stage.keep(source.kept)
+                stage.keep(source.kept.parts)
                 self._source = weakref.ref(source)
             for index, row in enumerate(keypoints):
                 stage.put(KEYPOINTS, row)
-                stage.run_into(drawn[index : index + 1])
+                _run_into(drawn[index], stage, source.kept.large)
         return drawn
+
+
+def _run_into(result: Pictures, stage: Stage, large: LargePicture | None) -> None:
+    """Render one frame into `result` (S, S, 3)."""
+    if large is None:
+        stage.run_into(result[None])
+        return
+    frame: Pictures = np.empty(stage.shape, np.uint8)
+    stage.run_into(frame)
+    large.enlarge(frame[0], stage.output(FLOW)[0], stage.output(ALPHA)[0, 0], result)
+
+
+def _large(picture: Pictures, small: Pictures) -> LargePicture:
+    # OpenCV is loaded where it is used.
+    from models.openvino.enlarging import LargePicture
+
+    return LargePicture(picture, small)

@@ -21,6 +21,8 @@ from shared.errors import RequestError
 FOLDER = "openvino"
 LIST = "graphs.json"
 MAX_BYTES = 256 << 20
+FORM = 2
+"""Of the graphs: what they take and return. Those of another one are made anew."""
 _FILES = tuple(f"{stage}{suffix}" for stage in STAGES for suffix in (".xml", ".bin"))
 
 
@@ -80,7 +82,7 @@ def write_graphs(
             for stage, model in models.items():
                 openvino().save_model(model, written / f"{stage}.xml", compress_to_fp16=False)
             hashes = {name: hashlib.sha256((written / name).read_bytes()).hexdigest() for name in _FILES}
-            listed = json.dumps({"fingerprint": fingerprint, "sha256": hashes}, indent=1)
+            listed = json.dumps({"fingerprint": fingerprint, "form": FORM, "sha256": hashes}, indent=1)
             (written / LIST).write_text(f"{listed}\n", encoding="utf-8")
             check(GraphFiles(Path(temporary), fingerprint))
             target.mkdir(exist_ok=True)
@@ -101,6 +103,8 @@ def _listed(path: Path, fingerprint: str) -> dict[str, str]:
         raise NoGraphsError(f"There are no graphs: {path} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EngineError(f"{path} does not list the graphs that this version reads.") from error
+    if listed.get("form") != FORM:
+        raise NoGraphsError(f"The graphs in {path.parent} were written by another version.")
     if listed.get("fingerprint") != fingerprint:
         raise NoGraphsError(f"The graphs in {path.parent} are of other weights.")
     return hashes

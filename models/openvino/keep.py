@@ -18,6 +18,7 @@ from models.openvino.convert import TorchGraphs, shrink
 from models.openvino.engine import STAGES, OpenVinoEngine
 from models.openvino.files import GraphFiles, write_graphs
 from models.stored import read
+from shared.constants import SIZES
 from shared.errors import KeycastError
 from shared.keypoints import Floats, Pictures
 
@@ -50,7 +51,7 @@ def keep_graphs(folder: Path) -> tuple[int, Difference]:
     compared: list[Difference] = []
 
     def check(files: GraphFiles) -> None:
-        compared.append(_compared(OpenVinoEngine(files, SIZE, "float32"), LiteTorchEngine(network)))
+        compared.append(_compared(OpenVinoEngine(files, SIZE, "float32", SIZES), LiteTorchEngine(network)))
 
     size = write_graphs(folder, fingerprint, models, check)
     return size, compared[0]

@@ -49,11 +49,16 @@ class Stage:
             self._requests[0].set_input_tensor(self._inputs[name], tensor)
 
     def run_into(self, result: Array) -> None:
-        """Run, and have the one output written into `result`, dense and of its type and shape."""
+        """Run, and have the first output written into `result`, dense and of its type and shape."""
         self._requests[-1].set_output_tensor(0, openvino().Tensor(result, shared_memory=True))
         # OpenVINO keeps the address until it is given another one.
         self._held = result
         self._run()
+
+    def output(self, name: str) -> Array:
+        """Return another output of the run before, as it is until the next one."""
+        found: Array = self._requests[-1].get_output_tensor(self.outputs.index(name)).data
+        return found
 
     def run(self) -> dict[str, Tensor]:
         """Run, and return all outputs by name, in memory of their own."""

@@ -190,12 +190,14 @@ def make_sink(
     *,
     controls: Controls | None = None,
     self_view: SelfView | None = None,
+    camera_size: tuple[int, int] | None = None,
 ) -> Sinks:
     """Build the sinks for `--view` (None: a window where there is a screen) and what else is asked for.
 
-    Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none. `say` hears
-    what a window has to say, from a thread of its own. `speaker` takes sound alone. `controls` and
-    `self_view` are those of an end that sends as well, for its window.
+    Outputs end in .mp4 or .npy. `virtual_camera` is a device or "" for the first; None for none; it is as
+    large as the call's pictures, or of `camera_size`. `say` hears what a window has to say, from a thread of
+    its own. `speaker` takes sound alone. `controls` and `self_view` are those of an end that sends as well,
+    for its window.
     """
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]
@@ -204,7 +206,7 @@ def make_sink(
     if speaker is not None:
         sinks.append(speaker)
     if virtual_camera is not None:
-        sinks.append(VirtualCameraSink(virtual_camera or None))
+        sinks.append(VirtualCameraSink(virtual_camera or None, camera_size))
     if view == "window" and not has_screen():
         raise RequestError(
             "There is no screen for a window; use --view none, and --output to keep the video."

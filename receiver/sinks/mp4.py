@@ -16,6 +16,7 @@ from shared.constants import FPS
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
 from shared.media.opus import Sound
+from shared.media.squares import scaled
 from shared.media.voice_packet import SAMPLES_PER_FRAME
 from shared.runtime.output_files import check_writable
 
@@ -28,8 +29,9 @@ _ENCODER = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads":
 class Mp4Sink:
     """Writes H.264 at 30 fps; a frame that was never shown leaves the one before it on screen.
 
-    The file is made with the first frame: a call that never began leaves an older file alone. It has sound
-    where the first call in it has; later ones are silent otherwise.
+    The file is made with the first frame: a call that never began leaves an older file alone. It has the
+    first frame's size, to which those of later calls are scaled, and sound where the first call in it has;
+    later ones are silent otherwise.
     """
 
     lead = 0.0
@@ -50,6 +52,8 @@ class Mp4Sink:
         """Append one frame; KeycastError when the disk is full, and from then on."""
         if self._failure is not None:
             raise self._failure
+        if self._output is not None:
+            picture = scaled(picture, self._output[1].width)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         try:
             if self._output is None:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
+from shared.media.squares import scaled
 from shared.runtime.output_files import check_writable
 
 _HEADER_BYTES = 128
@@ -16,13 +17,14 @@ _HEADER_BYTES = 128
 class RawSink:
     """Writes (T, H, W, 3) uint8 RGB, one picture a frame shown; `numpy.load` reads it at any time.
 
-    The file is made with the first frame: a call that never began leaves an older file alone.
+    The file is made with the first frame, and has its size: those of later calls are scaled to it. A call
+    that never began leaves an older file alone.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._count = 0
+        self._count = self._side = 0
 
     def open(self) -> None:
         """Raise RequestError unless the file can be written."""
@@ -34,6 +36,8 @@ class RawSink:
             if self._file is None:
                 self._file = self._path.open("wb")
                 self._file.write(_header(0, picture))
+                self._side = len(picture)
+            picture = scaled(picture, self._side)
             self._file.write(picture.tobytes())
             self._count += 1
             # Seeking flushes, so the count is never ahead of the pictures, even when the program is killed.

@@ -120,8 +120,8 @@ function showFigures(figures) {
 
 async function showPicture(blob) {
   const bitmap = await createImageBitmap(blob);
-  const canvas = pen.canvas;
-  if (canvas.width !== bitmap.width) canvas.width = canvas.height = bitmap.width;
+  // A canvas is cleared where its size is set.
+  if (pen.canvas.width !== bitmap.width) pen.canvas.width = pen.canvas.height = bitmap.width;
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
   hasPicture = true;

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from shared.constants import SIZE
 from shared.keypoints import Pictures
 from shared.media.heads import Head, HeadFinder
 
@@ -25,6 +24,8 @@ SAFE_SIZE = (0.70, 1.35)
 """Smallest and largest size allowed, in its usual sizes."""
 SMALLEST_SIDE = 160
 """Of the square, in pixels of the camera: below, enlarging it shows too little of the face."""
+WHOLE_SIDE = 256
+"""A picture no larger than this, in pixels of the shorter side, was cut out before: nothing less is taken."""
 FIRST_SCORE = 0.55
 """Least confidence in a head to be chosen; one that is followed already may have less."""
 # Halves as often as leaves at least this many times the wanted size, then filters: 2.4 ms a 1080p frame on a
@@ -56,7 +57,7 @@ def centred(width: int, height: int) -> Square:
 def around(head: Head, width: int, height: int, size: float | None = None) -> Square:
     """Return the square around `head` in `width` x `height` pixels, of the side `size` where that suits."""
     least = min(width, height)
-    least = least if least <= SIZE else min(SMALLEST_SIDE, least)
+    least = least if least <= WHOLE_SIDE else min(SMALLEST_SIDE, least)
     if size is None or not is_suitable(head.size / size):
         size = head.size / FACE_SIZE
     side = round(min(max(size, least), width, height))
@@ -136,7 +137,12 @@ def _seen_in(picture: Pictures, left: int, top: int, side: int, find: HeadFinder
     return [Head(one.x + left, one.y + top, one.size, one.score) for one in find(part)]
 
 
-def cut(picture: Pictures, x: float, y: float, size: float, side: int = SIZE) -> Pictures:
+def scaled(picture: Pictures, side: int) -> Pictures:
+    """Return a square `picture` (S, S, 3), uint8 RGB, as (side, side, 3); itself where it is so large."""
+    return picture if len(picture) == side else cut(picture, 0, 0, len(picture), side)
+
+
+def cut(picture: Pictures, x: float, y: float, size: float, side: int) -> Pictures:
     """Return the square of `picture` (H, W, 3), uint8 RGB, at x, y, which lies in it, as (side, side, 3).
 
     Fractions of pixels count, so that a square can move smoothly.

@@ -7,10 +7,11 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+from shared.constants import SIZE
 from shared.keypoints import Pictures
 from shared.portrait import glasses, layers, points, scene
 from shared.portrait.arrays import Array, smooth
-from shared.portrait.camera import FINE, develop
+from shared.portrait.camera import develop, fine_side
 from shared.portrait.face import IRIS, Face
 from shared.portrait.inside import Slits
 from shared.portrait.layers import Layer
@@ -25,14 +26,18 @@ _SHARES = {layers.NECK: 0.35, layers.TORSO: 0.0}
 
 
 class Portrait:
-    """Draws one person in any pose. Building one takes about half a second, a pose some 20 milliseconds."""
+    """Draws one person in any pose, as pictures of `size` pixels a side, an even number.
 
-    def __init__(self, looks: Looks | None = None) -> None:
+    Building one takes about half a second, a pose some 20 milliseconds at 256 pixels.
+    """
+
+    def __init__(self, looks: Looks | None = None, size: int = SIZE) -> None:
         self.looks = looks or Looks()
+        self._fine = fine_side(size)
         self.face = Face(self.looks.shape, points.mesh_places())
         self._layers = layers.build(self.looks, self.face)
         self._slits = Slits(self.looks, self.face, self._layers[0].faces)
-        self._background = scene.paint(self.looks.scene, FINE).reshape(-1, 3)
+        self._background = scene.paint(self.looks.scene, self._fine).reshape(-1, 3)
         self._texels = np.concatenate([layer.texture.texels() for layer in self._layers])
         sizes = [layer.texture.open.size for layer in self._layers]
         self._first_texel = np.cumsum([0, *sizes])
@@ -42,12 +47,12 @@ class Portrait:
         self._both = np.concatenate([layer.both_sides for layer in self._layers])
 
     def draw(self, pose: Pose) -> Pictures:
-        """Return the picture (256, 256, 3), uint8 RGB, of one pose."""
+        """Return the picture (size, size, 3), uint8 RGB, of one pose."""
         mesh, _, irises = self.face.pose(pose)
         seen = self._project(
             np.concatenate([self._placed(layer, mesh, pose) for layer in self._layers]), pose
         )
-        lines = cover(self._pixels(seen)[self._faces], FINE, self._both)
+        lines = cover(self._pixels(seen)[self._faces], self._fine, self._both)
         won = lines.nearest(self._solid(lines))
         # By layer, so that each is a slice.
         of = np.searchsorted(self._ends, lines.face[lines.line[won]], side="right").astype(np.uint8)
@@ -57,17 +62,16 @@ class Portrait:
         canvas[visible.pixel] = self._shade(visible, ends, mesh, irises, pose)
         if self.looks.glasses.worn:
             self._glaze(canvas, pose)
-        return develop(canvas.reshape(FINE, FINE, 3), self.looks.view, zlib.crc32(repr(pose).encode()))
+        fine = canvas.reshape(self._fine, self._fine, 3)
+        return develop(fine, self.looks.view, zlib.crc32(repr(pose).encode()))
 
     def landmarks(self, pose: Pose) -> Array:
         """Return where the 175 points of `points.NUMBERS` are, (175, 2) in [-1, 1] of the picture."""
         return landmarks_of(self.face, self.looks, pose)
 
-    @staticmethod
-    def _pixels(seen: Array) -> Array:
-        return seen * np.array([FINE / 2, FINE / 2, 1], np.float32) + np.array(
-            [FINE / 2, FINE / 2, 0], np.float32
-        )
+    def _pixels(self, seen: Array) -> Array:
+        half = self._fine / 2
+        return seen * np.array([half, half, 1], np.float32) + np.array([half, half, 0], np.float32)
 
     def _placed(self, layer: Layer, mesh: Array, pose: Pose) -> Array:
         """Return a layer's vertices after the head has turned."""
@@ -118,7 +122,7 @@ class Portrait:
         style = self.looks.glasses
         place, faces = glasses.lenses(style, self.face)
         corners = self._pixels(self._project(turned(place, pose), pose))[faces]
-        lines = cover(corners, FINE, np.ones(len(faces), bool))
+        lines = cover(corners, self._fine, np.ones(len(faces), bool))
         lens = lines.fragments(lines.nearest())
         glare = glasses.glare(style, lens.blend(place, faces).T)
         canvas[lens.pixel] = canvas[lens.pixel] * np.float32(1 - style.tint) + glare[:, None]

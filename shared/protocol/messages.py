@@ -15,7 +15,8 @@ in further fields: a reader leaves out what it does not know, within the limits 
 lists), and refuses a map that lacks what it does know. Readers of protocol 2 that are older than this rule
 refuse unknown fields, so until protocol 3 one is left out where it says no more than they took for granted:
 `voice` where there is none, `both` where a call is one-way, a `status` nobody tells, a frame's `dimensions`
-where they are six a keypoint, the pictures' `size` where it is 256, a picture that is not `alone`.
+where they are six a keypoint, the pictures' `size` where it is 256, a picture that is not `alone`, source
+pictures no larger than those of the terms.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from shared.constants import (
     MAX_PICTURE_BYTES,
     MAX_PICTURES,
     MAX_REASON,
+    MAX_SIZE,
     PICTURE_CHUNK,
     SECRET_BYTES,
     CallTerms,
@@ -44,6 +46,8 @@ _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
 _LEFT_OUT = ("voice", "laden", "both", "media", "status")
 """Flags of a hello that are not named where they are false."""
+_DEFAULTS: dict[object, object] = {**dict.fromkeys(_LEFT_OUT, False), "size": 0}
+"""What a hello does not name, and then has."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Hello:
     and reads reports there (see `shared.transport.media`), and the receiver's answer is that it does the
     reverse; likewise. `status`: the sender may say that it is muted or on hold, and the receiver's answer is
     that it listens to that; likewise.
+
+    `size`: the sender's source pictures may be so many pixels a side instead of the terms' `size`, and the
+    receiver's answer is that they shall be: it shows pictures as large. Named only where it is so.
     """
 
     terms: CallTerms
@@ -76,6 +83,7 @@ class Hello:
     both: bool = False
     media: bool = False
     status: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,7 @@ def pack_message(message: Message) -> bytes:
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
         body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
-        for name in _LEFT_OUT:
+        for name in (*_LEFT_OUT, "size"):
             if not body[name]:
                 del body[name]
     else:
@@ -196,7 +204,7 @@ def parse_message(data: bytes) -> Message:
     message_type, parse = _PARSERS[kind]
     if message_type is Hello:
         _check_version(body)
-        body = dict.fromkeys(_LEFT_OUT, False) | body
+        body = _DEFAULTS | body
     if message_type is SourceChunk:
         body.setdefault("alone", False)
     missing = {field.name for field in fields(message_type)} - body.keys()
@@ -245,7 +253,8 @@ def _hello(body: Body) -> Hello:
     if not isinstance(secret, bytes) or len(secret) not in (0, SECRET_BYTES):
         raise PeerError(f"The hello's secret is neither empty nor {SECRET_BYTES} bytes.")
     flags = {name: _flag("hello", body, name) for name in ("avatar", *_LEFT_OUT)}
-    return Hello(CallTerms.from_map(terms), forecaster=forecaster, secret=secret, **flags)
+    size = _count("hello", body, "size", MAX_SIZE)
+    return Hello(CallTerms.from_map(terms), forecaster=forecaster, secret=secret, size=size, **flags)
 
 
 def _chunk(body: Body) -> SourceChunk:

@@ -122,6 +122,10 @@ class PictureFeed:
         self._wanted = [slot for slot in self._slots if slot != 0]
         self._start(0)
 
+    def forget(self) -> None:
+        """Forget what all slots hold: the other end takes pictures of another size."""
+        self._slots.clear()
+
     def restart(self) -> None:
         """Go on over a new connection to the same end: pictures are numbered from 0 again.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from shared.clock import WALL_MODULUS
@@ -46,8 +46,9 @@ class ReceiverSession(Session):
     `codecs` are those it knows by name: the sender chooses which of them a call uses. `forecaster` is sent to
     the sender, and so is `secret` (16 random bytes), by which it may take up this call again. Sound is taken
     where `voice` is true and the sender offers it; likewise, with `status`, its word that it is muted or on
-    hold. `both` says that something is sent back where it would be shown, `media` that keypoints are read as
-    media where the sender offers that.
+    hold, and source pictures of another size than that of the terms, if it is one of `sizes`. `both` says
+    that something is sent back where it would be shown, `media` that keypoints are read as media where the
+    sender offers that.
     """
 
     side = "receiver"
@@ -64,6 +65,7 @@ class ReceiverSession(Session):
         both: bool = False,
         media: bool = False,
         status: bool = False,
+        sizes: Container[int] = (),
     ) -> None:
         super().__init__(terms)
         self._codecs = codecs
@@ -72,6 +74,7 @@ class ReceiverSession(Session):
         self._forecaster = forecaster
         self._secret = secret
         self._wants_voice = voice
+        self._sizes, self._agreed_size = sizes, 0
         self.takes_voice = self._offers_laden = False
         """Whether sound will come: known once the sender has said hello."""
         self._wants_both, self.sends_back = both, False
@@ -104,9 +107,10 @@ class ReceiverSession(Session):
         """Say whether `hello`, over a new connection of `binding`, comes from this very call's sender."""
         wanted = proof(self._secret, "sender", binding)
         known = bool(self._secret) and hmac.compare_digest(wanted, hello.secret)
-        same = (hello.terms, hello.voice and self._wants_voice, hello.status and self._wants_status) == (
-            self._agreed, self.takes_voice, self._takes_status,
-        )  # fmt: skip
+        same = (
+            hello.terms, hello.voice and self._wants_voice, hello.status and self._wants_status,
+            self._size_of(hello),
+        ) == (self._agreed, self.takes_voice, self._takes_status, self._agreed_size)  # fmt: skip
         return known and self.state is State.STREAMING and same
 
     def rejoin(self, binding: bytes) -> None:
@@ -123,8 +127,17 @@ class ReceiverSession(Session):
         laden = self.takes_voice and self._offers_laden
         return Hello(
             self.terms, self._avatar, self._forecaster, secret, self.takes_voice, laden,
-            self.sends_back, self.uses_media, self._takes_status,
+            self.sends_back, self.uses_media, self._takes_status, self._agreed_size,
         )  # fmt: skip
+
+    def _size_of(self, hello: Hello) -> int:
+        """Return the size of pictures that is agreed on with `hello`, 0 for that of the terms."""
+        return hello.size if hello.size in self._sizes and not self._avatar else 0
+
+    @property
+    def picture_size(self) -> int:
+        """The side of the source pictures that will come, in pixels."""
+        return self._agreed_size or self.terms.size
 
     def receive_voice(self, data: bytes, now: float) -> list[Event]:
         """Take in a sound packet that arrived at `now` (monotonic s); a bad one is counted and dropped."""
@@ -264,6 +277,7 @@ class ReceiverSession(Session):
         self.sends_back = self._wants_both and message.both
         self.uses_media = self._wants_media and message.media
         self._takes_status = self._wants_status and message.status
+        self._agreed_size = self._size_of(message)
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster, self.sends_back, self.uses_media)
         if self._avatar:

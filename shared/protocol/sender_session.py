@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import HEADER_BYTES, KeypointPacket
@@ -17,11 +18,20 @@ from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
 
 
+@dataclass(frozen=True, eq=False)
+class LargerPicture:
+    """The source picture as `data`, `size` pixels square, for a receiver that takes it so large."""
+
+    size: int
+    data: bytes
+
+
 class SenderSession(Session):
     """The sender's side. `codec` is the one `terms` name; `picture` the encoded source, None to send none.
 
-    `voice` offers the receiver sound as well, `both` that it may send, too, `media` keypoints as media,
-    `status` to say when this side is muted or on hold.
+    `voice` offers the receiver sound as well, `larger` a larger source picture, where there is a `picture`,
+    `both` that it may send, too, `media` keypoints as media, `status` to say when this side is muted or on
+    hold.
     """
 
     side = "sender"
@@ -32,6 +42,7 @@ class SenderSession(Session):
         codec: Codec,
         picture: bytes | None,
         voice: bool = False,
+        larger: LargerPicture | None = None,
         *,
         both: bool = False,
         media: bool = False,
@@ -41,9 +52,11 @@ class SenderSession(Session):
         if (codec.name, codec.tables) != (terms.codec, terms.tables):
             raise ValueError(f"the codec {codec.name!r} is not the one of the terms, {terms.codec!r}")
         self._codec = codec
-        if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
-            raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
-        self._picture = picture
+        for data in (picture, None if larger is None else larger.data):
+            if data is not None and not 0 < len(data) <= MAX_PICTURE_BYTES:
+                raise ValueError(f"the source picture has {len(data)} bytes, not 1 to {MAX_PICTURE_BYTES}")
+        self._picture, self._larger = picture, None if picture is None else larger
+        self._agreed_size = 0
         self.pictures = PictureFeed()
         self._takes_pictures = False
         self._secret = self._offered = b""
@@ -86,11 +99,20 @@ class SenderSession(Session):
         self.state = State.HELLO
 
     def _hello(self, secret: bytes = b"") -> Hello:
-        voice = self._offers_voice
+        sound = self._offers_voice
         return Hello(
-            self.terms, secret=secret, voice=voice, laden=voice,
-            both=self._offers_both, media=self._offers_media, status=self._offers_status,
+            self.terms, secret=secret, voice=sound, laden=sound, both=self._offers_both,
+            media=self._offers_media, status=self._offers_status, size=self._offered_size,
         )  # fmt: skip
+
+    @property
+    def _offered_size(self) -> int:
+        return 0 if self._larger is None else self._larger.size
+
+    @property
+    def picture_size(self) -> int:
+        """The side of the source pictures that the receiver takes, in pixels."""
+        return self._agreed_size or self.terms.size
 
     def still(self) -> None:
         """Queue a sign of life. Ignored unless streaming."""
@@ -208,14 +230,7 @@ class SenderSession(Session):
         difference = message.terms.difference(self.terms)
         if difference:
             return self._refuse(difference)
-        if message.voice and not self._offers_voice:
-            raise PeerError("The receiver takes sound that was not offered.")
-        if message.both and not self._offers_both:
-            raise PeerError("The receiver wants to send, which was not offered.")
-        if message.media and not self._offers_media:
-            raise PeerError("The receiver takes media that were not offered.")
-        if message.status and not self._offers_status:
-            raise PeerError("The receiver listens to a status that was not offered.")
+        self._check_answer(message)
         self._takes_voice, self._reads_laden = message.voice, message.laden
         self._reads_status = message.status
         agreed = Agreed(self.terms, message.forecaster, message.both, message.media)
@@ -225,6 +240,8 @@ class SenderSession(Session):
             "takes sound" if message.voice else "takes no sound",
         )  # fmt: skip
         if self._proof and hmac.compare_digest(self._proof, message.secret):
+            if message.size != self._agreed_size:
+                raise PeerError("The receiver takes pictures of another size than before.")
             self.pictures.restart()
             self.state = State.STREAMING
             return [agreed, PeerReady(resumed=True)]
@@ -236,11 +253,31 @@ class SenderSession(Session):
             return self._refuse(
                 "The sender is anonymous and gives no picture; start the receiver with --avatar IMAGE."
             )
-        self.pictures.give(self._picture)
+        self._give(self._picture, message.size)
         for chunk in self.pictures.at_once():
             self._queue(chunk)
         self.state = State.PICTURE
         return [agreed]
+
+    def _give(self, picture: bytes, size: int) -> None:
+        """Begin with a receiver that takes pictures of `size`, 0 for those of the terms."""
+        if size != self._agreed_size:
+            self.pictures.forget()
+        self._agreed_size = size
+        self.pictures.give(self._larger.data if size and self._larger is not None else picture)
+
+    def _check_answer(self, message: Hello) -> None:
+        """Raise PeerError where the receiver takes what was not offered."""
+        offers = {
+            "takes sound": not message.voice or self._offers_voice,
+            "wants to send": not message.both or self._offers_both,
+            "takes media": not message.media or self._offers_media,
+            "listens to a status": not message.status or self._offers_status,
+            "takes pictures of another size": message.size in (0, self._offered_size),
+        }
+        for what, is_offered in offers.items():
+            if not is_offered:
+                raise PeerError(f"The receiver {what}, which was not offered.")
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)

@@ -75,6 +75,15 @@ def test_an_npy_holds_every_frame(place: Path, tmp_path: Path) -> None:
     assert frames.dtype == np.uint8
 
 
+def test_a_larger_output_takes_a_larger_picture(place: Path, tmp_path: Path) -> None:
+    """Of its own, or the first driving frame; motion is found in smaller frames."""
+    for more in ([], ["--source", str(place / "face.png")]):
+        output = tmp_path / "out.npy"
+        assert main(command(place, output, "--size", "384", *more)) == 0
+        assert np.load(output, mmap_mode="r").shape == (14, 384, 384, 3)
+    assert main(command(place, tmp_path / "out.png", "--size", "384", "--futures", "2")) == 2
+
+
 class Recorder(Transferring):
     """A network whose keypoints are the frame's grey level, and whose pictures are nothing."""
 
@@ -82,6 +91,7 @@ class Recorder(Transferring):
     fingerprint = ""
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self) -> None:
         self.detected: list[int] = []

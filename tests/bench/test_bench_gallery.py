@@ -26,6 +26,7 @@ class Mirror:
     name, fingerprint, device = "mirror", "", "cpu"
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def detect(self, frames: Pictures) -> Floats:
         mean = frames.reshape(len(frames), -1).mean(axis=1) / 255

@@ -39,6 +39,7 @@ class Dots(Transferring):
     fingerprint = ""
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self) -> None:
         self.drawn = 0

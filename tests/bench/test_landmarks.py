@@ -158,7 +158,7 @@ def test_a_call_is_compared_by_frame_number(finder: LandmarkFinder, tmp_path: Pa
     def called(offset: int) -> dict[str, float]:
         shown = [(number + offset, "forecast", 0.0) for number in range(0, 40, 4)]
         record = CallRecord({}, {"shown": shown}, tmp_path / "shown.npy", Counts(), Counts())
-        given = Namespace(source="demo", crop="centre", loop=True)
+        given = Namespace(source="demo", crop="centre", loop=True, size=256)
         return Call(given).speech(record, Landmarks(finder))
 
     exact, late = called(0), called(6)

@@ -24,7 +24,14 @@ from bench.harness.metrics import mae
 from bench.quality.landmark_measures import COLUMNS, Landmarks
 from bench.quality.quality_measure import Tools, measure_clip
 from bench.quality.quality_sheet import Drawing, sheets
-from bench.quality.quality_summary import missing_fomm, static_row, summarise, verdicts, with_shares
+from bench.quality.quality_summary import (
+    larger_verdicts,
+    missing_fomm,
+    static_row,
+    summarise,
+    verdicts,
+    with_shares,
+)
 from models.build import SHIPPED
 from models.landmarks.crops import Box
 from models.landmarks.files import LandmarkFolder, save_clip
@@ -51,6 +58,7 @@ class Echo:
     fingerprint = ""
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self, perfect: bool) -> None:
         self.perfect = perfect
@@ -466,3 +474,38 @@ def test_a_wrong_request_is_one_sentence(
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("error: ")
     assert words in said[-1]
+
+
+def test_larger_pictures_are_measured_beside_smaller_ones_scaled_up(weights: Path, tmp_path: Path) -> None:
+    place = tmp_path / "clips"
+    place.mkdir()
+    portrait = Portrait(size=512)
+    write_mp4(place / "a.mp4", [portrait.draw(pose_at(0.1 * n)) for n in range(3)])
+    path, report = tmp_path / "q.json", tmp_path / "report"
+    words = ["--clips", str(place), "--checkpoint", str(weights), "--frames", "2", "--size", "512"]
+    assert run(*words, "--json", str(path), "--report", str(report)) == 0
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["person"] == "all"]
+    assert [row["method"] for row in rows] == ["lite", "static", "lite at 256, scaled up"]
+    assert (report / "larger.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("other", ["--transfer", "--rd", "--landmarks", "--fomm"])
+def test_larger_pictures_are_compared_with_smaller_ones_alone(
+    folder: Path, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = [str(folder)] if other in ("--landmarks", "--fomm") else []
+    assert run("--clips", str(folder), "--size", "384", other, *value) == 2
+    assert "leave out --size" in capsys.readouterr().err
+
+
+def test_how_much_nearer_larger_pictures_are_is_told() -> None:
+    large, small = (
+        summarise([clip_row("ann", 0.1, 0.2, perceptual=whole, face_perceptual=face)])
+        for whole, face in ((0.2, 0.19), (0.25, 0.2))
+    )
+    assert larger_verdicts(large, small) == [
+        "SqueezeNet perceptual distance against the smaller pictures, scaled up: 0.2000 / 0.2500, 20.0% less "
+        "(target 15%: reached)",
+        "the same of the face box against the smaller pictures, scaled up: 0.1900 / 0.2000, 5.0% less "
+        "(target 10%: missed)",
+    ]

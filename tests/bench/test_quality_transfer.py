@@ -47,6 +47,7 @@ class Bar(Transferring):
     fingerprint = ""
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain

@@ -50,6 +50,7 @@ class Still:
     fingerprint = detector = "f"
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def detect(self, pictures: Pictures) -> Floats:
         return np.zeros((len(pictures), 60), np.float32)
@@ -72,6 +73,7 @@ class Level:
     fingerprint = "l"
     layout = LAYOUT
     size = 256
+    sizes = (256,)
     qualities: Sequence[float] = (4.0, 16.0)
 
     def __init__(self) -> None:

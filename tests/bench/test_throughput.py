@@ -233,6 +233,8 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
         "cpu",
         "--batch",
         "4",
+        "--size",
+        "384",
         "--clips",
         str(film(tmp_path / "clips")),
     )
@@ -247,6 +249,7 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["windows"] == 1 for row in measured)
     assert all(row["numbers"] == 60 and row["payload_kbps"] == 28.8 for row in measured)
     assert all(row["latency_frames"] >= 30 and row["batch_fps"] > 0 for row in measured)
+    assert all(row["size"] == 384 and row["larger_ratio"] > 0.5 for row in measured)
     assert stored["meta"]["command"] == "throughput"
     assert stored["meta"]["frames"] == 36
     assert "| lite " in capsys.readouterr().out

@@ -16,6 +16,7 @@ from models.lite.layout import DIMENSIONS, LAYOUT
 from sender import app, outgoing
 from sender.gallery import GalleryOptions
 from sender.options import SenderOptions
+from sender.outgoing import Encoded
 from sender.presets import Sending
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import PaperCodec
@@ -211,7 +212,6 @@ def test_further_pictures_are_off_without_a_first_one() -> None:
     session = SenderSession(CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), codec, None)
     with ThreadPoolExecutor(1) as encoding:
         options = SenderOptions(source="demo", anonymous=True)
-        assert outgoing.further_pictures(options, session, None, encoding, LAYOUT.distance) is None
-        assert (
-            outgoing.further_pictures(options, session, b"a picture", encoding, LAYOUT.distance) is not None
-        )
+        none, one = Encoded(None, None), Encoded(b"a picture", None)
+        assert outgoing.further_pictures(options, session, none, encoding, LAYOUT.distance) is None
+        assert outgoing.further_pictures(options, session, one, encoding, LAYOUT.distance) is not None

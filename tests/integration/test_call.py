@@ -215,6 +215,17 @@ def assert_one_sentence(done: Done, code: int, *words: str) -> None:
     assert done.code == code
 
 
+def test_a_call_of_larger_pictures(place: Place) -> None:
+    """Both ends know them: what the receiver keeps is as large, and so are the pictures that it was sent."""
+    output, received = place.folder / "call.npy", place.folder / "receiver.json"
+    with place.receiver("--output", output, "--stats", received) as there:
+        with place.sender("--size", 384, "--crop", "centre") as here:
+            assert here.done().code == 0
+        assert there.done().code == 0
+    assert np.load(output, mmap_mode="r").shape[1:] == (384, 384, 3)
+    assert stats(received)["picture_size"] == 384
+
+
 def test_a_call_from_one_process_to_another(place: Place) -> None:
     """The sender finds the token of a receiver on its own machine."""
     output, received, sent = (place.folder / name for name in ("call.mp4", "receiver.json", "sender.json"))

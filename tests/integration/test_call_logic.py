@@ -22,7 +22,9 @@ from shared.codec.keypoint_codec import Codec, CodedCodec
 from shared.concealment import Concealer
 from shared.constants import CallTerms, Schedule
 from shared.keypoints import Pictures
+from shared.media import picture as pictures
 from shared.protocol.messages import Report, pack_message
+from shared.protocol.sender_session import LargerPicture
 from tests.integration.world import (
     BLOCK,
     ENDED,
@@ -69,6 +71,24 @@ class Turning(Source):
     def frame(self, n: int) -> Pictures | None:
         picture = super().frame(n)
         return None if picture is None else np.full_like(picture, 240 if n // 60 % 2 else 77)
+
+
+@pytest.mark.parametrize(("sizes", "side"), [((256, 512), 512), ((256,), 256)])
+def test_pictures_are_as_large_as_the_receiver_knows_them_and_motion_is_as_ever(
+    sizes: tuple[int, ...], side: int
+) -> None:
+    """Of the first picture, and of those that follow."""
+    source, ours, theirs = Turning(480, side=512), Backbone(), Backbone(sizes=sizes)
+    larger = LargerPicture(512, pictures.encode(np.full((512, 512, 3), 77, np.uint8)))
+    world = World(
+        source=source, larger=larger, gallery=GalleryOptions(4, 2.0),
+        sender_backbone=ours, receiver_backbone=theirs,
+    ).run()  # fmt: skip
+    assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
+    assert [len(picture) for picture in theirs.encoded] == [side, side]
+    assert ours.detected == {256}
+    for summary in (world.sending.summary, world.receiving.summary):
+        assert summary.to_map()["picture_size"] == side
 
 
 def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:

@@ -39,7 +39,7 @@ from shared.media import picture as pictures
 from shared.media.opus import RATE, OpusEncoder, Sound
 from shared.protocol.events import Ended
 from shared.protocol.receiver_session import ReceiverSession
-from shared.protocol.sender_session import SenderSession
+from shared.protocol.sender_session import LargerPicture, SenderSession
 from shared.runtime.controls import Controls
 from tests.kept import Kept, Transferring
 
@@ -132,8 +132,8 @@ class Source:
 
     live, scene = False, 0
 
-    def __init__(self, frames: int = 60, fails_at: int | None = None) -> None:
-        self.frames, self.fails_at = frames, fails_at
+    def __init__(self, frames: int = 60, fails_at: int | None = None, side: int = 256) -> None:
+        self.frames, self.fails_at, self.side = frames, fails_at, side
         self.asked: list[int] = []
         self.times: list[float] = []
 
@@ -142,7 +142,7 @@ class Source:
         self.times.append(asyncio.get_running_loop().time())
         if n == self.fails_at:
             raise KeycastError("The camera was unplugged.")
-        return np.full((256, 256, 3), n % 256, np.uint8) if n < self.frames else None
+        return np.full((self.side, self.side, 3), n % 256, np.uint8) if n < self.frames else None
 
     def close(self) -> None:
         pass
@@ -156,6 +156,7 @@ class Fake(Protocol):
     detector: str
     layout: KeypointLayout
     size: int
+    sizes: tuple[int, ...]
     encoded: list[Pictures]
 
     def detect(self, frames: Pictures) -> Floats: ...
@@ -174,11 +175,15 @@ class Backbone(Transferring):
     layout = LAYOUT
     size = 256
 
-    def __init__(self, fingerprint: str = "abc", broken: bool = False) -> None:
-        self.fingerprint, self.broken = fingerprint, broken
+    def __init__(
+        self, fingerprint: str = "abc", broken: bool = False, sizes: tuple[int, ...] = (256,)
+    ) -> None:
+        self.fingerprint, self.broken, self.sizes = fingerprint, broken, sizes
         self.encoded: list[Pictures] = []
+        self.detected: set[int] = set()
 
     def detect(self, frames: Pictures) -> Floats:
+        self.detected.add(frames.shape[1])
         found = np.repeat(frames[:, 0, 0, :1] / np.float32(1000), DIMENSIONS, axis=1).astype(np.float32)
         return np.full_like(found, np.nan) if self.broken else found
 
@@ -288,6 +293,7 @@ class World:
     receiver_backbone: Fake = field(default_factory=Backbone)
     avatar: interfaces.Source | None = None
     picture: bytes = PICTURE
+    larger: LargerPicture | None = None
     forecaster: interfaces.Forecaster = field(default_factory=Hold)
     per_message: int = 3
     playout_delay: float = DELAY_SECONDS
@@ -325,8 +331,9 @@ class World:
         layout = self.sender_backbone.layout
         codec = self.codecs.get(self.sender_terms.codec, PaperCodec(layout.dimensions))
         session = SenderSession(
-            self.sender_terms, codec, self.picture, self.sound is not None, status=self.controls is not None
-        )
+            self.sender_terms, codec, self.picture, self.sound is not None, self.larger,
+            status=self.controls is not None,
+        )  # fmt: skip
         voice = None
         if self.sound is not None:
             voice = Voice(
@@ -366,6 +373,7 @@ class World:
                 self.forecaster.name,
                 voice=self.takes_sound,
                 status=True,
+                sizes=self.receiver_backbone.sizes,
             ),
             renderer=Renderer(self.receiver_backbone, Concealer(self.forecaster, layout), self.avatar),
             sink=self.sink,

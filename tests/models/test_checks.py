@@ -18,7 +18,7 @@ from shared.errors import RequestError
 )
 def test_wrong_pictures_are_refused(pictures: np.ndarray) -> None:
     with pytest.raises(RequestError, match="8x8 RGB pictures of 8 bits"):
-        check_pictures(pictures, 8)
+        check_pictures(pictures, (8,))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e5, -1e30])

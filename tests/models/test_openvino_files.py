@@ -117,6 +117,17 @@ def test_graphs_of_other_weights_are_left_alone(folder: Path, caplog: pytest.Log
     )
 
 
+def test_graphs_of_another_form_are_made_anew(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An older version's rendering says nothing of where its pixels come from."""
+    listed = json.loads((folder / FOLDER / LIST).read_text())
+    del listed["form"]
+    (folder / FOLDER / LIST).write_text(json.dumps(listed))
+    with caplog.at_level(logging.DEBUG, "models.lite.backbone"):
+        assert LiteBackbone.load(folder).engine == "openvino"
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert "written by another version" in caplog.text
+
+
 def test_without_graphs_they_are_made(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / FOLDER / LIST).unlink()
     with caplog.at_level(logging.DEBUG, "models.lite.backbone"):
@@ -183,4 +194,4 @@ def test_what_cannot_be_kept_is_one_sentence_and_changes_nothing(
 def test_the_shipped_weights_have_their_graphs() -> None:
     folder = SHIPPED / "lite"
     GraphFiles(folder, stored.read(folder).fingerprint)
-    assert set(json.loads((folder / FOLDER / LIST).read_text())) == {"fingerprint", "sha256"}
+    assert set(json.loads((folder / FOLDER / LIST).read_text())) == {"fingerprint", "form", "sha256"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.training.data import drawn
 from models.training.data.drawn_motion import motion
 from models.training.data.frames import load_clips
 from models.training.data.labels import canonical_face
+from sender.capture import open_source
 from shared.keypoints import Floats
 from shared.portrait import points
 from shared.portrait.looks import Looks
@@ -71,10 +73,10 @@ def test_drawn_people_have_a_canonical_face_that_real_ones_go_before(tmp_path: P
 
 
 def test_what_is_drawn_when_it_is_stopped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(file: Path, seed: int, person: int, frames: int) -> Floats:
-        if person == 2:
+    def stopped(file: Path, seed: list[int], options: Namespace) -> Floats:
+        if seed == [0, 2]:
             raise KeyboardInterrupt
-        return _draw_person(file, seed, person, frames)
+        return _draw_person(file, seed, options)
 
     _draw_person = drawn._draw_person
     monkeypatch.setattr(drawn, "_draw_person", stopped)
@@ -84,13 +86,39 @@ def test_what_is_drawn_when_it_is_stopped_stays(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("people", "more", "says"),
-    [(0, [], "--people"), (1, ["--frames", "1"], "--frames"), (1, ["--frames", "500"], "--frames")],
+    [
+        (0, [], "--people"),
+        (1, ["--frames", "1"], "--frames"),
+        (1, ["--frames", "500"], "--frames"),
+        (1, ["--size", "301"], "--size"),
+        (1, ["--size", "9000"], "--size"),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(
     tmp_path: Path, people: int, more: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert draw(tmp_path, people, *more) == 2
     assert says in capsys.readouterr().err
+
+
+def test_larger_people_are_the_same_people(tmp_path: Path) -> None:
+    usual, large, sharp = tmp_path / "usual", tmp_path / "large", tmp_path / "sharp"
+    more = ["--motion", "call", "--seed", "3"]
+    assert draw(usual, 1, *more) == 0
+    assert draw(large, 1, "--size", "512", *more) == 0
+    assert draw(sharp, 1, "--size", "512", "--in-focus", *more) == 0
+    first = []
+    for folder in (usual, large, sharp):
+        source = open_source(str(folder / "drawn-3-00000.mp4"), side=512)
+        picture = source.frame(0)
+        source.close()
+        assert picture is not None
+        first.append(picture.astype(int))
+    assert np.abs(first[0] - first[1]).mean() < 5
+    edges = [np.abs(np.diff(picture.mean(2), axis=1)).mean() for picture in first]
+    assert edges[0] < edges[1] < edges[2]
+    marks = [LandmarkFolder.load(folder).of("drawn-3-00000.mp4") for folder in (usual, large)]
+    np.testing.assert_array_equal(*marks)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(

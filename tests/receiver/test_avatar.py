@@ -12,10 +12,10 @@ from PIL import Image, ImageCms
 from models.build import load_head_finder
 from receiver.avatar import load_avatar, no_face
 from sender.demo import pose_at
-from shared.constants import SIZE
+from shared.constants import SIZE, SIZES
 from shared.errors import RequestError
 from shared.keypoints import Pictures
-from shared.media.heads import Head
+from shared.media.heads import Head, HeadFinder
 from shared.media.squares import FACE_SIZE, FACE_X, FACE_Y
 from shared.media.stills import HEIF_PLUGINS
 from shared.portrait.portrait import Portrait
@@ -28,7 +28,7 @@ def nobody(picture: Pictures) -> list[Head]:  # noqa: ARG001
 
 def load(path: Path) -> Pictures:
     """Return the middle of the picture at `path`, unless it is refused."""
-    return load_avatar(path, SIZE, nobody, id)
+    return load_avatar(path, (SIZE,), nobody, id)
 
 
 def test_the_centre_square_is_taken_in_rgb(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_head_is_framed_as_a_sender_frames_it(tmp_path: Path, at: tuple[int,
     Image.fromarray(picture).save(tmp_path / "a.png")
     notes: list[str] = []
     find = load_head_finder()
-    framed = load_avatar(tmp_path / "a.png", SIZE, find, notes.append)
+    framed = load_avatar(tmp_path / "a.png", (SIZE,), find, notes.append)
     (head, *_) = find(framed)
     assert (head.x / SIZE, head.y / SIZE) == pytest.approx((FACE_X, FACE_Y), abs=0.12)
     assert 0.7 < head.size / SIZE / FACE_SIZE < 1.4
@@ -164,7 +164,7 @@ def test_without_a_face_the_middle_is_taken_and_said(tmp_path: Path) -> None:
     picture[:, 100:300] = 140
     Image.fromarray(picture).save(tmp_path / "a.png")
     notes: list[str] = []
-    avatar = load_avatar(tmp_path / "a.png", SIZE, load_head_finder(), notes.append)
+    avatar = load_avatar(tmp_path / "a.png", (SIZE,), load_head_finder(), notes.append)
     assert (avatar == 140).all()
     assert notes == [no_face(tmp_path / "a.png")]
 
@@ -189,3 +189,14 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(RequestError, match="Cannot read the picture"):
         load(tmp_path / "bomb.png")
+
+
+def test_a_picture_is_taken_as_large_as_it_is_and_is_known(tmp_path: Path) -> None:
+    """The square around a head of 300 pixels has 550: 512 of them fill the largest picture."""
+    Image.new("RGB", (1280, 720), "grey").save(tmp_path / "a.png")
+
+    def find(size: float) -> HeadFinder:
+        return lambda picture: [Head(640, 340, size)] if picture.shape[1] == 1280 else []
+
+    sides = [len(load_avatar(tmp_path / "a.png", SIZES, find(size), id)) for size in (80, 230, 300)]
+    assert sides == [256, 384, 512]

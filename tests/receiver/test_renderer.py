@@ -25,6 +25,7 @@ class Backbone(Transferring):
     name = fingerprint = "fake"
     layout = LAYOUT
     size = 256
+    sizes = (256,)
 
     def __init__(self) -> None:
         self.asked: list[Floats] = []

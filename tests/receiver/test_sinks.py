@@ -278,3 +278,20 @@ def test_the_frames_of_the_next_call_follow_those_of_the_one_before() -> None:
         for number in numbers:
             together.write(number, picture(3))
     assert [line.split()[1] for line in sink.done] == ["5", "6", "8", "9", "11", "12"]
+
+
+def test_files_keep_the_size_of_their_first_frame(tmp_path: Path) -> None:
+    """Calls after each other may be of different sizes; a file is not."""
+    sinks = make_sink("none", [tmp_path / "a.mp4", tmp_path / "a.npy"])
+    sinks.open()
+    for number, side in enumerate((384, 256, 512)):
+        sinks.new_call()
+        sinks.write(number, np.full((side, side, 3), 50 + 60 * number, np.uint8))
+    sinks.close()
+    kept = np.load(tmp_path / "a.npy")
+    assert kept.shape == (3, 384, 384, 3)
+    assert [int(frame.mean()) for frame in kept] == [50, 110, 170]
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [frame.shape for frame in shown] == [(384, 384, 3)] * 3
+    assert [frame.mean() for frame in shown] == pytest.approx([50, 110, 170], abs=4)

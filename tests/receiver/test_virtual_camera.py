@@ -131,10 +131,67 @@ def test_a_driver_of_other_sizes_shows_the_picture_in_the_middle(
     sink.close()
     (opened,) = driver.opened
     shown = opened.pictures[0].reshape(480, 640, 3)
-    assert (shown[:, :80] == 0).all()
+    assert (shown[:, :80] == 120).all()
     assert (shown[:, 80:560] == 200).all()
-    assert (shown[:, 560:] == 0).all()
+    assert (shown[:, 560:] == 120).all()
     assert "shows 640x480" in caplog.text
+
+
+def test_it_is_as_large_as_the_calls_pictures(driver: type[Driver]) -> None:
+    sink = VirtualCameraSink()
+    sink.open()
+    for number, side in enumerate((256, 512, 512, 256)):
+        sink.write(number, np.full((side, side, 3), side // 4, np.uint8))
+    sink.close()
+    assert [one.asked[:2] for one in driver.opened] == [(256, 256), (512, 512), (256, 256)]
+    assert [len(one.pictures) for one in driver.opened] == [1, 2, 1]
+
+
+def test_a_driver_that_does_not_let_it_grow_shows_larger_pictures_smaller(
+    driver: type[Driver], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Driver.__init__
+
+    def only_small(self: Driver, *, width: int, **rest: Any) -> None:
+        if width != 256:
+            raise RuntimeError("Unsupported size.")
+        made(self, width=width, **rest)
+
+    monkeypatch.setattr(driver, "__init__", only_small)
+    sink = VirtualCameraSink()
+    sink.open()
+    for number in range(2):
+        sink.write(number, np.full((512, 512, 3), 90, np.uint8))
+    sink.close()
+    assert [len(one.pictures) for one in driver.opened] == [0, 2]
+    assert (driver.opened[1].pictures[0] == 90).all()
+    assert caplog.text.count("does not open as 512x512") == 1
+
+
+def test_meeting_programs_get_a_wide_picture_between_soft_borders(driver: type[Driver]) -> None:
+    sink = VirtualCameraSink(size=(1280, 720))
+    sink.open()
+    picture = np.zeros((512, 512, 3), np.uint8)
+    picture[:, 256:] = (200, 100, 50)
+    picture[::2] //= 2  # detail, which the border has none of
+    sink.write(0, picture)
+    sink.close()
+    (opened,) = driver.opened
+    assert opened.asked[:2] == (1280, 720)
+    shown = opened.pictures[0].reshape(720, 1280, 3).astype(int)
+    left, middle, right = shown[:, :280], shown[:, 280:1000], shown[:, 1000:]
+    assert left[:, :200].max() < 20
+    assert right[:, -200:].mean((0, 1)) == pytest.approx((90, 45, 22), abs=8)
+    assert abs(np.diff(right, axis=0)).max() < 4 < abs(np.diff(middle, axis=0)).max()
+    assert middle[:, -300:].mean((0, 1)) == pytest.approx((150, 75, 37), abs=4)
+
+
+@pytest.mark.parametrize("size", ["1280", "1280x", "x720", "1280x721", "0x0", "12800x720", "axb", "1x2x3"])
+def test_no_other_size_of_a_camera_is_taken(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--view", "none", "--virtual-camera", "--virtual-camera-size", size]) == 2
+    assert "1280x720" in capsys.readouterr().err
+    assert main(["--view", "none", "--virtual-camera-size", "1280x720"]) == 2
+    assert "add --virtual-camera" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(bool(list(Path("/dev").glob("video*"))), reason="there may be a loopback device here")

@@ -277,8 +277,8 @@ def test_given_squares_hold_and_look_at_nothing(tmp_path: Path) -> None:
 
 def test_fractions_of_pixels_move_the_picture() -> None:
     ramp = np.repeat(np.linspace(0, 250, 300).astype(np.uint8)[None, :, None], 300, 0).repeat(3, 2)
-    whole, half, next_one = (cut(ramp, x, 10, 200).astype(int).mean() for x in (20, 20.5, 21))
+    whole, half, next_one = (cut(ramp, x, 10, 200, 256).astype(int).mean() for x in (20, 20.5, 21))
     assert half - whole == pytest.approx((next_one - whole) / 2, abs=0.1)
     assert next_one > whole
-    assert cut(ramp, 44, 44, 256).shape == (256, 256, 3)
-    assert cut(ramp, 100 - 1e-9, 99.7, 200).shape == (256, 256, 3)
+    assert cut(ramp, 44, 44, 256, 256).shape == (256, 256, 3)
+    assert cut(ramp, 100 - 1e-9, 99.7, 200, 512).shape == (512, 512, 3)

@@ -413,6 +413,20 @@ def test_compressed_pictures_are_asked_for_where_raw_ones_are_slow(raw: float, a
     assert driver.asked.get(cv2.CAP_PROP_FOURCC) == (cv2.VideoWriter.fourcc(*"MJPG") if asks else None)
 
 
+def test_larger_squares_are_cut_out_of_larger_pictures() -> None:
+    driver = Properties(30.0)
+    set_up(driver, 512)
+    asked = (driver.asked[cv2.CAP_PROP_FRAME_WIDTH], driver.asked[cv2.CAP_PROP_FRAME_HEIGHT])
+    assert asked == (1280, 720)
+    source = CameraSource(ScriptedCamera(), side=384)
+    try:
+        picture = source.frame(0)
+    finally:
+        source.close()
+    assert picture is not None
+    assert picture.shape == (384, 384, 3)
+
+
 def test_the_pace_is_what_really_comes() -> None:
     rate = Rate()
     assert rate.at(0.0) is None

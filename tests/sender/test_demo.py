@@ -11,6 +11,7 @@ import pytest
 
 from sender.demo import ROUND_S, DemoSource, pose_at
 from shared.constants import FPS
+from shared.media.squares import scaled
 from shared.portrait.points import NUMBERS
 from shared.portrait.portrait import Portrait
 
@@ -77,3 +78,17 @@ def test_it_speaks_blinks_and_looks_aside(portrait: Portrait) -> None:
     gaze = ((at(468) - at(33))[:, 0] / corners)[~shut]
     assert gaze.min() < 0.35
     assert gaze.max() > 0.65
+
+
+def test_a_larger_one_is_the_same_person_at_the_same_moments() -> None:
+    source = DemoSource(seconds=0.1, side=384)
+    try:
+        larger, held = source.frame(0), source.frame(1)
+    finally:
+        source.close()
+    assert larger is not None
+    assert larger.shape == (384, 384, 3)
+    usual = Portrait().draw(pose_at(0.0)).astype(int)
+    assert np.abs(scaled(larger, 256) - usual).mean() < 2
+    # There are half as many, for they take three times as long.
+    assert larger is held

@@ -12,6 +12,7 @@ from sender.presets import (
     THRESHOLD,
     Sending,
     check,
+    check_size,
     frames_per_message,
     make_codec,
     schedule_of,
@@ -22,6 +23,7 @@ from shared.codec.keypoint_codec import QUALITY
 from shared.codec.tables import CodecTables
 from shared.constants import Schedule
 from shared.errors import RequestError
+from tests.integration.world import Backbone
 
 CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
 
@@ -53,6 +55,12 @@ def test_what_cannot_be_is_refused_in_a_sentence(sending: Sending, sentence: str
     with pytest.raises(RequestError) as refused:
         check(sending)
     assert sentence in str(refused.value)
+
+
+def test_a_size_that_the_network_does_not_draw_is_refused() -> None:
+    check_size(512, Backbone(sizes=(256, 512)))
+    with pytest.raises(RequestError, match="fake draws pictures of 256 or 512 pixels a side, not 384; give"):
+        check_size(384, Backbone(sizes=(256, 512)))
 
 
 def test_without_tables_keypoints_are_sent_raw_and_coded_ones_refused() -> None:

@@ -1,5 +1,7 @@
 """Two sessions and a fake wire between them, for the tests of sessions."""
 
+from collections.abc import Container
+
 import numpy as np
 
 from models.lite.layout import DIMENSIONS, LAYOUT
@@ -18,7 +20,7 @@ from shared.protocol.messages import (
 )
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.resumption import proof
-from shared.protocol.sender_session import SenderSession
+from shared.protocol.sender_session import LargerPicture, SenderSession
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 PICTURE = pictures.encode(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
@@ -37,7 +39,7 @@ def with_pictures(receiver: ReceiverSession, events: list[Event], now: float) ->
             happened.append(event)
             continue
         try:
-            pictures.decode(event.data)
+            pictures.decode(event.data, receiver.picture_size)
         except PeerError as error:
             happened += receiver.picture_broken(event, str(error))
         else:
@@ -77,14 +79,16 @@ class ConnectionPair:
         wants_both: bool = False,
         offers_status: bool = False,
         wants_status: bool = False,
+        larger: LargerPicture | None = None,
+        sizes: Container[int] = (),
     ) -> None:
         self.sender = SenderSession(
-            sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice,
+            sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice, larger,
             both=offers_both, status=offers_status,
         )  # fmt: skip
         self.receiver = ReceiverSession(
             receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET,
-            voice=wants_voice, both=wants_both, status=wants_status,
+            voice=wants_voice, both=wants_both, status=wants_status, sizes=sizes,
         )  # fmt: skip
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from models.landmarks.canonical import canonical
 from models.landmarks.files import DRAWN, LandmarkFolder, save_canonical, save_clips
 from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
 from models.training.data.drawn_motion import motion
+from shared.constants import SIZE
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
 from shared.portrait.looks import Looks
 from shared.portrait.portrait import Portrait, landmarks_with_depth
 from shared.portrait.pose import Pose
+from shared.portrait.talking import ROUND_S, pose_at
 
+SMALLEST, LARGEST = 64, 2048
 _QUALITY = 15
 _SAVED_EVERY = 20
 # The canonical face is the middle of so many people, who look straight ahead with their mouths shut.
@@ -35,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--people", type=int, default=300, help="how many (default: %(default)s)")
     add("--frames", type=int, default=24, help="frames of each, eight a second (default: %(default)s)")
+    side = "pixels a side, an even number (default: %(default)s)"
+    add("--size", type=int, default=SIZE, metavar="PIXELS", help=side)
+    moved = "all that faces can do, or (call) what they do in a call, as the demo's (default: %(default)s)"
+    add("--motion", choices=("any", "call"), default="any", help=moved)
+    sharp = "all cameras in focus; otherwise half of them are not, and larger pictures show no more"
+    add("--in-focus", action="store_true", help=sharp)
     add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
     add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
 
@@ -43,20 +53,23 @@ def draw(options: argparse.Namespace) -> int:
     """Draw what is not drawn yet; RequestError for numbers or a folder that cannot be used."""
     if options.people < 1 or not 2 <= options.frames <= FRAMES_PER_CLIP:
         raise RequestError(f"Give --people of at least 1 and --frames from 2 to {FRAMES_PER_CLIP}.")
+    if options.size % 2 or not SMALLEST <= options.size <= LARGEST:
+        raise RequestError(f"Give an even --size from {SMALLEST} to {LARGEST}.")
     folder: Path = options.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_table(folder, options)
     except OSError as error:
         raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
-    _draw_people(folder, options.seed, options.people, options.frames)
+    _draw_people(folder, options)
     save_canonical(folder, _canonical(options.seed))
     print(f"{options.people} people in {folder}, their landmarks in {folder / DRAWN}")
     return 0
 
 
-def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
+def _draw_people(folder: Path, options: argparse.Namespace) -> None:
     """Draw who is missing; what there is when it is stopped stays."""
+    seed, people, frames = options.seed, options.people, options.frames
     file = folder / DRAWN
     marks = _read(folder) if file.exists() else {}
     try:
@@ -64,7 +77,7 @@ def _draw_people(folder: Path, seed: int, people: int, frames: int) -> None:
             name = clip_name(seed, person)
             if (folder / name).exists() and len(marks.get(name, ())) == frames:
                 continue
-            marks[name] = _draw_person(folder / name, seed, person, frames)
+            marks[name] = _draw_person(folder / name, [seed, person], options)
             if person % _SAVED_EVERY == 0:
                 save_clips(file, marks)
     finally:
@@ -103,25 +116,33 @@ def _write_table(folder: Path, options: argparse.Namespace) -> None:
     (folder / TABLE).write_text(text.getvalue(), encoding="utf-8")
 
 
-def _draw_person(file: Path, seed: int, person: int, frames: int) -> Floats:
+def _draw_person(file: Path, seed: list[int], options: argparse.Namespace) -> Floats:
     """Write one person's clip; return the landmarks (frames, 175, 2)."""
-    rng = np.random.default_rng([seed, person])
-    portrait = Portrait(Looks.random(rng))
-    poses = motion(rng, frames, FRAMES_PER_SECOND)
+    rng = np.random.default_rng(seed)
+    size: int = options.size
+    looks = Looks.random(rng)
+    if options.in_focus:
+        looks = replace(looks, view=replace(looks.view, blur=0.0))
+    portrait = Portrait(looks, size)
+    if options.motion == "call":
+        start = rng.uniform(0, ROUND_S)
+        poses = [pose_at(start + number / FRAMES_PER_SECOND) for number in range(options.frames)]
+    else:
+        poses = motion(rng, options.frames, FRAMES_PER_SECOND)
     partial = file.with_name(f".{file.name}.part")
     try:
-        _write_clip(partial, (portrait.draw(pose) for pose in poses))
+        _write_clip(partial, size, (portrait.draw(pose) for pose in poses))
         partial.replace(file)
     except OSError as error:
         raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
     return np.stack([portrait.landmarks(pose) for pose in poses])
 
 
-def _write_clip(file: Path, pictures: Iterable[Pictures]) -> None:
+def _write_clip(file: Path, size: int, pictures: Iterable[Pictures]) -> None:
     """Write pictures as an mp4 of `FRAMES_PER_SECOND`, so that training keeps each of them."""
     with av.open(str(file), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
-        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
         stream.options = {"crf": str(_QUALITY), "preset": "veryfast"}
         stream.thread_count = 1
         for picture in pictures:
