@@ -6,6 +6,7 @@ import heapq
 import random
 import secrets
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
@@ -13,6 +14,7 @@ from shared.interfaces import CAUSES, DRAIN_SECONDS, Channel, Path, Way, Ways
 from shared.media.voice_packet import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
 from shared.protocol.arrivals import SequenceTracker
 from shared.transport.inbox import Inbox
+from shared.transport.media import MEDIA_OVERHEAD
 
 _OVERHEADS: dict[Channel, int] = {
     "kp": MESSAGE_OVERHEAD, "ctl": MESSAGE_OVERHEAD, "voice": PACKET_OVERHEAD - HEADER_BYTES,
@@ -36,16 +38,24 @@ class Impairment:
     seed: int = 0
 
 
+class _Piece(NamedTuple):
+    """The number of a message among those that are acknowledged, or among those that travel as media."""
+
+    number: int
+    media: bool = False
+
+
 class LoopbackConnection:
     """One end; a `shared.interfaces.Connection`. Made by `pair`."""
 
-    def __init__(self, impairment: Impairment, seed: int) -> None:
+    def __init__(self, impairment: Impairment, seed: int, media: bool = False) -> None:
+        self.carries_media, self._uses_media = media, False
         self._impairment = impairment
         self._random = random.Random(seed)
         self._inbox = Inbox()
-        self._on_way: list[tuple[int, int, Channel, int | None, bytes]] = []
-        self._pieces = 0
-        self._arrivals = SequenceTracker()
+        self._on_way: list[tuple[int, int, Channel, _Piece | None, bytes]] = []
+        self._pieces = self._media = 0
+        self._arrivals, self._media_arrivals = SequenceTracker(), SequenceTracker()
         self._step = 0
         self._order = 0
         self._ended = False
@@ -63,15 +73,23 @@ class LoopbackConnection:
         self.wire_received = 0
         self.by_cause: Ways = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
 
-    carries_media = False
-    overhead = MESSAGE_OVERHEAD
+    @property
+    def overhead(self) -> int:
+        """Bytes around a keypoint message."""
+        return MEDIA_OVERHEAD if self._uses_media else MESSAGE_OVERHEAD
 
     def use_media(self) -> None:
-        """Nothing but messages is carried."""
+        """Send keypoints and reports as media from now on: they may be lost, and are not acknowledged."""
+        self._uses_media = self.carries_media
 
-    def send_report(self, data: bytes) -> bool:  # noqa: ARG002 - the interface's
-        """Return False: it is to go as a message."""
-        return False
+    def send_report(self, data: bytes) -> bool:
+        """Send a report through the impairments; False where media are not in use."""
+        if self._ended or not self._uses_media:
+            return False
+        self._count_sent("ctl", data, MAX_CTL_MESSAGE)
+        self._media += 1
+        self._send("ctl", _Piece(self._media, media=True), data)
+        return True
 
     @property
     def back(self) -> None:
@@ -81,12 +99,12 @@ class LoopbackConnection:
     @property
     def pieces_expected(self) -> int:
         """Messages that the other side has sent, up to the newest that came."""
-        return self._arrivals.expected
+        return self._arrivals.expected + self._media_arrivals.expected
 
     @property
     def pieces_received(self) -> int:
         """How many of them have come."""
-        return self._arrivals.received
+        return self._arrivals.received + self._media_arrivals.received
 
     @property
     def reason(self) -> str:
@@ -113,8 +131,12 @@ class LoopbackConnection:
         if self._ended:
             return False
         self._count_sent("kp", data, MAX_PACKET)
-        self._pieces += 1
-        self._send("kp", self._pieces, data)
+        if self._uses_media:
+            self._media += 1
+        else:
+            self._pieces += 1
+        piece = _Piece(self._media if self._uses_media else self._pieces, self._uses_media)
+        self._send("kp", piece, data)
         return True
 
     def send_voice(self, data: bytes) -> bool:
@@ -125,7 +147,7 @@ class LoopbackConnection:
         self._send("voice", None, data)
         return True
 
-    def _send(self, channel: Channel, piece: int | None, data: bytes) -> None:
+    def _send(self, channel: Channel, piece: _Piece | None, data: bytes) -> None:
         self._step += 1
         chance, how = self._random, self._impairment
         copies = 0 if chance.random() < how.loss else 2 if chance.random() < how.duplicate else 1
@@ -142,7 +164,7 @@ class LoopbackConnection:
             return
         self._count_sent("ctl", data, MAX_CTL_MESSAGE)
         self._pieces += 1
-        self._peer._arrive("ctl", self._pieces, data)
+        self._peer._arrive("ctl", _Piece(self._pieces), data)
 
     async def recv(self) -> tuple[Channel, bytes] | None:
         """Return the next message and its channel; None once the connection has ended."""
@@ -170,25 +192,30 @@ class LoopbackConnection:
         if len(data) > limit:
             raise ValueError(f"a message of {len(data)} bytes is over {limit}")
         self.app_sent += len(data)
-        self.wire_sent += len(data) + _OVERHEADS[channel]
+        self.wire_sent += len(data) + self._around(channel)
         self._count("sent", channel, data)
+
+    def _around(self, channel: Channel) -> int:
+        return self.overhead if channel == "kp" else _OVERHEADS[channel]
 
     def _count(self, way: Way, channel: Channel, data: bytes) -> None:
         self.by_cause[way][_CAUSES[channel]] += len(data)
         # Nothing is really around it.
-        self.by_cause[way]["ip"] += _OVERHEADS[channel]
+        self.by_cause[way]["ip"] += (self if way == "sent" else self._peer)._around(channel)
 
     def _deliver(self) -> None:
         while self._on_way and self._on_way[0][0] <= self._step:
             _, _, channel, piece, data = heapq.heappop(self._on_way)
             self._peer._arrive(channel, piece, data)
 
-    def _arrive(self, channel: Channel, piece: int | None, data: bytes) -> None:
-        if piece is not None:
-            self._arrivals.came(piece)
+    def _arrive(self, channel: Channel, piece: _Piece | None, data: bytes) -> None:
+        if piece is not None and piece.media:
+            self._media_arrivals.came(piece.number)
+        elif piece is not None:
+            self._arrivals.came(piece.number)
             self._peer.acknowledgements += 1
         self.app_received += len(data)
-        self.wire_received += len(data) + _OVERHEADS[channel]
+        self.wire_received += len(data) + self._peer._around(channel)
         self._count("received", channel, data)
         if not self._inbox.put(channel, data) and channel == "ctl":
             self._end("The other side sends control messages faster than they can be read.")
@@ -201,11 +228,16 @@ class LoopbackConnection:
                 side._inbox.close()
 
 
-def pair(impairment: Impairment | None = None) -> tuple[LoopbackConnection, LoopbackConnection]:
-    """Return two connected ends, both under `impairment` (none by default), each with its own randomness."""
+def pair(
+    impairment: Impairment | None = None, *, media: bool = False
+) -> tuple[LoopbackConnection, LoopbackConnection]:
+    """Return two connected ends, both under `impairment` (none by default), each with its own randomness.
+
+    With `media` keypoints and reports may travel as media.
+    """
     impairment = impairment or Impairment()
-    left = LoopbackConnection(impairment, 2 * impairment.seed)
-    right = LoopbackConnection(impairment, 2 * impairment.seed + 1)
+    left = LoopbackConnection(impairment, 2 * impairment.seed, media)
+    right = LoopbackConnection(impairment, 2 * impairment.seed + 1, media)
     left._other, right._other = right, left
     left.binding = right.binding = secrets.token_bytes(32)
     return left, right

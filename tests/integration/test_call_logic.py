@@ -492,16 +492,24 @@ def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> Non
 
 
 @pytest.mark.parametrize(
-    ("impairment", "least", "most"), [(Impairment(), 4, 7), (Impairment(loss=0.2, seed=3), 30, 41)]
+    ("impairment", "media", "least", "most"),
+    [
+        (Impairment(), False, 4, 7),
+        (Impairment(loss=0.2, seed=3), False, 30, 41),
+        # Where nothing acknowledges what comes, a report a second does.
+        (Impairment(), True, 18, 22),
+        (Impairment(loss=0.2, seed=3), True, 30, 41),
+    ],
 )
 def test_reports_are_few_unless_there_is_something_to_report(
-    impairment: Impairment, least: int, most: int
+    impairment: Impairment, media: bool, least: int, most: int
 ) -> None:
-    world = World(source=Source(600), impairment=impairment).run()
+    world = World(source=Source(600), impairment=impairment, media=media).run()
     figures, sent = world.receiving.summary.to_map(), world.sending.summary.to_map()
     reports = figures["wire_sent_by_cause"]["reports"] / len(pack_message(Report()))
     assert least <= reports <= most
-    assert sent["wire_received_by_cause"]["reports"] == figures["wire_sent_by_cause"]["reports"]
+    if not media:
+        assert sent["wire_received_by_cause"]["reports"] == figures["wire_sent_by_cause"]["reports"]
     # Acknowledgements tell the sender all the while that the receiver is there, and that messages arrive.
     assert sent["rate_halved"] == 0
     assert sent["wire_sent_by_cause"]["control"] < 600

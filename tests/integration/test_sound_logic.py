@@ -152,7 +152,7 @@ def talking() -> tuple[World, list[int]]:
     alone: list[int] = []
     world = World(
         sound=Talking(), source=Source(200), codecs=CODED,
-        sender_terms=CODED_TERMS, receiver_terms=CODED_TERMS, detect_seconds=0.002,
+        sender_terms=CODED_TERMS, receiver_terms=CODED_TERMS, detect_seconds=0.002, media=False,
         spoil=lambda _, data: alone.append(int.from_bytes(data[1:3], "little")),
     ).run()  # fmt: skip
     assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)

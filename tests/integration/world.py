@@ -307,6 +307,8 @@ class World:
     gallery: GalleryOptions | None = None
     sound: SoundSource | None = None
     takes_sound: bool = True
+    media: bool = True
+    """Whether keypoints and reports travel as media, as they do in calls."""
     sound_notes: list[str] = field(default_factory=list)
     controls: Controls | None = None
     """The sender's; the receiver's are told what they choose."""
@@ -325,14 +327,14 @@ class World:
         return self
 
     async def _run(self) -> None:
-        self.left, self.right = pair(self.impairment)
+        self.left, self.right = pair(self.impairment, media=self.media)
         if self.spoil is not None:
             self._intercept(self.spoil)
         layout = self.sender_backbone.layout
         codec = self.codecs.get(self.sender_terms.codec, PaperCodec(layout.dimensions))
         session = SenderSession(
             self.sender_terms, codec, self.picture, self.sound is not None, self.larger,
-            status=self.controls is not None,
+            status=self.controls is not None, media=self.media,
         )  # fmt: skip
         voice = None
         if self.sound is not None:
@@ -373,6 +375,7 @@ class World:
                 self.forecaster.name,
                 voice=self.takes_sound,
                 status=True,
+                media=self.media,
                 sizes=self.receiver_backbone.sizes,
             ),
             renderer=Renderer(self.receiver_backbone, Concealer(self.forecaster, layout), self.avatar),
