@@ -418,8 +418,10 @@ def test_larger_squares_are_cut_out_of_larger_pictures() -> None:
     set_up(driver, 512)
     asked = (driver.asked[cv2.CAP_PROP_FRAME_WIDTH], driver.asked[cv2.CAP_PROP_FRAME_HEIGHT])
     assert asked == (1280, 720)
-    source = CameraSource(ScriptedCamera(), side=384)
+    camera = ScriptedCamera()
+    source = CameraSource(camera, side=384)
     try:
+        camera.next.release()
         picture = source.frame(0)
     finally:
         source.close()
