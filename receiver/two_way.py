@@ -113,16 +113,19 @@ class Reply:
         """Return once it has ended as well: at once where the other direction failed or nobody is there."""
         self._is_last = True
         self._moved.set()
-        if not ended.ok or not self.is_lively:
+        # What is stalled may be back in a moment, and ends by itself where it is not.
+        if not ended.ok or not (self.is_lively or self._state == "stalled"):
             self.end(GONE if ended.ok else ended.reason)
         await asyncio.wait({self._task})
 
     @property
     def is_lively(self) -> bool:
         """Whether it is sent, and the other side is there."""
-        if self._call is None or self._task.done():
-            return False
-        return self._call.state in ("live", "paused", "on hold")
+        return self._state in ("live", "paused", "on hold")
+
+    @property
+    def _state(self) -> str:
+        return "" if self._call is None or self._task.done() else self._call.state
 
     def live(self) -> Figures | None:
         """Return its live figures; None before it has begun."""

@@ -218,9 +218,14 @@ class Display:
             self._decoding.shutdown()
 
     def _let_go(self) -> None:
-        """End the present call where nobody would make a new connection for it and this one is lost."""
+        """End the present call where nobody would make a new connection for it and this one is lost.
+
+        Silence that may be over in a moment is waited out, as ever, by a call that was set up.
+        """
         call = self._admission.call
-        if self._is_last and call is not None and call.phase is not Phase.LIVELY:
+        if not self._is_last or call is None or call.phase is Phase.LIVELY:
+            return
+        if call.phase is not Phase.STALLED or not call.streaming:
             call.end(GONE)
 
     def _live(self) -> Snapshot:

@@ -73,6 +73,10 @@ class Calls:
 
     def __init__(self) -> None:
         self.ends: list[asyncio.Future[Ended]] = []
+        self.phase = Phase.AWAY
+
+    def figures(self, _: ReceiverCall) -> dict[str, object]:
+        return {}
 
     def call(self, _: Connection, **__: Any) -> ReceiverCall:
         end: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -83,10 +87,12 @@ class Calls:
 
         lost = SimpleNamespace(
             run=run,
-            streaming=False,
+            streaming=True,
             hung_up=False,
             matches=lambda *_: False,
-            phase=Phase.AWAY,
+            phase=self.phase,
+            summary=SimpleNamespace(to_map=dict),
+            end=lambda reason: end.done() or end.set_result(Ended(reason, ok=True)),
             give_way=lambda: None,
         )
         return cast(ReceiverCall, lost)
@@ -112,5 +118,24 @@ async def test_who_calls_anew_is_not_said_to_be_shown_no_more() -> None:
             await asyncio.sleep(0.001)
     assert said.getvalue() == "note: the other side is no more shown: It broke.\n"
     display.finish()
+    await running
+    await display.close()
+
+
+@pytest.mark.parametrize(("phase", "goes_on"), [(Phase.STALLED, True), (Phase.AWAY, False)])
+async def test_a_short_silence_does_not_end_what_goes_on_after_ones_own_video(
+    phase: Phase, goes_on: bool
+) -> None:
+    options = ReceiverOptions("127.0.0.1", 0, audio=False)
+    display, calls = Display(options, frozenset(), Console(io.StringIO(), io.StringIO())), Calls()
+    display._incoming, calls.phase = cast(Incoming, calls), phase
+    running = asyncio.create_task(display.run())
+    display.shows(cast(Connection, Lane()))
+    async with asyncio.timeout(20):
+        while not calls.ends:
+            await asyncio.sleep(0.001)
+    display.finish()
+    assert calls.ends[0].done() is not goes_on
+    display.end("Enough.") if goes_on else None
     await running
     await display.close()
