@@ -12,8 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from models.build import load_backbone, load_tables, network_words, use_threads
 from receiver.http.feeds import Feeds
 from receiver.incoming import Models, ready_models
-from receiver.options import ReceiverOptions
-from receiver.playout import MAX_DELAY_SECONDS
+from receiver.options import ReceiverOptions, check_showing
 from receiver.service import Place, Replying, Service
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import Tap, loudspeaker
@@ -120,9 +119,7 @@ def _check(options: ReceiverOptions) -> None:
         raise RequestError(
             f"The networks need at least 1 thread, not {options.threads}; give another --threads."
         )
-    if not 0 <= options.playout_delay <= MAX_DELAY_SECONDS:
-        most = MAX_DELAY_SECONDS * 1000
-        raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")
+    check_showing(options)
     Journal(options.stats).check()
     if options.token is not None and not is_loopback(options.host):
         check_strong(options.token)

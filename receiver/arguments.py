@@ -8,6 +8,9 @@ from pathlib import Path
 from models.forecast.names import BEST, FALLBACK, NAMES
 from shared.errors import RequestError
 
+SHOWING_NAMES = ("virtual_camera_size", "speaker", "avatar", "forecaster", "playout_delay")
+"""Arguments that say how something is shown, not that it is."""
+
 
 def add_showing_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare the arguments, from `--output` to `--playout-delay`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.playout import DELAY_SECONDS
+from receiver.playout import DELAY_SECONDS, MAX_DELAY_SECONDS
+from shared.errors import RequestError
 from shared.transport.servers import DIRECT, IceOptions
 
 
@@ -35,3 +36,10 @@ class ReceiverOptions:
     audio: bool = True
     speaker: str | None = None
     ice: IceOptions = DIRECT
+
+
+def check_showing(options: ReceiverOptions) -> None:
+    """Raise RequestError where what comes cannot be shown as `options` say."""
+    if not 0 <= options.playout_delay <= MAX_DELAY_SECONDS:
+        most = MAX_DELAY_SECONDS * 1000
+        raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")

@@ -72,6 +72,11 @@ class Reply(Protocol):
         """Return once it has ended as well: the other direction has, in order or not."""
         ...
 
+    @property
+    def is_lively(self) -> bool:
+        """Whether it is sent, and the other side is there."""
+        ...
+
     def live(self) -> Figures | None:
         """Return its live figures, `sender.live`'s; None before it has begun."""
         ...
@@ -150,7 +155,7 @@ class Service:
             token,
             self._admission.arrived,
             stats=self._stats,
-            busy=lambda: self._admission.busy,
+            busy=lambda: self._busy,
             ice=self._options.ice,
             compact=self._options.compact,
             voice=self._options.audio or (self._replying is not None and self._replying.speaks),
@@ -179,7 +184,7 @@ class Service:
         while (pending := await self._admission.next()) is not None and not self._hung_up:
             call, ended = await self._take(pending)
             if (call.hung_up and not self._ended_here) or (
-                call.streaming and self._options.once and not self._admission.busy
+                call.streaming and self._options.once and not self._busy
             ):
                 return self._exit_code(ended)
             if call.streaming:
@@ -187,6 +192,11 @@ class Service:
             else:
                 self._console.complain(f"refused a call: {ended.reason}")
         return 0
+
+    @property
+    def _busy(self) -> bool:
+        """Whether a further sender would have to wait. One may have ended its video, and go on watching."""
+        return self._admission.busy or (self._reply is not None and self._reply.is_lively)
 
     def _exit_code(self, ended: Ended) -> int:
         if not ended.ok:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,10 +20,11 @@ from sender.outgoing import Media, Outgoing, opened
 from sender.pipeline import SenderCall
 from sender.reconnecting import Reconnecting
 from sender.sounds import make_canceller
-from shared.errors import KeycastError
+from shared.errors import KeycastError, described
 from shared.interfaces import Connection
 from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
+from shared.protocol.messages import Bye, pack_message
 from shared.runtime.console import Console
 from shared.runtime.logs import logger
 from shared.runtime.sampler import Figures
@@ -111,9 +113,19 @@ class Reply:
         """Return once it has ended as well: at once where the other direction failed or nobody is there."""
         self._is_last = True
         self._moved.set()
-        if not ended.ok or self._call is None or self._call.state not in ("live", "paused"):
+        # What is stalled may be back in a moment, and ends by itself where it is not.
+        if not ended.ok or not (self.is_lively or self._state == "stalled"):
             self.end(GONE if ended.ok else ended.reason)
         await asyncio.wait({self._task})
+
+    @property
+    def is_lively(self) -> bool:
+        """Whether it is sent, and the other side is there."""
+        return self._state in ("live", "paused", "on hold")
+
+    @property
+    def _state(self) -> str:
+        return "" if self._call is None or self._task.done() else self._call.state
 
     def live(self) -> Figures | None:
         """Return its live figures; None before it has begun."""
@@ -134,10 +146,19 @@ class Reply:
         await self._lane.close()
 
     async def _run(self) -> None:
-        replies, self._used = self._replies, self._lane
+        """Send; and anew where a connection was lost before anything was, and the next one is there."""
+        while not self._is_over:
+            await self._send()
+            if self._lane is self._used:
+                return
+
+    async def _send(self) -> None:
+        replies, self._used, self._call = self._replies, self._lane, None
         try:
             async with replies.opened() as media:
                 encoded = await replies.outgoing.encoded(media)
+                # A camera takes its time, and the connection may be another one by now.
+                self._used = self._lane
                 self._call = replies.outgoing.call(
                     self._used, media, encoded, Reconnecting(self._connect),
                     controls=replies.controls, show_self=replies.place.show_self,
@@ -145,10 +166,19 @@ class Reply:
                 ended = await self._call.run()
                 self._is_over = ended.ok
                 _log.debug("nothing more is sent back: %s", ended.reason)
-        except KeycastError as error:
+        except Exception as error:
+            _log.debug("sending back failed", exc_info=error)
             self._is_over = True
-            replies.place.console.note(f"nothing more is sent to the other side: {error}")
-            await self._lane.close()
+            replies.place.console.note(f"nothing more is sent to the other side: {described(error)}")
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Give the lane up; where no call has told the other side, say that there will be none."""
+        if self._call is None and not self._lane.ended:
+            with contextlib.suppress(KeycastError):
+                self._lane.send_ctl(pack_message(Bye("The other side cannot send now.", ok=False)))
+            await self._lane.drained()
+        await self._lane.close()
 
     async def _connect(self) -> Connection:
         """Wait for the lane of the call's next connection."""

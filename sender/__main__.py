@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver.arguments import add_showing_arguments, camera_size
-from sender.arguments import add_sending_arguments, add_source_arguments
+from receiver.arguments import SHOWING_NAMES, add_showing_arguments, camera_size
+from sender.arguments import add_sending_arguments, add_source_arguments, stray_words
 from shared.runtime.command import add_call_arguments, run_command
 from shared.runtime.environment import TOKEN, from_environment
 from shared.runtime.eventloop import run_async
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(_list_cameras, given.debug)
     if given.source is None:
         commands.error("the following arguments are required: --source")
+    shows = given.view is not None or bool(given.output) or given.virtual_camera is not None
+    if not shows and (stray := stray_words(commands, given, ("page", *SHOWING_NAMES))):
+        commands.error(f"{stray} is for what is shown; give a --view as well")
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tls_ca=given.tls_ca,
             give_up=given.give_up,
         )
-        if given.view is None and not given.output and given.virtual_camera is None:
+        if not shows:
             return run_async(run(options))
         from receiver.options import ReceiverOptions
         from sender import two_way

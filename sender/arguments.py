@@ -61,9 +61,16 @@ def sending_words(given: argparse.Namespace) -> list[str]:
     return [word for name, value in named if value is not None for word in (name, str(value))]
 
 
-def stray_words(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
-    """Return the first argument in `given` that says how to send, other than `parser` does; "" for none."""
-    for name in (*_SOURCE_NAMES, *_NAMES):
+def stray_words(
+    parser: argparse.ArgumentParser,
+    given: argparse.Namespace,
+    names: tuple[str, ...] = (*_SOURCE_NAMES, *_NAMES),
+) -> str:
+    """Return the first of `names` that `given` says other than `parser` does, as an option; "" for none.
+
+    By default those that say how to send.
+    """
+    for name in names:
         if getattr(given, name) != parser.get_default(name):
             return f"--{name.replace('_', '-')}"
     return ""

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, TypeVar
 
 from models.build import load_head_finder
 from models.forecast.build import mirrored_forecaster
@@ -72,15 +73,42 @@ async def opened(
         # Framing speaks from the thread that takes pictures.
         loop.call_soon_threadsafe(notify, sentence)
 
-    framing = options.crop or AutomaticFraming(load_head_finder(), note)
-    source = open_source(options.source, framing, options.loop, denoise=True, side=options.size)
+    def source_of() -> VideoSource:
+        framing = options.crop or AutomaticFraming(load_head_finder(), note)
+        return open_source(options.source, framing, options.loop, denoise=True, side=options.size)
+
+    async with _owned(executor, source_of) as source, _speaking(options, notify, canceller) as voice:
+        # What is never made cannot leave.
+        first = None if options.anonymous else loop.run_in_executor(executor, first_picture, source)
+        yield Media(source, None if first is None else await first, voice)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Owned = TypeVar("Owned", bound=_Closable)
+
+
+@asynccontextmanager
+async def _owned(executor: Executor, make: Callable[[], Owned]) -> AsyncIterator[Owned]:
+    """Make something in `executor`, which is single-threaded, and close it there in the end.
+
+    Cameras take seconds, and a call may be on. One that is still being opened when nobody wants it any more
+    is closed as soon as it is.
+    """
+    loop = asyncio.get_running_loop()
+    made: list[Owned] = []
+
+    def close() -> None:
+        for one in made:
+            one.close()
+
     try:
-        async with _speaking(options, notify, canceller) as voice:
-            # What is never made cannot leave.
-            first = None if options.anonymous else loop.run_in_executor(executor, first_picture, source)
-            yield Media(source, None if first is None else await first, voice)
+        await loop.run_in_executor(executor, lambda: made.append(make()))
+        yield made[0]
     finally:
-        await loop.run_in_executor(executor, source.close)
+        await loop.run_in_executor(executor, close)
 
 
 @asynccontextmanager
@@ -92,12 +120,10 @@ async def _speaking(
         yield None
         return
     encoder = OpusEncoder(options.audio_kbps)
+    make = partial(open_sound, options.audio, options.source, options.loop, canceller)
     with ThreadPoolExecutor(1, "sound") as executor:
-        sound = open_sound(options.audio, options.source, options.loop, canceller)
-        try:
+        async with _owned(executor, make) as sound:
             yield Voice(sound, encoder, SystemClock(), executor, notify)
-        finally:
-            executor.submit(sound.close)
 
 
 class Outgoing:

@@ -15,7 +15,7 @@ from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
 from receiver.incoming import Incoming, ready_models
 from receiver.live import Snapshot, listening, with_own
-from receiver.options import ReceiverOptions
+from receiver.options import ReceiverOptions, check_showing
 from receiver.pipeline import ReceiverCall
 from receiver.sinks import make_sink
 from receiver.sinks.loudspeaker import loudspeaker
@@ -51,6 +51,8 @@ GONE = "The other side is gone."
 
 async def run(options: SenderOptions, showing: ReceiverOptions, views: frozenset[str]) -> int:
     """Call as `sender.app.run` does, and show the other side: in `views`, and as `showing` says."""
+
+    check_showing(showing)
 
     def make(console: Console) -> Display:
         canceller = make_canceller(options.audio, options.source, console.note)
@@ -125,8 +127,9 @@ class Display:
         options, owner = self._options, new_token()
         page = Page(page_files(), audience, self._watched, self.controls)
         server = SignalingServer(
-            options.host, options.port, new_token(), None, say=self._console.note, page=page, owner=owner
-        )
+            options.host, options.port, new_token(), None, say=self._console.note, page=page, owner=owner,
+            option="--page",
+        )  # fmt: skip
         await server.__aenter__()
         self._console.say(watching(options.host, server.port, owner, None))
         return server
@@ -152,7 +155,8 @@ class Display:
                 self._admission.call = None
                 await pending.link.close()
             self._figures = self._incoming.figures(call) if call.streaming else self._figures
-            if not ended.ok and not self._is_last:
+            # The person who has called anew is shown in the next one.
+            if not ended.ok and not self._is_last and not self._admission.has_pending:
                 self._console.note(f"the other side is no more shown: {ended.reason}")
 
     async def _taken(self, call: ReceiverCall, pending: PendingCall) -> Ended:
@@ -214,9 +218,14 @@ class Display:
             self._decoding.shutdown()
 
     def _let_go(self) -> None:
-        """End the present call where nobody would make a new connection for it and this one is lost."""
+        """End the present call where nobody would make a new connection for it and this one is lost.
+
+        Silence that may be over in a moment is waited out, as ever, by a call that was set up.
+        """
         call = self._admission.call
-        if self._is_last and call is not None and call.phase is not Phase.LIVELY:
+        if not self._is_last or call is None or call.phase is Phase.LIVELY:
+            return
+        if call.phase is not Phase.STALLED or not call.streaming:
             call.end(GONE)
 
     def _live(self) -> Snapshot:

@@ -72,6 +72,7 @@ class SignalingServer:
         say: Callable[[str], None] | None = None,
         page: Page | None = None,
         owner: str = "",
+        option: str = "--listen",
     ) -> None:
         self.host, self.port = host, port
         self._token = pairing.check_token(token)
@@ -85,6 +86,7 @@ class SignalingServer:
         self._keeper = Authenticator(
             token, self._clock, self._trust, self._note, viewers=page is not None, owner=owner
         )
+        self._option = option
         self._answering = False
         self._link: Link | None = None
         self._session = ""
@@ -120,7 +122,7 @@ class SignalingServer:
             await self._runner.cleanup()
             raise RequestError(
                 f"Cannot listen on {self.host} port {self.port}: it is taken, or not an "
-                "address of this machine; choose another with --listen HOST:PORT."
+                f"address of this machine; choose another with {self._option} HOST:PORT."
             ) from error
         if self._on_link is None:
             return self

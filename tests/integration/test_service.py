@@ -17,7 +17,7 @@ from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS
 from receiver.incoming import Models
 from receiver.options import ReceiverOptions
-from receiver.service import Service
+from receiver.service import Replying, Service
 from receiver.sinks import Sinks
 from sender.calling import connect
 from sender.pipeline import SenderCall
@@ -25,11 +25,13 @@ from sender.reconnecting import first_link
 from sender.schedule import Alternate, Redundancy
 from shared import interfaces
 from shared.codec.keypoint_codec import PaperCodec
-from shared.errors import KeycastError
+from shared.errors import BusyError, KeycastError
 from shared.keypoints import Floats, Pictures
 from shared.protocol.events import Ended
+from shared.protocol.liveness import STALL_SECONDS
 from shared.protocol.sender_session import SenderSession
 from shared.runtime.console import Console
+from shared.runtime.controls import Controls
 from shared.transport.datachannel import Link
 from shared.transport.lane import MAX_UNCONFIRMED
 from shared.transport.pairing import call_url
@@ -97,7 +99,7 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Serving]:
+async def serving(folder: Path, replying: Replying | None = None) -> AsyncIterator[Serving]:
     sink, backbone, out, err = Screen(), Fragile(), io.StringIO(), io.StringIO()
     with ThreadPoolExecutor(1) as inference, ThreadPoolExecutor(1) as output:
         service = Service(
@@ -108,6 +110,7 @@ async def serving(folder: Path) -> AsyncIterator[Serving]:
             output=output,
             decoding=output,
             console=Console(out, err),
+            replying=replying,
         )
         task = asyncio.create_task(service.serve())
         while "http://127.0.0.1:" not in out.getvalue():
@@ -121,11 +124,11 @@ async def serving(folder: Path) -> AsyncIterator[Serving]:
 
 
 @asynccontextmanager
-async def calling(there: Serving) -> AsyncIterator[tuple[Link, "asyncio.Task[Ended]"]]:
-    link = await first_link(lambda: connect(there.url, TOKEN), FakeClock())
+async def calling(there: Serving, *, both: bool = False) -> AsyncIterator[tuple[Link, "asyncio.Task[Ended]"]]:
+    link = await first_link(lambda: connect(there.url, TOKEN, two_way=both), FakeClock())
     call = SenderCall(
         connection=link,
-        session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE),
+        session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE, both=both),
         source=Source(10**6),
         backbone=Backbone(),
         make_scheduler=lambda _: Alternate(TERMS.schedule, 3),
@@ -178,6 +181,48 @@ async def test_a_call_that_fails_inside_is_not_the_last_one(tmp_path: Path) -> N
             await there.said("The call failed here: RuntimeError: the network broke\n")
             assert await task == Ended("The receiver had to stop.", ok=False)
         there.backbone.draws = True
+        async with calling(there) as _:
+            await there.shows()
+
+
+class Watched:
+    """A reply, for who has ended his own video and goes on watching until it `ends`."""
+
+    speaks = False
+
+    def __init__(self) -> None:
+        self.controls, self.is_lively, self.ends = Controls(), True, asyncio.Event()
+
+    def begin(self, _: object) -> "Watched":
+        return self
+
+    async def finish(self, _: Ended) -> None:
+        await self.ends.wait()
+        self.is_lively = False
+
+    def end(self, _: str) -> None:
+        self.ends.set()
+
+    def live(self) -> None:
+        pass
+
+    def figures(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_who_goes_on_watching_has_the_receiver_busy_for_others(tmp_path: Path) -> None:
+    watched = Watched()
+    async with serving(tmp_path, watched) as there:
+        async with calling(there, both=True) as _:
+            await there.shows()
+        # That one's video has ended, in order, long enough ago to count as silent by itself.
+        await asyncio.sleep(STALL_SECONDS + 0.5)
+        with pytest.raises(BusyError):
+            await connect(there.url, TOKEN)
+        watched.ends.set()
         async with calling(there) as _:
             await there.shows()
 
