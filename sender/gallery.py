@@ -22,7 +22,7 @@ HISTORY_FRAMES = 10 * FPS
 """Of frames detected: the last ten seconds, or twenty where half of the frames are skipped."""
 GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `KeypointLayout.distance`)."""
-QUALITY, MOST_BYTES = 55, 3300
+QUALITY, MOST_BYTES = 57, 2800
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
 _LEAST_HISTORY = 3 * FPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import HEADER_BYTES, KeypointPacket
@@ -11,7 +12,7 @@ from shared.errors import PeerError
 from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
-from shared.protocol.messages import Hello, Message, Ready, Report, Start, Status, Still, Want
+from shared.protocol.messages import Brief, Hello, Message, Ready, Report, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -53,6 +54,7 @@ class SenderSession(Session):
         self._reads_laden = False
         self._offers_status, self._reads_status = status, False
         self._status, self._said_status = Status(), False
+        self._report = Report()
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
@@ -74,6 +76,7 @@ class SenderSession(Session):
         if self.state is State.ENDED:
             raise ValueError("the call has ended")
         self._outgoing.clear()
+        self._report, self._short = replace(self._report, packets=0), False
         self._set_up_by = None
         # Each connection has keys of its own, and counts from 0 under them.
         self._voice_count = 0
@@ -194,7 +197,9 @@ class SenderSession(Session):
                 return self._on_ready(ready)
             case state, Report() as report if state is State.STREAMING or self._offers_media:
                 # As media it may come before, or long after, what was said in order.
-                return [PeerReport(report)] if state is State.STREAMING else []
+                return self._on_report(report)
+            case _, Brief() as brief if self._offers_media:
+                return self._on_report(brief.after(self._report))
             case State.STREAMING, Ready() as ready:
                 self.pictures.confirm(ready.picture)
                 return []
@@ -217,7 +222,7 @@ class SenderSession(Session):
         if message.status and not self._offers_status:
             raise PeerError("The receiver listens to a status that was not offered.")
         self._takes_voice, self._reads_laden = message.voice, message.laden
-        self._reads_status = message.status
+        self._reads_status, self._short = message.status, message.media
         agreed = Agreed(self.terms, message.forecaster, message.both, message.media)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
@@ -228,7 +233,7 @@ class SenderSession(Session):
             self.pictures.restart()
             self.state = State.STREAMING
             return [agreed, PeerReady(resumed=True)]
-        self._offered = message.secret
+        self._offered, self._report = message.secret, Report()
         self._takes_pictures = not message.avatar
         if message.avatar:
             return [agreed, self._ready()]
@@ -241,6 +246,12 @@ class SenderSession(Session):
             self._queue(chunk)
         self.state = State.PICTURE
         return [agreed]
+
+    def _on_report(self, report: Report) -> list[Event]:
+        if self.state is not State.STREAMING:
+            return []
+        self._report = report
+        return [PeerReport(report)]
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)
