@@ -195,11 +195,8 @@ class SenderSession(Session):
                 return self._on_hello(hello)
             case State.PICTURE, Ready() as ready:
                 return self._on_ready(ready)
-            case state, Report() as report if state is State.STREAMING or self._offers_media:
-                # As media it may come before, or long after, what was said in order.
+            case _, Report() | Brief() as report if self._reads(report):
                 return self._on_report(report)
-            case _, Brief() as brief if self._offers_media:
-                return self._on_report(brief.after(self._report))
             case State.STREAMING, Ready() as ready:
                 self.pictures.confirm(ready.picture)
                 return []
@@ -247,11 +244,16 @@ class SenderSession(Session):
         self.state = State.PICTURE
         return [agreed]
 
-    def _on_report(self, report: Report) -> list[Event]:
+    def _reads(self, report: Report | Brief) -> bool:
+        in_turn = self.state is State.STREAMING and isinstance(report, Report)
+        return in_turn or self._offers_media
+
+    def _on_report(self, report: Report | Brief) -> list[Event]:
+        # As media it may come before, or long after, what was said in order.
         if self.state is not State.STREAMING:
             return []
-        self._report = report
-        return [PeerReport(report)]
+        self._report = report.after(self._report) if isinstance(report, Brief) else report
+        return [PeerReport(self._report)]
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)

@@ -35,7 +35,8 @@ _NAMES = ("query_consent", "build_request", "close", "_nominated", "_query_conse
 def ask_seldom(peer: RTCPeerConnection, pieces: Callable[[], tuple[int, int]]) -> None:
     """Have `peer`, which has a data channel and is not connected yet, ask for consent as seldom as it may.
 
-    `pieces` says how many pieces the other side has sent so far, and how many of them have come. Raise KeycastError where the installed aioice does not have the names this rests on.
+    `pieces` says how many pieces the other side has sent so far, and how many of them have come. Raise
+    KeycastError where the installed aioice does not have the names this rests on.
     """
     connection: Any = aiortc_patches.ice_of(peer)
     aiortc_patches.require("aioice", connection, _NAMES)

@@ -62,7 +62,7 @@ async def test_what_is_lost_is_counted_and_not_said_again(call_through: Through)
         call.sender.use_media()
         before = call.receiver.pieces_expected
         for n in range(200):
-            assert call.sender.send_kp(n.to_bytes(2, "big"))
+            assert call.sender.send_kp(n.to_bytes(8, "big"))
             await asyncio.sleep(0.003)
         await asyncio.sleep(0.5)
         expected, received = call.receiver.pieces_expected - before, call.receiver.pieces_received
@@ -87,7 +87,11 @@ async def test_without_the_compact_transport_there_is_none(call_through: Through
 
 @pytest.mark.parametrize(
     "packet",
-    [pack("ctl", 0, pack_message(Still())), pack("kp", 0, bytes(MAX_PACKET + 1)), pack("kp", 0, b"kkkkk")[:12]],
+    [
+        pack("ctl", 0, pack_message(Still())),
+        pack("kp", 0, bytes(MAX_PACKET + 1)),
+        pack("kp", 0, b"kkkkk")[:12],
+    ],
 )
 async def test_who_sends_what_does_not_belong_there_is_cut_off(call_through: Through, packet: bytes) -> None:
     async with call_through() as call:

@@ -75,7 +75,15 @@ def test_a_short_piece_that_cannot_be_is_refused() -> None:
     whole = pack_message(SourceChunk(1, 1, 3, 0, b"abc"), short=True)
     past_end, slot_8, huge = whole[:13] + b"\1" + whole[13:], bytearray(whole), bytearray(whole)
     slot_8[5], huge[9] = 8, 1
-    for broken in (whole[:14], whole[:9], whole + b"d", past_end, bytes(slot_8), bytes(huge), whole + bytes(1025)):
+    for broken in (
+        whole[:14],
+        whole[:9],
+        whole + b"d",
+        past_end,
+        bytes(slot_8),
+        bytes(huge),
+        whole + bytes(1025),
+    ):
         with pytest.raises(PeerError):
             parse_message(broken)
 

@@ -65,6 +65,8 @@ def with_voice(there: Any) -> None:
 
 
 Part = Callable[[Any], Any]
+
+
 def ask_seldom(there: RTCPeerConnection) -> None:
     consent.ask_seldom(there, lambda: (0, 0))
 
