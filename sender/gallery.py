@@ -38,7 +38,7 @@ class GalleryOptions:
     """At most `pictures` at once, 1 (none but the first) to 8; `kbps` of IP bytes, over a minute."""
 
     pictures: int = 4
-    kbps: float = 2.0
+    kbps: float = 1.6
 
     def __post_init__(self) -> None:
         if not 1 <= self.pictures <= MAX_PICTURES:
