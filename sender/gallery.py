@@ -22,7 +22,7 @@ HISTORY_FRAMES = 10 * FPS
 """Of frames detected: the last ten seconds, or twenty where half of the frames are skipped."""
 GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `KeypointLayout.distance`)."""
-QUALITY, MOST_BYTES = 55, 3300
+QUALITY, MOST_BYTES = 57, 2800
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures of more pixels have less in each.
 _BYTES_BY_SIDE = 1.5
@@ -42,7 +42,7 @@ class GalleryOptions:
     """At most `pictures` at once, 1 (none but the first) to 8; `kbps` of IP bytes, over a minute."""
 
     pictures: int = 4
-    kbps: float = 2.0
+    kbps: float = 1.6
 
     def __post_init__(self) -> None:
         if not 1 <= self.pictures <= MAX_PICTURES:

@@ -18,19 +18,21 @@ from receiver.jitter_buffer import JitterBuffer
 from sender.presets import Sending, frames_per_message, make_codec, scheduler_maker
 from sender.schedule import Batch, Redundancy, Scheduler
 from shared.codec.keypoint_codec import Block, Codec, filled_copies
+from shared.codec.packet import HEADER_BYTES
 from shared.codec.tables import CodecTables
 from shared.concealment import Concealer, Kind
 from shared.constants import FPS
 from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
+from shared.transport.media import MEDIA_OVERHEAD
 
 _BATCH = 12
 # Bytes, as counted between two processes over a minute of the saver preset (`bench bandwidth`).
-_AROUND_UP = 94
-"""Around a message's payload: its header, IP, UDP, DTLS and SCTP, and the acknowledgement of a report."""
+_AROUND_UP = HEADER_BYTES + MEDIA_OVERHEAD
+"""Around a message's payload."""
 _IDLE_UP = 16
-_IDLE_DOWN = 169
-"""A second without a message: ICE's checks up; checks, acknowledgements and the few reports down."""
+_IDLE_DOWN = 76
+"""A second without a message: ICE's checks up; checks and a report down."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Sent:
 
     @property
     def wire_down_bytes(self) -> int:
-        """All IP bytes from the receiver: acknowledgements, reports and ICE's checks."""
+        """All IP bytes from the receiver: reports and ICE's checks."""
         return round(self.seconds * _IDLE_DOWN)
 
     @property

@@ -21,7 +21,18 @@ from shared.errors import PeerError
 from shared.keypoints import Pictures
 from shared.media import picture as pictures
 from shared.protocol.events import Event, KeypointsArrived, SourcePicture, State
-from shared.protocol.messages import Bye, Hello, Message, Ready, Report, Start, Still, Want, pack_message
+from shared.protocol.messages import (
+    Brief,
+    Bye,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    Start,
+    Still,
+    Want,
+    pack_message,
+)
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link
@@ -43,7 +54,9 @@ class MessagesTarget:
         grey = np.full((256, 256, 3), 90, np.uint8)
         self._picture = pictures.encode(grey)
         hello = Hello(self._terms, False, "hold", b"s" * 16)
-        said: list[Message] = [hello, Ready(0), Start(5), Want(0), Still(), Report(), Bye("Enough.")]
+        said: list[Message] = [
+            hello, Ready(0), Start(5), Want(0), Still(), Report(), Brief(), Bye("Enough."),
+        ]  # fmt: skip
         control = [pack_message(message) for message in said]
         self._of_receiver = control[:2]
         self._of_sender = [*self._said_with(self._picture), control[2]]

@@ -158,7 +158,7 @@ def add_arguments(commands: argparse.ArgumentParser) -> None:
     add("--clips", type=Path, action="append", required=True, metavar="FOLDER", help="videos to measure on")
     add("--people", type=int, default=PEOPLE, help="how many, the liveliest (default 8)")
     add("--frames", type=int, default=FRAMES, help="frames measured of each call (default 48)")
-    add("--source-kbps", type=float, default=2.0, help="for source pictures, over a minute (default 2)")
+    add("--source-kbps", type=float, default=1.6, help="for source pictures, over a minute (default 1.6)")
     add("--perceptual", type=Path, metavar="FILE", help="weights of SqueezeNet 1.1, for the distance")
     add("--json", type=Path, metavar="FILE")
     add("--sheet", type=Path, metavar="FILE.png", help="source, one picture and four, side by side")

@@ -9,6 +9,23 @@ All are msgpack maps but the report, which may be sent twice per second and has 
     bytes 11-12  jitter, ms
     bytes 13-24  frames observed, forecast, held, four bytes each
 
+Where both hellos say media there are two shorter forms, whose first bytes begin no map either. A report then
+has 15 bytes, and says of its counts what is left of them modulo 65536, or 2**24:
+
+    byte  0      0x53
+    bytes 1-2    keypoint messages received
+    bytes 3-5    highest frame number received
+    bytes 6-7    delay above the least seen, ms
+    byte  8      jitter, ms; 255 is 255 or more
+    bytes 9-14   frames observed, forecast, held, two bytes each
+
+and a piece of a picture has 14 bytes before its data:
+
+    byte  0      0x54
+    bytes 1-4    number of the picture
+    byte  5      its slot, and 0x80 where it is alone
+    bytes 6-13   bytes of the whole picture, offset of the piece, four bytes each
+
 Other versions: the protocol's number stands in the hello's terms and is read before all else; another one is
 refused, and named. It is raised where a reader of the version before could not go on. Smaller things are said
 in further fields: a reader leaves out what it does not know, within the limits of size (16 fields a map, no
@@ -44,6 +61,11 @@ from shared.errors import PeerError
 _MAX_COUNT = 2**53
 _REPORT = struct.Struct("<BIIHHIII")
 _REPORT_TAG = 0x52
+_BRIEF = struct.Struct("<BHHBHBHHH")
+_BRIEF_TAG = 0x53
+_PIECE = struct.Struct("<BIBII")
+_PIECE_TAG = 0x54
+_ALONE = 0x80
 _LEFT_OUT = ("voice", "laden", "both", "media", "status")
 """Flags of a hello that are not named where they are false."""
 _DEFAULTS: dict[object, object] = {**dict.fromkeys(_LEFT_OUT, False), "size": 0}
@@ -156,6 +178,44 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Brief:
+    """A report in 15 bytes: its counts modulo 65536, but `highest` modulo 2**24, and `jitter_ms` up to 255.
+
+    What it says in full follows from any report of the last minutes: see `after`.
+    """
+
+    packets: int = 0
+    highest: int = 0
+    delay_ms: int = 0
+    jitter_ms: int = 0
+    frames_observed: int = 0
+    frames_forecast: int = 0
+    frames_held: int = 0
+
+    @classmethod
+    def of(cls, report: Report) -> Brief:
+        """Return `report`, shortened."""
+        modulo = {name: getattr(report, name) % modulus for name, modulus in _MODULI.items()}
+        return cls(delay_ms=report.delay_ms, jitter_ms=min(report.jitter_ms, _MOST_JITTER_MS), **modulo)
+
+    def after(self, last: Report) -> Report:
+        """Return what this says: of the counts that it may stand for, those next to the ones of `last`."""
+        whole = {}
+        for name, modulus in _MODULI.items():
+            before = getattr(last, name)
+            step = (getattr(self, name) - before + modulus // 2) % modulus - modulus // 2
+            whole[name] = before + step + (modulus if before + step < 0 else 0)
+        return Report(delay_ms=self.delay_ms, jitter_ms=self.jitter_ms, **whole)
+
+
+_MODULI = {
+    "packets": 1 << 16, "highest": 1 << 24,
+    "frames_observed": 1 << 16, "frames_forecast": 1 << 16, "frames_held": 1 << 16,
+}  # fmt: skip
+_MOST_JITTER_MS = 255
+
+
+@dataclass(frozen=True)
 class Bye:
     """Ends the call. `ok` tells an end from a refusal; `reason` has at most 200 characters of any kind."""
 
@@ -163,13 +223,20 @@ class Bye:
     ok: bool = True
 
 
-Message = Hello | SourceChunk | Ready | Start | Want | Still | Status | Report | Bye
+Message = Hello | SourceChunk | Ready | Start | Want | Still | Status | Report | Brief | Bye
 
 
-def pack_message(message: Message) -> bytes:
-    """Return a message's bytes. Raise ValueError when it does not fit a ctl message."""
+def pack_message(message: Message, *, short: bool = False) -> bytes:
+    """Return a message's bytes; `short`, where the other side reads the shorter form of a picture's pieces.
+
+    Raise ValueError when it does not fit a ctl message.
+    """
     if isinstance(message, Report):
         return _pack_report(message)
+    if isinstance(message, Brief):
+        return _pack_brief(message)
+    if short and isinstance(message, SourceChunk):
+        return _pack_piece(message)
     kind = _KINDS[type(message)]
     if isinstance(message, Hello):
         body: dict[str, object] = {**asdict(message), "terms": message.terms.to_map()}
@@ -188,15 +255,15 @@ def pack_message(message: Message) -> bytes:
 
 def is_report(data: bytes) -> bool:
     """Say whether the bytes of a message of ours are a report's."""
-    return data[:1] == bytes([_REPORT_TAG])
+    return data[:1] in {bytes([_REPORT_TAG]), bytes([_BRIEF_TAG])}
 
 
 def parse_message(data: bytes) -> Message:
     """Read one message. Raise PeerError on anything but exactly one well-formed message."""
     if len(data) > MAX_CTL_MESSAGE:
         raise PeerError(f"A control message has {len(data)} bytes, over the limit of {MAX_CTL_MESSAGE}.")
-    if is_report(data):
-        return _parse_report(data)
+    if data[:1] and data[0] in _SHORT:
+        return _SHORT[data[0]](data)
     body = _unpack(data)
     kind = body.pop("type", None)
     if not isinstance(kind, str) or kind not in _PARSERS:
@@ -261,11 +328,17 @@ def _chunk(body: Body) -> SourceChunk:
     data = body["data"]
     total = _count("picture", body, "total", MAX_PICTURE_BYTES)
     offset = _count("picture", body, "offset", MAX_PICTURE_BYTES)
-    if not isinstance(data, bytes) or not data or offset + len(data) > total:
-        raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
+    if not isinstance(data, bytes):
+        raise PeerError("A piece of the source picture is not bytes.")
     slot = _count("picture", body, "slot", MAX_PICTURES - 1)
     alone = _flag("picture", body, "alone")
-    return SourceChunk(_count("picture", body, "picture"), slot, total, offset, data, alone)
+    return _inside(SourceChunk(_count("picture", body, "picture"), slot, total, offset, data, alone))
+
+
+def _inside(piece: SourceChunk) -> SourceChunk:
+    if not piece.data or piece.offset + len(piece.data) > piece.total:
+        raise PeerError("A piece of the source picture is empty or runs past the picture's end.")
+    return piece
 
 
 def _ready(body: Body) -> Ready:
@@ -300,6 +373,44 @@ def _parse_report(data: bytes) -> Report:
         raise PeerError(f"A report has {len(data)} bytes, not {_REPORT.size}.")
     _, *numbers = _REPORT.unpack(data)
     return Report(*numbers)
+
+
+def _pack_brief(brief: Brief) -> bytes:
+    packets, highest, *rest = astuple(brief)
+    try:
+        return _BRIEF.pack(_BRIEF_TAG, packets, highest & 0xFFFF, highest >> 16, *rest)
+    except struct.error as error:
+        raise ValueError(f"A report holds a number out of its range: {brief}.") from error
+
+
+def _parse_brief(data: bytes) -> Brief:
+    if len(data) != _BRIEF.size:
+        raise PeerError(f"A short report has {len(data)} bytes, not {_BRIEF.size}.")
+    _, packets, low, high, *rest = _BRIEF.unpack(data)
+    return Brief(packets, low | high << 16, *rest)
+
+
+def _pack_piece(piece: SourceChunk) -> bytes:
+    slot = piece.slot | (_ALONE if piece.alone else 0)
+    try:
+        return _PIECE.pack(_PIECE_TAG, piece.picture, slot, piece.total, piece.offset) + piece.data
+    except struct.error as error:
+        raise ValueError(f"A piece of picture {piece.picture} holds a number out of its range.") from error
+
+
+def _parse_piece(data: bytes) -> SourceChunk:
+    if len(data) > _PIECE.size + PICTURE_CHUNK or len(data) < _PIECE.size:
+        raise PeerError(f"A piece of the source picture has {len(data)} bytes.")
+    _, picture, slot, total, offset = _PIECE.unpack_from(data)
+    alone, slot = bool(slot & _ALONE), slot & ~_ALONE
+    if total > MAX_PICTURE_BYTES or slot >= MAX_PICTURES:
+        raise PeerError(f"A piece of the source picture names slot {slot} and {total} bytes.")
+    return _inside(SourceChunk(picture, slot, total, offset, data[_PIECE.size :], alone))
+
+
+_SHORT: dict[int, Callable[[bytes], Message]] = {
+    _REPORT_TAG: _parse_report, _BRIEF_TAG: _parse_brief, _PIECE_TAG: _parse_piece,
+}  # fmt: skip
 
 
 def _bye(body: Body) -> Bye:

@@ -24,7 +24,18 @@ from shared.protocol.events import (
 )
 from shared.protocol.frame_clock import FrameClock
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Hello, Message, Ready, Report, SourceChunk, Start, Status, Still, Want
+from shared.protocol.messages import (
+    Brief,
+    Hello,
+    Message,
+    Ready,
+    Report,
+    SourceChunk,
+    Start,
+    Status,
+    Still,
+    Want,
+)
 from shared.protocol.picture_transfer import PictureAssembler
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -194,7 +205,7 @@ class ReceiverSession(Session):
     def report(self, report: Report) -> None:
         """Queue a report to the sender. Ignored unless streaming."""
         if self.state is State.STREAMING:
-            self._queue(report)
+            self._queue(Brief.of(report) if self.uses_media else report)
 
     def want_again(self, slot: int) -> None:
         """Ask for the picture of `slot` (0 to 7) again. Ignored before streaming and with an avatar."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import HEADER_BYTES, KeypointPacket
@@ -12,7 +12,7 @@ from shared.errors import PeerError
 from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
-from shared.protocol.messages import Hello, Message, Ready, Report, Start, Status, Still, Want
+from shared.protocol.messages import Brief, Hello, Message, Ready, Report, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -66,6 +66,7 @@ class SenderSession(Session):
         self._reads_laden = False
         self._offers_status, self._reads_status = status, False
         self._status, self._said_status = Status(), False
+        self._report = Report()
         self._voice_count = 0
         self.voice_packets = 0
         self.voice_bytes = 0
@@ -87,6 +88,7 @@ class SenderSession(Session):
         if self.state is State.ENDED:
             raise ValueError("the call has ended")
         self._outgoing.clear()
+        self._report, self._short = replace(self._report, packets=0), False
         self._set_up_by = None
         # Each connection has keys of its own, and counts from 0 under them.
         self._voice_count = 0
@@ -214,9 +216,8 @@ class SenderSession(Session):
                 return self._on_hello(hello)
             case State.PICTURE, Ready() as ready:
                 return self._on_ready(ready)
-            case state, Report() as report if state is State.STREAMING or self._offers_media:
-                # As media it may come before, or long after, what was said in order.
-                return [PeerReport(report)] if state is State.STREAMING else []
+            case _, Report() | Brief() as report if self._reads(report):
+                return self._on_report(report)
             case State.STREAMING, Ready() as ready:
                 self.pictures.confirm(ready.picture)
                 return []
@@ -232,7 +233,7 @@ class SenderSession(Session):
             return self._refuse(difference)
         self._check_answer(message)
         self._takes_voice, self._reads_laden = message.voice, message.laden
-        self._reads_status = message.status
+        self._reads_status, self._short = message.status, message.media
         agreed = Agreed(self.terms, message.forecaster, message.both, message.media)
         log.debug(
             "sender: the receiver forecasts with %r, %s, %s", message.forecaster,
@@ -245,7 +246,7 @@ class SenderSession(Session):
             self.pictures.restart()
             self.state = State.STREAMING
             return [agreed, PeerReady(resumed=True)]
-        self._offered = message.secret
+        self._offered, self._report = message.secret, Report()
         self._takes_pictures = not message.avatar
         if message.avatar:
             return [agreed, self._ready()]
@@ -278,6 +279,17 @@ class SenderSession(Session):
         for what, is_offered in offers.items():
             if not is_offered:
                 raise PeerError(f"The receiver {what}, which was not offered.")
+
+    def _reads(self, report: Report | Brief) -> bool:
+        in_turn = self.state is State.STREAMING and isinstance(report, Report)
+        return in_turn or self._offers_media
+
+    def _on_report(self, report: Report | Brief) -> list[Event]:
+        # As media it may come before, or long after, what was said in order.
+        if self.state is not State.STREAMING:
+            return []
+        self._report = report.after(self._report) if isinstance(report, Brief) else report
+        return [PeerReport(self._report)]
 
     def _on_ready(self, message: Ready) -> list[Event]:
         self.pictures.confirm(message.picture)

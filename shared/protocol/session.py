@@ -37,7 +37,7 @@ from shared.constants import MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.protocol.events import Ended, Event, State
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Bye, Message, Report, SourceChunk, pack_message, parse_message
+from shared.protocol.messages import Brief, Bye, Message, Report, SourceChunk, pack_message, parse_message
 from shared.runtime.logs import logger
 
 log = logger("session")
@@ -57,6 +57,8 @@ class Session:
         self._outgoing: list[bytes] = []
         self._ctl_limit = RateLimit(CTL_PER_SECOND, CTL_BURST)
         self._set_up_by: float | None = None
+        self._short = False
+        """Whether the other side reads the short forms of messages."""
         self.said: Counter[str] = Counter()
         """Bytes for the other side of "pictures" and "reports", and of "keypoints" in sound packets."""
         self.heard: Counter[str] = Counter()
@@ -126,7 +128,7 @@ class Session:
         raise PeerError(f"The other side sent a {name} message out of turn ({self.state.name}).")
 
     def _queue(self, message: Message) -> None:
-        data = pack_message(message)
+        data = pack_message(message, short=self._short)
         self.said[_kind(message)] += len(data)
         self._outgoing.append(data)
 
@@ -143,4 +145,4 @@ def _kind(message: Message) -> str:
     """Return what the bytes of `message` are for, of `shared.interfaces.CAUSES`."""
     if isinstance(message, SourceChunk):
         return "pictures"
-    return "reports" if isinstance(message, Report) else "control"
+    return "reports" if isinstance(message, (Report, Brief)) else "control"

@@ -2,10 +2,11 @@
 
 aiortc answers every packet with an acknowledgement (SACK) of its own, 93 bytes of IP each. Here
 
-- a SACK waits for up to 500 ms, the longest that RFC 9260 (6.2) allows, or until 1000 bytes are
-  unacknowledged, so that no sender's window runs dry; for gaps among messages that nobody repeats 200 ms, and
-  for reliable messages too where no message of our own is to be expected; duplicates, and gaps while reliable
-  messages arrive, are reported at once, since a repetition waits for them;
+- a SACK waits for up to 500 ms, the longest that RFC 9260 (6.2) allows, or until 1100 bytes are
+  unacknowledged, which two pieces of a picture are, so that no sender's window runs dry; for gaps among
+  messages that nobody repeats 200 ms, and for reliable messages too where no message of our own is to be
+  expected; duplicates, and gaps while reliable messages arrive, are reported at once, since a repetition
+  waits for them;
 - a SACK that waits leaves in the packet of the next message, and so does word of abandoned messages
   (FORWARD-TSN), which waits for up to 200 ms; where keypoint messages leave so often that another one will be
   in time, as in a two-way call, a SACK lets the first one go;
@@ -29,7 +30,7 @@ from shared.transport import aiortc_patches
 
 ACK_SECONDS = 0.5
 SOON_SECONDS = 0.2
-ACK_BYTES = 1000
+ACK_BYTES = 1100
 _FORWARD_SECONDS = 0.2
 OFTEN_SECONDS = 0.3
 """Keypoint messages leave often where the last one did so long ago at most."""

@@ -83,7 +83,7 @@ class Link(Lane):
         watchman = guard(peer, KEYPOINT_STREAMS, self._end, arrivals, traffic)
         if compact:
             shrink(peer)
-            ask_seldom(peer)
+            ask_seldom(peer, lambda: (self.pieces_expected, self.pieces_received))
         media = Media() if compact else None
         path = VoicePath(peer, self._on_rtp, self._end) if voice or compact else None
         wire = Wire(traffic, arrivals, watchman, path, carries_voice=voice, media=media)

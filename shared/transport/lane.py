@@ -16,7 +16,7 @@ from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.transport import aiortc_patches, relay
 from shared.transport.aiortc_patches import Traffic
 from shared.transport.inbox import Inbox
-from shared.transport.media import MEDIA_OVERHEAD, pack
+from shared.transport.media import IN_HEADER, MEDIA_OVERHEAD, pack
 from shared.transport.sctp_limits import Guard
 from shared.transport.voice import VoicePath
 
@@ -170,7 +170,7 @@ class Lane(ABC):
 
     def send_kp(self, data: bytes) -> bool:
         """Send one keypoint message; False where it was dropped: not open, or earlier ones cannot leave."""
-        if self._uses_media:
+        if self._uses_media and len(data) > IN_HEADER:
             return self._send_media("kp", data)
         return self._takes(self._kp) and not self._is_backed_up() and self._put(self._kp, data)
 

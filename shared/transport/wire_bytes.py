@@ -10,7 +10,7 @@ from collections.abc import Collection
 from struct import unpack_from
 
 from shared.interfaces import CAUSES
-from shared.transport.media import channel_of
+from shared.transport.media import IN_HEADER, channel_of
 
 _STUN, _APPLICATION_DATA = 3, 23
 """The last first byte of a STUN message, and that of a DTLS record with data (RFC 7983, RFC 6347)."""
@@ -48,10 +48,10 @@ class WireBytes:
         elif _DTLS_FIRST <= first <= _DTLS_LAST:
             self._counts["set_up"] += size
         else:
-            around = min(size, _RTP_HEADER + _SRTP_TAG)
-            self._counts["rtp"] += around
             # As reports in a channel: of a connection, they are under "control".
             channel = channel_of(data)
+            around = min(size, _RTP_HEADER + _SRTP_TAG - (0 if channel is None else IN_HEADER))
+            self._counts["rtp"] += around
             cause = "sound" if channel is None else "keypoints" if channel == "kp" else "control"
             self._counts[cause] += size - around
 

@@ -28,7 +28,7 @@ async def next_of(link: Any, count: int) -> list[tuple[str, bytes]]:
     return [await asyncio.wait_for(link.recv(), 20) for _ in range(count)]
 
 
-async def test_a_message_costs_50_bytes_and_nobody_answers(call_through: Through) -> None:
+async def test_a_message_costs_46_bytes_and_nobody_answers(call_through: Through) -> None:
     async with call_through() as call:
         await using_media(call)
         up, down = call.path.up.bytes, call.path.down.packets
@@ -38,9 +38,9 @@ async def test_a_message_costs_50_bytes_and_nobody_answers(call_through: Through
         assert await next_of(call.receiver, 20) == [("kp", bytes([n]) * 60) for n in range(20)]
         await asyncio.sleep(0.8)
         # A consent check may fall in between: two datagrams of some 100 bytes each way.
-        assert 20 * (60 + 50) <= call.path.up.bytes - up <= 20 * (60 + 50) + 300
+        assert 20 * (60 + 46) <= call.path.up.bytes - up <= 20 * (60 + 46) + 300
         assert call.path.down.packets - down <= 2
-        assert call.sender.overhead == 50
+        assert call.sender.overhead == 46
         assert call.receiver.by_cause["received"]["keypoints"] == 20 * 60
         assert call.sender.by_cause["sent"]["keypoints"] == 20 * 60
 
@@ -62,7 +62,7 @@ async def test_what_is_lost_is_counted_and_not_said_again(call_through: Through)
         call.sender.use_media()
         before = call.receiver.pieces_expected
         for n in range(200):
-            assert call.sender.send_kp(n.to_bytes(2, "big"))
+            assert call.sender.send_kp(n.to_bytes(8, "big"))
             await asyncio.sleep(0.003)
         await asyncio.sleep(0.5)
         expected, received = call.receiver.pieces_expected - before, call.receiver.pieces_received
@@ -87,7 +87,11 @@ async def test_without_the_compact_transport_there_is_none(call_through: Through
 
 @pytest.mark.parametrize(
     "packet",
-    [pack("ctl", 0, pack_message(Still())), pack("kp", 0, bytes(MAX_PACKET + 1)), pack("kp", 0, b"")],
+    [
+        pack("ctl", 0, pack_message(Still())),
+        pack("kp", 0, bytes(MAX_PACKET + 1)),
+        pack("kp", 0, b"kkkkk")[:12],
+    ],
 )
 async def test_who_sends_what_does_not_belong_there_is_cut_off(call_through: Through, packet: bytes) -> None:
     async with call_through() as call:

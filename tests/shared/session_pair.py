@@ -79,16 +79,18 @@ class ConnectionPair:
         wants_both: bool = False,
         offers_status: bool = False,
         wants_status: bool = False,
+        offers_media: bool = False,
+        wants_media: bool = False,
         larger: LargerPicture | None = None,
         sizes: Container[int] = (),
     ) -> None:
         self.sender = SenderSession(
             sender_terms, PaperCodec(DIMENSIONS), picture, offers_voice, larger,
-            both=offers_both, status=offers_status,
+            both=offers_both, status=offers_status, media=offers_media,
         )  # fmt: skip
         self.receiver = ReceiverSession(
             receiver_terms, {"paper": PaperCodec(DIMENSIONS)}, avatar, "hold", SECRET,
-            voice=wants_voice, both=wants_both, status=wants_status, sizes=sizes,
+            voice=wants_voice, both=wants_both, status=wants_status, media=wants_media, sizes=sizes,
         )  # fmt: skip
         self.sender_events: list[Event] = []
         self.receiver_events: list[Event] = []

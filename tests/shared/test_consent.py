@@ -1,6 +1,7 @@
 """Consent is asked for seldom where it is given, and runs out where it is not."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +32,14 @@ class Pair:
             raise stun.TransactionTimeout
 
 
-def checks(answers: list[bool], seconds: float, chance: float, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the moments of the checks in `seconds`, and when the connection was closed, if it was."""
+def checks(
+    answers: list[bool], seconds: float, chance: float, monkeypatch: pytest.MonkeyPatch,
+    pieces: Callable[[float], tuple[int, int]] = lambda _: (0, 0),
+) -> Any:  # fmt: skip
+    """Return the moments of the checks in `seconds`, and when the connection was closed, if it was.
+
+    `pieces` says how many have been sent and have come after so many seconds.
+    """
     monkeypatch.setattr(consent, "random", lambda: chance)
 
     async def story() -> tuple[list[float], float | None]:
@@ -47,7 +54,7 @@ def checks(answers: list[bool], seconds: float, chance: float, monkeypatch: pyte
             build_request=lambda _pair, nominate: nominate,
         )  # fmt: skip
         began = loop.time()
-        task = asyncio.create_task(consent._Consent(connection).run())
+        task = asyncio.create_task(consent._Consent(connection, lambda: pieces(loop.time() - began)).run())
         await asyncio.wait({task}, timeout=seconds)
         task.cancel()
         return [moment - began for moment in pair.asked], closed[0] if closed else None
@@ -59,6 +66,23 @@ def test_a_path_that_answers_is_asked_every_fourteen_seconds(monkeypatch: pytest
     asked, closed = checks([], 75, 0.5, monkeypatch)
     assert asked == pytest.approx([5, 10, 15, 29, 43, 57, 71])
     assert closed is None
+
+
+def test_a_path_that_loses_nothing_is_asked_seldom_from_the_first_answer_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lossless(seconds: float) -> tuple[int, int]:
+        return int(seconds), int(seconds)
+
+    def lossy(seconds: float) -> tuple[int, int]:
+        return int(seconds), int(seconds * 0.8)
+
+    def few(seconds: float) -> tuple[int, int]:
+        return int(seconds / 2), int(seconds / 2)
+
+    assert checks([], 60, 0.5, monkeypatch, lossless)[0] == pytest.approx([5, 19, 33, 47])
+    assert checks([], 60, 0.5, monkeypatch, lossy)[0] == pytest.approx([5, 10, 15, 29, 43, 57])
+    assert checks([], 60, 0.5, monkeypatch, few)[0] == pytest.approx([5, 10, 15, 29, 43, 57])
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.999])

@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -9,6 +10,7 @@ from models.lite.layout import DIMENSIONS, LAYOUT
 from shared.constants import MAX_CTL_MESSAGE, PROTOCOL, CallTerms
 from shared.errors import PeerError
 from shared.protocol.messages import (
+    Brief,
     Bye,
     Hello,
     Message,
@@ -50,12 +52,58 @@ maps = st.one_of(
 )
 long, short = st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)
 reports = st.builds(Report, long, long, short, short, long, long, long)
-messages = maps | reports
+messages = maps | reports | reports.map(Brief.of)
+pieces = st.builds(
+    SourceChunk, long, st.integers(0, 7), st.just(200_000), st.integers(0, 190_000),
+    st.binary(min_size=1, max_size=1024), st.booleans(),
+)  # fmt: skip
 
 
 @given(messages)
 def test_messages_go_there_and_back(message: Message) -> None:
     assert parse_message(pack_message(message)) == message
+
+
+@given(pieces)
+def test_a_piece_of_a_picture_costs_14_bytes_where_that_is_read(piece: SourceChunk) -> None:
+    packed = pack_message(piece, short=True)
+    assert len(packed) == 14 + len(piece.data)
+    assert parse_message(packed) == piece
+
+
+def test_a_short_piece_that_cannot_be_is_refused() -> None:
+    whole = pack_message(SourceChunk(1, 1, 3, 0, b"abc"), short=True)
+    past_end, slot_8, huge = whole[:13] + b"\1" + whole[13:], bytearray(whole), bytearray(whole)
+    slot_8[5], huge[9] = 8, 1
+    for broken in (
+        whole[:14],
+        whole[:9],
+        whole + b"d",
+        past_end,
+        bytes(slot_8),
+        bytes(huge),
+        whole + bytes(1025),
+    ):
+        with pytest.raises(PeerError):
+            parse_message(broken)
+
+
+@given(reports, st.integers(-30_000, 30_000), st.integers(-8_000_000, 8_000_000))
+def test_a_short_report_says_the_same_after_any_of_the_last_minutes(
+    report: Report, counted: int, frames: int
+) -> None:
+    last = replace(
+        report,
+        packets=max(0, report.packets + counted),
+        highest=max(0, report.highest + frames),
+        frames_held=max(0, report.frames_held - counted),
+        delay_ms=1,
+    )
+    packed = pack_message(Brief.of(report))
+    assert len(packed) == 15
+    brief = parse_message(packed)
+    assert isinstance(brief, Brief)
+    assert brief.after(last) == replace(report, jitter_ms=min(report.jitter_ms, 255))
 
 
 def test_the_bytes_of_a_message() -> None:

@@ -65,6 +65,12 @@ def with_voice(there: Any) -> None:
 
 
 Part = Callable[[Any], Any]
+
+
+def ask_seldom(there: RTCPeerConnection) -> None:
+    consent.ask_seldom(there, lambda: (0, 0))
+
+
 NEEDED: list[tuple[Part, Part, str, str]] = [
     *((guarded, sctp, "aiortc", name) for name in sctp_limits._NAMES),
     *((guarded, dtls, "aiortc", name) for name in (aiortc_patches.CERTIFICATE, "_send_data")),
@@ -75,7 +81,7 @@ NEEDED: list[tuple[Part, Part, str, str]] = [
     ),
     (compact_sctp.shrink, dtls, "aiortc", aiortc_patches.CERTIFICATE),
     (compact_sctp.shrink, certificate, "aiortc", aiortc_patches.CONTEXT),
-    *((consent.ask_seldom, connection, "aioice", name) for name in consent._NAMES),
+    *((ask_seldom, connection, "aioice", name) for name in consent._NAMES),
     *((with_voice, dtls, "aiortc", name) for name in voice._NAMES),
     (counted, ice, "aiortc", "_connection"),
     *((counted, connection, "aioice", name) for name in aiortc_patches._FIELDS),
