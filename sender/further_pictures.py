@@ -49,7 +49,7 @@ class FurtherPictures:
             return
         self._proposing = True
         try:
-            spent = self._session.pictures.sent_bytes
+            spent = self._session.tally.picture_wire_bytes
             chosen = await loop.run_in_executor(
                 self._executor, self._choose, (number, picture, keypoints, scene), spent, now
             )

@@ -44,7 +44,7 @@ class SenderSession(Session):
         if picture is not None and not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise ValueError(f"the source picture has {len(picture)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture = picture
-        self.pictures = PictureFeed()
+        self.pictures = PictureFeed(self.tally)
         self._takes_pictures = False
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
@@ -54,8 +54,6 @@ class SenderSession(Session):
         self._offers_status, self._reads_status = status, False
         self._status, self._said_status = Status(), False
         self._voice_count = 0
-        self.voice_packets = 0
-        self.voice_bytes = 0
 
     def start(self) -> None:
         """Queue the hello."""
@@ -157,10 +155,10 @@ class SenderSession(Session):
         `keypoints` is a packet that travels along, where `puts_into_voice`.
         """
         packet = VoicePacket(number, self._voice_count, payload, keypoints).pack()
-        self.said["keypoints"] += len(keypoints)
+        self.tally.said["keypoints"] += len(keypoints)
         self._voice_count += 1
-        self.voice_packets += 1
-        self.voice_bytes += len(payload)
+        self.tally.voice.packets += 1
+        self.tally.voice.bytes += len(payload)
         return packet
 
     @property

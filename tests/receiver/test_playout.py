@@ -216,7 +216,7 @@ def test_a_receiver_that_slept_jumps_to_where_the_sender_is() -> None:
 
 
 def test_a_delay_that_nothing_needs_any_more_is_given_up_at_once() -> None:
-    """A sender that is slow to start: its first second of packets comes 2.5 s late, and all others in time."""
+    """A sender that is slow to start: its first second of packets comes 2.5 s late, the others in time."""
     playout = Playout(30)
     for n in range(5):
         playout.arrived(3 * n, 12.5 + n / 10)
