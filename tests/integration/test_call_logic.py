@@ -71,6 +71,7 @@ class Turning(Source):
         return None if picture is None else np.full_like(picture, 240 if n // 60 % 2 else 77)
 
 
+@pytest.mark.slow
 def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
     world = World(source=Turning(480), gallery=GalleryOptions(4, 2.0)).run()
     assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
@@ -126,6 +127,7 @@ def test_a_frame_that_takes_too_long_to_draw_is_made_up_for() -> None:
     assert values["longest_freeze_ms"] < 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("render_seconds", [0.010, 0.025, 0.033])
 def test_drawing_that_steadily_takes_long_is_part_of_the_delay(render_seconds: float) -> None:
     world = World(source=Source(600), render_seconds=render_seconds)
@@ -138,6 +140,7 @@ def test_drawing_that_steadily_takes_long_is_part_of_the_delay(render_seconds: f
     assert values["latency_p95_ms"] < 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("render_seconds", "fps"), [(0.040, 25), (0.060, 16.7), (0.2, 5)])
 def test_a_machine_too_slow_for_all_frames_shows_what_it_draws_in_time(
     render_seconds: float, fps: float
@@ -148,6 +151,7 @@ def test_a_machine_too_slow_for_all_frames_shows_what_it_draws_in_time(
     assert values["playout_delay_ms"] == pytest.approx(max(50, 1000 * render_seconds + 1), abs=2)
 
 
+@pytest.mark.slow
 def test_the_delay_falls_again_when_drawing_gets_faster() -> None:
     delays = []
 
@@ -217,6 +221,7 @@ def test_a_call_may_begin_with_a_loss() -> None:
     assert world.receiver.ended == ENDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     "impairment",
@@ -358,6 +363,7 @@ def test_a_sender_that_slept_is_followed_and_the_picture_goes_on() -> None:
     assert max(abs(levels[n] - n) for n in back[24:]) <= 24
 
 
+@pytest.mark.slow
 def test_numbers_that_leap_take_neither_the_picture_nor_the_file_along(tmp_path: Path) -> None:
     """Each packet is ten minutes further on than the one before, less a frame: once a way to any number."""
     leaps = itertools.count(1)
@@ -471,6 +477,7 @@ def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> Non
     assert values["frames_held"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("impairment", "least", "most"), [(Impairment(), 4, 7), (Impairment(loss=0.2, seed=3), 30, 41)]
 )
