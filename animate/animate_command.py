@@ -10,95 +10,31 @@ from fractions import Fraction
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
 
 from animate.animation import BATCH, Job, Mode, animate
+from animate.arguments import ANGLES, MOST_DEGREES, parser
 from animate.futures import Fan, draw, grid, sheet
 from animate.inputs import Driving, driving_frames, open_driving, source_picture
 from animate.writers import ENDINGS, write
 from bench.forecast.anomaly_score import THRESHOLD, plot, score, table
-from bench.forecast.forecasters import add_weights, check_fit, density, folder_of
+from bench.forecast.forecasters import check_fit, density, folder_of
 from bench.harness.media import write_file
 from bench.harness.plots import check_plots
 from bench.harness.report import check_output
 from models.build import load_backbone, use_threads
 from models.forecast.build import load_forecaster
 from models.forecast.likelihood import surprise
-from models.forecast.names import NAMES
 from models.forecast.networks import Density
 from models.nth.layout import turned
 from sender.presets import check_size
-from shared.constants import FPS, SIZE, SIZES, Schedule
+from shared.constants import FPS, SIZE, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
-from shared.runtime.command import add_network_arguments, run_command
-
-ANGLES = ("yaw", "pitch", "roll")
-MOST_DEGREES = 180
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    commands = argparse.ArgumentParser(prog="animate", description=__doc__)
-    add = commands.add_argument
-    add(
-        "--source",
-        metavar="FILE",
-        help="a picture, or a video for its first frame; default: the driving video's",
-    )
-    add("--driving", required=True, metavar="FILE", help="the video whose motion is used, or demo")
-    add(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="an .mp4, .webm or .gif, or an .npy of (T, S, S, 3) uint8; with --futures also a .png",
-    )
-    add("--no-audio", dest="audio", action="store_false", help="leave the driving video's sound out")
-    add("--mode", choices=get_args(Mode), help="transfer: motion relative to the --anchor, "
-        "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
-    add("--anchor", metavar="best|first|SECONDS", help="transfer: the driving frame that motion is relative "
-        "to; best (default): the one whose pose is most like the source's")  # fmt: skip
-    add("--absolute", action="store_true",
-        help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
-    add("--adapt-scale", action="store_true",
-        help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
-    for axis in ANGLES:
-        add(f"--{axis}", type=float, metavar="DEGREES", help="nth: turn the driver's head by so much more")
-    add("--forecaster", choices=NAMES, help="predict frames instead of detecting them")
-    add(
-        "--futures",
-        type=int,
-        metavar="N",
-        help="a grid of N futures drawn by the forecaster (gru-nf) instead",
-    )
-    add(
-        "--at",
-        type=float,
-        metavar="SECONDS",
-        help="with --futures: the moment they begin; default: the middle",
-    )
-    add("--seed", type=int, default=0, help="with --futures: which ones are drawn")
-    add("--anomaly", type=Path, metavar="FILE.csv",
-        help="write how surprising each driving frame is, and a .png of it beside")  # fmt: skip
-    add("--observe", type=int, help="with --forecaster: frames to detect (default 6) ...")
-    add("--predict", type=int, help="... before this many are predicted (default 6), repeating")
-    add("--mark", action="store_true", help="with --forecaster: say in the picture which frames are forecast")
-    add(
-        "--crop",
-        metavar="X,Y,SIZE",
-        help="the square of the driving video to use; default: around the head, as sender does",
-    )
-    larger = "pixels a side of --output: of more than 256, --source should have so many (default 256)"
-    add("--size", type=int, choices=SIZES, default=SIZE, help=larger)
-    add_weights(commands)
-    add_network_arguments(commands)
-    add("--threads", type=int, help="CPU threads for the network; default: torch's own choice")
-    add("--debug", action="store_true", help="show tracebacks")
-    return commands
+from shared.runtime.command import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

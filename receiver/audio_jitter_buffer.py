@@ -6,6 +6,7 @@ import numpy as np
 
 from shared.errors import KeycastError
 from shared.media.opus import RATE, SAMPLES, OpusDecoder, Sound
+from shared.protocol.tally import VoiceTally
 
 MAX_WAITING = 128
 """Packets: nearly eight seconds. What comes beyond is dropped."""
@@ -15,22 +16,23 @@ _REMEMBERED = RATE // 2
 
 
 class AudioJitterBuffer:
-    """The sound of a call by sample number; sample 1600 n is the moment of frame n."""
+    """The sound of a call by sample number; sample 1600 n is the moment of frame n.
 
-    def __init__(self) -> None:
+    Blocks that are late or missing are counted in `tally`.
+    """
+
+    def __init__(self, tally: VoiceTally | None = None) -> None:
+        self._tally = tally or VoiceTally()
         self._decoder = OpusDecoder()
         self._waiting: dict[int, bytes] = {}
         self._next: int | None = None
         self._decoded, self._first = np.zeros(0, np.int16), 0
         self._missing = MOST_FILLED
-        self.late = 0
-        self.recovered = 0
-        self.filled = 0
 
     def put(self, number: int, payload: bytes) -> None:
         """Take in block `number`. One that is too late is counted, one too many dropped."""
         if self._next is not None and number < self._next:
-            self.late += 1
+            self._tally.late += 1
         elif len(self._waiting) < MAX_WAITING:
             self._waiting[number] = payload
 
@@ -83,7 +85,7 @@ class AudioJitterBuffer:
                 sound = self._decoder.recover(following)
             except KeycastError:
                 return self._decoder.conceal()
-            self.recovered += 1
+            self._tally.recovered += 1
             return sound
-        self.filled += 1
+        self._tally.filled += 1
         return self._decoder.conceal()

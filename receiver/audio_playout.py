@@ -11,7 +11,7 @@ from shared.clock import Clock
 from shared.media.opus import RATE, SAMPLES, Sound
 from shared.media.voice_packet import BLOCK_SECONDS, SAMPLES_PER_FRAME
 from shared.protocol.events import VoiceArrived
-from shared.protocol.voice_intake import VoiceIntake
+from shared.protocol.tally import VoiceTally
 
 PIECE = 960
 """Samples handed to the sinks at once: 20 ms."""
@@ -28,20 +28,29 @@ class AudioPlayout:
 
     `hear` gets the first sample's number, the sound, and when it is to be heard (monotonic seconds), `lead`
     seconds before. That moment slides with the timeline; a sink that plays in real time makes up for it.
+    `tally` knows how many blocks were sent, and how many came; those that are missing are counted in it.
     """
 
-    def __init__(self, playout: Playout, clock: Clock, hear: Hear, lead: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        playout: Playout,
+        clock: Clock,
+        hear: Hear,
+        lead: Callable[[], float],
+        tally: VoiceTally | None = None,
+    ) -> None:
         self._playout = playout
         self._clock = clock
         self._hear = hear
         self._lead = lead
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT)
-        self.track = AudioJitterBuffer()
+        self._tally = tally or VoiceTally()
+        self._track = AudioJitterBuffer(self._tally)
 
-    def arrived(self, event: VoiceArrived, intake: VoiceIntake) -> None:
-        """Take a block in; `intake` knows how many were sent, and how many came, until now."""
-        self.track.put(event.number, event.payload)
-        self._recent.append((intake.expected, intake.received))
+    def arrived(self, event: VoiceArrived) -> None:
+        """Take a block in."""
+        self._track.put(event.number, event.payload)
+        self._recent.append((self._tally.expected, self._tally.received))
         # Where some are lost, the next one, which carries a copy, has to be here as well.
         waits = BLOCK_SECONDS if self._lossy() else 0.0
         first = event.number * SAMPLES / SAMPLES_PER_FRAME
@@ -58,7 +67,7 @@ class AudioPlayout:
             heard_at = self._heard_at(position, offset())
             wait = heard_at - self._lead() - now
             if wait <= 0:
-                self._hear(position, self.track.read(position, PIECE), heard_at)
+                self._hear(position, self._track.read(position, PIECE), heard_at)
                 position += PIECE
             # At each turn, also to catch up: everything else waits in the same loop.
             await self._clock.sleep_until(now + min(max(wait, 0.0), _NAP_SECONDS))

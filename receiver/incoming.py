@@ -108,20 +108,22 @@ class Incoming:
         )
         avatar, secret = models.avatar is not None, token_bytes(SECRET_BYTES)
         playout, clock = Playout(FPS, self._options.playout_delay), SystemClock()
+        session = ReceiverSession(
+            terms,
+            models.codecs,
+            avatar,
+            models.forecaster.name,
+            secret,
+            voice=self.hears,
+            both=both,
+            media=connection.carries_media,
+            status=controls is not None,
+            sizes=backbone.sizes,
+        )
+        hearing = AudioPlayout(playout, clock, sink.hear, lambda: sink.lead, session.tally.voice)
         return ReceiverCall(
             connection=connection,
-            session=ReceiverSession(
-                terms,
-                models.codecs,
-                avatar,
-                models.forecaster.name,
-                secret,
-                voice=self.hears,
-                both=both,
-                media=connection.carries_media,
-                status=controls is not None,
-                sizes=backbone.sizes,
-            ),
+            session=session,
             renderer=Renderer(backbone, Concealer(models.forecaster, layout), models.avatar),
             sink=sink,
             playout=playout,
@@ -130,7 +132,7 @@ class Incoming:
             output=self._output,
             decoding=self._decoding,
             hold=HOLD_SECONDS,
-            hearing=AudioPlayout(playout, clock, sink.hear, lambda: sink.lead) if self.hears else None,
+            hearing=hearing if self.hears else None,
             on_agreed=on_agreed,
             controls=controls,
         )

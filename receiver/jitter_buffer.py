@@ -6,31 +6,33 @@ from collections.abc import Mapping
 
 from shared.concealment import Ahead
 from shared.keypoints import Floats
+from shared.protocol.tally import Tally
 
 CAPACITY = 150
 """Frames kept ahead of the one due: 5 s. A peer that sends further ahead, or as late, is not believed."""
 
 
 class JitterBuffer:
-    """Frames by number, whatever order they came in; bounded, and each frame is given out once."""
+    """Frames by number, whatever order they came in; bounded, and each frame is given out once.
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    Those that are late, copied or refused are counted in `tally`.
+    """
+
+    def __init__(self, tally: Tally | None = None, capacity: int = CAPACITY) -> None:
+        self.tally = tally or Tally()
         self._capacity = capacity
         self._frames: dict[int, Floats] = {}
         self._given: set[int] = set()
         self._next: int | None = None
         self._coarse: set[int] = set()
-        self.late = 0
-        self.copied = 0
-        self.refused = 0
 
     def put(self, first: int, frames: Floats) -> None:
         """Store frames (T, D) numbered from `first`; those too far ahead or behind are refused."""
         for number, frame in enumerate(frames, first):
             if not self._is_near(number, first):
-                self.refused += 1
+                self.tally.refused_frames += 1
             elif (number not in self._frames or number in self._coarse) and number not in self._given:
-                self.late += self._next is not None and number < self._next
+                self.tally.late_frames += self._next is not None and number < self._next
                 self._frames[number] = frame
                 self._coarse.discard(number)
 
@@ -41,7 +43,7 @@ class JitterBuffer:
             if not known and self._is_near(number, number):
                 self._frames[number] = frame
                 self._coarse.add(number)
-                self.copied += 1
+                self.tally.copied_frames += 1
 
     def _is_near(self, number: int, first: int) -> bool:
         due = self._next if self._next is not None else min(self._frames, default=first)

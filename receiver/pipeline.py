@@ -83,7 +83,7 @@ class ReceiverCall:
         self._ended: Ended | None = None
         self._group: asyncio.TaskGroup | None = None
         self.hung_up = False
-        self.summary = CallSummary(FPS)
+        self.summary = CallSummary(FPS, session.tally)
         self.summary.path = connection.path
         self._line = AnsweringCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
@@ -111,7 +111,7 @@ class ReceiverCall:
 
         Beside those: whether it has `sound`, and the sender's own word: `peer_muted`, `peer_held`.
         """
-        figures = self.summary.snapshot(self._line.connection, self._session, self._clock.now())
+        figures = self.summary.snapshot(self._line.connection, self._clock.now())
         if self._on_hold and figures["state"] != "connecting":
             figures["state"] = ON_HOLD
         return {
@@ -172,8 +172,7 @@ class ReceiverCall:
             self.summary.usage.end()
             await connection.drained()
             await connection.close()
-            sound = self._hearing.track if self._hearing is not None else None
-            self.summary.close(connection, self._session, self._player.buffer, self._renderer.stages, sound)
+            self.summary.close(connection, self._renderer.stages)
         # What wakes and what stops the playing is the end of the call.
         assert self._ended is not None
         return self._ended
@@ -187,7 +186,7 @@ class ReceiverCall:
             self._player.arrived(event, now)
             self.summary.arrived(event, now, self._clock.wall_ms())
         elif isinstance(event, VoiceArrived) and self._hearing is not None:
-            self._hearing.arrived(event, self._session.voice)
+            self._hearing.arrived(event)
         elif isinstance(event, SourcePicture):
             assert self._group is not None
             self._group.create_task(self._take_picture(event))
@@ -241,8 +240,8 @@ class ReceiverCall:
         while True:
             await self._clock.sleep_until(self._clock.now() + OFTEN_SECONDS)
             self._player.report()
-            connection, voice, now = self._line.connection, self._session.voice, self._clock.now()
-            report = self.summary.report(connection, self._session, now)
+            connection, voice, now = self._line.connection, self._session.tally.voice, self._clock.now()
+            report = self.summary.report(connection, now)
             policy.seldom = MEDIA_SECONDS if self._session.uses_media else SELDOM_SECONDS
             lost = connection.pieces_expected - connection.pieces_received + voice.expected - voice.received
             if policy.is_due(report, lost, now):

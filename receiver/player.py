@@ -57,7 +57,7 @@ class Player:
         summary: CallSummary,
         note: Callable[[bool], str],
     ) -> None:
-        self.buffer = JitterBuffer()
+        self._buffer = JitterBuffer(summary.tally)
         self._playout = playout
         self._renderer = renderer
         self._sink = sink
@@ -83,8 +83,8 @@ class Player:
         """Take in frames that came at `now`."""
         self._heard = now
         self._playout.arrived(event.first, now)
-        self.buffer.put(event.first, event.frames)
-        self.buffer.put_copies(event.copies)
+        self._buffer.put(event.first, event.frames)
+        self._buffer.put_copies(event.copies)
         self._playing.set()
 
     def end(self, ended: Ended) -> None:
@@ -138,7 +138,7 @@ class Player:
     def _wants(self, number: int) -> bool:
         if self._stop:
             return False
-        return self._ended is None or (self._ended.ok and self.buffer.following(number - 1) is not None)
+        return self._ended is None or (self._ended.ok and self._buffer.following(number - 1) is not None)
 
     async def _may_begin(self, number: int) -> bool:
         """Sleep until frame `number` may be rendered, but not long: the call may end, the timeline move.
@@ -147,7 +147,7 @@ class Player:
         has to be.
         """
         early = self._playout.deciding
-        if number in self.buffer:
+        if number in self._buffer:
             early = max(early, _AHEAD / FPS)
         moment, nap = self._playout.due(number) - early, self._clock.now() + _NAP_SECONDS
         await self._clock.sleep_until(min(moment, nap))
@@ -155,7 +155,7 @@ class Player:
 
     async def _render(self, number: int) -> None:
         began, start = self._clock.wall_ms(), self._clock.now()
-        frames, ahead = self.buffer.take(number), self.buffer.following(number)
+        frames, ahead = self._buffer.take(number), self._buffer.following(number)
         rendered: Rendered | None = await _in(self._inference, self._renderer.render, number, frames, ahead)
         if rendered is not None:
             now = self._clock.now()

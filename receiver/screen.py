@@ -3,7 +3,7 @@
 A process of its own because window toolkits want the main thread, and because OpenCV's window hangs on Linux
 once PyAV is loaded as well. It ends with its input, or when the user closes it or presses q or Escape; o
 shows and hides the figures, s saves the picture. Where the end sends as well, m mutes, v holds, p shows and
-hides oneself, in a corner and as in a mirror.
+hides oneself, as in a mirror: in a corner, and large as long as there is no other picture.
 
 In: a kind (1 byte), a length (4 bytes, big-endian) and so many bytes, again and again. PICTURE and SELF: raw
 RGB, of SELF no byte where it is hidden. FIGURES and CHOICES: a JSON object, see `receiver.live` and
@@ -57,7 +57,7 @@ class _Newest:
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self.picture: Pictures = np.zeros((SIDE, SIDE, 3), np.uint8)
+        self.picture: Pictures | None = None
         self.figures: dict[str, str | float] = {}
         self.oneself: Pictures | None = None
         self.choices: dict[str, bool] = {}
@@ -84,6 +84,13 @@ class _Newest:
         elif kind == CHOICES:
             self.choices = json.loads(data)
 
+    @property
+    def whole(self) -> Pictures:
+        """What fills the window: the call's picture, before there is one oneself (mirrored), or black."""
+        if self.picture is not None:
+            return self.picture
+        return np.zeros((SIDE, SIDE, 3), np.uint8) if self.oneself is None else self.oneself[:, ::-1]
+
 
 def _square(data: bytes) -> Pictures:
     side = math.isqrt(len(data) // 3)
@@ -106,7 +113,7 @@ def put_call(picture: Pictures, choices: Mapping[str, bool], oneself: Pictures |
 def _put_around(picture: Pictures, newest: _Newest, panel: Panel | None) -> None:
     """Draw all that is not the picture itself into `picture` (SIDE, SIDE, 3), in place."""
     if newest.choices:
-        put_call(picture, newest.choices, newest.oneself)
+        put_call(picture, newest.choices, None if newest.picture is None else newest.oneself)
     if panel is not None and newest.figures:
         panel.keys = CALL_KEYS if newest.choices else KEYS
         panel.draw(picture, newest.figures)
@@ -169,9 +176,10 @@ def main() -> int:
     _say(READY)
     while not newest.ended:
         if shown != newest.count:
-            shown, picture = newest.count, newest.picture
+            shown = newest.count
+            whole = np.ascontiguousarray(newest.whole)
             large: Pictures = np.asarray(
-                cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8
+                cv2.resize(whole, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8
             )
             _put_around(large, newest, panel if with_panel else None)
             cv2.imshow(TITLE, large[:, :, ::-1])
@@ -185,7 +193,7 @@ def main() -> int:
         if key == ord("o"):
             with_panel, shown = not with_panel, -1
         elif key == ord("s"):
-            _say(save(newest.picture, Path.cwd(), datetime.now().astimezone()).encode() + b"\n")
+            _say(save(newest.whole, Path.cwd(), datetime.now().astimezone()).encode() + b"\n")
     return 0
 
 

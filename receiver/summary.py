@@ -6,8 +6,6 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.audio_jitter_buffer import AudioJitterBuffer
-from receiver.jitter_buffer import JitterBuffer
 from receiver.latency import apart, is_plausible
 from receiver.live import Counts, Live, Snapshot
 from receiver.receiver_statistics import ReceiverStatistics
@@ -17,7 +15,7 @@ from shared.interfaces import Connection, Path
 from shared.media.sound_report import sound_figures, sound_line
 from shared.protocol.events import FramesArrived
 from shared.protocol.messages import Report
-from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.tally import Tally
 from shared.runtime.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
 from shared.runtime.usage import Usage, peak_memory_mb
 
@@ -44,12 +42,13 @@ class Shown:
 class CallSummary:
     """All figures of a call: those of the whole, the live ones, and what is reported to the sender.
 
-    Report every message (`arrived`) and every frame (`shown`) to it. Memory stays bounded however long the
-    call runs.
+    Report every message (`arrived`) and every frame (`shown`) to it; what others count is in `tally`. Memory
+    stays bounded however long the call runs.
     """
 
-    def __init__(self, fps: int) -> None:
+    def __init__(self, fps: int, tally: Tally) -> None:
         self._fps = fps
+        self.tally = tally
         self._kinds: Counter[Kind] = Counter()
         self._captured: tuple[int, int] | None = None
         self._arrivals: dict[int, int] = {}
@@ -157,56 +156,49 @@ class CallSummary:
             self._parts["present"].add(elapsed_ms(frame.done_ms, frame.began_ms))
         return latency
 
-    def report(self, connection: Connection, session: ReceiverSession, now: float) -> Report:
+    def report(self, connection: Connection, now: float) -> Report:
         """Return the report to the sender at `now`: what has arrived, and frames by kind."""
-        self._count(connection, session, now)
+        self._count(connection, now)
         filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
         return self._reception.report(now, self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD])
 
-    def snapshot(self, connection: Connection, session: ReceiverSession, now: float) -> Snapshot:
+    def snapshot(self, connection: Connection, now: float) -> Snapshot:
         """Return the live figures at `now`; see `receiver.live.Live.snapshot`."""
-        self._count(connection, session, now)
+        self._count(connection, now)
         return self.live.snapshot(now)
 
-    def _count(self, connection: Connection, session: ReceiverSession, now: float) -> None:
-        total = self.traffic.total(connection)
+    def _count(self, connection: Connection, now: float) -> None:
+        total, tally = self.traffic.total(connection), self.tally
         counts = Counts(
-            payload=session.payload_bytes,
-            pictures=session.picture_bytes,
-            audio=session.voice.bytes,
+            payload=tally.payload_bytes,
+            pictures=tally.picture_bytes,
+            audio=tally.voice.bytes,
             wire_up=total["wire_received"],
             wire_down=total["wire_sent"],
-            expected=total["pieces_expected"] + session.voice.expected,
-            received=total["pieces_received"] + session.voice.received,
+            expected=total["pieces_expected"] + tally.voice.expected,
+            received=total["pieces_received"] + tally.voice.received,
         )
-        ways = self.traffic.by_cause(connection, session.said, session.heard).values()
+        ways = self.traffic.by_cause(connection, tally.said, tally.heard).values()
         self.live.count(now, counts, sum(map(Counter, ways), Counter[str]()))
 
-    def close(
-        self,
-        connection: Connection,
-        session: ReceiverSession,
-        buffer: JitterBuffer,
-        stages: StageTimes,
-        sound: AudioJitterBuffer | None = None,
-    ) -> None:
-        """Take the final counts of the parts of the call."""
-        self.path = connection.path
+    def close(self, connection: Connection, stages: StageTimes) -> None:
+        """Take the final counts: the call has ended."""
+        self.path, tally = connection.path, self.tally
         self._fields = {
-            "picture_size": session.picture_size,
-            "packets": session.packets,
-            "payload_bytes": session.payload_bytes,
-            "picture_bytes": session.picture_bytes,
-            "bad_packets": session.bad_packets + session.flood_packets,
-            "late_frames": buffer.late + session.late_frames,
-            "copied_frames": buffer.copied,
-            **sound_figures(session.voice.packets, session.voice.bytes, self._span / self._fps),
-            "audio_packets_lost": session.voice.expected - session.voice.received,
-            "audio_packets_bad": session.voice.bad + session.voice.flood,
-            "audio_recovered": sound.recovered if sound is not None else 0,
-            "audio_late": session.voice.late + (sound.late if sound is not None else 0),
+            "picture_size": tally.picture_size,
+            "packets": tally.packets,
+            "payload_bytes": tally.payload_bytes,
+            "picture_bytes": tally.picture_bytes,
+            "bad_packets": tally.bad_packets + tally.flood_packets,
+            "late_frames": tally.late_frames,
+            "copied_frames": tally.copied_frames,
+            **sound_figures(tally.voice.packets, tally.voice.bytes, self._span / self._fps),
+            "audio_packets_lost": tally.voice.expected - tally.voice.received,
+            "audio_packets_bad": tally.voice.bad + tally.voice.flood,
+            "audio_recovered": tally.voice.recovered,
+            "audio_late": tally.voice.late,
             **self.traffic.total(connection),
-            **self.traffic.by_cause(connection, session.said, session.heard),
+            **self.traffic.by_cause(connection, tally.said, tally.heard),
             "stages_ms": stages.mean_ms(),
         }
 

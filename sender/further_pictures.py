@@ -50,7 +50,7 @@ class FurtherPictures:
             return
         self._proposing = True
         try:
-            spent, size = self._session.pictures.sent_bytes, self._session.picture_size
+            spent, size = self._session.tally.picture_wire_bytes, self._session.picture_size
             chosen = await loop.run_in_executor(
                 self._executor, self._choose, (number, picture, keypoints, scene), spent, now, size
             )

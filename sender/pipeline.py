@@ -63,7 +63,7 @@ class SenderCall:
         self._camera = source if isinstance(source, CameraSource) else None
         self._over = asyncio.Event()
         self._ended: Ended | None = None
-        self.summary = CallSummary()
+        self.summary = CallSummary(session.tally)
         self._line = ResumingCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, again=again,
@@ -88,7 +88,6 @@ class SenderCall:
         streamer = self._streamer
         return self.summary.snapshot(
             self._line.connection,
-            self._session,
             self._clock.now(),
             state=self.state,
             loss=streamer.loss,
@@ -123,7 +122,7 @@ class SenderCall:
             forget()
             self.summary.usage.end()
             await self._line.connection.drained()
-            self.summary.close(self._line.connection, self._session)
+            self.summary.close(self._line.connection, self._session.terms)
             await self._line.connection.close()
         assert self._ended is not None
         return self._ended

@@ -140,7 +140,7 @@ class Streamer:
         await self._line.until_streaming()
         scheduler = await self._in(self._make_scheduler, self.forecaster)
         self._start, self._start_wall_ms = self._clock.now(), self._clock.wall_ms()
-        self._summary.began(self._line.connection, self._session)
+        self._summary.began(self._line.connection)
         self._begin(0)
         number = 0
         while True:

@@ -11,19 +11,19 @@ from shared.constants import FPS, CallTerms
 from shared.interfaces import Connection, Path
 from shared.media.sound_report import sound_figures, sound_line
 from shared.protocol.messages import Report
-from shared.protocol.sender_session import SenderSession
+from shared.protocol.tally import Tally
 from shared.runtime.sampler import Figures
 from shared.runtime.stats import StageTimes, Traffic, kbps, savings, way_told
 from shared.runtime.usage import Usage, peak_memory_mb
 
 
 class CallSummary:
-    """All figures of a call: those of the whole, and the live ones."""
+    """All figures of a call: those of the whole, and the live ones. What others count is in `tally`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self.report = Report()
         self._live = Live()
-        self._packets = self._frames = self._payload_bytes = 0
         self.dropped_packets = 0
         self.held_back_packets = 0
         self._rate_halved = 0
@@ -48,9 +48,9 @@ class CallSummary:
     def sent(self, packet: bytes, frames: int) -> None:
         """A keypoint packet of so many frames has left."""
         self.usage.first()
-        self._packets += 1
-        self._frames += frames
-        self._payload_bytes += len(packet) - HEADER_BYTES
+        self._tally.packets += 1
+        self._tally.frames += frames
+        self._tally.payload_bytes += len(packet) - HEADER_BYTES
 
     def reported(self, report: Report, rate_halved: int) -> None:
         """The receiver has reported; for such reports the rate has been halved so many times."""
@@ -59,7 +59,6 @@ class CallSummary:
     def snapshot(
         self,
         connection: Connection,
-        session: SenderSession,
         now: float,
         *,
         state: str,
@@ -68,55 +67,55 @@ class CallSummary:
         camera_fps: float | None = None,
     ) -> Figures:
         """Return the live figures at `now`; see `sender.live.Live.snapshot`."""
-        total = self.traffic.total(connection)
+        total, tally = self.traffic.total(connection), self._tally
         sent = Sent(
-            payload=self._payload_bytes,
-            pictures=session.pictures.picture_bytes,
-            audio=session.voice_bytes,
+            payload=tally.payload_bytes,
+            pictures=tally.picture_bytes,
+            audio=tally.voice.bytes,
             wire_up=total["wire_sent"],
             wire_down=total["wire_received"],
-            frames=self._frames,
-            messages=self._packets,
+            frames=tally.frames,
+            messages=tally.packets,
             held_back=self.held_back_packets,
             dropped=self.dropped_packets,
             reconnects=self.reconnects,
         )
         return self._live.snapshot(now, state, sent, loss, limit_kbps, camera_fps=camera_fps)
 
-    def began(self, connection: Connection, session: SenderSession) -> None:
+    def began(self, connection: Connection) -> None:
         """Streaming begins: what was sent until now was set-up and the source picture."""
         self.usage.begin()
         self._setup = {
-            "setup_source_bytes": session.pictures.sent_bytes,
+            "setup_source_bytes": self._tally.picture_wire_bytes,
             "setup_wire_sent": connection.wire_sent,
             "setup_wire_received": connection.wire_received,
         }
 
-    def close(self, connection: Connection, session: SenderSession) -> None:
-        """Take the final counts."""
-        self.path = connection.path
+    def close(self, connection: Connection, terms: CallTerms) -> None:
+        """Take the final counts of a call by `terms`, which has ended."""
+        self.path, tally = connection.path, self._tally
         # The schedule's last block counts whole: what is skipped at its end is part of the video as well.
-        schedule = session.terms.schedule
+        schedule = terms.schedule
         block = schedule.observe + schedule.skip
         frames = 0 if self._last is None else self._last + 1
         if frames % block == schedule.observe:
             frames += schedule.skip
         self._fields = {
-            "backbone": session.terms.backbone,
-            "policy": _policy(session.terms),
+            "backbone": terms.backbone,
+            "policy": _policy(terms),
             "seconds": frames / FPS,
-            "packets": self._packets,
-            "frames": self._frames,
-            "payload_bytes": self._payload_bytes,
-            "source_bytes": session.pictures.sent_bytes,
-            "picture_size": session.picture_size,
-            **sound_figures(session.voice_packets, session.voice_bytes, frames / FPS),
-            "pictures_sent": session.pictures.completed,
+            "packets": tally.packets,
+            "frames": tally.frames,
+            "payload_bytes": tally.payload_bytes,
+            "source_bytes": tally.picture_wire_bytes,
+            "picture_size": tally.picture_size,
+            **sound_figures(tally.voice.packets, tally.voice.bytes, frames / FPS),
+            "pictures_sent": tally.pictures,
             "reconnects": self.reconnects,
             "receiver_frame_0": self.base,
             **self._setup,
             **self.traffic.total(connection),
-            **self.traffic.by_cause(connection, session.said, session.heard),
+            **self.traffic.by_cause(connection, tally.said, tally.heard),
         }
 
     def to_map(self) -> dict[str, Any]:

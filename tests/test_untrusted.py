@@ -80,6 +80,7 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_nothing_unpickles_or_evaluates() -> None:
     wrong = [name for name in modules() if tops(imports(name)) & RUNS_DATA]
     wrong += [

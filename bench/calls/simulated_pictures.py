@@ -34,12 +34,12 @@ class SimulatedPictures:
     @property
     def sent(self) -> int:
         """How many pictures have arrived."""
-        return self._feed.completed
+        return self._feed.tally.pictures
 
     @property
     def wire_bytes(self) -> int:
         """The IP bytes that they took."""
-        return self._feed.sent_bytes
+        return self._feed.tally.picture_wire_bytes
 
     @property
     def switches(self) -> int:
@@ -73,12 +73,12 @@ class SimulatedPictures:
     def _consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
         self._policy.observe(number, keypoints)
         self._moments.keep(picture, keypoints)
-        slot = self._policy.propose(self._feed.sent_bytes, now) if self._feed.idle else None
+        slot = self._policy.propose(self._feed.tally.picture_wire_bytes, now) if self._feed.idle else None
         if slot is None:
             return
         chosen, its_keypoints = self._moments.typical()
         data = pictures.encode_within(chosen, QUALITY, MOST_BYTES)
-        if self._policy.affords(len(data), self._feed.sent_bytes, now):
+        if self._policy.affords(len(data), self._feed.tally.picture_wire_bytes, now):
             self._policy.added(slot, its_keypoints)
             self._feed.begin(slot, data)
             self.payload_bytes += len(data)
@@ -87,4 +87,4 @@ class SimulatedPictures:
         if data is not None:
             self._sources[slot] = source = self._backbone.encode(pictures.decode(data, self._backbone.size))
             self._gallery.put(slot, source.keypoints)
-            self._feed.confirm(self._feed.completed)
+            self._feed.confirm(self._feed.tally.pictures)

@@ -37,7 +37,7 @@ class WindowSink:
     """Shows frames and figures in a window, which lives in its own process (see `receiver.screen`).
 
     `say` hears, from a thread of its own, where a picture was saved. At an end that sends as well, keys go to
-    `controls`, and what these say is shown, with the newest of `self_view`.
+    `controls`, and what these say is shown, with the newest of `self_view`: large, until a frame is written.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class WindowSink:
         self._self_view = self_view
         self._shown: Choices | None = None
         self._oneself: Pictures | None = None
+        self._alone = True
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
 
@@ -69,6 +70,8 @@ class WindowSink:
 
     def write(self, number: int, picture: Pictures) -> None:  # noqa: ARG002 - a window shows what is newest
         """Show one frame; raises WindowClosed when the user has closed the window."""
+        if self._alone:
+            self._alone, self._oneself = False, None
         self._show_call()
         self._send(PICTURE, picture.tobytes())
 
@@ -106,7 +109,9 @@ class WindowSink:
         oneself = self._self_view.picture if self._self_view is not None and choices.shows_self else None
         if oneself is not self._oneself:
             self._oneself = oneself
-            self._send(SELF, b"" if oneself is None else _small(oneself))
+            self._send(
+                SELF, b"" if oneself is None else oneself.tobytes() if self._alone else _small(oneself)
+            )
 
     def _send(self, kind: bytes, data: bytes) -> None:
         if self._process is None:

@@ -12,6 +12,7 @@ from shared.constants import MAX_PICTURE_BYTES, MAX_PICTURES, PICTURE_CHUNK
 from shared.errors import PeerError
 from shared.protocol.limits import RateLimit
 from shared.protocol.messages import SourceChunk
+from shared.protocol.tally import Tally
 from shared.runtime.logs import logger
 
 _log = logger("pictures")
@@ -33,9 +34,10 @@ def wire_bytes(picture_bytes: int) -> int:
 
 
 class PictureFeed:
-    """The sender's side: what leaves when."""
+    """The sender's side: what leaves when. What has left is counted in `tally`."""
 
-    def __init__(self, pace_kbps: float = PACE_KBPS) -> None:
+    def __init__(self, tally: Tally | None = None, pace_kbps: float = PACE_KBPS) -> None:
+        self.tally = tally or Tally()
         self._seconds_per_byte = 8 / (1000 * pace_kbps)
         self._slots: dict[int, bytes] = {}
         self._used: set[int] = set()
@@ -46,12 +48,6 @@ class PictureFeed:
         self._number = -1
         self._under_way = False
         self._not_before = float("-inf")
-        self.sent_bytes = 0
-        """IP bytes of all chunks so far."""
-        self.picture_bytes = 0
-        """Bytes of pictures among them."""
-        self.completed = 0
-        """Pictures that the receiver has."""
 
     @property
     def idle(self) -> bool:
@@ -99,7 +95,7 @@ class PictureFeed:
         # One that was asked for again in the same moment is under way no more.
         if number == self._number and self._under_way:
             self._under_way = False
-            self.completed += 1
+            self.tally.pictures += 1
             _log.debug("the receiver has picture %d", number)
 
     def again(self, slot: int) -> None:
@@ -155,23 +151,25 @@ class PictureFeed:
         piece = picture[self._offset : self._offset + PICTURE_CHUNK]
         chunk = SourceChunk(self._number, self._slot, len(picture), self._offset, piece, self._alone)
         self._offset += len(piece)
-        self.sent_bytes += len(piece) + MESSAGE_BYTES
-        self.picture_bytes += len(piece)
+        self.tally.picture_wire_bytes += len(piece) + MESSAGE_BYTES
+        self.tally.picture_bytes += len(piece)
         return chunk
 
 
 class PictureAssembler:
-    """The receiver's side: checks every chunk of a peer, and holds at most one unfinished picture."""
+    """The receiver's side: checks every chunk of a peer, and holds at most one unfinished picture.
 
-    def __init__(self) -> None:
+    What has come is counted in `tally`, of pictures that are not whole, too.
+    """
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
         self._chunks: list[bytes] = []
         self._received = 0
         self._begun: tuple[int, int, int, bool] | None = None
         self._next = 0
         self._first_is_0 = True
         self._limit = RateLimit(_PICTURES_PER_SECOND, _PICTURES_AT_ONCE)
-        self.received_bytes = 0
-        """Of pictures, whole or not."""
 
     def restart(self) -> None:
         """Go on over a new connection: pictures are numbered from 0 again, whatever their slots."""
@@ -193,7 +191,7 @@ class PictureAssembler:
             raise PeerError("The pieces of the source picture do not follow each other.")
         self._chunks.append(chunk.data)
         self._received += len(chunk.data)
-        self.received_bytes += len(chunk.data)
+        self.tally.picture_bytes += len(chunk.data)
         if self._received < chunk.total:
             return None
         if not self._limit.allows(now):

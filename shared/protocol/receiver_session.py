@@ -92,27 +92,14 @@ class ReceiverSession(Session):
         self._wants_media, self.uses_media = media, False
         """Whether keypoints and reports travel as media; known as that of sound."""
         self._wants_status, self._takes_status = status, False
-        self.voice = VoiceIntake()
+        self._voice = VoiceIntake(self.tally.voice)
         self._agreed: CallTerms | None = None
         self._awaits_start = True
         self._started_ms: int | None = None
-        self._pictures = PictureAssembler()
+        self._pictures = PictureAssembler(self.tally)
         self._waiting_pictures = self._link = 0
         self._limit = RateLimit(KP_PER_SECOND, KP_BURST)
         self._frame_clock, self._clock_is_set = FrameClock(), False
-        self.packets = 0
-        self.frames = 0
-        self.late_frames = 0
-        self.payload_bytes = 0
-        self.bad_packets = 0
-        self.bad_pictures = 0
-        self.early_packets = 0
-        self.flood_packets = 0
-
-    @property
-    def picture_bytes(self) -> int:
-        """Bytes of source pictures that have come."""
-        return self._pictures.received_bytes
 
     def matches(self, hello: Hello, binding: bytes) -> bool:
         """Say whether `hello`, over a new connection of `binding`, comes from this very call's sender."""
@@ -130,7 +117,7 @@ class ReceiverSession(Session):
         self._pictures.restart()
         self._link += 1
         self._awaits_start, self._clock_is_set = True, True
-        self.voice.restart()
+        self._voice.restart()
         log.debug("receiver: the call goes on over a new connection")
         self._queue(self._hello(proof(self._secret, "receiver", binding)))
 
@@ -157,11 +144,11 @@ class ReceiverSession(Session):
         taken = self.takes_voice and self.state is State.STREAMING
         near = self._frame_clock.at(now) / FPS / BLOCK_SECONDS
         try:
-            arrived, keypoints = self.voice.take(data, now, near if taken else None)
+            arrived, keypoints = self._voice.take(data, now, near if taken else None)
         except PeerError as error:
             return self._refuse(str(error))
         events: list[Event] = [] if arrived is None else [arrived]
-        self.heard["keypoints"] += len(keypoints)
+        self.tally.heard["keypoints"] += len(keypoints)
         return [*events, *self.receive_kp(keypoints, now)] if keypoints else events
 
     def receive_kp(self, data: bytes, now: float) -> list[Event]:
@@ -175,7 +162,7 @@ class ReceiverSession(Session):
         if not self._limit.allows(now):
             return self._over_limit(now)
         if self.state is not State.STREAMING:
-            self.early_packets += 1
+            self.tally.early_packets += 1
             return []
         assert self._codec is not None  # streaming begins after the hello
         try:
@@ -185,8 +172,8 @@ class ReceiverSession(Session):
         return [KeypointsArrived(packet, self._codec, now)]
 
     def _over_limit(self, now: float) -> list[Event]:
-        self.flood_packets += 1
-        if self.flood_packets == 1:
+        self.tally.flood_packets += 1
+        if self.tally.flood_packets == 1:
             log.debug("receiver: keypoint packets come too fast; those over the limit are dropped")
         if self._limit.seconds_over(now) <= FLOOD_SECONDS:
             return []
@@ -196,9 +183,9 @@ class ReceiverSession(Session):
         """Take note that a packet could not be decoded. It is dropped; too many of them end the call."""
         if self.state is State.ENDED:
             return []
-        self.bad_packets += 1
-        log.debug("receiver: dropped a broken keypoint packet, the %d. of this call", self.bad_packets)
-        if self.bad_packets <= MAX_BAD_PACKETS:
+        self.tally.bad_packets += 1
+        log.debug("receiver: dropped a broken keypoint packet, the %d. of this call", self.tally.bad_packets)
+        if self.tally.bad_packets <= MAX_BAD_PACKETS:
             return []
         return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
 
@@ -234,9 +221,9 @@ class ReceiverSession(Session):
         self._waiting_pictures -= 1
         if self.state is State.ENDED:
             return []
-        self.bad_pictures += 1
+        self.tally.bad_pictures += 1
         pictures_log.debug("picture %d for slot %d is broken: %s", source.number, source.slot, reason)
-        if self.state is State.PICTURE or self.bad_pictures > MAX_BAD_PICTURES:
+        if self.state is State.PICTURE or self.tally.bad_pictures > MAX_BAD_PICTURES:
             return self._refuse(reason)
         if source.link == self._link:
             self.want_again(source.slot)
@@ -246,11 +233,11 @@ class ReceiverSession(Session):
         """Take note that `block` is what `arrived` holds. To be called in the order in which they came."""
         packet = arrived.packet
         if not self._frame_clock.follow(packet.first, arrived.now):
-            self.late_frames += packet.count
+            self.tally.late_frames += packet.count
             return []
-        self.packets += 1
-        self.frames += packet.count
-        self.payload_bytes += len(packet.payload)
+        self.tally.packets += 1
+        self.tally.frames += packet.count
+        self.tally.payload_bytes += len(packet.payload)
         captured = round(packet.first * 1000 / FPS) + packet.late_ms
         timestamp = None if self._started_ms is None else (self._started_ms + captured) % WALL_MODULUS
         copies = filled_copies(packet.first, block.copies)
@@ -289,6 +276,7 @@ class ReceiverSession(Session):
         self.uses_media = self._wants_media and message.media
         self._takes_status = self._wants_status and message.status
         self._agreed_size = self._size_of(message)
+        self.tally.picture_size = self.picture_size
         self._queue(self._hello(self._secret))
         agreed = Agreed(message.terms, self._forecaster, self.sends_back, self.uses_media)
         if self._avatar:

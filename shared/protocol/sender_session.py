@@ -57,7 +57,7 @@ class SenderSession(Session):
                 raise ValueError(f"the source picture has {len(data)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture, self._larger = picture, None if picture is None else larger
         self._agreed_size = 0
-        self.pictures = PictureFeed()
+        self.pictures = PictureFeed(self.tally)
         self._takes_pictures = False
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
@@ -68,8 +68,6 @@ class SenderSession(Session):
         self._status, self._said_status = Status(), False
         self._report = Report()
         self._voice_count = 0
-        self.voice_packets = 0
-        self.voice_bytes = 0
 
     def start(self) -> None:
         """Queue the hello."""
@@ -181,10 +179,10 @@ class SenderSession(Session):
         `keypoints` is a packet that travels along, where `puts_into_voice`.
         """
         packet = VoicePacket(number, self._voice_count, payload, keypoints).pack()
-        self.said["keypoints"] += len(keypoints)
+        self.tally.said["keypoints"] += len(keypoints)
         self._voice_count += 1
-        self.voice_packets += 1
-        self.voice_bytes += len(payload)
+        self.tally.voice.packets += 1
+        self.tally.voice.bytes += len(payload)
         return packet
 
     @property
@@ -265,6 +263,7 @@ class SenderSession(Session):
         if size != self._agreed_size:
             self.pictures.forget()
         self._agreed_size = size
+        self.tally.picture_size = self.picture_size
         self.pictures.give(self._larger.data if size and self._larger is not None else picture)
 
     def _check_answer(self, message: Hello) -> None:

@@ -31,13 +31,12 @@ would be.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from shared.constants import MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.protocol.events import Ended, Event, State
 from shared.protocol.limits import RateLimit
 from shared.protocol.messages import Brief, Bye, Message, Report, SourceChunk, pack_message, parse_message
+from shared.protocol.tally import Tally
 from shared.runtime.logs import logger
 
 log = logger("session")
@@ -59,10 +58,8 @@ class Session:
         self._set_up_by: float | None = None
         self._short = False
         """Whether the other side reads the short forms of messages."""
-        self.said: Counter[str] = Counter()
-        """Bytes for the other side of "pictures" and "reports", and of "keypoints" in sound packets."""
-        self.heard: Counter[str] = Counter()
-        """Bytes from it, likewise."""
+        self.tally = Tally(picture_size=terms.size)
+        """All that this side of the call counts."""
 
     @property
     def state(self) -> State:
@@ -83,7 +80,7 @@ class Session:
             return self._refuse("The other side sends too many control messages.")
         try:
             message = parse_message(data)
-            self.heard[_kind(message)] += len(data)
+            self.tally.heard[_kind(message)] += len(data)
             if isinstance(message, Bye):
                 log.debug("%s: the other side says bye", self.side)
                 return self._ended(message.reason, message.ok)
@@ -129,7 +126,7 @@ class Session:
 
     def _queue(self, message: Message) -> None:
         data = pack_message(message, short=self._short)
-        self.said[_kind(message)] += len(data)
+        self.tally.said[_kind(message)] += len(data)
         self._outgoing.append(data)
 
     def _refuse(self, reason: str) -> list[Event]:

@@ -7,6 +7,7 @@ from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
 from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.protocol.events import VoiceArrived
 from shared.protocol.limits import RateLimit
+from shared.protocol.tally import VoiceTally
 
 MAX_BAD = 200
 PER_SECOND, AT_ONCE = 40.0, 100.0
@@ -17,33 +18,18 @@ MAX_AWAY = round(60 / BLOCK_SECONDS)
 
 
 class VoiceIntake:
-    """Reads sound packets. Bad ones are dropped, as if lost, until they are too many."""
+    """Reads sound packets, counted in `tally`. Bad ones are dropped, as if lost, until they are too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: VoiceTally) -> None:
+        self._tally = tally
         self._limit = RateLimit(PER_SECOND, AT_ONCE)
         self._newest_count = 0
         self._arrivals = SequenceTracker()
         self._before = (0, 0)
-        self.packets = 0
-        self.bytes = 0
-        self.bad = 0
-        self.flood = 0
-        self.late = 0
-        self.unasked = 0
-
-    @property
-    def expected(self) -> int:
-        """How many were sent, up to the newest that came."""
-        return self._before[0] + self._arrivals.expected
-
-    @property
-    def received(self) -> int:
-        """How many of `expected` have come."""
-        return self._before[1] + self._arrivals.received
 
     def restart(self) -> None:
         """Over a new connection, packets are counted from 0 again."""
-        self._before = (self.expected, self.received)
+        self._before = (self._tally.expected, self._tally.received)
         self._arrivals, self._newest_count = SequenceTracker(), 0
 
     def take(self, data: bytes, now: float, near: float | None) -> tuple[VoiceArrived | None, bytes]:
@@ -55,18 +41,18 @@ class VoiceIntake:
         Raise PeerError where the sender floods, or sends broken packets again and again.
         """
         if not self._limit.allows(now):
-            self.flood += 1
+            self._tally.flood += 1
             if self._limit.seconds_over(now) > FLOOD_SECONDS:
                 raise PeerError("The sender floods the call with sound packets.")
             return None, b""
         if near is None:
-            self.unasked += 1
+            self._tally.unasked += 1
             return None, b""
         try:
             return self._read(data, round(near))
         except PeerError as error:
-            self.bad += 1
-            if self.bad > MAX_BAD:
+            self._tally.bad += 1
+            if self._tally.bad > MAX_BAD:
                 raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
             return None, b""
 
@@ -74,10 +60,13 @@ class VoiceIntake:
         packet = VoicePacket.parse(data, near + MAX_AWAY, self._newest_count)
         self._newest_count = max(self._newest_count, packet.count)
         self._arrivals.came(packet.count % MODULUS)
+        expected, received = self._before
+        self._tally.expected = expected + self._arrivals.expected
+        self._tally.received = received + self._arrivals.received
         # Or too early: where a clock stood still, pictures soon tell (see `FrameClock`).
         if abs(packet.number - near) > MAX_AWAY:
-            self.late += 1
+            self._tally.late += 1
             return None, packet.keypoints
-        self.packets += 1
-        self.bytes += len(packet.payload)
+        self._tally.packets += 1
+        self._tally.bytes += len(packet.payload)
         return VoiceArrived(packet.number, packet.payload), packet.keypoints

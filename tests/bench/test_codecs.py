@@ -41,6 +41,7 @@ def test_packets_hold_at_most_1200_bytes_and_each_costs_50() -> None:
     assert wire_bytes([2301, 0, 7]) == 2308 + 4 * 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 def test_a_codec_gives_every_frame_back_at_the_size_it_says(
     codec: VideoCodec, frames: list[Pictures]

@@ -254,6 +254,7 @@ def test_whatever_comes_is_read_or_refused(data: st.DataObject) -> None:
     assert np.abs(arrived).max() <= 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_player_shows_the_picture_and_minds_no_message(
     layout: str, picture: Pictures, keypoints: Floats, tmp_path: Path

@@ -116,6 +116,7 @@ def test_the_sheet_has_two_lines_a_pair(pair: Pair) -> None:
     assert sheet.height == 28 + 4 * 200
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_sheet(pair: Pair, tmp_path: Path) -> None:
     folder = str(pair.source.file.parent)
     given = ["quality", "--transfer", "--device", "cpu", "--frames", "2", "--clips", folder]

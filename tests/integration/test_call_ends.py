@@ -155,6 +155,7 @@ def test_nan_in_one_packet_is_a_lost_packet() -> None:
     assert world.kinds[:24] == BLOCK + "ooo" + "f" * 8 + "i"
 
 
+@pytest.mark.slow
 def test_a_timeline_thrown_far_off_does_not_keep_a_receiver_from_ending() -> None:
     def replay(link: LoopbackConnection, data: bytes) -> bool | None:
         # Ten thousand frames ahead, then for ever the same old frames.

@@ -91,6 +91,7 @@ def test_pictures_are_as_large_as_the_receiver_knows_them_and_motion_is_as_ever(
         assert summary.to_map()["picture_size"] == side
 
 
+@pytest.mark.slow
 def test_a_turned_head_gets_a_picture_of_its_own_while_frames_flow() -> None:
     world = World(source=Turning(480), gallery=GalleryOptions(4, 2.0)).run()
     assert (world.sender.ended, world.receiver.ended) == (ENDED, ENDED)
@@ -146,6 +147,7 @@ def test_a_frame_that_takes_too_long_to_draw_is_made_up_for() -> None:
     assert values["longest_freeze_ms"] < 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("render_seconds", [0.010, 0.025, 0.033])
 def test_drawing_that_steadily_takes_long_is_part_of_the_delay(render_seconds: float) -> None:
     world = World(source=Source(600), render_seconds=render_seconds)
@@ -158,6 +160,7 @@ def test_drawing_that_steadily_takes_long_is_part_of_the_delay(render_seconds: f
     assert values["latency_p95_ms"] < 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("render_seconds", "fps"), [(0.040, 25), (0.060, 16.7), (0.2, 5)])
 def test_a_machine_too_slow_for_all_frames_shows_what_it_draws_in_time(
     render_seconds: float, fps: float
@@ -168,6 +171,7 @@ def test_a_machine_too_slow_for_all_frames_shows_what_it_draws_in_time(
     assert values["playout_delay_ms"] == pytest.approx(max(50, 1000 * render_seconds + 1), abs=2)
 
 
+@pytest.mark.slow
 def test_the_delay_falls_again_when_drawing_gets_faster() -> None:
     delays = []
 
@@ -237,6 +241,7 @@ def test_a_call_may_begin_with_a_loss() -> None:
     assert world.receiver.ended == ENDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     "impairment",
@@ -378,6 +383,7 @@ def test_a_sender_that_slept_is_followed_and_the_picture_goes_on() -> None:
     assert max(abs(levels[n] - n) for n in back[24:]) <= 24
 
 
+@pytest.mark.slow
 def test_numbers_that_leap_take_neither_the_picture_nor_the_file_along(tmp_path: Path) -> None:
     """Each packet is ten minutes further on than the one before, less a frame: once a way to any number."""
     leaps = itertools.count(1)
@@ -491,6 +497,7 @@ def test_the_adaptive_policy_ships_what_the_forecast_misses_and_no_more() -> Non
     assert values["frames_held"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("impairment", "media", "least", "most"),
     [

@@ -75,11 +75,11 @@ def test_muted_pictures_go_on_and_no_sound_leaves() -> None:
         assert world.controls is not None
         for _ in range(3):
             await asyncio.sleep(2.0)
-            spoken.append(world.sending._session.voice_packets)
+            spoken.append(world.sending._session.tally.voice.packets)
             world.controls.toggle_mute()
             if len(spoken) == 1:
                 await asyncio.sleep(0.2)
-                spoken[0] = world.sending._session.voice_packets
+                spoken[0] = world.sending._session.tally.voice.packets
                 assert world.told.choices == Choices(peer_muted=True)
                 assert world.receiving.live()["peer_muted"] is True
                 assert world.receiving.live()["state"] == "live"
@@ -104,7 +104,7 @@ def test_who_is_muted_or_on_hold_before_the_call_is_so_from_its_first_moment(cho
     async def story(world: World) -> None:
         await asyncio.sleep(2.0)
         seen.append(world.told.choices)
-        counts.extend([world.sending._session.voice_packets, world.receiving._session.frames])
+        counts.extend([world.sending._session.tally.voice.packets, world.receiving._session.tally.frames])
 
     world = World(source=Source(4 * FPS), sound=Hum(), controls=controls, disturb=story).run()
     assert world.sender.ended == ENDED

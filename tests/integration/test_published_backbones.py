@@ -10,6 +10,7 @@ import torch
 from animate import animate_command as animate
 from animate.animation import Job
 from animate.animation import animate as animated
+from animate.arguments import parser as animate_parser
 from models.build import load_backbone, load_tables
 from models.facade import EngineBackbone
 from models.graphs import recorded
@@ -171,6 +172,6 @@ def test_a_head_can_be_turned(loaded: Loaded, frames: Pictures) -> None:
         assert np.abs(pictures[0].astype(int) - pictures[1]).max() > 2
     else:
         arguments = ["--driving", "demo", "--output", "x.npy", "--yaw", "10"]
-        given = animate.parser().parse_args(arguments)
+        given = animate_parser().parse_args(arguments)
         with pytest.raises(RequestError, match="does not know how a head is held"):
             animate._turn(given, loaded.backbone)

@@ -83,6 +83,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
         ThreadPoolExecutor(1) as seeing, ThreadPoolExecutor(1) as speaking, ThreadPoolExecutor(1) as drawing,
         ThreadPoolExecutor(1) as output,
     ):  # fmt: skip
+        answering = ReceiverSession(TERMS, CODECS, False, "hold", voice=True)
         sending = SenderCall(
             connection=call.sender,
             session=SenderSession(TERMS, PaperCodec(DIMENSIONS), PICTURE, voice=True),
@@ -96,7 +97,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
         )
         receiving = ReceiverCall(
             connection=call.receiver,
-            session=ReceiverSession(TERMS, CODECS, False, "hold", voice=True),
+            session=answering,
             renderer=Renderer(Backbone(), Concealer(Hold(), LAYOUT)),
             sink=sinks,
             playout=playout,
@@ -104,7 +105,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
             inference=drawing,
             output=output,
             decoding=output,
-            hearing=AudioPlayout(playout, clock, sinks.hear, lambda: sinks.lead),
+            hearing=AudioPlayout(playout, clock, sinks.hear, lambda: sinks.lead, answering.tally.voice),
         )
         await asyncio.gather(sending.run(), receiving.run())
         output.submit(sinks.close).result()

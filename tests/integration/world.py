@@ -365,19 +365,22 @@ class World:
             show_self=self.show_self,
         )
         playout = Playout(FPS, self.playout_delay)
-        self.hearing = AudioPlayout(playout, self.receiver_clock, self.sink.hear, lambda: 0.0)
+        answering = ReceiverSession(
+            self.receiver_terms,
+            self.codecs,
+            self.avatar is not None,
+            self.forecaster.name,
+            voice=self.takes_sound,
+            status=True,
+            media=self.media,
+            sizes=self.receiver_backbone.sizes,
+        )
+        self.hearing = AudioPlayout(
+            playout, self.receiver_clock, self.sink.hear, lambda: 0.0, answering.tally.voice
+        )
         self.receiving = ReceiverCall(
             connection=self.right,
-            session=ReceiverSession(
-                self.receiver_terms,
-                self.codecs,
-                self.avatar is not None,
-                self.forecaster.name,
-                voice=self.takes_sound,
-                status=True,
-                media=self.media,
-                sizes=self.receiver_backbone.sizes,
-            ),
+            session=answering,
             renderer=Renderer(self.receiver_backbone, Concealer(self.forecaster, layout), self.avatar),
             sink=self.sink,
             playout=playout,

@@ -60,6 +60,7 @@ DETERMINISTIC = ["linear", "gru", "simlpe"]
 every = pytest.mark.parametrize("name", list(TINY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", ["delta", "frame"])
 def test_standardisation_round_trip(predict: Predict) -> None:
     scaling = Scaling(predict, DIMENSIONS)
@@ -185,6 +186,7 @@ def test_presets_pass_their_own_check(name: str, preset: str) -> None:
     assert parse(name, describe(name, config, "f")) == config
 
 
+@pytest.mark.slow
 def test_the_paper_sizes_are_those_of_its_appendix() -> None:
     vrnn, flow = PRESETS["vrnn"]["paper"], PRESETS["gru-nf"]["paper"]
     assert isinstance(vrnn, VrnnConfig)
@@ -231,6 +233,7 @@ def test_hostile_config_is_refused(change: dict[str, Any]) -> None:
         parse("vrnn", {**describe("vrnn", TINY["vrnn"], "f"), **change})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config", [GruNfConfig(32, 8192, 32, 32, 8192), GruNfConfig(1, 8, 2, 2, 16)], ids=["huge", "wider"]
 )

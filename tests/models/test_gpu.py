@@ -273,6 +273,7 @@ def test_apples_gpus_are_refused_in_one_sentence(capsys: pytest.CaptureFixture[s
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_loading_insists_where_the_gpu_was_asked_for(
     card: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -429,6 +430,7 @@ ENGINES: dict[str, Callable[[], TorchEngine[Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(ENGINES))
 @torch.inference_mode()
 def test_a_pass_on_a_gpu_waits_for_nothing_and_can_be_recorded(name: str) -> None:

@@ -112,6 +112,7 @@ def test_frames_of_any_size_are_shrunken(width: int, height: int) -> None:
     assert small.shape[0] % STRIDE == small.shape[1] % STRIDE == 0
 
 
+@pytest.mark.slow
 def test_finds_the_drawn_portrait(find: HeadFinder, portrait: Portrait) -> None:
     for seconds in (0.0, 1.5, 3.0, 4.5):
         heads = find(portrait.draw(pose_at(seconds)))
@@ -137,6 +138,7 @@ def test_a_room_holds_no_head(find: HeadFinder) -> None:
     assert find(np.zeros((720, 1280, 3), np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_finds_people_it_was_not_trained_on(find: HeadFinder, other_people: Path) -> None:
     from bench.harness.clip_set import find_clips, frames, one_of_each
 

@@ -45,6 +45,7 @@ def typical(matrix: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
     return (torch.tensor(CANONICAL) @ matrix.T + torch.tensor([x, y]))[None]
 
 
+@pytest.mark.slow
 def test_the_network_is_within_its_budgets() -> None:
     pytest.importorskip("fvcore", reason="counting needs the bench extra")
     network = LiteNetwork().eval()

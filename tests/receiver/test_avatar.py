@@ -146,6 +146,7 @@ def full_length(at: tuple[int, int], side: int) -> Pictures:
     return canvas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "side"), [((560, 400), 300), ((300, 620), 500), ((760, 330), 200)])
 def test_the_head_is_framed_as_a_sender_frames_it(tmp_path: Path, at: tuple[int, int], side: int) -> None:
     picture = full_length(at, side)
@@ -185,6 +186,7 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path, content: bytes | N
         load(tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(RequestError, match="Cannot read the picture"):

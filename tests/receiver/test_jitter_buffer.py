@@ -21,7 +21,7 @@ def test_frames_come_out_by_number_whatever_order_they_came_in() -> None:
     assert values(buffer.take(1)) == {0: 0, 1: 1}
     assert values(buffer.take(4)) == {2: 2, 3: 3, 4: 4}
     assert values(buffer.take(9)) == {5: 5}
-    assert (buffer.late, buffer.refused) == (0, 0)
+    assert (buffer.tally.late_frames, buffer.tally.refused_frames) == (0, 0)
 
 
 def test_the_next_frame_that_is_here_can_be_seen_before_its_moment() -> None:
@@ -41,7 +41,7 @@ def test_a_frame_after_its_moment_is_counted_and_still_given_out() -> None:
     buffer.put(0, frames(0))
     buffer.take(2)
     buffer.put(1, frames(1, 2, 3))
-    assert buffer.late == 2
+    assert buffer.tally.late_frames == 2
     assert values(buffer.take(3)) == {1: 1, 2: 2, 3: 3}
 
 
@@ -52,7 +52,7 @@ def test_a_duplicate_is_given_out_once_and_is_not_late() -> None:
     assert values(buffer.take(0)) == {0: 0}
     buffer.put(0, frames(9, 9))
     assert values(buffer.take(1)) == {1: 1}
-    assert buffer.late == 0
+    assert buffer.tally.late_frames == 0
 
 
 def test_frames_too_far_off_are_refused() -> None:
@@ -60,12 +60,12 @@ def test_frames_too_far_off_are_refused() -> None:
     buffer.put(100, frames(0))
     buffer.put(110, frames(1))
     buffer.put(90, frames(2))
-    assert buffer.refused == 2
+    assert buffer.tally.refused_frames == 2
     buffer.take(105)
     buffer.put(115, frames(3, 4))
     buffer.put(96, frames(5, 6))
     assert values(buffer.take(200)) == {97: 6, 115: 3}
-    assert buffer.refused == 4
+    assert buffer.tally.refused_frames == 4
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 4), st.booleans()), max_size=60))
@@ -88,7 +88,7 @@ def test_a_copy_stands_in_until_the_frame_itself_comes() -> None:
     buffer.put_copies({1: frames(9)[0], 2: frames(9)[0], 3: frames(8)[0]})
     buffer.put(2, frames(2))
     assert values(buffer.take(5)) == {0: 0, 1: 1, 2: 2, 3: 8}
-    assert buffer.copied == 2
+    assert buffer.tally.copied_frames == 2
     # What has been given out stays as it was.
     buffer.put(3, frames(3))
     buffer.put_copies({3: frames(7)[0]})

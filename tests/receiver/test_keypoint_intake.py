@@ -72,7 +72,7 @@ async def test_broken_packets_are_dropped_until_there_were_too_many(streaming: C
         broken = packet(30)[:-1]
         events = [await intake.take(arriving(streaming, codec, broken)) for _ in range(MAX_BAD_PACKETS)]
         assert not any(events)
-        assert streaming.receiver.bad_packets == MAX_BAD_PACKETS
+        assert streaming.receiver.tally.bad_packets == MAX_BAD_PACKETS
         (ended,) = await intake.take(arriving(streaming, codec, broken))
         assert isinstance(ended, Ended)
         assert not ended.ok

@@ -48,6 +48,7 @@ def roughness(sound: Sound) -> float:
 CLEAN = roughness(voice(0, RATE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ppm", [0, 200, -200, 2000, -2000])
 def test_a_device_whose_clock_is_off_stays_in_step_unheard(ppm: float) -> None:
     queue, heard = play(60.0, ppm)

@@ -162,6 +162,7 @@ def _assert_smooth(seen: Watched) -> None:
     assert max(seen.gaps) <= FRAME / (1 - SLEW) + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_an_hour_of_clocks_that_run_apart_neither_skips_nor_grows(ppm: int) -> None:
     chance = random.Random(3)
@@ -241,6 +242,7 @@ def test_a_sender_that_slept_is_waited_for() -> None:
     assert playout.due(30) == pytest.approx(71.05, abs=0.01)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(-200, 400)), min_size=1, max_size=80))
 def test_whatever_comes_the_delay_stays_in_bounds_and_time_goes_on(steps: list[tuple[float, int]]) -> None:
     playout, now = Playout(30), 10.0

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from bench.network.memory_link import pair
-from models.lite.layout import DIMENSIONS, LAYOUT
-from receiver.jitter_buffer import JitterBuffer
+from models.lite.layout import DIMENSIONS
 from receiver.summary import CallSummary, Shown
 from shared.concealment import Kind
-from shared.constants import CallTerms
 from shared.protocol.events import FramesArrived
-from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.tally import Tally
 from shared.runtime.stats import StageTimes
 
 
@@ -24,12 +22,12 @@ def arrive(summary: CallSummary, first: int, count: int, timestamp_ms: int, wall
 
 
 def test_a_call_of_three_frames() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 2, 1000, 1040)
     summary.shown(frame(0, done_ms=1090))
     summary.shown(frame(1, done_ms=1123))
     summary.shown(frame(2, Kind.FORECAST, done_ms=1257, in_time=False))
-    report = summary.report(pair()[0], ReceiverSession(CallTerms("lite", "abc", 10, DIMENSIONS), {}), 1.0)
+    report = summary.report(pair()[0], 1.0)
     assert (report.packets, report.highest) == (1, 1)
     assert (report.frames_observed, report.frames_forecast, report.frames_held) == (2, 1, 0)
     values = summary.to_map()
@@ -48,14 +46,14 @@ def test_a_call_of_three_frames() -> None:
 
 
 def test_the_clock_of_the_wall_may_run_over() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 1, 2**32 - 20, 10)
     summary.shown(frame(0, done_ms=30))
     assert summary.to_map()["latency_p50_ms"] == 50.0
 
 
 def test_the_recent_latency_forgets_how_the_call_began() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 1, 0, 10)
     for n in range(900):
         delay = 400 if n < 500 else 80
@@ -65,14 +63,14 @@ def test_the_recent_latency_forgets_how_the_call_began() -> None:
 
 
 def test_numbers_left_out_count_as_time_and_beginning_again_does_not() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     for number in (100, 101, 105, 20, 21):
         summary.shown(frame(number))
     assert summary.to_map()["seconds"] == pytest.approx(8 / 30)
 
 
 def test_frames_held_and_freezes_are_told_apart() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     for n in range(20):
         kind = Kind.HELD if 4 <= n < 13 or n == 15 else Kind.INTERPOLATED
         summary.shown(frame(n, kind, done_ms=33 * n + (60 if n > 10 else 0)))
@@ -84,7 +82,7 @@ def test_frames_held_and_freezes_are_told_apart() -> None:
 
 
 def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 1, 1000, 1010)
     arrive(summary, 0, 1, 1000, 1500)
     summary.shown(frame(0, done_ms=1060))
@@ -92,7 +90,7 @@ def test_a_repeated_packet_does_not_change_when_its_frames_came() -> None:
 
 
 def test_memory_is_bounded_however_the_sender_numbers() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     for n in range(5000):
         arrive(summary, 10**6 - 4 * n, 4, 0, 0)
         arrive(summary, 4 * n, 4, 0, 0)
@@ -104,13 +102,8 @@ def test_memory_is_bounded_however_the_sender_numbers() -> None:
 
 
 def test_a_call_without_frames_has_a_summary_too() -> None:
-    summary = CallSummary(30)
-    summary.close(
-        pair()[0],
-        ReceiverSession(CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS), {}),
-        JitterBuffer(),
-        StageTimes(),
-    )
+    summary = CallSummary(30, Tally())
+    summary.close(pair()[0], StageTimes())
     values = summary.to_map()
     assert (values["seconds"], values["fps_shown"], values["payload_bytes"]) == (0, 0, 0)
     assert summary.lines()
@@ -118,7 +111,7 @@ def test_a_call_without_frames_has_a_summary_too() -> None:
 
 @pytest.mark.parametrize("hours", [-3, 3])
 def test_clocks_hours_apart_leave_the_latency_out_and_say_why(hours: int) -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 30, 0, 3_600_000 * hours + 40)
     for n in range(30):
         summary.shown(frame(n, done_ms=3_600_000 * hours + 33 * n + 80))
@@ -130,7 +123,7 @@ def test_clocks_hours_apart_leave_the_latency_out_and_say_why(hours: int) -> Non
 
 
 def test_a_frame_that_was_drawn_before_the_machine_slept_is_no_word_on_the_clocks() -> None:
-    summary = CallSummary(30)
+    summary = CallSummary(30, Tally())
     arrive(summary, 0, 60, 0, 40)
     for n in range(60):
         summary.shown(frame(n, done_ms=33 * n + (3_600_000 if n == 30 else 80)))

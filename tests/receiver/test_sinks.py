@@ -87,6 +87,7 @@ def test_an_array_file_has_every_picture_and_reads_at_any_time(tmp_path: Path) -
     assert np.load(path, mmap_mode="r").shape == (3, 256, 256, 3)
 
 
+@pytest.mark.slow
 def test_an_mp4_whose_writer_was_killed_plays_all_but_the_last_second(tmp_path: Path) -> None:
     killed_while_writing(tmp_path / "call.mp4", 75)
     assert shown(tmp_path / "call.mp4")[1] == list(range(60))

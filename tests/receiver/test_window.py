@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageGrab
 
 from receiver.live import Snapshot, listening
-from receiver.screen import FIGURES, PICTURE, SIDE, TITLE, Visibility, message, save
+from receiver.screen import FIGURES, PICTURE, SELF_SIDE, SIDE, TITLE, Visibility, _Newest, message, save
 from receiver.sinks.self_view import SelfView
 from receiver.sinks.window import WindowClosed, WindowSink
 from shared.errors import RequestError
@@ -267,6 +268,32 @@ def test_oneself_stands_in_the_corner_as_in_a_mirror_until_hidden(
     controls.toggle_self_view()
     desk.sink.tell(LIVE)
     desk.sees(lambda seen: bool(seen[120, SIDE - 30, 2] > 150))
+
+
+def test_oneself_fills_the_window_until_the_other_side_is_seen() -> None:
+    controls = Controls()
+    view = SelfView(controls)
+    sink, written = WindowSink(controls=controls, self_view=view), io.BytesIO()
+    sink._process = Mock(stdin=written)
+
+    def read() -> _Newest:
+        newest = _Newest(io.BytesIO(written.getvalue()))
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not newest.ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return newest
+
+    sink.tell(LIVE)
+    assert read().whole.max() == 0
+    view.update(oneself())
+    sink.tell(LIVE)
+    np.testing.assert_array_equal(read().whole, oneself()[:, ::-1])
+    sink.write(0, blue())
+    beside = read()
+    np.testing.assert_array_equal(beside.whole, blue())
+    assert beside.oneself is not None
+    assert beside.oneself.shape == (SELF_SIDE, SELF_SIDE, 3)
 
 
 def test_what_either_side_has_chosen_is_shown(call: tuple[Desk, Controls, SelfView]) -> None:

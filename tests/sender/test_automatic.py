@@ -130,6 +130,7 @@ def test_what_leaves_no_choice_is_never_looked_at() -> None:
     assert (find.looks, notes) == (0, [])
 
 
+@pytest.mark.slow
 def test_follows_smoothly_and_comes_to_rest() -> None:
     framing, _, _ = automatic()
     framing.begin([scene()] * 5)
@@ -141,6 +142,7 @@ def test_follows_smoothly_and_comes_to_rest() -> None:
     assert max(abs(b - a) for a, b in itertools.pairwise(places[61:])) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "at"), [(256, (150, 120)), (400, (200, 60))])
 def test_of_a_still_picture_with_noise_the_square_stays_put(side: int, at: tuple[int, int]) -> None:
     """Noise as of ffmpeg's noise=alls=12:allf=t: a cheap camera in the evening."""
@@ -193,6 +195,7 @@ def wall(number: int = 0) -> Pictures:
     return np.full((480, 640, 3), 180 + number % 2, np.uint8)
 
 
+@pytest.mark.slow
 def test_a_face_after_a_cut_is_framed_at_once(tmp_path: Path) -> None:
     framing, _, _ = automatic()
     parts = [scene(number=n) for n in range(40)], [np.maximum(wall(), scene(450, 300)) for _ in range(40)]
@@ -204,6 +207,7 @@ def test_a_face_after_a_cut_is_framed_at_once(tmp_path: Path) -> None:
     assert len(set(scenes)) == 2
 
 
+@pytest.mark.slow
 def test_a_face_that_is_away_and_comes_back_elsewhere_is_framed_again(tmp_path: Path) -> None:
     """Held meanwhile; framed within two seconds, which is another scene once more."""
     framing, _, _ = automatic()
@@ -220,6 +224,7 @@ def test_a_face_that_is_away_and_comes_back_elsewhere_is_framed_again(tmp_path: 
     assert all((frames[n] == frames[41]).mean() > 0.9 for n in range(42, 100))
 
 
+@pytest.mark.slow
 def test_a_file_that_begins_black_is_framed_when_somebody_comes(tmp_path: Path) -> None:
     framing, _, notes = automatic()
     dark = np.zeros((480, 640, 3), np.uint8)

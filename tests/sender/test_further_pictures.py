@@ -90,7 +90,7 @@ async def test_pictures_are_encoded_elsewhere_and_sent_one_at_a_time() -> None:
             await asyncio.sleep(0)
             call.settle(number / FPS)
     assert call.slots == [0, 1]
-    assert call.sender.pictures.completed == 2
+    assert call.sender.tally.pictures == 2
 
 
 async def test_what_fails_while_a_picture_is_encoded_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def test_slots_are_filled_in_order() -> None:
     assert [slot for _, slot in watched.proposed] == list(range(1, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kbps", [1.5, 2.0, 6.0])
 def test_the_budget_holds_over_any_minute(kbps: float) -> None:
     watched = Watched(size=8, kbps=kbps)

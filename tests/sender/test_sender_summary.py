@@ -12,20 +12,21 @@ from shared.constants import CallTerms
 from shared.protocol.events import State
 from shared.protocol.messages import Report
 from shared.protocol.sender_session import SenderSession
+from shared.protocol.tally import Tally
 
 
 def summary_of(last: int | None, observe: int = 6, skip: int = 6) -> CallSummary:
-    summary = CallSummary()
-    if last is not None:
-        summary.seen(last, 0.001, 0.004, 0.0005)
     session = SenderSession(
         CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS, observe=observe, skip=skip),
         PaperCodec(DIMENSIONS),
         None,
     )
+    summary = CallSummary(session.tally)
+    if last is not None:
+        summary.seen(last, 0.001, 0.004, 0.0005)
     session.state = State.STREAMING
     summary.sent(session.packet(0, 0, Block(np.zeros((3, 60), np.float32))), 3)
-    summary.close(pair()[0], session)
+    summary.close(pair()[0], session.terms)
     return summary
 
 
@@ -51,7 +52,7 @@ def test_the_figures_are_plain_json() -> None:
 
 def test_a_call_without_frames_says_so() -> None:
     assert summary_of(None).lines() == ["No frame was sent."]
-    assert CallSummary().lines() == ["No frame was sent."]
+    assert CallSummary(Tally()).lines() == ["No frame was sent."]
 
 
 @pytest.mark.parametrize(("fps", "hue"), [(29.6, ""), (14.4, "yellow")])

@@ -85,6 +85,7 @@ def test_a_files_sound_stands_where_its_pictures_do(
     assert begins(heard) == pytest.approx(wanted, abs=0.005 * RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sound_frames", [30, 21, 44])
 def test_sound_loops_as_the_pictures_do_however_long_it_is(tmp_path: Path, sound_frames: int) -> None:
     clip = write_clip(tmp_path / "clip.mkv", 30, (10,), sound_frames=sound_frames)
@@ -178,6 +179,7 @@ def test_sound_may_begin_before_or_after_the_pictures(tmp_path: Path, shift: flo
     assert begins(heard(tmp_path / "b.mkv", 2)) == pytest.approx([wanted], abs=0.01 * RATE)
 
 
+@pytest.mark.slow
 def test_pictures_and_sound_are_in_step_after_ten_minutes(tmp_path: Path) -> None:
     """At 29.97 frames per second; the first minutes of pictures are one frame that stands."""
     rate, last, path = Fraction(30000, 1001), 17982, tmp_path / "a.mkv"
@@ -253,6 +255,7 @@ def test_what_has_no_sound_is_said_in_a_sentence(tmp_path: Path) -> None:
         open_sound("file", "cam0", loop=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

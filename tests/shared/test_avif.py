@@ -107,6 +107,7 @@ def test_film_grain_is_refused() -> None:
         avif.wrap(with_bits(bits.rindex("1") - 1, "1"), 256)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(FRAME) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_damaged_frame_is_a_picture_or_refused(damage: list[tuple[int, int]]) -> None:

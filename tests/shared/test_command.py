@@ -51,6 +51,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.endswith("error: Wrong.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_no_letter_is_too_much_for_a_terminal(encoding: str, debug: bool) -> None:

@@ -26,15 +26,18 @@ def lowered_db(given: Sounds, devices: Devices = Devices(), canceller: EchoCance
     return level_db(microphone[2 * RATE : -RATE // 2]) - level_db(out[2 * RATE : -RATE // 2])
 
 
+@pytest.mark.slow
 def test_an_echo_is_gone_within_two_seconds() -> None:
     assert lowered_db(sounds(Case("a room"), 8, 0)) > 30
 
 
+@pytest.mark.slow
 def test_a_microphone_alone_keeps_its_echo() -> None:
     given = sounds(Case("a room"), 8, 0)
     assert lowered_db(Sounds(np.zeros_like(given.played), given.echo, given.near, given.noise)) < 3
 
 
+@pytest.mark.slow
 def test_a_near_voice_stands_where_it_was() -> None:
     near = speech(6, NEAR_PITCH, 3)
     canceller = EchoCanceller(gain_control=False)

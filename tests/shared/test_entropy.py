@@ -27,6 +27,7 @@ numbers = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(numbers, st.integers(0, 15))
 def test_numbers_go_there_and_back_whatever_their_size(pairs: list[tuple[int, int]], first: int) -> None:
     values, scales = (np.array(column, np.int64) for column in zip(*pairs, strict=True))

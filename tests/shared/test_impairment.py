@@ -85,6 +85,7 @@ def test_random_loss_has_its_share_and_no_memory() -> None:
     assert follow == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.slow
 def test_burst_loss_has_its_share_and_its_length() -> None:
     gone = lost(arrivals("burst=10:5", 40_000))
     assert len(gone) / 40_000 == pytest.approx(0.10, abs=0.015)

@@ -112,6 +112,7 @@ def test_coarser_is_smaller() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 32), st.integers(0, 10**6), st.floats(0.01, 900))
 def test_any_plausible_numbers_are_coded_without_wrapping(count: int, seed: int, size: float) -> None:
     frames = np.random.default_rng(seed).uniform(-size, size, (count, 60)).astype(np.float32)
@@ -166,6 +167,7 @@ def test_the_bytes_are_the_same_on_every_machine() -> None:
     assert (codec.tables, len(payload), digest.hexdigest()[:16]) == GOLDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 6, 32])
 def test_mutated_payloads_are_refused_or_decode_to_sound_numbers(count: int) -> None:
     """A few thousand of them; `bench fuzz` runs a million."""
@@ -174,6 +176,7 @@ def test_mutated_payloads_are_refused_or_decode_to_sound_numbers(count: int) -> 
     assert outcome.refused + outcome.decoded == 1500
 
 
+@pytest.mark.slow
 def test_random_bytes_are_refused_or_decode_to_sound_numbers() -> None:
     generator = np.random.default_rng(0)
     for _ in range(1000):

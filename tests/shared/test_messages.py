@@ -134,6 +134,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(message=maps, data=st.data())
 def test_a_message_with_one_field_replaced_parses_or_is_refused(
     message: Message, data: st.DataObject

@@ -120,6 +120,7 @@ def test_a_header_that_promises_a_huge_picture_is_refused_without_decoding(side:
         picture.decode(small[:at] + struct.pack(">HH", side, side) + small[at + 4 :])
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_damaged_picture_decodes_or_is_refused(damage: list[tuple[int, int]]) -> None:

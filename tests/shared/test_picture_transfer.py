@@ -28,7 +28,7 @@ def test_a_picture_costs_what_is_said(size: int) -> None:
     sent = feed(bytes(size))
     chunks = sent.at_once()
     real = sum(len(pack_message(chunk, short=True)) + MESSAGE_OVERHEAD - 8 for chunk in chunks)
-    assert sent.sent_bytes == wire_bytes(size)
+    assert sent.tally.picture_wire_bytes == wire_bytes(size)
     assert real == pytest.approx(wire_bytes(size), abs=6 * len(chunks))
 
 
@@ -65,7 +65,7 @@ def test_the_next_begins_when_the_one_before_is_there() -> None:
     assert not sent.idle
     sent.confirm(0)
     sent.confirm(0)
-    assert sent.completed == 1
+    assert sent.tally.pictures == 1
     sent.begin(1, b"x")
     assert sent.at_once() == [SourceChunk(1, 1, 1, 0, b"x")]
 

@@ -35,6 +35,7 @@ def brightness(picture: Pictures, x: float, y: float, radius: int = 1) -> float:
     return float(picture[row - radius : row + radius + 1, column - radius : column + radius + 1].mean())
 
 
+@pytest.mark.slow
 def test_a_picture_repeats_exactly(portrait: Portrait) -> None:
     pose = Pose(yaw=0.1, mouth=0.4)
     assert (portrait.draw(pose) == Portrait().draw(pose)).all()
@@ -90,6 +91,7 @@ def test_landmarks_need_no_portrait(portrait: Portrait) -> None:
     np.testing.assert_array_equal(landmarks(portrait.looks, pose), portrait.landmarks(pose))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(6))
 def test_anybody_can_be_drawn(number: int) -> None:
     looks = Looks.random(np.random.default_rng(number))
@@ -113,12 +115,14 @@ def test_no_two_people_look_alike() -> None:
     assert max(tones) > 0.9
 
 
+@pytest.mark.slow
 def test_glasses_are_drawn_around_the_eyes(portrait: Portrait) -> None:
     seeing = Portrait(Looks(glasses=Glasses(worn=True)))
     top, bottom, left, right = changed(portrait.draw(Pose()), seeing.draw(Pose()))
     assert (top > 70, bottom < 150, left > 50, right < 206) == (True,) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["buzz", "short", "long", "tied", "curly", "hat"])
 def test_hair_of_every_style_leaves_the_face_free(style: str, bare: Pictures) -> None:
     person = Portrait(Looks(hair=Hair(style=style, parted=False)))
@@ -128,6 +132,7 @@ def test_hair_of_every_style_leaves_the_face_free(style: str, bare: Pictures) ->
         assert brightness(picture, x, y) == pytest.approx(brightness(bare, x, y), abs=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["short", "long", "curly"])
 def test_nothing_is_seen_through_a_head(style: str) -> None:
     hair = Hair(style=style, curl=0.9 if style == "curly" else 0.3, top=0.12, lift=1.0, seed=5)

@@ -109,13 +109,13 @@ def test_a_broken_further_picture_is_asked_for_again_and_the_call_goes_on() -> N
     pair.sender.send_picture(5, junk)
     let_pass(pair, 1.0)
     assert slots(pair) == [0]
-    assert pair.receiver.bad_pictures >= 1
+    assert pair.receiver.tally.bad_pictures >= 1
     assert pair.receiver.state is State.STREAMING
     # Sent again at most twice at once, then every 30 s.
     let_pass(pair, 10.0)
-    assert pair.receiver.bad_pictures == 3
+    assert pair.receiver.tally.bad_pictures == 3
     let_pass(pair, 30.0)
-    assert pair.receiver.bad_pictures == 4
+    assert pair.receiver.tally.bad_pictures == 4
 
 
 def test_too_many_broken_pictures_end_the_call() -> None:
@@ -144,7 +144,7 @@ def test_a_call_begins_when_its_picture_is_decoded_and_not_before() -> None:
     assert (source.data, source.slot) == (SMALL, 0)
     assert (receiver.state, receiver.outgoing()) == (State.PICTURE, [])
     assert received(receiver, packet(), 0.1) == []
-    assert receiver.early_packets == 1
+    assert receiver.tally.early_packets == 1
     assert receiver.picture_taken(source, 0.2) == [PeerReady()]
     assert receiver.state is State.STREAMING
     assert [parse_message(data) for data in receiver.outgoing()] == [Ready(0)]
@@ -172,7 +172,7 @@ def test_of_a_picture_that_came_over_another_connection_the_sender_hears_nothing
     else:
         assert pair.receiver.picture_taken(source, 0.0) == []
     assert pair.receiver.outgoing() == []
-    assert pair.receiver.bad_pictures == broken
+    assert pair.receiver.tally.bad_pictures == broken
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -224,7 +224,7 @@ def test_a_flood_of_sound_pictures_ends_the_call() -> None:
 def test_packets_before_streaming_are_counted_and_dropped() -> None:
     pair = awaiting_picture()
     assert received(pair.receiver, packet(), 0.0) == []
-    assert (pair.receiver.early_packets, pair.receiver.bad_packets) == (1, 0)
+    assert (pair.receiver.tally.early_packets, pair.receiver.tally.bad_packets) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_packets_before_streaming_are_counted_and_dropped() -> None:
 def test_a_broken_packet_is_counted_and_the_call_goes_on(data: bytes) -> None:
     pair = streaming()
     assert received(pair.receiver, data, 0.0) == []
-    assert pair.receiver.bad_packets == 1
+    assert pair.receiver.tally.bad_packets == 1
     assert len(received(pair.receiver, packet(), 0.0)) == 1
 
 
@@ -264,7 +264,7 @@ def test_frame_numbers_run_no_further_ahead_than_the_clock_and_a_minute() -> Non
         elif leap > 1:
             leap //= 2  # takes what it can get
     assert highest <= 30 * (n / 100) + MOST_AWAY_FRAMES + 10
-    assert receiver.late_frames > 0
+    assert receiver.tally.late_frames > 0
 
 
 def test_a_receiver_whose_clock_stood_still_finds_its_sender_again() -> None:
@@ -279,7 +279,7 @@ def test_a_receiver_whose_clock_stood_still_finds_its_sender_again() -> None:
         events = received(pair.receiver, packet(back + n), 15.0 + n / 30)
         assert len(events) == (n >= 150)
         assert not events or first_of(events) == back + n
-    assert pair.receiver.bad_packets == 0
+    assert pair.receiver.tally.bad_packets == 0
 
 
 def test_that_takes_no_call_further_ahead_than_the_numbers_on_the_wire_go() -> None:
@@ -298,7 +298,7 @@ def test_a_packet_from_over_a_minute_before_is_late_and_no_fault() -> None:
     receiver = streaming().receiver
     for n in range(0, 600, 3):
         assert received(receiver, packet(n), 300.0 + n / 1000) == []
-    assert (receiver.late_frames, receiver.bad_packets) == (200, 0)
+    assert (receiver.tally.late_frames, receiver.tally.bad_packets) == (200, 0)
     assert first_of(received(receiver, packet(9006), 300.2)) == 9006
     assert received(receiver, packet(9000 - MOST_AWAY_FRAMES), 300.3) == []
     assert first_of(received(receiver, packet(9050 - MOST_AWAY_FRAMES), 300.3)) == 9050 - MOST_AWAY_FRAMES
@@ -310,7 +310,7 @@ def test_a_sender_whose_clock_stood_still_is_followed_back() -> None:
     arrived = [received(receiver, packet(60 + n), 602.0 + n / 30) for n in range(0, 300, 3)]
     assert not any(arrived[:50])
     assert all(arrived[51:])
-    assert receiver.bad_packets == 0
+    assert receiver.tally.bad_packets == 0
     # It has gained nothing to leap by: where it would have been is as far away as any leap.
     assert received(receiver, packet(18_360), 612.0) == []
 
@@ -324,7 +324,7 @@ def test_a_sender_that_paused_is_followed_however_long_it_took(minutes: int) -> 
     late = round(60 * minutes * 30 * 1.0001)
     for n in range(late, late + 300, 3):
         assert first_of(received(receiver, packet(n), 60 * minutes + (n - late) / 30)) == n
-    assert receiver.bad_packets == 0
+    assert receiver.tally.bad_packets == 0
 
 
 def test_a_sender_that_comes_back_after_an_hour_is_where_its_clock_is() -> None:
@@ -353,7 +353,7 @@ def test_a_burst_is_dropped_but_ends_nothing() -> None:
     receiver = streaming().receiver
     arrived = [received(receiver, packet(n), 0.0) for n in range(300)]
     assert sum(map(len, arrived)) == 240
-    assert receiver.flood_packets == 60
+    assert receiver.tally.flood_packets == 60
     assert receiver.state is State.STREAMING
 
 

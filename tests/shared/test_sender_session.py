@@ -82,15 +82,15 @@ def test_further_pictures_arrive_one_after_the_other_in_the_slots_named() -> Non
     last = pair.receiver_events[-1]
     assert isinstance(last, SourcePicture)
     assert last.data == SMALL
-    assert pair.sender.pictures.completed == 4
+    assert pair.sender.tally.pictures == 4
 
 
 def test_a_further_picture_keeps_its_pace() -> None:
     pair = streaming()
-    before = pair.sender.pictures.sent_bytes
+    before = pair.sender.tally.picture_wire_bytes
     pair.sender.send_picture(1, PICTURE)
     let_pass(pair, 10.0)
-    sent = pair.sender.pictures.sent_bytes - before
+    sent = pair.sender.tally.picture_wire_bytes - before
     assert 0.75 * PACE_KBPS < sent * 8 / 1000 / 10 < 1.1 * PACE_KBPS
     assert slots(pair) == [0]
 
@@ -131,7 +131,7 @@ def test_asking_for_pictures_does_not_make_a_sender_talk() -> None:
     for _ in range(600):
         pair.receiver.want_again(0)
         let_pass(pair, 0.1)
-    assert pair.sender.pictures.sent_bytes < 60 * PACE_KBPS * 125 * 1.1 + len(PICTURE) * 2
+    assert pair.sender.tally.picture_wire_bytes < 60 * PACE_KBPS * 125 * 1.1 + len(PICTURE) * 2
     assert pair.sender.state is State.STREAMING
 
 

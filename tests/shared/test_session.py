@@ -56,7 +56,11 @@ def test_a_call_from_hello_to_bye() -> None:
     assert isinstance(arrived, FramesArrived)
     assert (arrived.first, arrived.timestamp_ms) == (12, 1000 + 400 + 5)
     np.testing.assert_array_equal(arrived.frames, FRAMES)
-    assert (pair.receiver.packets, pair.receiver.frames, pair.receiver.payload_bytes) == (1, 4, 960)
+    assert (pair.receiver.tally.packets, pair.receiver.tally.frames, pair.receiver.tally.payload_bytes) == (
+        1,
+        4,
+        960,
+    )
 
     report = Report(packets=1, highest=15, delay_ms=40, jitter_ms=3, frames_observed=4)
     pair.receiver.report(report)
@@ -204,7 +208,7 @@ def test_a_receiver_of_another_call_gets_the_pictures_of_all_slots() -> None:
         pair.now += 1.0
         pair.sender.tick(pair.now)
         pair.settle()
-    assert pair.sender.pictures.completed == 2
+    assert pair.sender.tally.pictures == 2
     pair.receiver_events.clear()
     other = ReceiverSession(TERMS, {"paper": PaperCodec(DIMENSIONS)}, forecaster="damped", secret=bytes(16))
     reconnected(pair, other)

@@ -33,7 +33,7 @@ def test_a_day_of_pictures_with_pauses() -> None:
         assert isinstance(arrived, FramesArrived)
         assert arrived.first == number
         assert arrived.timestamp_ms == (2**32 - 4_000_000 + round(number * 1000 / 30) + 3) % 2**32
-    assert pair.receiver.packets == len(moments)
+    assert pair.receiver.tally.packets == len(moments)
 
 
 def test_a_day_of_sound_with_pauses() -> None:
@@ -48,7 +48,7 @@ def test_a_day_of_sound_with_pauses() -> None:
             continue
         (arrived,) = pair.receiver.receive_voice(data, number * BLOCK_SECONDS + number % 31 / 100)
         assert arrived == VoiceArrived(number, OPUS)
-    voice = pair.receiver.voice
+    voice = pair.receiver.tally.voice
     assert voice.expected - voice.received == lost
-    assert pair.sender.voice_packets > 2**16
+    assert pair.sender.tally.voice.packets > 2**16
     assert number * SAMPLES > 2**32

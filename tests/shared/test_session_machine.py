@@ -352,14 +352,14 @@ class Feeds(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 6))
     def confirms(self, number: int) -> None:
-        before = self.feed.completed
+        before = self.feed.tally.pictures
         try:
             self.feed.confirm(number)
         except PeerError:
             assert number >= self.received
         else:
             assert number < self.received
-        assert before <= self.feed.completed <= self.received
+        assert before <= self.feed.tally.pictures <= self.received
 
     @rule(slot=st.integers(0, 7))
     def asks_again(self, slot: int) -> None:

@@ -80,10 +80,10 @@ def test_on_hold_a_further_picture_waits() -> None:
     pair = agreed()
     assert pair.sender.send_picture(1, PICTURE)
     let_pass(pair, 0.5)
-    before = pair.sender.pictures.sent_bytes
+    before = pair.sender.tally.picture_wire_bytes
     pair.sender.tell_status(False, True)
     let_pass(pair, 20.0)
-    assert pair.sender.pictures.sent_bytes == before
+    assert pair.sender.tally.picture_wire_bytes == before
     assert slots(pair) == [0]
     pair.sender.tell_status(False, False)
     let_pass(pair, 60.0)

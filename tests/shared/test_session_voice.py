@@ -32,9 +32,9 @@ def test_sound_goes_where_it_is_offered_and_wanted() -> None:
     for number in (0, 1, 5, 4):
         (arrived,) = pair.receiver.receive_voice(pair.sender.voice(number, OPUS), 0.0)
         assert arrived == VoiceArrived(number, OPUS)
-    assert pair.sender.voice_packets == pair.receiver.voice.packets == 4
-    assert pair.sender.voice_bytes == pair.receiver.voice.bytes == 4 * len(OPUS)
-    assert pair.receiver.voice.received == pair.receiver.voice.expected == 4
+    assert pair.sender.tally.voice.packets == pair.receiver.tally.voice.packets == 4
+    assert pair.sender.tally.voice.bytes == pair.receiver.tally.voice.bytes == 4 * len(OPUS)
+    assert pair.receiver.tally.voice.received == pair.receiver.tally.voice.expected == 4
 
 
 def test_keypoints_that_come_in_a_sound_packet_are_taken_as_any() -> None:
@@ -46,7 +46,7 @@ def test_keypoints_that_come_in_a_sound_packet_are_taken_as_any() -> None:
     assert voice == VoiceArrived(3, OPUS)
     assert isinstance(keypoints, KeypointsArrived)
     assert keypoints.packet.first == 6
-    assert pair.sender.said["keypoints"] == pair.receiver.heard["keypoints"] == len(packet(6))
+    assert pair.sender.tally.said["keypoints"] == pair.receiver.tally.heard["keypoints"] == len(packet(6))
     # Sound of another time is left out, and what travels with it stands for itself.
     (late,) = pair.receiver.receive_voice(pair.sender.voice(3, OPUS, packet(9090)), 303.0)
     assert isinstance(late, KeypointsArrived)
@@ -79,7 +79,7 @@ def test_without_an_offer_or_a_wish_the_call_goes_on_without(offers: bool, wants
     assert not pair.receiver.takes_voice
     assert pair.sender.refuses_voice is offers
     assert pair.receiver.receive_voice(sound(0, 0), 0.0) == []
-    assert pair.receiver.voice.unasked == 1
+    assert pair.receiver.tally.voice.unasked == 1
     assert len(received(pair.receiver, packet(), 0.0)) == 1
 
 
@@ -105,14 +105,14 @@ def test_lost_packets_are_told_from_pauses() -> None:
         data = pair.sender.voice(number, OPUS)
         if number not in (1, 41, 42):
             pair.receiver.receive_voice(data, 0.0)
-    assert (pair.receiver.voice.expected, pair.receiver.voice.received) == (7, 4)
+    assert (pair.receiver.tally.voice.expected, pair.receiver.tally.voice.received) == (7, 4)
     reconnected(pair)
     for number in (60, 61, 62):
         data = pair.sender.voice(number, OPUS)
         if number != 61:
             assert len(pair.receiver.receive_voice(data, 0.0)) == 1
-    assert (pair.receiver.voice.expected, pair.receiver.voice.received) == (10, 6)
-    assert pair.receiver.voice.packets == 6
+    assert (pair.receiver.tally.voice.expected, pair.receiver.tally.voice.received) == (10, 6)
+    assert pair.receiver.tally.voice.packets == 6
 
 
 def test_broken_packets_are_dropped_until_they_are_too_many() -> None:
@@ -130,9 +130,9 @@ def test_sound_is_no_further_from_its_moment_than_a_minute() -> None:
     assert receiver.receive_voice(sound(MAX_AWAY + 2, 0), 0.0) == []
     assert len(receiver.receive_voice(sound(MAX_AWAY, 0), 0.0)) == 1
     assert receiver.receive_voice(sound(2 * MAX_AWAY, 1), 0.0) == []
-    assert (receiver.voice.bad, receiver.voice.late) == (0, 2)
+    assert (receiver.tally.voice.bad, receiver.tally.voice.late) == (0, 2)
     assert receiver.receive_voice(sound(MAX_AWAY, 2), 3 * MAX_AWAY * BLOCK_SECONDS) == []
-    assert (receiver.voice.bad, receiver.voice.late) == (0, 3)
+    assert (receiver.tally.voice.bad, receiver.tally.voice.late) == (0, 3)
 
 
 def test_sound_goes_on_with_the_pictures_after_a_clock_has_stood_still() -> None:
@@ -145,8 +145,8 @@ def test_sound_goes_on_with_the_pictures_after_a_clock_has_stood_still() -> None
         heard += pair.receiver.receive_voice(sound(round(frame / FPS / BLOCK_SECONDS), n // 2), now)
     assert pair.receiver.state is State.STREAMING
     assert len(heard) == pytest.approx(300 - 75, abs=3)  # all but those of the first five seconds
-    assert (pair.receiver.bad_packets, pair.receiver.voice.bad) == (0, 0)
-    assert pair.receiver.voice.late == 300 - len(heard)
+    assert (pair.receiver.tally.bad_packets, pair.receiver.tally.voice.bad) == (0, 0)
+    assert pair.receiver.tally.voice.late == 300 - len(heard)
 
 
 def test_sound_runs_on_while_no_picture_comes_and_after_a_long_silence() -> None:
@@ -166,7 +166,7 @@ def test_a_flood_is_dropped_and_a_lasting_one_ends_the_call() -> None:
             if events and isinstance(events[-1], Ended):
                 break
         assert "floods" in events[-1].reason
-        assert pair.receiver.voice.flood > 100
+        assert pair.receiver.tally.voice.flood > 100
         assert number / 200 < 20
 
 
@@ -174,7 +174,7 @@ def test_after_the_end_nothing_is_taken() -> None:
     pair = speaking()
     pair.receiver.end("Enough.")
     assert pair.receiver.receive_voice(sound(0, 0), 0.0) == []
-    assert pair.receiver.voice.packets == 0
+    assert pair.receiver.tally.voice.packets == 0
 
 
 def test_a_sender_that_comes_back_with_sound_where_there_was_none_is_a_new_call() -> None:

@@ -383,6 +383,7 @@ def test_clear_pixels_are_white(tmp_path: Path) -> None:
     assert picture[[2, 16], [2, 16]].tolist() == [[255, 255, 255], [10, 120, 20]]
 
 
+@pytest.mark.slow
 def test_frames_are_let_go_of_at_once(tmp_path: Path) -> None:
     """Twenty minutes of 4K would be 400 GB of them; waiting for a collection keeps hundreds."""
     write(tmp_path / "a.mp4", numbered(40))
