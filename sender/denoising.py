@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from shared.keypoints import Floats, Pictures
 
-NEW_SHARE = 0.12
-"""Of a still part that is taken from the newest picture: noise shrinks to a quarter."""
-STILL, MOVING = 1.25, 2.0
-"""Change of a part in units of the noise, up to which it is still, and from which it moves."""
+LEAST_SHARE = 0.04
+"""Of what has long been still that is taken from the newest picture: noise shrinks to a seventh."""
+STILL, MOVING = 1.45, 2.2
+"""Change of a part in units of what noise alone makes, up to which it is still, and from which it moves."""
 _CELL = 8
 _GREY = np.full(3, 1 / 3, np.float32)
 _QUIETEST = 0.25
@@ -23,10 +23,16 @@ _LEAST_NOISE, _MOST_NOISE, _LEARNING = 0.5, 8.0, 0.1
 
 
 class Denoiser:
-    """Averages over time, cell by cell of 8x8 pixels; pictures come in order."""
+    """Averages over time, cell by cell of 8x8 pixels; pictures come in order.
+
+    A part that has just moved is worth little more than the newest picture of it, and one that has long been
+    still is worth many: each takes as much from the newest as a Kalman filter would.
+    """
 
     def __init__(self) -> None:
         self._kept: Floats | None = None
+        self._variance = np.ones((1, 1), np.float32)
+        """Of what is kept of each cell, in units of the variance of the noise."""
         self._noise = 0.0
 
     def renew(self) -> None:
@@ -38,6 +44,7 @@ class Denoiser:
         new = picture.astype(np.float32)
         if self._kept is None or self._kept.shape != new.shape:
             self._kept = new
+            self._variance = np.ones((len(new) // _CELL,) * 2, np.float32)
             return picture
         change = new - self._kept
         self._kept += self._shares(change) * change
@@ -50,15 +57,19 @@ class Denoiser:
         cells = (change @ _GREY).reshape(side, _CELL, side, _CELL)
         # Light that changes moves all pixels of a cell alike; noise does not.
         alike = cells.mean((1, 3), keepdims=True)
-        apart = np.abs(cells - alike).mean((1, 3))
+        # What is kept has noise of its own.
+        expected = np.sqrt(1 + self._variance)
+        apart = np.abs(cells - alike).mean((1, 3)) / expected
         noise = self._learned(float(np.quantile(apart, _QUIETEST)))
-        moved = np.maximum(apart, np.abs(alike[:, 0, :, 0])) / noise
+        moved = np.maximum(apart, np.abs(alike[:, 0, :, 0]) / expected) / noise
         moving = _spread(np.clip((moved - STILL) / (MOVING - STILL), 0, 1))
-        shares = NEW_SHARE + (1 - NEW_SHARE) * moving
+        still = np.maximum(self._variance / (1 + self._variance), LEAST_SHARE)
+        shares = still + (1 - still) * moving
+        self._variance = (1 - shares) ** 2 * self._variance + shares**2
         return np.asarray(shares.repeat(_CELL, 0).repeat(_CELL, 1)[..., None], np.float32)
 
     def _learned(self, apart: float) -> float:
-        """Take in how much the quietest part changed; return the noise, in mean absolute grey levels."""
+        """Take in how much the quietest part changed; return a picture's noise in mean absolute levels."""
         now = min(max(apart, _LEAST_NOISE), _MOST_NOISE)
         self._noise = now if not self._noise else self._noise + _LEARNING * (now - self._noise)
         return self._noise

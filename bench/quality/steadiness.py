@@ -28,7 +28,7 @@ def jitter(backbone: Backbone, source: Source, picture: Pictures, finder: Landma
     In pixels, RMS over all landmarks and frames, each from its mean; NaN where no face is found.
     """
     drawn = backbone.render(source, backbone.detect(noisy(picture)))
-    return moved(finder.follow(list(drawn)))
+    return moved(finder.in_place(drawn))
 
 
 def moved(landmarks: Floats) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from models.landmarks.crops import Box
-from models.landmarks.mesh import MeshNetworks
+from models.landmarks.mesh import Mesh, MeshNetworks
 from models.landmarks.points import COUNT
 from shared.keypoints import Floats, Pictures
 from shared.media.heads import Head, HeadFinder
@@ -50,6 +50,20 @@ class LandmarkFinder:
         """Return the landmarks (T, 175, 2) of consecutive pictures; see `Follower`."""
         return Follower(self)(pictures)
 
+    def in_place(self, pictures: Iterable[Pictures]) -> Floats:
+        """Return the landmarks (T, 175, 2) of pictures whose face stays where it is in the first of them.
+
+        Following a face has a motion of its own, half a pixel on some; here all are looked at in one box.
+        """
+        first, *others = pictures
+        found = self.find(first)
+        if found is None:
+            return np.full((1 + len(others), COUNT, 2), np.nan, np.float32)
+        points = [
+            self._landmarks(picture, self._networks.mesh(picture, found.box)) for picture in (first, *others)
+        ]
+        return np.stack(points)[..., :2]
+
     def find(self, picture: Pictures, near: Box | None = None) -> Found | None:
         """Return the face in `picture` (H, W, 3), uint8 RGB, at best the one `near` a box; None without."""
         heads = self._heads(picture)
@@ -73,10 +87,13 @@ class LandmarkFinder:
             mesh = self._networks.mesh(picture, mesh.box)
         if mesh.score < _SURE:
             return None
+        return Found(self._landmarks(picture, mesh), mesh.box)
+
+    def _landmarks(self, picture: Pictures, mesh: Mesh) -> Floats:
         height, width = picture.shape[:2]
         points = self._networks.landmarks(picture, mesh)
-        places = points * [2 / width, 2 / height, 2 / width] - [1, 1, 0]
-        return Found(places.astype(np.float32), mesh.box)
+        places: Floats = (points * [2 / width, 2 / height, 2 / width] - [1, 1, 0]).astype(np.float32)
+        return places
 
 
 class Follower:

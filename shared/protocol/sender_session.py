@@ -143,7 +143,7 @@ class SenderSession(Session):
             self._queue(self._status)
 
     def packet(self, first: int, late_ms: int, block: Block) -> bytes:
-        """Return the packet of a block whose frames are numbered from `first`; see `wire.KeypointPacket`.
+        """Return the packet of a block whose frames are numbered from `first`; see `KeypointPacket`.
 
         Raise ValueError where the block cannot be coded or does not fit a packet.
         """
@@ -174,7 +174,7 @@ class SenderSession(Session):
         return self._codec.most_frames(MAX_LOAD - HEADER_BYTES) >= frames
 
     def voice(self, number: int, payload: bytes, keypoints: bytes = b"") -> bytes:
-        """Return the packet of sound block `number`, and count it as sent; see `voice.VoicePacket`.
+        """Return the packet of sound block `number`, and count it as sent; see `VoicePacket`.
 
         `keypoints` is a packet that travels along, where `puts_into_voice`.
         """

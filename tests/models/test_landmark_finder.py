@@ -51,6 +51,17 @@ def test_finds_what_the_finer_mesh_finds(
     assert np.corrcoef(wanted, got)[0, 1] > 0.8
 
 
+def test_what_stays_in_place_does_not_move_and_following_it_would(
+    finder: LandmarkFinder, other_people: Path
+) -> None:
+    picture = kept(other_people / "cvt-2GdHDMQlrfA-0-0_x014.mp4", 1)[0]
+    found = finder.in_place([picture] * 4)
+    assert found.shape == (4, 175, 2)
+    assert (found == found[0]).all()
+    assert error(found, finder.follow([picture] * 4)) < 0.05
+    assert np.isnan(finder.in_place([np.zeros_like(picture)] * 2)).all()
+
+
 def test_the_way_of_looking_hardly_matters(finder: LandmarkFinder, other_people: Path) -> None:
     pictures = kept(other_people / "grid-bbaf2n_009.mp4", 3)
     following, alone = finder.follow(pictures), [finder.find(picture) for picture in pictures]
