@@ -81,7 +81,7 @@ def test_our_own_parsers_take_every_command(module: str, words: list[str]) -> No
 
 def test_there_are_commands_of_every_kind() -> None:
     found = list(commands())
-    assert len(found) == 8
+    assert len(found) == 10
     assert {module for module, _ in found} == {"receiver", "sender"}
 
 
