@@ -19,19 +19,21 @@ def watching(host: str, port: int, token: str, certificate: Path | None) -> str:
     return f"to watch in a browser: {http_url(scheme, name, port)}/#{quote(token, safe='')}"
 
 
-def announcement(host: str, port: int, token: str, certificate: Path | None) -> list[str]:
+def announcement(
+    host: str, port: int, token: str, certificate: Path | None, *, sends: bool = False
+) -> list[str]:
     """Return the lines of a receiver that listens at `host` and `port`, over https with a `certificate`.
 
-    Raise RequestError where the certificate cannot be read.
+    One that `sends` as well is to be seen. Raise RequestError where the certificate cannot be read.
     """
-    own = _name(host, certificate)
+    own, view = _name(host, certificate), " --view window" if sends else ""
     if certificate is None:
         words = f"--connect {http_url('http', own, port)} --token {token}"
-        here = ["or, on this machine: sender --source demo"]
+        here = [f"or, on this machine: sender --source demo{view}"]
     else:
         trusting = f" --tls-ca {certificate.name}" if describe(certificate).self_signed else ""
         words, here = f"--connect {http_url('https', own, port)} --token {token}{trusting}", []
-    return ["listening; on the other machine run:", f"  sender --source cam0 {words}", *here]
+    return ["listening; on the other machine run:", f"  sender --source cam0{view} {words}", *here]
 
 
 def _name(host: str, certificate: Path | None) -> str:

@@ -207,7 +207,9 @@ class Service:
     def _announce(self, server: SignalingServer, token: str) -> None:
         if server.unpublished:
             self._console.note(server.unpublished)
-        lines = announcement(self._options.host, server.port, token, self._options.tls_cert)
+        lines = announcement(
+            self._options.host, server.port, token, self._options.tls_cert, sends=self._replying is not None
+        )
         if self._page is not None:
             own = self._owner or token
             lines.append(watching(self._options.host, server.port, own, self._options.tls_cert))

@@ -206,3 +206,5 @@ def test_the_printed_command_names_the_receiver_as_its_certificate_does(tmp_path
     nameless = made(tmp_path, "nameless", ("*.example.org",))
     assert "https://[::1]:1 " in announcement("::1", 1, "T", nameless.certificate)[1]
     assert "http://[::1]:1 " in announcement("::1", 1, "T", None)[1]
+    assert not any("--view" in line for line in announcement("::1", 1, "T", None))
+    assert sum("--view window" in line for line in announcement("::1", 1, "T", None, sends=True)) == 2
