@@ -43,7 +43,7 @@ def add_sending_arguments(parser: Arguments) -> None:
     add("--max-kbps", type=float, metavar="KBPS", help=most)
     further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
     add("--gallery", type=int, default=4, metavar="N", help=further)
-    add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, over a minute (default 1.6)")
+    add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, a minute (default 1.6)")
     sound = (
         "send sound too: the file's own, or with a camera the microphone; or mic, file, a microphone's name"
     )
