@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--policy", choices=POLICIES, default="alternate", help="... when (default alternate) ...")
     add("--qualities", default=_QUALITIES, metavar="Q", help=f"... and at which --quality ({_QUALITIES})")
     add("--gallery", type=int, default=4, metavar="N", help="our source pictures, 1 to 8 (default 4)")
-    add(
-        "--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, over a minute (default 1.6)"
-    )
+    add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, a minute (default 1.6)")
     add("--codecs-only", action="store_true", help="leave our own call out")
     add("--seconds", type=float, default=6.0, metavar="S", help="of each clip, from its start (default 6)")
     add(

@@ -57,6 +57,14 @@ async def test_a_report_goes_the_same_way_and_the_rest_of_control_does_not(call_
         assert call.sender.app_received == call.receiver.app_sent
 
 
+async def test_what_would_end_in_the_header_goes_through_the_channel(call_through: Through) -> None:
+    async with call_through() as call:
+        await using_media(call)
+        assert call.sender.send_kp(b"tiny")
+        assert await next_of(call.receiver, 1) == [("kp", b"tiny")]
+        assert call.sender.by_cause["sent"]["rtp"] == 0
+
+
 async def test_what_is_lost_is_counted_and_not_said_again(call_through: Through) -> None:
     async with call_through("loss=30") as call:
         call.sender.use_media()
