@@ -13,7 +13,7 @@ from shared.keypoints import Floats, Pictures
 
 LEAST_SHARE = 0.04
 """Of what has long been still that is taken from the newest picture: noise shrinks to a seventh."""
-STILL, MOVING = 1.45, 2.2
+STILL, MOVING = 1.35, 2.0
 """Change of a part in units of what noise alone makes, up to which it is still, and from which it moves."""
 _CELL = 8
 _GREY = np.full(3, 1 / 3, np.float32)
