@@ -92,6 +92,7 @@ def test_nothing_unpickles_or_evaluates() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_call_start_no_programs_and_fetch_nothing() -> None:
     apart = STARTS_ITSELF | CALLS_A_LIBRARY | ASKS_ITSELF
     near = [name for name in modules() if name.startswith(NEAR_PEERS) and name not in apart]

@@ -63,6 +63,7 @@ def test_a_codec_gives_every_frame_back_at_the_size_it_says(
         assert errors[number] < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs Linux")
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 def test_a_codec_takes_no_priority_over_others(codec: VideoCodec, frames: list[Pictures]) -> None:

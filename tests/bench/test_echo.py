@@ -27,6 +27,7 @@ def test_a_room_decays_and_is_heard_when_it_should() -> None:
     assert np.argmax(np.abs(heard)) == 1000 + round(0.06 * RATE)
 
 
+@pytest.mark.slow
 def test_sounds_are_what_they_are_called() -> None:
     far, near = speech(3, 1.0, 0), speech(3, 1.6, 0)
     assert 60 < level_db(far) < 75
@@ -60,6 +61,7 @@ def test_what_is_not_lowered_in_the_end_is_said() -> None:
     assert measure._reached(microphone, microphone.astype(np.int16), 0.0) == float("inf")
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_for_each_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

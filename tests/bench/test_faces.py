@@ -76,6 +76,7 @@ def test_a_missing_or_wrong_detector_is_one_sentence(tmp_path: Path) -> None:
             FaceFinder(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_the_detector_finds_the_portrait_where_it_is(face_detector: Path, portrait: Portrait) -> None:
     source = DemoSource(1 / 30)
     picture = source.frame(0)

@@ -81,6 +81,7 @@ def test_weights_of_ones_own_take_the_place_of_the_shipped(ours: LiteBackbone, t
         folder_of("vrnn", tmp_path / "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["forecast", "diversity", "anomaly", "animate"])
 def test_every_command_takes_them(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     portrait = Portrait()

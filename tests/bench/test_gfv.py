@@ -136,6 +136,7 @@ def test_messages_come_back(stream: list[Message]) -> None:
     assert parse_all([message.pack() for message in stream]) == stream
 
 
+@pytest.mark.slow
 @given(bits, st.booleans(), st.integers(0, 2**32 - 1))
 def test_no_number_is_off_by_over_half_a_step(precision: int, alone: bool, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -275,6 +276,7 @@ def test_a_player_shows_the_picture_and_minds_no_message(
     assert written.skipped_bytes <= 20 * (FRAMES - 1) * (layout == "each")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_went_in_comes_out_of_the_stream_and_of_a_file_it_was_put_into(
     layout: str, picture: Pictures, keypoints: Floats, tmp_path: Path

@@ -68,6 +68,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_videos_of_any_length_have_features(network: Path) -> None:
     features = Features(network)
     video = np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3)).astype(np.uint8)

@@ -30,6 +30,7 @@ def test_forecast_frames_have_a_frame_and_others_none() -> None:
     assert pixels[HEADER + SIDE + 2, left + 5].max() < 40  # nothing between them
 
 
+@pytest.mark.slow
 def test_a_strip_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "strip.png"
     assert main(["strip", "--at", "0", "--moments", "2", "--step", "3", "--output", str(output)]) == 0

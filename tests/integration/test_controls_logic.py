@@ -23,6 +23,7 @@ def watched_kp(world: World, sent: list[float]) -> None:
     world.spoil = spoil
 
 
+@pytest.mark.slow
 def test_on_hold_nothing_leaves_and_the_call_lives_and_goes_on_within_a_second() -> None:
     kept: list[Pictures] = []
     states: list[object] = []
@@ -68,6 +69,7 @@ def test_on_hold_nothing_leaves_and_the_call_lives_and_goes_on_within_a_second()
     assert (np.abs(heard) > 500).sum() < len(heard) * 8 / 17
 
 
+@pytest.mark.slow
 def test_muted_pictures_go_on_and_no_sound_leaves() -> None:
     spoken: list[int] = []
 

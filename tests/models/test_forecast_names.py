@@ -25,6 +25,7 @@ def test_the_list_is_that_of_the_networks() -> None:
     assert {*BASELINES, BEST, FALLBACK} <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_receiver_animate_and_bench_take_every_name(name: str) -> None:
     assert receiver_parser().parse_args(["--forecaster", name]).forecaster == name

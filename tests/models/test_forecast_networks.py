@@ -145,6 +145,7 @@ def test_a_cut_leaves_the_forecast_bounded(name: str) -> None:
     assert np.abs(forecaster.forecast(24) - 1e6).max() < 1e3
 
 
+@pytest.mark.slow
 def test_gaussians_agree_with_torch() -> None:
     torch.manual_seed(0)
     left, right = (Gaussian(torch.randn(5), torch.randn(5)) for _ in range(2))

@@ -101,6 +101,7 @@ def test_numpy_computes_what_torch_does(
     agree(serve(name, saved(tmp_path, name, config, network)), NeuralForecaster(name, network), 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_shipped_ones_are_the_same_within_a_tenth_of_a_thousandth(name: str) -> None:
     ours = load_forecaster(name)

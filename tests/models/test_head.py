@@ -121,6 +121,7 @@ def test_finds_the_drawn_portrait(find: HeadFinder, portrait: Portrait) -> None:
         assert 80 < heads[0].size < 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (640, 480), (720, 1280), (501, 333)])
 def test_finds_the_portrait_small_and_off_the_middle(
     find: HeadFinder, portrait: Portrait, width: int, height: int

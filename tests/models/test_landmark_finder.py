@@ -36,6 +36,7 @@ def error(found: Floats, truth: Floats, rows: slice | landmarks.Rows = slice(Non
     return float((off / landmarks.eye_distance(truth)[:, None]).mean())
 
 
+@pytest.mark.slow
 def test_finds_what_the_finer_mesh_finds(
     finder: LandmarkFinder, other_people: Path, finest_landmarks: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_way_of_looking_hardly_matters(finder: LandmarkFinder, other_people:
     assert error(places.astype(np.float32), following[:1]) < 0.02
 
 
+@pytest.mark.slow
 def test_a_drawn_face_has_its_parts_where_they_are_drawn(finder: LandmarkFinder) -> None:
     portrait = Portrait()
     found = finder.follow([portrait.draw(pose_at(second)) for second in (0.0, 0.1)])
@@ -100,6 +102,7 @@ def test_no_face_is_nan_and_does_not_end_the_search(finder: LandmarkFinder, othe
     assert finder.follow([]).shape == (0, 175, 2)
 
 
+@pytest.mark.slow
 def test_the_larger_of_two_faces_is_taken(mesh_networks: Path, other_people: Path) -> None:
     (picture,) = kept(other_people / "grid-bbaf2n_009.mp4", 1)
     both = np.zeros((256, 384, 3), np.uint8)

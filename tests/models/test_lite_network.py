@@ -67,6 +67,7 @@ def test_points_go_flat_and_back() -> None:
     assert torch.equal(points.flat(), flat)
 
 
+@pytest.mark.slow
 def test_a_fresh_detector_takes_faces_for_typical_ones() -> None:
     fresh = untrained().detector
     whole = fresh.whole(pictures(2))

@@ -114,6 +114,7 @@ def test_sound_that_nobody_listens_to_costs_nothing(monkeypatch: pytest.MonkeyPa
     assert sound.lead == 0
 
 
+@pytest.mark.slow
 def test_an_installation_holds_every_file_of_the_page(tmp_path: Path) -> None:
     words = ["-c", "import setuptools; setuptools.setup()", "-q", "egg_info", "--egg-base", tmp_path]
     words += ["build_py", "--build-lib", tmp_path / "lib"]

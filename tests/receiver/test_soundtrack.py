@@ -136,6 +136,7 @@ def test_a_timeline_that_leaps_or_falls_back_leaves_a_file_that_goes_on(tmp_path
     assert seconds == pytest.approx(6.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_long_silence_is_written_in_pieces(tmp_path: Path) -> None:
     sink = Mp4Sink(tmp_path / "call.mp4")
     sink.open()

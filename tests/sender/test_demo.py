@@ -28,6 +28,7 @@ def short() -> Iterator[DemoSource]:
     source.close()
 
 
+@pytest.mark.slow
 def test_ends_after_its_seconds(short: DemoSource) -> None:
     first = short.frame(0)
     assert first is not None

@@ -34,6 +34,7 @@ def test_a_still_picture_flickers_a_fifth_as_much() -> None:
     assert np.abs(shown[-1].astype(int) - STILL).mean() < np.abs(came[-1].astype(int) - STILL).mean() / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.0, SIGMA])
 def test_a_face_that_talks_is_not_late(sigma: float) -> None:
     """Where the mouth is, what is shown is nearer to the picture of its moment than to the one before."""

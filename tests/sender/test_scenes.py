@@ -33,6 +33,7 @@ def test_to_nothing_and_back_is_one_each() -> None:
     assert cuts(nothing, nothing, room(0), room(0), nothing, room(0)) == [2, 4, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1 / 30, 0.2])
 def test_a_person_who_moves_is_none(step: float) -> None:
     portrait = Portrait()

@@ -80,6 +80,7 @@ def test_sound_is_not_held_back_for_a_loudspeaker_that_has_stopped() -> None:
     assert len(canceller._near) == 0
 
 
+@pytest.mark.slow
 def test_a_loudspeaker_that_stops_and_starts_again_is_found_again() -> None:
     class Stopping(EchoCanceller):
         """Is not told what is played for three seconds: that sound has never been counted."""
@@ -94,6 +95,7 @@ def test_a_loudspeaker_that_stops_and_starts_again_is_found_again() -> None:
     assert level_db(microphone[9 * RATE :]) - level_db(out[9 * RATE :]) > 25
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_either_side_does() -> None:
     canceller = EchoCanceller(gain_control=False)
     canceller.clean(SILENCE, 0.0, 0.0)
@@ -140,6 +142,7 @@ def test_where_it_cannot_be_loaded_that_is_said_once(monkeypatch: pytest.MonkeyP
     assert len(notes) == 1
 
 
+@pytest.mark.slow
 def test_calls_that_go_one_way_do_not_load_it() -> None:
     modules = "sender.app, receiver.app, sender.microphone, sender.sounds, receiver.sinks.loudspeaker"
     code = f"import sys, {modules}; sys.exit('pywebrtc_audio' in sys.modules)"

@@ -36,6 +36,7 @@ def test_five_wrong_tokens_block_an_address_for_a_minute() -> None:
     assert not guesses.blocked("203.0.113.7", 60.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "prefix", "allowed"),
     [
@@ -53,6 +54,7 @@ def test_who_has_many_addresses_has_few_guesses(network: str, prefix: int, allow
     assert guessed(guesses, addresses, 60.0) == allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "prefix"), [("2001:db8::/32", 48), ("203.0.0.0/16", 24)])
 def test_a_providers_sites_keep_out_nobody_else(network: str, prefix: int) -> None:
     guesses = Guesses()
@@ -62,6 +64,7 @@ def test_a_providers_sites_keep_out_nobody_else(network: str, prefix: int) -> No
         assert guessed(guesses, inside(network, 200, prefix), second + 9.9) == 0
 
 
+@pytest.mark.slow
 def test_the_whole_internet_gets_ten_a_second_and_nobody_waits_long_for_it() -> None:
     guesses, dice = Guesses(), random.Random(4)
     looked_at = 0
@@ -77,6 +80,7 @@ def test_the_whole_internet_gets_ten_a_second_and_nobody_waits_long_for_it() -> 
     assert not guesses.blocked(newcomer, 59.0 + MANY_SECONDS)
 
 
+@pytest.mark.slow
 def test_an_attack_from_elsewhere_keeps_out_neither_who_is_known_nor_the_local_network() -> None:
     guesses = Guesses()
     guesses.right("2001:db8:1:2::3")

@@ -41,6 +41,7 @@ def test_a_picture_repeats_exactly(portrait: Portrait) -> None:
     assert (portrait.draw(pose) == Portrait().draw(pose)).all()
 
 
+@pytest.mark.slow
 def test_opening_the_mouth_changes_the_mouth_alone(portrait: Portrait) -> None:
     top, bottom, left, right = changed(portrait.draw(Pose()), portrait.draw(Pose(mouth=1)))
     assert top > 128

@@ -1,6 +1,7 @@
 """Both sessions through 25 hours of packets: every number that wraps on the wire is resolved."""
 
 import numpy as np
+import pytest
 
 from shared.codec.keypoint_codec import Block
 from shared.media.opus import SAMPLES, OpusEncoder
@@ -36,6 +37,7 @@ def test_a_day_of_pictures_with_pauses() -> None:
     assert pair.receiver.tally.packets == len(moments)
 
 
+@pytest.mark.slow
 def test_a_day_of_sound_with_pauses() -> None:
     """Over 2**16 packets and 2**32 samples; one packet in a hundred is lost."""
     pair = ConnectionPair(offers_voice=True, wants_voice=True)
