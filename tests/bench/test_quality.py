@@ -90,6 +90,8 @@ class ByBrightness:
             [face(lips=0.2 * float(p.mean()) / 255, lids=float(p.mean()) / 255) for p in pictures]
         )
 
+    in_place = follow
+
 
 class OneFace:
     """Finds a face at the same place in every second picture it is asked about."""

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from bench.network.memory_link import LoopbackConnection, pair
 from models.lite.layout import DIMENSIONS
 from receiver.service import Place
 from receiver.two_way import Replies, Reply
-from sender.outgoing import Media, Outgoing
+from sender.outgoing import Encoded, Media, Outgoing
 from sender.pipeline import SenderCall
 from sender.schedule import Alternate, Redundancy
 from shared.codec.keypoint_codec import PaperCodec
@@ -58,14 +59,17 @@ class Studio(Replies):
         if self.fault is not None:
             raise self.fault
         try:
-            yield Media(self.source, PICTURE, None)
+            yield Media(self.source, np.zeros((256, 256, 3), np.uint8), None)
         finally:
             self.closed += 1
 
-    def call(self, connection: Any, media: Media, again: Any, **named: Any) -> SenderCall:
+    async def encoded(self, _: Media) -> Encoded:
+        return Encoded(PICTURE, None)
+
+    def call(self, connection: Any, media: Media, encoded: Encoded, again: Any, **named: Any) -> SenderCall:
         return SenderCall(
             connection=connection,
-            session=SenderSession(TERMS, PaperCodec(DIMENSIONS), media.picture),
+            session=SenderSession(TERMS, PaperCodec(DIMENSIONS), encoded.picture),
             source=media.source,
             backbone=self.backbone,
             make_scheduler=lambda _: Alternate(TERMS.schedule, 3),

@@ -66,13 +66,14 @@ def test_a_receiver_that_would_send_is_called_by_a_sender_that_shows_nothing(tmp
 
 
 def test_both_directions_come_back_after_the_connection_was_cut(tmp_path: Path) -> None:
-    cut = (Step(2.0, PathImpairment(loss=100)), Step(9.5, PathImpairment()))
-    record = run_disturbed(tmp_path, ANSWERING, CALLING, 22.0, cut, two_way=True).record
+    # The other direction has begun by then: its person has to be drawn first.
+    cut = (Step(7.0, PathImpairment(loss=100)), Step(14.5, PathImpairment()))
+    record = run_disturbed(tmp_path, ANSWERING, CALLING, 28.0, cut, two_way=True).record
     assert record.back is not None
     for one in (record, record.back):
         assert one.sender["reconnects"] == one.receiver["reconnects"] == 1
         # The newest frames are of long after the cut.
-        assert one.receiver["shown"][-1][0] > 15 * 30
+        assert one.receiver["shown"][-1][0] > 17 * 30
 
 
 def test_both_directions_begin_anew_when_the_receiver_is_restarted(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ async def test_no_device_holds_the_event_loop_up(device: Device) -> None:
 
         async def use() -> None:
             async with outgoing.opened(OPTIONS, executor, lambda _: None) as media:
-                assert media.picture
+                assert media.first is not None
                 assert media.voice is not None
 
         using = asyncio.create_task(use())

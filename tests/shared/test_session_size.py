@@ -97,7 +97,7 @@ def test_a_size_that_was_not_offered_cannot_be_taken(size: int) -> None:
     (ended,) = pair.to_sender(Hello(TERMS, size=size))
     assert isinstance(ended, Ended)
     assert "was not offered" in ended.reason
-    assert not pair.sender.pictures.picture_bytes
+    assert not pair.sender.tally.picture_bytes
 
 
 @pytest.mark.parametrize(("agreed", "data"), [((), LARGE), (SIZES, PICTURE)])

@@ -102,7 +102,11 @@ def _draw(options: argparse.Namespace) -> None:
     """Draw people to train on, and others to validate on; what is there is not drawn again."""
     for name, people, seed in (("drawn", options.people, 0), ("others", max(2, options.people // 10), 1)):
         folder = options.output / name
-        drawn.draw(argparse.Namespace(people=people, frames=_FRAMES_OF_DRAWN, output=folder, seed=seed))
+        parser = argparse.ArgumentParser()
+        drawn.add_arguments(parser)
+        asked = parser.parse_args(["--output", str(folder)])
+        asked.people, asked.frames, asked.seed = people, _FRAMES_OF_DRAWN, seed
+        drawn.draw(asked)
     options.clips = [options.output / "drawn"]
     options.validate = options.validate or [options.output / "others"]
     options.landmarks = options.landmarks or options.clips
