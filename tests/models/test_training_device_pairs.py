@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.landmarks import points as mesh
 from models.training.data import pairs as host
-from models.training.data.device_pairs import DevicePairs, bent, moved
+from models.training.data.device_pairs import DevicePairs, bent, bent_landmarks, moved
 from models.training.data.frames import Clip
 from models.training.data.pairs import Pairs
 from shared.keypoints import Floats, Pictures
@@ -191,11 +191,49 @@ def test_a_move_moves_pixels_as_on_the_host(seed: int) -> None:
 
 def test_a_portrait_is_bent_as_on_the_host() -> None:
     picture, rng = textured(0), np.random.default_rng(2)
-    expected = host.bent(picture, np.random.default_rng(2)).astype(int)
+    shift = host.bend(256, np.random.default_rng(2))
+    expected = host.bent(picture, shift).astype(int)
     coarse = torch.from_numpy(rng.normal(0, host.BEND, (5, 5, 2)).astype(np.float32)).permute(2, 0, 1)
     found = array(bent(tensor(picture), 2 * coarse[None])).astype(int)
     assert np.abs(found - expected).mean() < 0.5
     assert np.abs(picture.astype(int) - expected).mean() > 3
+    one = face()[None].astype(np.float32)
+    theirs, ours = (
+        host.bent_landmarks(one, shift),
+        bent_landmarks(torch.from_numpy(one), 2 * coarse[None], 256),
+    )
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    assert np.abs(theirs - one).mean() > 0.01
+
+
+def test_eyes_look_elsewhere_as_on_the_host() -> None:
+    known, count = face(lids=0.4)[None].astype(np.float32), 400
+    pairs = Pairs([clip(2)], 0, landmarks=[walk(2)])
+    rng = np.random.default_rng(0)
+    theirs = np.stack(
+        [pairs._looking([textured(0)] * 2, np.concatenate([known, known]), rng)[1] for _ in range(count)]
+    )
+    drawn = DevicePairs(pairs, count, CPU)
+    tiny = torch.zeros(count, 2, 3, 8, 8, dtype=torch.uint8)
+    every = torch.ones(count, dtype=torch.bool)
+    ours = drawn.looking(tiny, torch.from_numpy(known).expand(count, 2, -1, -1), every)[1].numpy()
+    for side in (0, 1):
+        assert alike(mesh.openings(ours[:, side])[:, 2], mesh.openings(theirs[:, side])[:, 2])
+
+
+def test_eyes_alone_change_where_they_look_elsewhere() -> None:
+    known = face(lids=0.4).astype(np.float32)
+    faces = torch.from_numpy(known).expand(3, 2, -1, -1)
+    picture = tensor(textured(1)).expand(3, 2, 3, 256, 256)
+    drawn = DevicePairs(Pairs([clip(2)], 0, landmarks=[walk(2)]), 3, CPU)
+    changed, _ = drawn.looking(picture, faces, torch.ones(3, dtype=torch.bool))
+    # Within the eyes alone, and there by much.
+    off = (changed.int() - picture.int()).abs().amax((0, 1, 2)).numpy()
+    eyes = ((known[mesh.EYES] + 1) * 128).round().astype(int)
+    (left, top), (right, bottom) = eyes.min(0) - 2, eyes.max(0) + 2
+    assert off[top:bottom, left:right].max() > 30
+    off[top:bottom, left:right] = 0
+    assert off.max() <= 1
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -233,7 +271,7 @@ def test_landmarks_stay_on_what_they_are_of() -> None:
             eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
             assert eyes[0, 0] < eyes[1, 0]
             eye = int(np.hypot(*(eyes - place).T).argmin())
-            np.testing.assert_allclose(eyes[eye], place, atol=0.03)
+            np.testing.assert_allclose(eyes[eye], place, atol=0.03 + 0.4 * host.ASIDE)
             shown.add(eye)
     assert shown == {0, 1}
 

@@ -9,7 +9,17 @@ from PIL import Image
 
 from models.landmarks import points as mesh
 from models.training.data.frames import Clip, load_stills
-from models.training.data.pairs import Pairs, bent, moved, similarity, tint
+from models.training.data.pairs import (
+    ASIDE,
+    GLANCES,
+    Pairs,
+    bend,
+    bent,
+    bent_landmarks,
+    moved,
+    similarity,
+    tint,
+)
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 from tests.drawn_face import face
@@ -131,8 +141,19 @@ def test_random_moves_stay_in_their_ranges() -> None:
 
 def test_bending_moves_a_little() -> None:
     rng = np.random.default_rng(0)
-    shifts = [np.hypot(*centre(bent(disc(0, 0), rng))) for _ in range(20)]
+    shifts = [np.hypot(*centre(bent(disc(0, 0), bend(256, rng)))) for _ in range(20)]
     assert 0.01 < np.mean(shifts) < 0.15
+
+
+def test_landmarks_are_bent_with_their_pictures() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        x, y = rng.uniform(-0.5, 0.5, 2)
+        shift = bend(256, rng)
+        found = bent_landmarks(np.array([[[x, y], [np.nan, np.nan]]], np.float32), shift)
+        # A small disc is bent itself, by a little.
+        np.testing.assert_allclose(found[0, 0], centre(bent(disc(x, y, 0.04), shift)), atol=0.01)
+        assert np.isnan(found[0, 1]).all()
 
 
 def test_now_and_then_a_pair_loses_its_colour() -> None:
@@ -162,10 +183,12 @@ def test_landmarks_go_with_their_pictures_and_left_stays_left() -> None:
             eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
             assert eyes[0, 0] < eyes[1, 0]
             eye = int(np.hypot(*(eyes - place).T).argmin())
-            np.testing.assert_allclose(eyes[eye], place, atol=0.03)
+            np.testing.assert_allclose(eyes[eye], place, atol=0.03 + 0.4 * ASIDE)
             shown.append(eye)
             # The rest of the face is where it is in a face: no other point was exchanged, or moved alone.
-            np.testing.assert_allclose(mesh.openings(found), mesh.openings(face()), atol=1e-5)
+            lips, lids, gaze = mesh.openings(found)
+            assert (lips, lids) == pytest.approx(tuple(mesh.openings(face())[:2]), abs=0.12)
+            assert abs(gaze - 0.5) < ASIDE + 0.05
     assert {*shown} == {0, 1}
 
 
@@ -202,7 +225,22 @@ def test_a_frame_that_differs_from_the_others_in_one_thing_is_preferred(what: st
     assert share_of_seventh(clip) == pytest.approx(expected, abs=0.012)
 
 
-def test_portraits_with_landmarks_are_moved_not_bent() -> None:
+def test_eyes_look_elsewhere_in_all_portraits_and_half_of_the_pairs() -> None:
+    for share, expected in ((0.0, GLANCES), (1.0, 1.0)):
+        pairs = Pairs(
+            [grey(60, 60, 60)], 0, drivings=2, stills=[jpeg(disc(0, 0))], still_share=share,
+            landmarks=[np.stack([face()] * 3)], still_landmarks=face()[None],
+        )  # fmt: skip
+        gaze = np.array([mesh.openings(landmarks.numpy())[:, 2] for _, _, landmarks in islice(pairs, 200)])
+        looking = np.ptp(gaze, axis=1) > 1e-2
+        assert looking.mean() == pytest.approx(expected, abs=0.1)
+        # Each of the pictures by itself, both ways, as far as it is meant.
+        assert np.abs(np.corrcoef(gaze[looking].T)[0, 1:]).max() < 0.3
+        assert gaze.min() == pytest.approx(0.5 - ASIDE, abs=0.05)
+        assert gaze.max() == pytest.approx(0.5 + ASIDE, abs=0.05)
+
+
+def test_portraits_with_landmarks_are_moved_not_bent_apart() -> None:
     still = jpeg(disc(-0.2, -0.2))
     pairs = Pairs(
         [grey(60, 60)], 0, drivings=2, stills=[still], still_share=1.0, landmarks=[walk(2)],
@@ -213,7 +251,8 @@ def test_portraits_with_landmarks_are_moved_not_bent() -> None:
         for picture, found in zip((source, *driving), landmarks.numpy(), strict=True):
             place = np.array(centre(upright(picture.numpy())))
             eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
-            assert np.hypot(*(eyes - place).T).min() < 0.03
+            # The disc is as wide as the eye; where it looks elsewhere, less of it goes with the iris.
+            assert np.hypot(*(eyes - place).T).min() < 0.03 + 0.2 * ASIDE
         apart += not np.allclose(landmarks[0], landmarks[1])
     assert apart == 8
 

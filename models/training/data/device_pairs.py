@@ -17,15 +17,21 @@ from torch.nn import functional as F
 
 from models.landmarks.points import COUNT as LANDMARKS
 from models.landmarks.points import MIRROR
+from models.lite.geometry import pixel_grid
 from models.training.data.frames import decode_jpeg, square
+from models.training.data.glance import glanced
 from models.training.data.pairs import (
     ALONE,
     APART,
+    ASIDE,
     BEND,
+    BENT,
     CANDIDATES,
     FAR,
     GAIN,
+    GLANCES,
     GREY,
+    INVERSIONS,
     LIGHT,
     MOVED,
     TINGE,
@@ -100,6 +106,7 @@ class DevicePairs:
             )
             pictures = torch.where(still[:, None, None, None, None], self._portraits(which), pictures)
             faces = torch.where(still[:, None, None, None], self._portrait_faces(which), faces)
+        pictures, faces = self.bent_alike(*self.looking(pictures, faces, still))
         moves = self.moves(still)
         pictures = moved(self.tinted(pictures).flatten(0, 1), moves.flatten(0, 1)).reshape(pictures.shape)
         return pictures[:, 0], pictures[:, 1:], self._carried(faces, moves)
@@ -155,6 +162,25 @@ class DevicePairs:
         if self._still_landmarks is None:
             return torch.full((len(which), 1 + self.drivings, LANDMARKS, 2), torch.nan, device=self.device)
         return self._still_landmarks[which][:, None].expand(-1, 1 + self.drivings, -1, -1)
+
+    def looking(self, pictures: Tensor, faces: Tensor, always: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the eyes of pictures (B, N, 3, S, S) look elsewhere: of half of the sources, or `always` (B,)."""
+        count, size = faces.shape[1], pictures.shape[-1]
+        chosen = always | (self._uniform(self.sources) < GLANCES)
+        aside = self._uniform(self.sources, count, within=(-ASIDE, ASIDE)) * chosen[:, None]
+        places = pixel_grid(size, size, faces).reshape(1, -1, 2).expand(self.sources * count, -1, 2)
+        origins, seen = glanced(faces.flatten(0, 1), aside.flatten(), places)
+        looking = _sampled(pictures.flatten(0, 1), origins.reshape(-1, size, size, 2), "bilinear")
+        return looking.reshape(pictures.shape), seen.reshape(faces.shape)
+
+    def bent_alike(self, pictures: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Bend all pictures (B, N, 3, S, S) of some sources alike, and their landmarks (B, N, 175, 2)."""
+        coarse = torch.randn(self.sources, 2, 5, 5, generator=self._random, device=self.device)
+        coarse = 2 * BEND * coarse * (self._uniform(self.sources, 1, 1, 1) < BENT)
+        each = coarse[:, None].expand(-1, faces.shape[1], -1, -1, -1).flatten(0, 1)
+        changed = bent(pictures.flatten(0, 1), each).reshape(pictures.shape)
+        there = bent_landmarks(faces.flatten(0, 1), each, pictures.shape[-1])
+        return changed, there.reshape(faces.shape)
 
     def tinted(self, pictures: Tensor) -> Tensor:
         """Change brightness and colour of all pictures (B, N, 3, H, W) of a pair alike; some lose colour."""
@@ -223,10 +249,18 @@ def moved(pictures: Tensor, moves: Tensor) -> Tensor:
 def bent(pictures: Tensor, coarse: Tensor) -> Tensor:
     """Bend pictures (B, C, S, S) uint8 by a displacement given at 5x5 places: `coarse` (B, 2, 5, 5)."""
     size = pictures.shape[-1]
-    axis = (torch.arange(size, device=coarse.device) * 2 + 1) / size - 1
     shift = F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
-    places = torch.stack([axis[None, None, :] + shift[:, 0], axis[None, :, None] + shift[:, 1]], dim=-1)
-    return _sampled(pictures, places, "bilinear")
+    return _sampled(pictures, pixel_grid(size, size, coarse) + shift.permute(0, 2, 3, 1), "bilinear")
+
+
+def bent_landmarks(faces: Tensor, coarse: Tensor, size: int) -> Tensor:
+    """Return the landmarks (B, 175, 2) of pictures of `size` that were `bent`."""
+    shift = F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
+    at = faces
+    for _ in range(INVERSIONS):
+        by = F.grid_sample(shift, at[:, :, None], padding_mode="border", align_corners=False)[..., 0]
+        at = faces - by.transpose(1, 2)
+    return at
 
 
 def _sampled(pictures: Tensor, places: Tensor, mode: str) -> Tensor:

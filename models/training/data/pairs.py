@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from models.landmarks.points import COUNT as LANDMARKS
-from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
+from models.landmarks.points import EYES, LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
+from models.lite.geometry import pixel_grid
 from models.training.data.frames import Clip, square
+from models.training.data.glance import glanced
 from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
@@ -33,10 +35,16 @@ LIGHT: Range = (-20.0, 20.0)
 """What pixels are multiplied with, each colour by itself once more, and what is added to them."""
 GREY = 0.08
 BEND = 0.025
-"""How far, of its size, a portrait's copy is bent at 5x5 places."""
+"""How far, of its size, a picture is bent at 5x5 places."""
+BENT = 0.3
+"""How often all pictures of a pair are bent alike: faces of other people."""
+GLANCES, ASIDE = 0.5, 0.2
+"""How often eyes look elsewhere, in all pictures of a pair, and how far each way, in eye widths."""
 CANDIDATES = 6
 """Frames of which the most different is chosen, and how often it is."""
 FAR = 0.5
+INVERSIONS = 4
+"""Steps in which it is found where a bent picture's landmarks are: the shift is smooth, and few do."""
 
 
 class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
@@ -51,7 +59,8 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     and `still_landmarks` (stills, 175, 2) is of the stills: those of the pictures come with them as
     (1 + drivings, 175, 2) float32, NaN where they are not known. Where they are, half of the driving frames
     are those whose lips, lids, gaze or turn differ most from the source's, for most of what people do is
-    nothing. All are mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and worker.
+    nothing; and in half of the pairs, and all portraits, eyes look elsewhere (`models.training.data.glance`).
+    All are mirrored, tinted, zoomed and turned, some bent. The stream is a function of seed, rank and worker.
     """
 
     def __init__(
@@ -81,6 +90,11 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         while True:
             still = rng.random() < self.still_share
             pair, faces = self._still(rng) if still else self._moving(rng)
+            if still or rng.random() < GLANCES:
+                pair, faces = self._looking(pair, faces, rng)
+            if rng.random() < BENT:
+                shift = bend(len(pair[0]), rng)
+                pair, faces = [bent(picture, shift) for picture in pair], bent_landmarks(faces, shift)
             yield self._finish(pair, faces, rng, apart=still)
 
     def _moving(self, rng: np.random.Generator) -> tuple[list[Pictures], Floats]:
@@ -122,10 +136,37 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         index = int(rng.integers(len(self.stills)))
         picture = square(self.stills[index])
         if self.still_landmarks is None:
-            return [picture, *(bent(picture, rng) for _ in range(self.drivings))], self._unknown()
-        # Bending moves landmarks too, by what nobody measured: the copies are only moved as a whole.
+            copies = [bent(picture, bend(len(picture), rng)) for _ in range(self.drivings)]
+            return [picture, *copies], self._unknown()
         count = 1 + self.drivings
         return [picture] * count, np.stack([self.still_landmarks[index]] * count)
+
+    @staticmethod
+    def _looking(
+        pair: list[Pictures], faces: Floats, rng: np.random.Generator
+    ) -> tuple[list[Pictures], Floats]:
+        """Return pictures whose eyes look elsewhere, each by itself, and their landmarks."""
+        size = len(pair[0])
+        around = faces[:, EYES]
+        if not np.isfinite(around).all():
+            return pair, faces
+        # Nothing changes beyond the eyes.
+        low = np.clip(np.floor((around.min((0, 1)) + 1) * size / 2), 0, size - 1).astype(int)
+        high = np.clip(np.ceil((around.max((0, 1)) + 1) * size / 2), low + 1, size).astype(int)
+        places = pixel_grid(size, size, torch.from_numpy(faces))[low[1] : high[1], low[0] : high[0]]
+        aside = torch.from_numpy(rng.uniform(-ASIDE, ASIDE, len(pair)).astype(np.float32))
+        origins, seen = glanced(
+            torch.from_numpy(faces), aside, places.reshape(1, -1, 2).expand(len(pair), -1, 2)
+        )
+        changed = []
+        for picture, origin in zip(pair, origins.reshape(len(pair), *places.shape).numpy(), strict=True):
+            x, y = np.moveaxis((origin + 1) * (size / 2) - 0.5, -1, 0)
+            picture = picture.copy()
+            picture[low[1] : high[1], low[0] : high[0]] = cv2.remap(
+                picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            )
+            changed.append(picture)
+        return changed, seen.numpy()
 
     def _unknown(self) -> Floats:
         return np.full((1 + self.drivings, LANDMARKS, 2), np.nan, np.float32)
@@ -214,16 +255,32 @@ def moved(picture: Pictures, move: Move) -> Pictures:
     )
 
 
-def bent(picture: Pictures, rng: np.random.Generator) -> Pictures:
-    """Bend a square picture by a smooth random displacement of about 4 % of its size."""
-    size = len(picture)
+def bend(size: int, rng: np.random.Generator) -> Floats:
+    """Return a smooth random displacement (size, size, 2) of about 4 % of a square picture, in pixels."""
     coarse = rng.normal(0, BEND * size, (5, 5, 2)).astype(np.float32)
-    shift = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+def bent(picture: Pictures, shift: Floats) -> Pictures:
+    """Show at each pixel of a square picture what is by `shift` (size, size, 2) pixels away from it."""
+    size = len(picture)
     x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
-    bent = cv2.remap(
+    shown = cv2.remap(
         picture, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    return np.asarray(bent, np.uint8)
+    return np.asarray(shown, np.uint8)
+
+
+def bent_landmarks(faces: Floats, shift: Floats) -> Floats:
+    """Return the landmarks (N, 175, 2) of pictures that were `bent`."""
+    size = len(shift)
+    places = (faces.reshape(-1, 1, 2) + 1) * (size / 2) - 0.5
+    at = places
+    # What is now at p was at p + shift(p).
+    for _ in range(INVERSIONS):
+        moved_by = cv2.remap(shift, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = places - moved_by
+    return np.asarray(((at + 0.5) * (2 / size) - 1).reshape(faces.shape), np.float32)
 
 
 def tint(pair: Sequence[Pictures], rng: np.random.Generator) -> list[Pictures]:
