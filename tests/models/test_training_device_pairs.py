@@ -6,6 +6,7 @@ import io
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -13,16 +14,17 @@ from scipy import stats
 from torch import Tensor
 
 from models.landmarks import points as mesh
-from models.training.data import pairs as host
+from models.training.data import changes as host
 from models.training.data.device_pairs import DevicePairs, bent, bent_landmarks, moved
 from models.training.data.frames import Clip
-from models.training.data.pairs import Pairs
+from models.training.data.pairs import ALONE, ASIDE, TOGETHER, Pairs
 from shared.keypoints import Floats, Pictures
 from tests.drawn_face import face
 from tests.gpu_stand_in import waits
 
 pytestmark = pytest.mark.slow
 
+Numbers = npt.NDArray[np.floating]
 CPU = torch.device("cpu")
 # Where both sides draw from one distribution, each comparison is below this once in so many seeds.
 UNLIKELY = 1e-3
@@ -61,7 +63,7 @@ def array(pictures: Tensor) -> Pictures:
     return pictures[0].permute(1, 2, 0).numpy()
 
 
-def alike(ours: Floats, theirs: Floats) -> bool:
+def alike(ours: Numbers, theirs: Numbers) -> bool:
     """Whether two samples are of one continuous distribution."""
     return bool(stats.ks_2samp(ours, theirs).pvalue > UNLIKELY)
 
@@ -179,7 +181,7 @@ def test_colours_are_changed_alike() -> None:
 def test_a_move_moves_pixels_as_on_the_host(seed: int) -> None:
     picture, rng = textured(seed), np.random.default_rng(seed)
     for move in (
-        host.similarity(rng, *host.ALONE), host.similarity(rng, *host.TOGETHER) * [[-1], [1]], np.eye(2, 3),
+        host.similarity(rng, *ALONE), host.similarity(rng, *TOGETHER) * [[-1], [1]], np.eye(2, 3),
         np.eye(2, 3) * [[-1], [1]],
     ):  # fmt: skip
         expected = host.moved(picture, move).astype(int)
@@ -211,7 +213,10 @@ def test_eyes_look_elsewhere_as_on_the_host() -> None:
     pairs = Pairs([clip(2)], 0, landmarks=[walk(2)])
     rng = np.random.default_rng(0)
     theirs = np.stack(
-        [pairs._looking([textured(0)] * 2, np.concatenate([known, known]), rng)[1] for _ in range(count)]
+        [
+            host.looking([textured(0)] * 2, np.concatenate([known] * 2), aside)[1]
+            for aside in rng.uniform(-ASIDE, ASIDE, (count, 2)).astype(np.float32)
+        ]
     )
     drawn = DevicePairs(pairs, count, CPU)
     tiny = torch.zeros(count, 2, 3, 8, 8, dtype=torch.uint8)
@@ -271,7 +276,7 @@ def test_landmarks_stay_on_what_they_are_of() -> None:
             eyes = found[[mesh.RIGHT_PUPIL, mesh.LEFT_PUPIL]]
             assert eyes[0, 0] < eyes[1, 0]
             eye = int(np.hypot(*(eyes - place).T).argmin())
-            np.testing.assert_allclose(eyes[eye], place, atol=0.03 + 0.4 * host.ASIDE)
+            np.testing.assert_allclose(eyes[eye], place, atol=0.03 + 0.4 * ASIDE)
             shown.add(eye)
     assert shown == {0, 1}
 

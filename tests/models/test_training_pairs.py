@@ -8,18 +8,9 @@ import torch
 from PIL import Image
 
 from models.landmarks import points as mesh
+from models.training.data.changes import bend, bent, bent_landmarks, moved, similarity, tint
 from models.training.data.frames import Clip, load_stills
-from models.training.data.pairs import (
-    ASIDE,
-    GLANCES,
-    Pairs,
-    bend,
-    bent,
-    bent_landmarks,
-    moved,
-    similarity,
-    tint,
-)
+from models.training.data.pairs import ASIDE, GLANCES, Pairs
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures
 from tests.drawn_face import face

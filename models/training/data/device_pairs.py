@@ -18,26 +18,20 @@ from torch.nn import functional as F
 from models.landmarks.points import COUNT as LANDMARKS
 from models.landmarks.points import MIRROR
 from models.lite.geometry import pixel_grid
+from models.training.data.changes import BEND, GAIN, GREY, INVERSIONS, LIGHT, TINGE, Range
 from models.training.data.frames import decode_jpeg, square
 from models.training.data.glance import glanced
 from models.training.data.pairs import (
     ALONE,
     APART,
     ASIDE,
-    BEND,
     BENT,
     CANDIDATES,
     FAR,
-    GAIN,
     GLANCES,
-    GREY,
-    INVERSIONS,
-    LIGHT,
     MOVED,
-    TINGE,
     TOGETHER,
     Pairs,
-    Range,
 )
 from shared.constants import SIZE
 
@@ -164,7 +158,7 @@ class DevicePairs:
         return self._still_landmarks[which][:, None].expand(-1, 1 + self.drivings, -1, -1)
 
     def looking(self, pictures: Tensor, faces: Tensor, always: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the eyes of pictures (B, N, 3, S, S) look elsewhere: of half of the sources, or `always` (B,)."""
+        """Let eyes in pictures (B, N, 3, S, S) look elsewhere: of half of the sources, or `always` (B,)."""
         count, size = faces.shape[1], pictures.shape[-1]
         chosen = always | (self._uniform(self.sources) < GLANCES)
         aside = self._uniform(self.sources, count, within=(-ASIDE, ASIDE)) * chosen[:, None]
@@ -235,7 +229,7 @@ class DevicePairs:
 def moved(pictures: Tensor, moves: Tensor) -> Tensor:
     """Move what is at z in pictures (B, C, S, S) uint8 to A z + b, `moves` (B, 2, 3); the rest is reflected.
 
-    Cubic interpolation, as `pairs.moved`.
+    Cubic interpolation, as `changes.moved`.
     """
     size = pictures.shape[-1]
     axis = (torch.arange(size, device=moves.device) * 2 + 1) / size - 1

@@ -78,7 +78,7 @@ class _Eye:
         return torch.where(movable, goal - self.iris, torch.zeros_like(goal))
 
     def origin(self, places: Tensor, aside: Tensor) -> Tensor:
-        """Return where the picture shows now what `places` (B, N, 2) shall show: whites stretch, lids stay."""
+        """Return where the picture has now what `places` (B, N, 2) shall show: whites stretch, lids stay."""
         u, v = self.axes(places)
         iris, radius, shift = self.iris[:, None], self.radius[:, None], aside[:, None]
         left, right = iris - radius, iris + radius

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,28 +12,27 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from models.landmarks.points import COUNT as LANDMARKS
-from models.landmarks.points import EYES, LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
-from models.lite.geometry import pixel_grid
+from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
+from models.training.data.changes import (
+    Move,
+    Range,
+    bend,
+    bent,
+    bent_landmarks,
+    looking,
+    moved,
+    similarity,
+    tint,
+)
 from models.training.data.frames import Clip, square
-from models.training.data.glance import glanced
 from shared.keypoints import Floats, Pictures
 
-# A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
-Move: TypeAlias = npt.NDArray[np.floating]
-Range: TypeAlias = tuple[float, float]
 # `models.training.data.device_pairs` draws by the same numbers.
 MOVED, APART = 0.5, 0.12
 """How often a pair is zoomed into and turned as a whole, and one side of it once more by itself."""
 TOGETHER: tuple[float, Range, float] = (0.15, (1.0, 1.35), 0.12)
 ALONE: tuple[float, Range, float] = (0.25, (0.85, 1.2), 0.15)
 """Turn in radians each way, zoom, and shift each way, in [-1, 1]: of the pair, and of one side by itself."""
-GAIN: Range = (0.8, 1.2)
-TINGE: Range = (0.93, 1.07)
-LIGHT: Range = (-20.0, 20.0)
-"""What pixels are multiplied with, each colour by itself once more, and what is added to them."""
-GREY = 0.08
-BEND = 0.025
-"""How far, of its size, a picture is bent at 5x5 places."""
 BENT = 0.3
 """How often all pictures of a pair are bent alike: faces of other people."""
 GLANCES, ASIDE = 0.5, 0.2
@@ -43,8 +40,6 @@ GLANCES, ASIDE = 0.5, 0.2
 CANDIDATES = 6
 """Frames of which the most different is chosen, and how often it is."""
 FAR = 0.5
-INVERSIONS = 4
-"""Steps in which it is found where a bent picture's landmarks are: the shift is smooth, and few do."""
 
 
 class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
@@ -91,7 +86,8 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             still = rng.random() < self.still_share
             pair, faces = self._still(rng) if still else self._moving(rng)
             if still or rng.random() < GLANCES:
-                pair, faces = self._looking(pair, faces, rng)
+                aside = rng.uniform(-ASIDE, ASIDE, len(pair)).astype(np.float32)
+                pair, faces = looking(pair, faces, aside)
             if rng.random() < BENT:
                 shift = bend(len(pair[0]), rng)
                 pair, faces = [bent(picture, shift) for picture in pair], bent_landmarks(faces, shift)
@@ -140,33 +136,6 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             return [picture, *copies], self._unknown()
         count = 1 + self.drivings
         return [picture] * count, np.stack([self.still_landmarks[index]] * count)
-
-    @staticmethod
-    def _looking(
-        pair: list[Pictures], faces: Floats, rng: np.random.Generator
-    ) -> tuple[list[Pictures], Floats]:
-        """Return pictures whose eyes look elsewhere, each by itself, and their landmarks."""
-        size = len(pair[0])
-        around = faces[:, EYES]
-        if not np.isfinite(around).all():
-            return pair, faces
-        # Nothing changes beyond the eyes.
-        low = np.clip(np.floor((around.min((0, 1)) + 1) * size / 2), 0, size - 1).astype(int)
-        high = np.clip(np.ceil((around.max((0, 1)) + 1) * size / 2), low + 1, size).astype(int)
-        places = pixel_grid(size, size, torch.from_numpy(faces))[low[1] : high[1], low[0] : high[0]]
-        aside = torch.from_numpy(rng.uniform(-ASIDE, ASIDE, len(pair)).astype(np.float32))
-        origins, seen = glanced(
-            torch.from_numpy(faces), aside, places.reshape(1, -1, 2).expand(len(pair), -1, 2)
-        )
-        changed = []
-        for picture, origin in zip(pair, origins.reshape(len(pair), *places.shape).numpy(), strict=True):
-            x, y = np.moveaxis((origin + 1) * (size / 2) - 0.5, -1, 0)
-            picture = picture.copy()
-            picture[low[1] : high[1], low[0] : high[0]] = cv2.remap(
-                picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-            )
-            changed.append(picture)
-        return changed, seen.numpy()
 
     def _unknown(self) -> Floats:
         return np.full((1 + self.drivings, LANDMARKS, 2), np.nan, np.float32)
@@ -227,66 +196,3 @@ def _by_person(clips: Sequence[Clip]) -> Floats:
         frames[clip.person] += len(clip.frames)
     weights = np.array([len(clip.frames) / np.sqrt(frames[clip.person]) for clip in clips])
     return np.asarray(weights / weights.sum())
-
-
-def similarity(rng: np.random.Generator, turn: float, zoom: tuple[float, float], shift: float) -> Move:
-    """Return a random rotation (up to `turn` radians), zoom and shift as (2, 3), of positions in [-1, 1]."""
-    angle, scale = rng.uniform(-turn, turn), np.exp(rng.uniform(*np.log(zoom)))
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    x, y = rng.uniform(-shift, shift, 2)
-    return np.array([[cos, -sin, x], [sin, cos, y]])
-
-
-def moved(picture: Pictures, move: Move) -> Pictures:
-    """Move what is at z in [-1, 1]^2 of a square picture to A z + b; beyond the border it is reflected."""
-    if np.array_equal(move, np.eye(2, 3)):
-        return picture
-    if np.array_equal(move, np.eye(2, 3) * [[-1], [1]]):
-        return picture[:, ::-1]
-    half = len(picture) / 2
-    # Pixel p is at (p + 0.5) / half - 1.
-    matrix = move[:, :2]
-    offset = half * (move[:, 2] + 1 - matrix.sum(1)) + 0.5 * matrix.sum(1) - 0.5
-    whole = np.column_stack([matrix, offset])
-    size = picture.shape[1::-1]
-    return np.asarray(
-        cv2.warpAffine(picture, whole, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101),
-        np.uint8,
-    )
-
-
-def bend(size: int, rng: np.random.Generator) -> Floats:
-    """Return a smooth random displacement (size, size, 2) of about 4 % of a square picture, in pixels."""
-    coarse = rng.normal(0, BEND * size, (5, 5, 2)).astype(np.float32)
-    return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
-
-
-def bent(picture: Pictures, shift: Floats) -> Pictures:
-    """Show at each pixel of a square picture what is by `shift` (size, size, 2) pixels away from it."""
-    size = len(picture)
-    x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
-    shown = cv2.remap(
-        picture, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return np.asarray(shown, np.uint8)
-
-
-def bent_landmarks(faces: Floats, shift: Floats) -> Floats:
-    """Return the landmarks (N, 175, 2) of pictures that were `bent`."""
-    size = len(shift)
-    places = (faces.reshape(-1, 1, 2) + 1) * (size / 2) - 0.5
-    at = places
-    # What is now at p was at p + shift(p).
-    for _ in range(INVERSIONS):
-        moved_by = cv2.remap(shift, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        at = places - moved_by
-    return np.asarray(((at + 0.5) * (2 / size) - 1).reshape(faces.shape), np.float32)
-
-
-def tint(pair: Sequence[Pictures], rng: np.random.Generator) -> list[Pictures]:
-    """Change brightness and colour of all pictures of a pair alike; now and then, take the colour away."""
-    gain = rng.uniform(*GAIN) * rng.uniform(*TINGE, 3)
-    table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(*LIGHT), 0, 255).astype(np.uint8)
-    if rng.random() < GREY:
-        pair = [np.repeat(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) for p in pair]
-    return [np.asarray(cv2.LUT(np.ascontiguousarray(p), table[None]), np.uint8) for p in pair]
