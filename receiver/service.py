@@ -29,7 +29,7 @@ from shared.errors import KeycastError, described
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Pictures
 from shared.protocol.events import Agreed, Ended
-from shared.runtime.console import Console
+from shared.runtime.console import Console, Part
 from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
@@ -79,6 +79,10 @@ class Reply(Protocol):
 
     def live(self) -> Figures | None:
         """Return its live figures, `sender.live`'s; None before it has begun."""
+        ...
+
+    def status(self) -> list[Part]:
+        """Return what a status line says of it."""
         ...
 
     def figures(self) -> Mapping[str, Any] | None:
@@ -265,7 +269,8 @@ class Service:
         self._console.say(*call.summary.lines())
 
     def _show(self, figures: Figures, now: float) -> None:
-        self._console.status(status(figures, self._console.blocks), now)
+        reply = [] if self._reply is None else self._reply.status()
+        self._console.status([*status(figures, self._console.blocks), *reply], now)
 
     def _second(self, figures: Figures) -> None:
         if self._admission.call is not None and self._admission.call.streaming:

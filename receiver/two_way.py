@@ -15,6 +15,7 @@ from receiver import app
 from receiver.options import ReceiverOptions
 from receiver.service import Place
 from sender.app import DETECT_SECONDS
+from sender.live import in_short
 from sender.options import SenderOptions, check_outgoing
 from sender.outgoing import Media, Outgoing, opened
 from sender.pipeline import SenderCall
@@ -25,7 +26,7 @@ from shared.interfaces import Connection
 from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
 from shared.protocol.messages import Bye, pack_message
-from shared.runtime.console import Console
+from shared.runtime.console import Console, Part
 from shared.runtime.logs import logger
 from shared.runtime.sampler import Figures
 
@@ -131,6 +132,11 @@ class Reply:
         """Return its live figures; None before it has begun."""
         return None if self._call is None else self._call.live()
 
+    def status(self) -> list[Part]:
+        """Return what a status line says of it."""
+        figures = self.live()
+        return [] if figures is None else [("  sending: ", ""), *in_short(figures)]
+
     def figures(self) -> Mapping[str, Any] | None:
         """Return its figures; None where no call came of it."""
         if self._call is None:
@@ -166,11 +172,17 @@ class Reply:
                 ended = await self._call.run()
                 self._is_over = ended.ok
                 _log.debug("nothing more is sent back: %s", ended.reason)
+                # Where it goes on over another connection, or nobody is there any more, all is as it should.
+                if not (ended.ok or self._is_last) and self._lane is self._used:
+                    self._complain(ended.reason)
         except Exception as error:
             _log.debug("sending back failed", exc_info=error)
             self._is_over = True
-            replies.place.console.note(f"nothing more is sent to the other side: {described(error)}")
+            self._complain(described(error))
             await self._leave()
+
+    def _complain(self, reason: str) -> None:
+        self._replies.place.console.note(f"nothing more is sent to the other side: {reason}")
 
     async def _leave(self) -> None:
         """Give the lane up; where no call has told the other side, say that there will be none."""

@@ -38,6 +38,7 @@ from shared.transport.pairing import call_url
 from shared.transport.tls import client_context
 
 FAILED = "The other side can no longer be shown."
+HUNG_UP = "The sender hung up."
 DETECT_SECONDS = 0.02
 """By when each step of what is sent should be done: behind a frame that is due to be drawn, but not two."""
 
@@ -138,7 +139,10 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
         voice = media.voice is not None or (showing is not None and showing.hears)
         line = _Line(options, tls, voice=voice, two_way=showing is not None)
         stack.push_async_callback(line.shut)
-        link = await first_link(line.connect, SystemClock())
+        link = await _answered(line, None if showing is None else showing.controls)
+        if link is None:
+            console.say(HUNG_UP)
+            return 0
         again = Reconnecting(line.connect, options.give_up, console.note) if options.give_up else None
 
         def agreed(event: Agreed) -> None:
@@ -209,6 +213,23 @@ class _Line:
             await (self.link.shut() if self._two_way else self.link.close())
 
 
+async def _answered(line: _Line, controls: Controls | None) -> Link | None:
+    """Return a link to the receiver; None where who calls hangs up, by `controls`, before it has answered."""
+    calling = asyncio.create_task(first_link(line.connect, SystemClock()))
+    if controls is None:
+        return await calling
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    forget = controls.on_hang_up(lambda: loop.call_soon_threadsafe(calling.cancel))
+    try:
+        return await calling
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+        return None
+    finally:
+        forget()
+
+
 async def _together(call: SenderCall, showing: Showing) -> Ended:
     """Run both directions and return how ours ended. Each ends by itself; one that fails ends the other."""
     back = asyncio.create_task(showing.run())
@@ -249,7 +270,7 @@ class _Running:
     async def run(self, link: Link) -> int:
         """Run to the end; return the exit code. Raise KeycastError where the call failed."""
         console, call = self._console, self._call
-        hang_up = partial(self._hang_up, "The sender hung up.")
+        hang_up = partial(self._hang_up, HUNG_UP)
         on_interrupt(hang_up)
         if self._showing is not None:
             loop = asyncio.get_running_loop()

@@ -82,17 +82,30 @@ class Live:
 
 def status(figures: Figures) -> list[Part]:
     """Return the figures of `Live.snapshot` as a status line."""
-    state = str(figures["state"])
+    state, *further = _of_sending(figures)
     parts = [
-        (state, _HUES.get(state, "yellow")),
+        state,
         (clock(number(figures, "seconds")), ""),
         sent_up(figures),
         (f"{figures['frames']} frames sent", ""),
         lost(figures),
+        *further,
     ]
+    return spaced(parts)
+
+
+def in_short(figures: Figures) -> list[Part]:
+    """Return the figures of `Live.snapshot` as the end of a status line that is of what is shown."""
+    return spaced(_of_sending(figures))
+
+
+def _of_sending(figures: Figures) -> list[Part]:
+    """Return the state, and what keeps down what is sent."""
+    state = str(figures["state"])
+    parts = [(state, _HUES.get(state, "yellow"))]
     if figures["camera_fps"] is not None:
         pace = number(figures, "camera_fps")
         parts.append((f"camera {pace:.0f} fps", "yellow" if pace < SLOW_FPS else ""))
     if figures["rate_limit_kbps"] is not None:
         parts.append((f"held to {number(figures, 'rate_limit_kbps'):.1f} kbps", "yellow"))
-    return spaced(parts)
+    return parts

@@ -18,7 +18,7 @@ from sender.schedule import Alternate, Redundancy
 from shared.codec.keypoint_codec import PaperCodec
 from shared.errors import RequestError
 from shared.protocol.events import Ended
-from shared.protocol.messages import Bye, Hello, Message, parse_message
+from shared.protocol.messages import Bye, Hello, Message, pack_message, parse_message
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from shared.runtime.controls import Controls
@@ -163,6 +163,38 @@ def test_a_source_that_cannot_be_opened_is_told_on_both_sides(fault: Exception) 
 
     run_virtually(story())
     assert troubles == []
+
+
+def test_a_reply_that_is_refused_is_told_here_and_not_begun_again() -> None:
+    async def story() -> None:
+        studio, (left, right) = Studio(), pair()
+        reply = Reply(studio, left)
+        assert isinstance(await first_word(right), Hello)
+        right.send_ctl(pack_message(Bye("It shows nobody.", ok=False)))
+        await asyncio.sleep(1.0)
+        assert studio.notes == ["nothing more is sent to the other side: It shows nobody."]
+        assert not reply.is_lively
+        await reply.close()
+
+    run_virtually(story())
+
+
+def test_a_status_line_says_how_sending_goes() -> None:
+    async def story() -> None:
+        studio, (left, right) = Studio(opening=1.0), pair()
+        reply = Reply(studio, left)
+        assert reply.status() == []
+        watching = asyncio.create_task(watch(right))
+        await asyncio.sleep(3.0)
+        assert "".join(text for text, _ in reply.status()) == "  sending: live"
+        studio.controls.toggle_hold()
+        await asyncio.sleep(0.5)
+        assert ("on hold", "yellow") in reply.status()
+        await reply.close()
+        await right.close()
+        await watching
+
+    run_virtually(story())
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -12,6 +12,7 @@ from receiver.incoming import Incoming
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
 from sender.__main__ import main
+from sender.app import _answered
 from sender.two_way import Display
 from shared.codec.tables import CodecTables
 from shared.errors import RequestError
@@ -19,6 +20,7 @@ from shared.interfaces import Backbone, Connection
 from shared.protocol.events import Ended
 from shared.protocol.liveness import Phase
 from shared.runtime.console import Console
+from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 
 
@@ -139,3 +141,34 @@ async def test_a_short_silence_does_not_end_what_goes_on_after_ones_own_video(
     display.end("Enough.") if goes_on else None
     await running
     await display.close()
+
+
+async def test_who_hangs_up_before_there_is_an_answer_calls_no_further() -> None:
+    class Deaf:
+        begun, let_go = asyncio.Event(), False
+
+        async def connect(self) -> None:
+            self.begun.set()
+            try:
+                await asyncio.sleep(600)
+            finally:
+                self.let_go = True
+
+    line, controls = Deaf(), Controls()
+    calling = asyncio.create_task(_answered(cast(Any, line), controls))
+    await line.begun.wait()
+    controls.hang_up()
+    assert await asyncio.wait_for(calling, 10) is None
+    assert line.let_go
+
+
+async def test_ctrl_c_while_the_other_side_has_not_answered_is_none_of_that() -> None:
+    class Deaf:
+        async def connect(self) -> None:
+            await asyncio.sleep(600)
+
+    calling = asyncio.create_task(_answered(cast(Any, Deaf()), Controls()))
+    await asyncio.sleep(0)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
