@@ -10,19 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from models.build import load_backbone, load_tables, network_words, use_threads
-from receiver.http.feeds import Feeds
-from receiver.incoming import Models, ready_models
+from receiver.incoming import Incoming, Models, ready_models
 from receiver.options import ReceiverOptions, check_showing
 from receiver.service import Place, Replying, Service
-from receiver.sinks import make_sink
-from receiver.sinks.loudspeaker import Tap, loudspeaker
-from receiver.sinks.page import PageSink, PageSound
-from receiver.sinks.self_view import SelfView
+from receiver.sinks.loudspeaker import Tap
+from receiver.stage import set_stage
 from shared.codec.tables import CodecTables
 from shared.errors import RequestError
-from shared.media.opus import has_opus
 from shared.runtime.console import Console
-from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.journal import Journal
 from shared.transport.datachannel import try_servers
@@ -45,15 +40,42 @@ async def run(
     _check(options)
     tls = _tls(options)
     use_threads(options.threads)
-    loop = asyncio.get_running_loop()
     console = Console(sys.stdout, sys.stderr)
     problem = await try_servers(options.ice)
     if problem is not None:
         console.note(str(problem))
+    sends = make_replying is not None
+    stage = set_stage(options, console, page=options.view != "none", sends=sends, tap=tap)
+    loop = asyncio.get_running_loop()
+    with (
+        _inference(sends) as (inference, shared),
+        ThreadPoolExecutor(1, "output") as output,
+        ThreadPoolExecutor(1, "decoding") as decoding,
+    ):
+        try:
+            await loop.run_in_executor(output, stage.sink.open)
+            # Everything is loaded and warm before the first call may arrive.
+            models, tables = await _loaded(options, console, inference, sends=sends)
+            console.say(f"network: {network_words(models.backbone)}")
+            replying = None
+            if make_replying is not None and shared is not None:
+                place = Place(models.backbone, tables, shared, console, stage)
+                replying = make_replying(place)
+            incoming = Incoming(
+                options, models, stage.sink, inference=inference, output=output, decoding=decoding
+            )
+            service = Service(options, incoming, stage, output, console, tls=tls, replying=replying)
+            return await service.serve()
+        finally:
+            console.close()
+            await loop.run_in_executor(output, stage.sink.close)
 
-    def say(line: str) -> None:
-        # A window speaks from a thread of its own.
-        loop.call_soon_threadsafe(console.say, line)
+
+async def _loaded(
+    options: ReceiverOptions, console: Console, inference: Executor, *, sends: bool
+) -> tuple[Models, CodecTables | None]:
+    """Load in `inference` what draws, and where this end `sends`, what detects."""
+    loop = asyncio.get_running_loop()
 
     def note(sentence: str) -> None:
         loop.call_soon_threadsafe(console.note, sentence)
@@ -62,45 +84,11 @@ async def run(
         backbone = load_backbone(options.backbone, options.checkpoint, options.device)
         tables = load_tables(backbone, options.checkpoint)
         models = ready_models(options, backbone, tables, note)
-        if make_replying is not None:
+        if sends:
             backbone.warmup(render=False)
         return models, tables
 
-    speaker = loudspeaker(options.audio and has_opus(), options.speaker, options.view, console.note, tap)
-    audience = Feeds() if options.view != "none" else None
-    controls = Controls()
-    self_view = SelfView(controls, None if audience is None else audience.own_pictures)
-    sink = make_sink(
-        options.view, options.outputs, options.virtual_camera, say, speaker,
-        controls=None if make_replying is None else controls, self_view=self_view,
-        camera_size=options.virtual_camera_size,
-    )  # fmt: skip
-    if audience is not None:
-        sink.add(PageSink(audience.pictures))
-        sink.add(PageSound(audience.sound))
-    with (
-        _inference(make_replying is not None) as (inference, shared),
-        ThreadPoolExecutor(1, "output") as output,
-        ThreadPoolExecutor(1, "decoding") as decoding,
-    ):
-        try:
-            await loop.run_in_executor(output, sink.open)
-            # Everything is loaded and warm before the first call may arrive.
-            models, tables = await loop.run_in_executor(inference, load)
-            console.say(f"network: {network_words(models.backbone)}")
-            replying = None
-            if make_replying is not None and shared is not None:
-                replying = make_replying(
-                    Place(models.backbone, tables, shared, console, controls, self_view.update)
-                )
-            receiver = Service(
-                options, models, sink, inference=inference, output=output, decoding=decoding,
-                console=console, tls=tls, audience=audience, replying=replying,
-            )  # fmt: skip
-            return await receiver.serve()
-        finally:
-            console.close()
-            await loop.run_in_executor(output, sink.close)
+    return await loop.run_in_executor(inference, load)
 
 
 @contextlib.contextmanager

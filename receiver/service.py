@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -12,25 +12,22 @@ from typing import Any, Protocol
 
 from receiver.announcement import announcement, watching
 from receiver.call_admission import CallAdmission, PendingCall
-from receiver.http.feeds import Feeds
 from receiver.http.page_routes import Page
 from receiver.http.signaling import SignalingServer
-from receiver.incoming import Incoming, Models
+from receiver.incoming import Incoming
 from receiver.live import Snapshot, listening, with_own
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
-from receiver.sinks import Sinks
 from receiver.sinks.window import WindowClosed
+from receiver.stage import Stage
 from receiver.status import status
 from receiver.web import page_files
 from shared.clock import SystemClock
 from shared.codec.tables import CodecTables
 from shared.errors import KeycastError, described
 from shared.interfaces import Backbone, Connection
-from shared.keypoints import Pictures
 from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console, Part
-from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
 from shared.runtime.journal import Journal
@@ -52,9 +49,7 @@ class Place:
     tables: CodecTables | None
     inference: DeadlineExecutor
     console: Console
-    controls: Controls
-    show_self: Callable[[Pictures], None]
-    """Takes what is captured, in the thread that captures."""
+    stage: Stage
 
 
 class Reply(Protocol):
@@ -97,7 +92,6 @@ class Reply(Protocol):
 class Replying(Protocol):
     """What this end sends in the calls that it answers, where it sends anything."""
 
-    controls: Controls
     speaks: bool
     """Whether there is sound."""
 
@@ -110,34 +104,29 @@ class Service:
     """Waits for a call, runs it, reports the outcome, and waits for the next one.
 
     Whatever ends a call, a fault of ours or of the other side, the next one is taken; but not where the sink
-    has failed. `replying` sends in the other direction, in calls of senders that show it.
+    has failed. `output`, single-threaded, owns the stage's sink. `replying` sends in the other direction, in
+    calls of senders that show it.
     """
 
     def __init__(
         self,
         options: ReceiverOptions,
-        models: Models,
-        sink: Sinks,
-        *,
-        inference: Executor,
+        incoming: Incoming,
+        stage: Stage,
         output: Executor,
-        decoding: Executor,
         console: Console,
+        *,
         tls: ssl.SSLContext | None = None,
-        audience: Feeds | None = None,
         replying: Replying | None = None,
     ) -> None:
         self._options = options
-        self._controls = None if replying is None else replying.controls
+        self._controls = None if replying is None else stage.controls
         # Who sends as well has a page of their own: with buttons, and a token that callers do not have.
         self._owner = "" if replying is None else new_token()
         self._page = None
-        if audience is not None:
-            self._page = Page(page_files(), audience, self._watched, self._controls)
-        self._incoming = Incoming(
-            options, models, sink, inference=inference, output=output, decoding=decoding
-        )
-        self._sink = sink
+        if stage.audience is not None:
+            self._page = Page(page_files(), stage.audience, self._watched, self._controls)
+        self._incoming, self._sink = incoming, stage.sink
         self._output = output
         self._tls = tls
         self._console = console

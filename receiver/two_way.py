@@ -61,7 +61,7 @@ class Replies:
         canceller: EchoCanceller | None = None,
     ) -> None:
         self._options, self.place, self._encoding, self._canceller = options, place, encoding, canceller
-        self.controls = place.controls
+        self.controls = place.stage.controls
         self.speaks = options.audio is not None
         self.outgoing = Outgoing(
             options, place.backbone, place.tables,
@@ -167,7 +167,7 @@ class Reply:
                 self._used = self._lane
                 self._call = replies.outgoing.call(
                     self._used, media, encoded, Reconnecting(self._connect),
-                    controls=replies.controls, show_self=replies.place.show_self,
+                    controls=replies.controls, show_self=replies.place.stage.self_view.update,
                 )  # fmt: skip
                 ended = await self._call.run()
                 self._is_over = ended.ok

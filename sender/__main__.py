@@ -77,9 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from shared.transport.pairing import listen_address
 
         host, port = listen_address(given.page)
+        views: frozenset[str] = given.view or frozenset()
         showing = ReceiverOptions(
             host=host,
             port=port,
+            view="window" if "window" in views else "none",
             outputs=tuple(given.output),
             virtual_camera=given.virtual_camera,
             virtual_camera_size=camera_size(given),
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             playout_delay=given.playout_delay / 1000,
             speaker=given.speaker,
         )
-        return run_async(two_way.run(options, showing, given.view or frozenset()))
+        return run_async(two_way.run(options, showing, page="web" in views))
 
     return run_command(work, given.debug)
 

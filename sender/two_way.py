@@ -17,11 +17,8 @@ from receiver.incoming import Incoming, ready_models
 from receiver.live import Snapshot, listening, with_own
 from receiver.options import ReceiverOptions, check_showing
 from receiver.pipeline import ReceiverCall
-from receiver.sinks import make_sink
-from receiver.sinks.loudspeaker import loudspeaker
-from receiver.sinks.page import PageSink, PageSound
-from receiver.sinks.self_view import SelfView
 from receiver.sinks.window import WindowClosed
+from receiver.stage import set_stage
 from receiver.web import page_files
 from sender import app
 from sender.options import SenderOptions
@@ -31,11 +28,9 @@ from shared.errors import described
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Pictures
 from shared.media.echo import EchoCanceller
-from shared.media.opus import has_opus
 from shared.protocol.events import Ended
 from shared.protocol.liveness import Phase
 from shared.runtime.console import Console, Part
-from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
 from shared.runtime.logs import logger
 from shared.runtime.sampler import STATUS_SECONDS, Figures, number
@@ -49,50 +44,33 @@ CLOSED = "The sender closed its window."
 GONE = "The other side is gone."
 
 
-async def run(options: SenderOptions, showing: ReceiverOptions, views: frozenset[str]) -> int:
-    """Call as `sender.app.run` does, and show the other side: in `views`, and as `showing` says."""
-
+async def run(options: SenderOptions, showing: ReceiverOptions, *, page: bool) -> int:
+    """Call as `sender.app.run` does, and show the other side as `showing` says, on a page as well."""
     check_showing(showing)
 
     def make(console: Console) -> Display:
         canceller = make_canceller(options.audio, options.source, console.note)
-        return Display(showing, views, console, canceller)
+        return Display(showing, console, canceller, page=page)
 
     return await app.run(options, make)
 
 
 class Display:
-    """Implements `sender.app.Showing`: `views` of "window" and "web", and what else `options` ask for."""
+    """Implements `sender.app.Showing`: shows what `options` ask for, and a page where `page`."""
 
     def __init__(
         self,
         options: ReceiverOptions,
-        views: frozenset[str],
         console: Console,
         canceller: EchoCanceller | None = None,
+        *,
+        page: bool = False,
     ) -> None:
-        self.canceller, self.controls = canceller, Controls()
-        self.hears = options.audio and has_opus()
-        self._options, self._views, self._console = options, views, console
-        window = "window" if "window" in views else "none"
         tap = None if canceller is None else canceller.played
-        speaker = loudspeaker(self.hears, options.speaker, "" if views else "none", console.note, tap)
-        loop = asyncio.get_running_loop()
-
-        def say(line: str) -> None:
-            # A window speaks from a thread of its own.
-            loop.call_soon_threadsafe(console.say, line)
-
-        self._audience = Feeds() if "web" in views else None
-        own = None if self._audience is None else self._audience.own_pictures
-        self._self_view = SelfView(self.controls, own)
-        self._sink = make_sink(
-            window, options.outputs, options.virtual_camera, say, speaker,
-            controls=self.controls, self_view=self._self_view,
-        )  # fmt: skip
-        if self._audience is not None:
-            self._sink.add(PageSink(self._audience.pictures))
-            self._sink.add(PageSound(self._audience.sound))
+        self._stage = set_stage(options, console, page=page, sends=True, tap=tap)
+        self.canceller, self.controls = canceller, self._stage.controls
+        self.hears, self._sink = self._stage.hears, self._stage.sink
+        self._options, self._console = options, console
         self._output = ThreadPoolExecutor(1, "output")
         self._decoding = ThreadPoolExecutor(1, "decoding")
         self._admission = CallAdmission(patience=_PATIENCE_SECONDS)
@@ -120,8 +98,8 @@ class Display:
             self._options, models, self._sink,
             inference=drawing, output=self._output, decoding=self._decoding,
         )  # fmt: skip
-        if self._audience is not None:
-            self._server = await self._serve(self._audience)
+        if self._stage.audience is not None:
+            self._server = await self._serve(self._stage.audience)
 
     async def _serve(self, audience: Feeds) -> SignalingServer:
         options, owner = self._options, new_token()
@@ -136,7 +114,7 @@ class Display:
 
     def show_self(self, picture: Pictures) -> None:
         """Take what is captured here, in the thread that captures."""
-        self._self_view.update(picture)
+        self._stage.self_view.update(picture)
 
     def shows(self, lane: Connection) -> None:
         """Show what comes over `lane`: a call's, or the next one of a call that has lost the one before."""

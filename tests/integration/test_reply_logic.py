@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from bench.network.memory_link import LoopbackConnection, pair
 from models.lite.layout import DIMENSIONS
 from receiver.service import Place
+from receiver.sinks.self_view import SelfView
 from receiver.two_way import Replies, Reply
 from sender.outgoing import Encoded, Media, Outgoing
 from sender.pipeline import SenderCall
@@ -45,7 +47,8 @@ class Studio(Replies):
         self.controls, self.notes, self.closed = Controls(), [], 0
         self.outgoing = cast(Outgoing, self)
         self.place = cast(Place, self)
-        self.console, self.show_self = self, lambda _: None
+        self.console = self
+        self.stage = SimpleNamespace(self_view=SelfView(self.controls))
         self.backbone = Backbone()
 
     notes: list[str]

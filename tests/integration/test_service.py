@@ -15,10 +15,12 @@ from aiortc.rtcsctptransport import ReconfigChunk, StreamResetOutgoingParam, tsn
 
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS
-from receiver.incoming import Models
+from receiver.incoming import Incoming, Models
 from receiver.options import ReceiverOptions
 from receiver.service import Replying, Service
 from receiver.sinks import Sinks
+from receiver.sinks.self_view import SelfView
+from receiver.stage import Stage
 from sender.calling import connect
 from sender.pipeline import SenderCall
 from sender.reconnecting import first_link
@@ -30,7 +32,7 @@ from shared.keypoints import Floats, Pictures
 from shared.protocol.events import Ended
 from shared.protocol.liveness import STALL_SECONDS
 from shared.protocol.sender_session import SenderSession
-from shared.runtime.console import Console
+from shared.runtime.console import Console, Part
 from shared.runtime.controls import Controls
 from shared.transport.datachannel import Link
 from shared.transport.lane import MAX_UNCONFIRMED
@@ -102,16 +104,19 @@ class Serving:
 async def serving(folder: Path, replying: Replying | None = None) -> AsyncIterator[Serving]:
     sink, backbone, out, err = Screen(), Fragile(), io.StringIO(), io.StringIO()
     with ThreadPoolExecutor(1) as inference, ThreadPoolExecutor(1) as output:
+        options = ReceiverOptions("127.0.0.1", 0, TOKEN, stats=folder / "stats.jsonl", audio=False)
+        sinks, controls = Sinks([sink]), Controls()
         service = Service(
-            ReceiverOptions("127.0.0.1", 0, TOKEN, stats=folder / "stats.jsonl", audio=False),
-            Models(backbone, CODECS, Hold(), None),
-            Sinks([sink]),
-            inference=inference,
-            output=output,
-            decoding=output,
-            console=Console(out, err),
+            options,
+            Incoming(
+                options, Models(backbone, CODECS, Hold(), None), sinks,
+                inference=inference, output=output, decoding=output,
+            ),
+            Stage(sinks, None, controls, SelfView(controls), hears=False),
+            output,
+            Console(out, err),
             replying=replying,
-        )
+        )  # fmt: skip
         task = asyncio.create_task(service.serve())
         while "http://127.0.0.1:" not in out.getvalue():
             await asyncio.sleep(0.02)
@@ -191,7 +196,7 @@ class Watched:
     speaks = False
 
     def __init__(self) -> None:
-        self.controls, self.is_lively, self.ends = Controls(), True, asyncio.Event()
+        self.is_lively, self.ends = True, asyncio.Event()
 
     def begin(self, _: object) -> "Watched":
         return self
@@ -205,6 +210,9 @@ class Watched:
 
     def live(self) -> None:
         pass
+
+    def status(self) -> list[Part]:
+        return []
 
     def figures(self) -> None:
         pass

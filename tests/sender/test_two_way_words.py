@@ -48,8 +48,8 @@ def test_a_playout_delay_that_none_has_is_refused_before_anybody_is_called(
 async def test_a_page_that_finds_its_port_taken_names_its_own_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sender.two_way.ready_models", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as taken, DeadlineExecutor("inference") as inference:
-        options = ReceiverOptions("127.0.0.1", taken.getsockname()[1], audio=False)
-        display = Display(options, frozenset({"web"}), Console(io.StringIO(), io.StringIO()))
+        options = ReceiverOptions("127.0.0.1", taken.getsockname()[1], view="none", audio=False)
+        display = Display(options, Console(io.StringIO(), io.StringIO()), page=True)
         with pytest.raises(RequestError, match=r"choose another with --page HOST:PORT\."):
             await display.load(cast(Backbone, None), cast(CodecTables, None), inference)
         await display.close()
@@ -102,8 +102,8 @@ class Calls:
 
 async def test_who_calls_anew_is_not_said_to_be_shown_no_more() -> None:
     said = io.StringIO()
-    options = ReceiverOptions("127.0.0.1", 0, audio=False)
-    display, calls = Display(options, frozenset(), Console(io.StringIO(), said)), Calls()
+    options = ReceiverOptions("127.0.0.1", 0, view="none", audio=False)
+    display, calls = Display(options, Console(io.StringIO(), said)), Calls()
     display._incoming = cast(Incoming, calls)
     running = asyncio.create_task(display.run())
     for count in (1, 2):
@@ -128,8 +128,8 @@ async def test_who_calls_anew_is_not_said_to_be_shown_no_more() -> None:
 async def test_a_short_silence_does_not_end_what_goes_on_after_ones_own_video(
     phase: Phase, goes_on: bool
 ) -> None:
-    options = ReceiverOptions("127.0.0.1", 0, audio=False)
-    display, calls = Display(options, frozenset(), Console(io.StringIO(), io.StringIO())), Calls()
+    options = ReceiverOptions("127.0.0.1", 0, view="none", audio=False)
+    display, calls = Display(options, Console(io.StringIO(), io.StringIO())), Calls()
     display._incoming, calls.phase = cast(Incoming, calls), phase
     running = asyncio.create_task(display.run())
     display.shows(cast(Connection, Lane()))
