@@ -10,7 +10,8 @@ from receiver.pipeline import ReceiverCall
 from shared.errors import PeerError
 from shared.interfaces import Connection
 from shared.protocol.liveness import SETUP_SECONDS, Phase
-from shared.protocol.messages import Bye, Hello, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello
 from shared.runtime.logs import logger
 
 _log = logger("admission")

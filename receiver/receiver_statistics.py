@@ -7,7 +7,7 @@ from collections import deque
 
 from shared.clock import elapsed_ms
 from shared.constants import FPS
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 
 RECENT_SECONDS = 1.5
 """The delay is the least of this time: a queue delays every message, jitter only some."""

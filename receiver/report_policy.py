@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 
 OFTEN_SECONDS, SELDOM_SECONDS = 0.5, 4.0
 MEDIA_SECONDS = 1.0

@@ -14,7 +14,7 @@ from shared.concealment import Kind
 from shared.interfaces import Connection, Path
 from shared.media.sound_report import sound_figures, sound_line
 from shared.protocol.events import FramesArrived
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 from shared.protocol.tally import Tally
 from shared.runtime.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
 from shared.runtime.usage import Usage, peak_memory_mb

@@ -25,7 +25,8 @@ from shared.errors import KeycastError, described
 from shared.interfaces import Connection
 from shared.media.echo import EchoCanceller
 from shared.protocol.events import Ended
-from shared.protocol.messages import Bye, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.messages import Bye
 from shared.runtime.console import Console, Part
 from shared.runtime.logs import logger
 from shared.runtime.sampler import Figures

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from shared.constants import MESSAGE_OVERHEAD
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 from shared.runtime.logs import logger
 
 _log = logger("rate")

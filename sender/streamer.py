@@ -29,7 +29,7 @@ from shared.interfaces import Backbone
 from shared.keypoints import Floats, Pictures
 from shared.media.squares import scaled
 from shared.media.voice_packet import BLOCK_SECONDS
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 from shared.protocol.sender_session import SenderSession
 
 _MOST_UNCODABLE = 30

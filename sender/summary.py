@@ -10,7 +10,7 @@ from shared.codec.packet import HEADER_BYTES
 from shared.constants import FPS, CallTerms
 from shared.interfaces import Connection, Path
 from shared.media.sound_report import sound_figures, sound_line
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 from shared.protocol.tally import Tally
 from shared.runtime.sampler import Figures
 from shared.runtime.stats import StageTimes, Traffic, kbps, savings, way_told

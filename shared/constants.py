@@ -124,7 +124,7 @@ class CallTerms:
     def from_map(cls, data: Mapping[object, object]) -> CallTerms:
         """Read a peer's map. Raise PeerError on a missing, mistyped or out-of-range field.
 
-        Fields that are not known are left out; see `shared.protocol.messages`.
+        Fields that are not known are left out; see `shared.protocol.message_format`.
         """
         check_protocol(data.get("protocol"))
         missing = {field.name for field in fields(cls)} - data.keys() - {"dimensions", "size"}

@@ -21,19 +21,10 @@ from shared.errors import PeerError
 from shared.keypoints import Pictures
 from shared.media import picture as pictures
 from shared.protocol.events import Event, KeypointsArrived, SourcePicture, State
-from shared.protocol.messages import (
-    Brief,
-    Bye,
-    Hello,
-    Message,
-    Ready,
-    Report,
-    Start,
-    Still,
-    Want,
-    pack_message,
-)
+from shared.protocol.message_format import pack_message
+from shared.protocol.messages import Bye, Hello, Message, Ready, Start, Still, Want
 from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.reports import Brief, Report
 from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link
 

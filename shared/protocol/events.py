@@ -10,7 +10,8 @@ from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import KeypointPacket
 from shared.constants import CallTerms
 from shared.keypoints import Floats
-from shared.protocol.messages import Report, Status
+from shared.protocol.messages import Status
+from shared.protocol.reports import Report
 
 
 class State(Enum):

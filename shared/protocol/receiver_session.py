@@ -24,19 +24,9 @@ from shared.protocol.events import (
 )
 from shared.protocol.frame_clock import FrameClock
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import (
-    Brief,
-    Hello,
-    Message,
-    Ready,
-    Report,
-    SourceChunk,
-    Start,
-    Status,
-    Still,
-    Want,
-)
+from shared.protocol.messages import Hello, Message, Ready, SourceChunk, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureAssembler
+from shared.protocol.reports import Brief, Report
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
 from shared.protocol.voice_intake import VoiceIntake

@@ -13,7 +13,7 @@ from shared.clock import Clock
 from shared.interfaces import Channel, Connection
 from shared.protocol.events import Agreed, Ended, Event, PeerReady
 from shared.protocol.liveness import Liveness, Phase
-from shared.protocol.messages import is_report
+from shared.protocol.message_format import is_report
 from shared.protocol.session import Session
 from shared.runtime.stats import Traffic
 

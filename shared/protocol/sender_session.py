@@ -12,8 +12,9 @@ from shared.errors import PeerError
 from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
-from shared.protocol.messages import Brief, Hello, Message, Ready, Report, Start, Status, Still, Want
+from shared.protocol.messages import Hello, Message, Ready, Start, Status, Still, Want
 from shared.protocol.picture_transfer import PictureFeed
+from shared.protocol.reports import Brief, Report
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
 

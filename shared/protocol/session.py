@@ -35,7 +35,9 @@ from shared.constants import MAX_REASON, CallTerms
 from shared.errors import PeerError
 from shared.protocol.events import Ended, Event, State
 from shared.protocol.limits import RateLimit
-from shared.protocol.messages import Brief, Bye, Message, Report, SourceChunk, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Message, SourceChunk
+from shared.protocol.reports import Brief, Report
 from shared.protocol.tally import Tally
 from shared.runtime.logs import logger
 

@@ -21,7 +21,7 @@ import struct
 from shared.constants import MAX_PACKET
 from shared.errors import PeerError
 from shared.interfaces import Channel
-from shared.protocol.messages import is_report
+from shared.protocol.message_format import is_report
 
 _HEADER = struct.Struct(">BBH4sI")
 IN_HEADER = 4

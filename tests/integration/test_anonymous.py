@@ -24,7 +24,8 @@ from shared.constants import CallTerms
 from shared.errors import KeycastError
 from shared.interfaces import Backbone
 from shared.protocol.events import Ended, PeerReady
-from shared.protocol.messages import Hello, Message, SourceChunk, Start, Want, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Hello, Message, SourceChunk, Start, Want
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link

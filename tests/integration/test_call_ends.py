@@ -18,7 +18,8 @@ from shared.concealment import Concealer
 from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.errors import KeycastError
 from shared.protocol.events import Ended
-from shared.protocol.messages import Bye, Hello, SourceChunk, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, SourceChunk
 from shared.protocol.receiver_session import ReceiverSession
 from tests.integration.world import (
     BLOCK,

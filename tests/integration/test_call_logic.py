@@ -23,7 +23,8 @@ from shared.concealment import Concealer
 from shared.constants import CallTerms, Schedule
 from shared.keypoints import Pictures
 from shared.media import picture as pictures
-from shared.protocol.messages import Brief, Report, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.reports import Brief, Report
 from shared.protocol.sender_session import LargerPicture
 from tests.integration.world import (
     BLOCK,

@@ -25,16 +25,8 @@ from shared.constants import FPS, MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.keypoints import Pictures
 from shared.media import avif
 from shared.media import picture as pictures
-from shared.protocol.messages import (
-    Bye,
-    Hello,
-    Message,
-    Ready,
-    SourceChunk,
-    Want,
-    pack_message,
-    parse_message,
-)
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, Message, Ready, SourceChunk, Want
 from shared.protocol.receiver_session import MAX_BAD_PICTURES, MAX_WAITING_PICTURES, ReceiverSession
 from tests.integration.world import CODECS, TERMS, Backbone, Sink
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from shared.constants import MAX_PACKET
-from shared.protocol.messages import Report, Still, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.messages import Still
+from shared.protocol.reports import Report
 from shared.transport.media import pack
 
 pytestmark = pytest.mark.slow

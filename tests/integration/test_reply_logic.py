@@ -20,7 +20,8 @@ from sender.schedule import Alternate, Redundancy
 from shared.codec.keypoint_codec import PaperCodec
 from shared.errors import RequestError
 from shared.protocol.events import Ended
-from shared.protocol.messages import Bye, Hello, Message, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, Message
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from shared.runtime.controls import Controls

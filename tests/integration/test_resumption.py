@@ -10,7 +10,8 @@ import pytest
 from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import PaperCodec
 from shared.protocol.events import PeerReady, State
-from shared.protocol.messages import Hello, parse_message
+from shared.protocol.message_format import parse_message
+from shared.protocol.messages import Hello
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from shared.transport.datachannel import Link

@@ -25,7 +25,8 @@ from shared.errors import BusyError, KeycastError, WrongTokenError
 from shared.keypoints import Pictures
 from shared.protocol.events import Ended
 from shared.protocol.liveness import Phase
-from shared.protocol.messages import Bye, Hello, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from tests.integration.world import (

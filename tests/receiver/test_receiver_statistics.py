@@ -3,7 +3,8 @@ import random
 import pytest
 
 from receiver.receiver_statistics import ReceiverStatistics
-from shared.protocol.messages import Report, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.reports import Report
 
 
 def feed(

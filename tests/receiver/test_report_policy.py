@@ -1,7 +1,7 @@
 """Reports cost bytes: many where something is wrong with the path, few where nothing is."""
 
 from receiver.report_policy import OFTEN_SECONDS, SELDOM_SECONDS, TROUBLE_SECONDS, ReportPolicy
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 
 
 def sent(reports: list[tuple[Report, int]], policy: ReportPolicy | None = None) -> list[int]:

@@ -11,7 +11,7 @@ from bench.network.impairment import Lane, PathImpairment
 from receiver.receiver_statistics import ReceiverStatistics
 from sender.rate import RateController
 from shared.constants import MESSAGE_OVERHEAD
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 
 PAPER = (720, 0.2)
 SMALL = (57, 0.1)

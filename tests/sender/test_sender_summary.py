@@ -10,7 +10,7 @@ from sender.summary import CallSummary
 from shared.codec.keypoint_codec import Block, PaperCodec
 from shared.constants import CallTerms
 from shared.protocol.events import State
-from shared.protocol.messages import Report
+from shared.protocol.reports import Report
 from shared.protocol.sender_session import SenderSession
 from shared.protocol.tally import Tally
 

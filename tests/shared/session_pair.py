@@ -11,13 +11,8 @@ from shared.constants import CallTerms
 from shared.errors import PeerError
 from shared.media import picture as pictures
 from shared.protocol.events import Event, KeypointsArrived, SourcePicture, State
-from shared.protocol.messages import (
-    Bye,
-    Hello,
-    Message,
-    pack_message,
-    parse_message,
-)
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, Message
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.resumption import proof
 from shared.protocol.sender_session import LargerPicture, SenderSession

@@ -8,7 +8,9 @@ from shared.constants import MAX_PACKET
 from shared.errors import PeerError
 from shared.interfaces import Channel
 from shared.media.voice_packet import is_sound
-from shared.protocol.messages import Report, Still, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.messages import Still
+from shared.protocol.reports import Report
 from shared.transport.lane import Media
 from shared.transport.media import channel_of, pack, parse
 

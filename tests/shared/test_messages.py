@@ -9,21 +9,9 @@ from hypothesis import strategies as st
 from models.lite.layout import DIMENSIONS, LAYOUT
 from shared.constants import MAX_CTL_MESSAGE, PROTOCOL, CallTerms
 from shared.errors import PeerError
-from shared.protocol.messages import (
-    Brief,
-    Bye,
-    Hello,
-    Message,
-    Ready,
-    Report,
-    SourceChunk,
-    Start,
-    Status,
-    Still,
-    Want,
-    pack_message,
-    parse_message,
-)
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, Message, Ready, SourceChunk, Start, Status, Still, Want
+from shared.protocol.reports import Brief, Report
 
 TERMS = CallTerms("lite", "abc", LAYOUT.keypoints, DIMENSIONS)
 counts = st.integers(0, 2**53)

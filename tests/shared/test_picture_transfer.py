@@ -7,7 +7,8 @@ import pytest
 from bench.network.memory_link import MESSAGE_OVERHEAD
 from shared.constants import MAX_PICTURE_BYTES, PICTURE_CHUNK
 from shared.errors import PeerError
-from shared.protocol.messages import SourceChunk, pack_message
+from shared.protocol.message_format import pack_message
+from shared.protocol.messages import SourceChunk
 from shared.protocol.picture_transfer import (
     MESSAGE_BYTES,
     PACE_KBPS,

@@ -8,21 +8,15 @@ from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import Block, PaperCodec
 from shared.protocol.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
 from shared.protocol.frame_clock import MOST_AWAY_FRAMES
-from shared.protocol.messages import (
-    Hello,
-    Ready,
-    Report,
-    SourceChunk,
-    Start,
-    pack_message,
-    parse_message,
-)
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Hello, Ready, SourceChunk, Start
 from shared.protocol.receiver_session import (
     MAX_BAD_PACKETS,
     MAX_BAD_PICTURES,
     MAX_WAITING_PICTURES,
     ReceiverSession,
 )
+from shared.protocol.reports import Report
 from shared.protocol.resumption import proof
 from tests.shared.session_pair import (
     BINDING,

@@ -8,16 +8,10 @@ from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import PaperCodec
 from shared.constants import PICTURE_CHUNK
 from shared.protocol.events import Ended, SourcePicture, State
-from shared.protocol.messages import (
-    Hello,
-    Message,
-    Ready,
-    Report,
-    SourceChunk,
-    Want,
-    parse_message,
-)
+from shared.protocol.message_format import parse_message
+from shared.protocol.messages import Hello, Message, Ready, SourceChunk, Want
 from shared.protocol.picture_transfer import PACE_KBPS
+from shared.protocol.reports import Report
 from shared.protocol.sender_session import SenderSession
 from tests.shared.session_pair import (
     PICTURE,

@@ -9,19 +9,10 @@ import pytest
 from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import Block, PaperCodec
 from shared.protocol.events import Agreed, Ended, FramesArrived, PeerReady, PeerReport, SourcePicture, State
-from shared.protocol.messages import (
-    Bye,
-    Hello,
-    Message,
-    Ready,
-    Report,
-    SourceChunk,
-    Start,
-    Still,
-    Want,
-    parse_message,
-)
+from shared.protocol.message_format import parse_message
+from shared.protocol.messages import Bye, Hello, Message, Ready, SourceChunk, Start, Still, Want
 from shared.protocol.receiver_session import ReceiverSession
+from shared.protocol.reports import Report
 from shared.protocol.resumption import proof
 from tests.shared.session_pair import (
     BINDING,

@@ -3,7 +3,8 @@
 import pytest
 
 from shared.protocol.events import Agreed, Ended, State
-from shared.protocol.messages import Hello, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Hello
 from tests.shared.session_pair import TERMS, ConnectionPair, reconnected
 
 

@@ -30,21 +30,11 @@ from shared.protocol.events import (
     SourcePicture,
     State,
 )
-from shared.protocol.messages import (
-    Bye,
-    Hello,
-    Message,
-    Ready,
-    Report,
-    SourceChunk,
-    Start,
-    Status,
-    Want,
-    pack_message,
-    parse_message,
-)
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, Message, Ready, SourceChunk, Start, Status, Want
 from shared.protocol.picture_transfer import PictureAssembler, PictureFeed
 from shared.protocol.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
+from shared.protocol.reports import Report
 from shared.protocol.resumption import proof
 from shared.protocol.sender_session import SenderSession
 from tests.shared.session_pair import received

@@ -3,7 +3,9 @@
 import pytest
 
 from shared.protocol.events import PeerReport, State
-from shared.protocol.messages import Brief, Report, SourceChunk, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import SourceChunk
+from shared.protocol.reports import Brief, Report
 from tests.shared.session_pair import PICTURE, ConnectionPair, reconnected, streaming
 
 REPORT = Report(packets=70_000, highest=200_000, delay_ms=20, jitter_ms=4, frames_observed=100_000)

@@ -9,7 +9,8 @@ from shared.constants import SIZES
 from shared.errors import PeerError
 from shared.media import picture as pictures
 from shared.protocol.events import Ended, SourcePicture, State
-from shared.protocol.messages import Bye, Hello, SourceChunk, Want, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Bye, Hello, SourceChunk, Want
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import LargerPicture
 from tests.shared.session_pair import (

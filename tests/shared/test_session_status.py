@@ -5,7 +5,8 @@ import pytest
 from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import PaperCodec
 from shared.protocol.events import Ended, PeerStatus, State
-from shared.protocol.messages import Hello, Status, parse_message
+from shared.protocol.message_format import parse_message
+from shared.protocol.messages import Hello, Status
 from shared.protocol.receiver_session import ReceiverSession
 from tests.shared.session_pair import (
     BINDING,

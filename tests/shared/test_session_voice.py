@@ -7,7 +7,8 @@ from shared.constants import FPS
 from shared.media.opus import SAMPLES, OpusEncoder
 from shared.media.voice_packet import BLOCK_SECONDS, VoicePacket
 from shared.protocol.events import Ended, KeypointsArrived, State, VoiceArrived
-from shared.protocol.messages import Hello, pack_message, parse_message
+from shared.protocol.message_format import pack_message, parse_message
+from shared.protocol.messages import Hello
 from shared.protocol.receiver_session import MAX_BAD_PACKETS
 from shared.protocol.voice_intake import MAX_AWAY, MAX_BAD
 from tests.shared.session_pair import BINDING, PROOF, TERMS, ConnectionPair, packet, received, reconnected
