@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from animate.animate_arguments import ANGLES, MOST_DEGREES, parser
 from animate.animation import BATCH, Job, Mode, animate
-from animate.arguments import ANGLES, MOST_DEGREES, parser
 from animate.futures import Fan, draw, grid, sheet
 from animate.inputs import Driving, driving_frames, open_driving, source_picture
 from animate.writers import ENDINGS, write

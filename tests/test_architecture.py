@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -225,6 +226,17 @@ def test_every_module_is_installed_and_every_package_listed() -> None:
     assert sorted(listed) == sorted(there)
     homeless = [name for name, file in modules().items() if not (file.parent / "__init__.py").exists()]
     assert not homeless
+
+
+def test_no_name_of_a_module_says_too_little() -> None:
+    """Three modules of one name are told apart by their folders alone; backbones mean to be alike."""
+    folders = {f"models.{name}." for name in (*BACKBONES, "forecast", "head", "openvino")}
+    told = Counter(
+        file.name
+        for name, file in modules().items()
+        if not file.name.startswith("__") and not name.startswith(tuple(folders))
+    )
+    assert {name: count for name, count in told.items() if count > 2} == {}
 
 
 def test_every_command_exists() -> None:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from bench.harness.following import Following, pooled
 from models.build import load_landmark_finder
-from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import Follower, LandmarkFinder
+from models.landmarks.landmark_files import LandmarkFolder
 from models.landmarks.mesh import FACE_FILE
 from models.landmarks.points import COUNT, EYES, LIPS, OPENINGS, eye_distance, openings
 from shared.errors import RequestError

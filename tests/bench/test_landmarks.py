@@ -24,8 +24,8 @@ from bench.quality.landmark_measures import (
 )
 from models.build import load_landmark_finder
 from models.landmarks import points as landmarks
-from models.landmarks.files import save_clip
 from models.landmarks.finder import LandmarkFinder
+from models.landmarks.landmark_files import save_clip
 from sender.demo import DemoSource, pose_at
 from shared.errors import RequestError
 from shared.keypoints import Pictures

@@ -34,8 +34,8 @@ from bench.quality.quality_summary import (
 )
 from models.build import SHIPPED
 from models.landmarks.crops import Box
-from models.landmarks.files import LandmarkFolder, save_clip
 from models.landmarks.finder import Found
+from models.landmarks.landmark_files import LandmarkFolder, save_clip
 from models.lite.layout import LAYOUT
 from models.training.data.frames import load_clips
 from sender.demo import pose_at

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from animate import animate_command as animate
+from animate.animate_arguments import parser as animate_parser
 from animate.animation import Job
 from animate.animation import animate as animated
-from animate.arguments import parser as animate_parser
 from models.build import load_backbone, load_tables
 from models.facade import EngineBackbone
 from models.graphs import recorded

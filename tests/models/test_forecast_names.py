@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from animate.arguments import parser as animate_parser
+from animate.animate_arguments import parser as animate_parser
 from bench.calls import loopback
 from bench.throughput import subjects
 from bench.throughput import throughput_command as throughput

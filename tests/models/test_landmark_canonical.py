@@ -7,7 +7,7 @@ import pytest
 
 from models.landmarks import points as landmarks
 from models.landmarks.canonical import canonical, frontal
-from models.landmarks.files import LandmarkFolder
+from models.landmarks.landmark_files import LandmarkFolder
 from tests.drawn_face import face
 
 

@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.landmarks.files import CANONICAL, STILLS, LandmarkFolder, save_canonical, save_clip, save_stills
+from models.landmarks.landmark_files import (
+    CANONICAL,
+    STILLS,
+    LandmarkFolder,
+    save_canonical,
+    save_clip,
+    save_stills,
+)
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats
 

@@ -9,9 +9,9 @@ import pytest
 from models.build import load_landmark_finder
 from models.clips.video import open_clip
 from models.landmarks import points as landmarks
-from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import LandmarkFinder
 from models.landmarks.kept import kept_frames
+from models.landmarks.landmark_files import LandmarkFolder
 from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.keypoints import Floats, Pictures

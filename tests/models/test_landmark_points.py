@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.landmarks import points as landmarks
-from models.landmarks.files import LandmarkFolder
+from models.landmarks.landmark_files import LandmarkFolder
 from tests.drawn_face import face
 
 PARTS = ("EYES", "LIPS", "UPPER_LIP", "LOWER_LIP", "RIGHT_CORNER", "LEFT_CORNER", "NOSE", "BROW", "JAW")

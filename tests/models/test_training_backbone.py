@@ -20,7 +20,7 @@ from PIL import Image
 
 from models.checkpoint import load
 from models.fomm.config import FommConfig
-from models.landmarks.files import save_canonical, save_clip
+from models.landmarks.landmark_files import save_canonical, save_clip
 from models.lite.backbone import LiteBackbone
 from models.lite.network import LiteNetwork
 from models.lite.torch_engine import load_network

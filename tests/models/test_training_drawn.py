@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.build import load_landmark_finder
-from models.landmarks.files import LandmarkFolder, save_canonical, save_clip
+from models.landmarks.landmark_files import LandmarkFolder, save_canonical, save_clip
 from models.landmarks.points import NOSE_TIP, NUMBERS, RIGHT_EYE, eye_distance, openings
 from models.training.__main__ import main
 from models.training.data import drawn

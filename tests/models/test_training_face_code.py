@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.landmarks import points as mesh
-from models.landmarks.files import LandmarkFolder
+from models.landmarks.landmark_files import LandmarkFolder
 from models.lite.detector import CANONICAL, TORSO
 from models.lite.structures import Points
 from models.training.backbones.face_code import LABELLED, FaceCode

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.landmarks.files import save_canonical, save_clip, save_stills
+from models.landmarks.landmark_files import save_canonical, save_clip, save_stills
 from models.training.data.frames import Clip
 from models.training.data.labels import Labels, canonical_face
 from shared.errors import RequestError

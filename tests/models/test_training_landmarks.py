@@ -9,8 +9,8 @@ from PIL import Image
 
 from bench.harness.media import write_mp4
 from models.landmarks import points as landmarks
-from models.landmarks.files import LandmarkFolder
 from models.landmarks.finder import LandmarkFinder
+from models.landmarks.landmark_files import LandmarkFolder
 from models.training.__main__ import main
 from models.training.data import landmarks_command as command
 from models.training.data.frames import load_clips

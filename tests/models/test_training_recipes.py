@@ -15,7 +15,7 @@ from models.checkpoint import load
 from models.clips.video import timed_pictures
 from models.fomm.config import PUBLISHED, FommConfig
 from models.fomm.model import load_fomm
-from models.landmarks.files import save_canonical, save_clip
+from models.landmarks.landmark_files import save_canonical, save_clip
 from models.training.backbones import backbone_command as backbone
 from models.training.backbones.lite import LiteObjective
 from models.training.backbones.recipes import FommRecipe, LiteRecipe, fomm_sizes

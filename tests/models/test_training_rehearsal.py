@@ -20,9 +20,9 @@ from models.lite.backbone import LiteBackbone
 from models.training.__main__ import main
 from models.training.backbones import recipes
 from models.training.backbones.backbone_run import Run
-from models.training.rehearsal import checks, verify_command
+from models.training.rehearsal import machine_checks, verify_command
 from models.training.rehearsal import rehearse_command as rehearse
-from models.training.rehearsal.checks import DiffersError, Figures, Machine
+from models.training.rehearsal.machine_checks import DiffersError, Figures, Machine
 from models.training.rehearsal.verify_command import checked
 from shared.keypoints import Pictures
 from tests.tiny_lite import TINY, unsettled
@@ -84,20 +84,20 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: Pictures = random.integers(0, 256, (2, 256, 256, 3), np.uint8)
     monkeypatch.setattr(Machine, "pictures", pictures)
     monkeypatch.setattr(LiteBackbone, "load", lambda *_: LiteBackbone.of(unsettled(1)))
-    monkeypatch.setattr(checks, "untrained_fomm", lambda: untrained_fomm(0, SMALL))
-    monkeypatch.setattr(checks, "_CPU_SINGLES", 2)
+    monkeypatch.setattr(machine_checks, "untrained_fomm", lambda: untrained_fomm(0, SMALL))
+    monkeypatch.setattr(machine_checks, "_CPU_SINGLES", 2)
 
 
 @pytest.mark.usefixtures("small")
 def test_networks_that_compute_alike_pass() -> None:
     machine = Machine("cpu")
-    same = checks.same_as_cpu(machine)
+    same = machine_checks.same_as_cpu(machine)
     assert (same["keypoint_error"], same["pixel_error_levels"]) == (0, 0)
-    assert checks.singles_are_batches(machine)["recorded"] is False
-    assert checks.full_network(machine)["pixel_error"] <= 0.1
-    speed = checks.lite_speed(machine)
+    assert machine_checks.singles_are_batches(machine)["recorded"] is False
+    assert machine_checks.full_network(machine)["pixel_error"] <= 0.1
+    speed = machine_checks.lite_speed(machine)
     assert set(speed) == {"stream_fps", "detect_p50_ms", "detect_p95_ms", "render_p50_ms", "render_p95_ms"}
-    assert checks.facts(machine) == {"device": "cpu"}
+    assert machine_checks.facts(machine) == {"device": "cpu"}
 
 
 @pytest.mark.usefixtures("small")
@@ -105,17 +105,17 @@ def test_a_network_that_computes_otherwise_does_not() -> None:
     machine = Machine("cpu")
     machine.lite = LiteBackbone.of(unsettled(2))  # type: ignore[misc]
     with pytest.raises(DiffersError, match=r"^its keypoints are not a CPU's \(keypoint_error 0\.\d+"):
-        checks.same_as_cpu(machine)
+        machine_checks.same_as_cpu(machine)
     engine: Any = machine.lite._engine
     draw = engine._draw
     engine._draw = lambda source, rows: draw(source, rows) * (0.5 if len(rows) > 1 else 1)
     with pytest.raises(DiffersError, match="single frames are not those of a batch"):
-        checks.singles_are_batches(machine)
+        machine_checks.singles_are_batches(machine)
 
 
 def test_what_is_no_number_is_infinitely_off() -> None:
-    assert checks._apart(np.array([0.0, np.nan]), np.zeros(2)) == np.inf
-    assert checks._apart(np.array([1, 250], np.uint8), np.array([2, 252], np.uint8)) == 2
+    assert machine_checks._apart(np.array([0.0, np.nan]), np.zeros(2)) == np.inf
+    assert machine_checks._apart(np.array([1, 250], np.uint8), np.array([2, 252], np.uint8)) == 2
 
 
 def test_the_shipped_forecasters_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_the_shipped_forecasters_are_compared(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Machine, "pictures", np.zeros((6, 256, 256, 3), np.uint8))
     monkeypatch.setattr(Machine, "lite", Found())
-    figures = checks.forecasts(Machine("cpu"))
+    figures = machine_checks.forecasts(Machine("cpu"))
     assert {"vrnn_error", "gru-nf_error", "linear_error"} <= set(figures)
 
 
@@ -145,9 +145,9 @@ def test_training_steps_are_timed_in_sizes_of_batch_and_one_may_find_no_memory(
 
     monkeypatch.setattr(Run, "advance", advanced)
     monkeypatch.setattr(recipes, "LiteConfig", lambda: TINY)
-    monkeypatch.setattr(checks, "_CPU_BATCHES", (2, 4))
-    monkeypatch.setattr(checks, "_CPU_STEPS", 1)
-    figures = checks.training_steps(Machine("cpu"))
+    monkeypatch.setattr(machine_checks, "_CPU_BATCHES", (2, 4))
+    monkeypatch.setattr(machine_checks, "_CPU_STEPS", 1)
+    figures = machine_checks.training_steps(Machine("cpu"))
     assert taken == [1, 1, 1, 2]
     assert figures["batch_2_pictures_per_s"] > 0  # type: ignore[operator]
     assert figures["batch_4_pictures_per_s"] == "out of memory"
@@ -251,7 +251,7 @@ def test_only_training_needs_no_checks(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_passes_every_check(tmp_path: Path) -> None:
     file = tmp_path / "v.json"
-    assert checked(Machine("cuda"), checks.CHECKS, 600, file) == 0, file.read_text()
+    assert checked(Machine("cuda"), machine_checks.CHECKS, 600, file) == 0, file.read_text()
     found = json.loads(file.read_text())
     assert all(result["ok"] for result in found.values())
     # Autocast, recordings and memory are all among it.

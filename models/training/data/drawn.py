@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from models.clips.people import TABLE
 from models.landmarks.canonical import canonical
-from models.landmarks.files import DRAWN, LandmarkFolder, save_canonical, save_clips
 from models.landmarks.kept import FRAMES_PER_CLIP, FRAMES_PER_SECOND
+from models.landmarks.landmark_files import DRAWN, LandmarkFolder, save_canonical, save_clips
 from models.training.data.drawn_motion import motion
 from shared.constants import SIZE
 from shared.errors import KeycastError, RequestError

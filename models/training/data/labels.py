@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.landmarks.files import CANONICAL, DRAWN, LandmarkFolder
+from models.landmarks.landmark_files import CANONICAL, DRAWN, LandmarkFolder
 from models.landmarks.points import COUNT
 from models.training.data.frames import Clip
 from shared.errors import RequestError

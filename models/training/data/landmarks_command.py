@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from models.build import load_landmark_finder, use_threads
 from models.landmarks.canonical import canonical, frontal
-from models.landmarks.files import CANONICAL, LandmarkFolder, save_canonical, save_clip, save_stills
 from models.landmarks.finder import LandmarkFinder
+from models.landmarks.landmark_files import CANONICAL, LandmarkFolder, save_canonical, save_clip, save_stills
 from models.training.data.frames import Clip, load_clips, load_stills, square
 from shared.errors import RequestError
 from shared.keypoints import Floats

@@ -14,7 +14,7 @@ from models.devices import choose_device, device_words
 from models.training.backbones import backbone_command
 from models.training.data import drawn
 from models.training.data.frames import fill_cache
-from models.training.rehearsal.checks import training_line
+from models.training.rehearsal.machine_checks import training_line
 from models.training.run import positive_float, positive_int
 from shared.errors import RequestError
 from shared.runtime.command import add_device_argument

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.devices import choose_device, reason_of
-from models.training.rehearsal.checks import CHECKS, Figures, Machine, shown
+from models.training.rehearsal.machine_checks import CHECKS, Figures, Machine, shown
 from models.training.run import positive_float
 from shared.errors import KeycastError
 from shared.runtime.command import add_device_argument

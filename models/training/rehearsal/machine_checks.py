@@ -26,7 +26,7 @@ from models.fomm.plain import untrained_fomm
 from models.forecast.build import load_forecaster
 from models.forecast.names import LEARNED
 from models.inference import compute_exactly
-from models.landmarks.files import save_canonical, save_clip
+from models.landmarks.landmark_files import save_canonical, save_clip
 from models.landmarks.points import COUNT as LANDMARKS
 from models.lite.backbone import LiteBackbone
 from models.lite.torch_engine import LiteTorchEngine, load_network
