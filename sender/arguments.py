@@ -45,7 +45,8 @@ def add_sending_arguments(parser: Arguments) -> None:
     add("--max-kbps", type=float, metavar="KBPS", help=most)
     further = "source pictures that the receiver may choose from, 1 to 8 (default 4)"
     add("--gallery", type=int, default=4, metavar="N", help=further)
-    add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, a minute (default 1.6)")
+    for_them = "for them, a minute (default 1.6; with saver .8, but for new scenes)"
+    add("--source-kbps", type=float, metavar="KBPS", help=for_them)
     side = "pixels a side of source pictures, and of the video shown: more is sharper (default 256)"
     add("--size", type=int, choices=SIZES, default=SIZE, help=side)
     sound = (

@@ -35,14 +35,20 @@ _MOMENTS = 12
 _SAME_POSE = 0.03
 # Pixels a side by which they are compared.
 _LOOKED_AT = 64
+SOURCE_KBPS = 1.6
+"""What source pictures may take where nobody says."""
 
 
 @dataclass(frozen=True)
 class GalleryOptions:
-    """At most `pictures` at once, 1 (none but the first) to 8; `kbps` of IP bytes, over a minute."""
+    """At most `pictures` at once, 1 (none but the first) to 8; `kbps` of IP bytes, over a minute.
+
+    Further ones of a scene that has one may not take it over `further_kbps` (None: the same).
+    """
 
     pictures: int = 4
-    kbps: float = 1.6
+    kbps: float = SOURCE_KBPS
+    further_kbps: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.pictures <= MAX_PICTURES:
@@ -85,6 +91,7 @@ class GalleryPolicy:
         self._options = options
         self.metric = metric
         self._budget = Budget(options.kbps)
+        self._further = Budget(options.kbps if options.further_kbps is None else options.further_kbps)
         self._cost = wire_bytes(first_bytes) // 2
         self._members: dict[int, Floats] = {}
         self._recent: deque[Floats] = deque(maxlen=HISTORY_FRAMES)
@@ -110,7 +117,7 @@ class GalleryPolicy:
 
         `spent` are the IP bytes of source pictures so far. Once it is on its way, the caller says `added`.
         """
-        affordable = self._budget.left(spent, now) >= self._cost
+        affordable = self._left(spent, now) >= self._cost
         if self._renewed:
             return 0 if affordable and len(self._recent) >= _SETTLED else None
         enough = len(self._recent) >= _LEAST_HISTORY
@@ -128,7 +135,12 @@ class GalleryPolicy:
     def affords(self, picture_bytes: int, spent: int, now: float) -> bool:
         """Say whether a picture of so many bytes may be sent; where not, the next is proposed when it may."""
         self._cost = wire_bytes(picture_bytes)
-        return self._budget.left(spent, now) >= self._cost
+        return self._left(spent, now) >= self._cost
+
+    def _left(self, spent: int, now: float) -> float:
+        """Return the bytes that the next picture may take: a new scene needs one more than an old one."""
+        left, of_further = self._budget.left(spent, now), self._further.left(spent, now)
+        return left if self._renewed else min(left, of_further)
 
     def added(self, slot: int, keypoints: Floats) -> None:
         """Note that a picture with these keypoints (D,) is on its way to `slot`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sender.crop import Framing, parse_crop
 from sender.gallery import GalleryOptions
-from sender.presets import Sending, check
+from sender.presets import Sending, check, gallery_options
 from sender.voice import VOICE_KBPS
 from shared.constants import SIZE, Schedule
 from shared.errors import RequestError
@@ -61,7 +61,7 @@ def sender_options(given: argparse.Namespace, **others: Any) -> SenderOptions:  
         ),
         crop=parse_crop(given.crop) if given.crop else None,
         loop=given.loop,
-        gallery=GalleryOptions(given.gallery, given.source_kbps),
+        gallery=gallery_options(given.gallery, given.source_kbps, given.preset),
         backbone=given.backbone,
         checkpoint=given.checkpoint,
         device=given.device,

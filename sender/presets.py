@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sender.gallery import GalleryOptions
 from sender.schedule import Adaptive, Alternate, Scheduler
 from shared.codec.keypoint_codec import QUALITY, Codec, CodedCodec, PaperCodec
 from shared.codec.packet import HEADER_BYTES
@@ -25,6 +26,9 @@ MAX_REDUNDANCY = 3
 class Preset:
     """A codec, how many frames share a message, and which frames are sent where --policy alternates.
 
+    `further_kbps` is what source pictures may take before a scene gets no second one (None: no less than
+    others), where --source-kbps does not say.
+
     Half of all frames are, always. Where three share a message, blocks of three cost the same messages as
     blocks of six, and the forecasts between them are half as long: lips change within 0.2 s.
     """
@@ -32,10 +36,12 @@ class Preset:
     codec: str
     frames_per_message: int
     schedule: Schedule
+    further_kbps: float | None = None
 
 
 PRESETS = {
-    "saver": Preset("coded", 6, Schedule(6, 6)),
+    # Half of the pictures: those of a minute's call otherwise take as much as its keypoints.
+    "saver": Preset("coded", 6, Schedule(6, 6), further_kbps=0.8),
     "balanced": Preset("coded", 3, Schedule(3, 3)),
     "paper": Preset("paper", 3, Schedule(6, 6)),
 }
@@ -70,6 +76,13 @@ def check(sending: Sending) -> None:
         )
     if sending.preset == "paper" and (sending.redundancy or sending.quality is not None):
         raise RequestError("The paper preset sends raw numbers: leave --quality and --redundancy out.")
+
+
+def gallery_options(pictures: int, kbps: float | None, preset: str | None) -> GalleryOptions:
+    """Return what source pictures may be and take: `kbps`, or what the preset leaves them."""
+    if kbps is not None:
+        return GalleryOptions(pictures, kbps)
+    return GalleryOptions(pictures, further_kbps=PRESETS[preset or DEFAULT].further_kbps)
 
 
 def check_size(size: int, backbone: Backbone) -> None:

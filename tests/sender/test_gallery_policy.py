@@ -20,8 +20,8 @@ def at(position: float) -> Floats:
 class Watched:
     """A policy on a path of positions, one a frame; every proposal is taken at once."""
 
-    def __init__(self, size: int = 4, kbps: float = 1000.0) -> None:
-        self.policy = GalleryPolicy(GalleryOptions(size, kbps), FIRST_BYTES, LAYOUT.distance)
+    def __init__(self, size: int = 4, kbps: float = 1000.0, further: float | None = None) -> None:
+        self.policy = GalleryPolicy(GalleryOptions(size, kbps, further), FIRST_BYTES, LAYOUT.distance)
         self.spent = wire_bytes(FIRST_BYTES)
         self.number = 0
         self.proposed: list[tuple[int, int]] = []
@@ -55,6 +55,21 @@ def test_another_scene_gets_a_picture_of_its_own_soon() -> None:
     assert number - 200 <= 5
     assert slot == 0
     assert not watched.policy.alone
+
+
+def test_a_new_scene_has_a_picture_where_an_old_one_may_not_have_another() -> None:
+    first = wire_bytes(FIRST_BYTES) * 8 / 60_000
+    turning = [0.0] * 100 + [3.0] * 300
+    assert Watched(kbps=1000.0).follow(*turning) != []
+    watched = Watched(kbps=1000.0, further=first + 0.1)
+    assert watched.follow(*turning) == []
+    watched.policy.renew()
+    ((_, slot),) = watched.follow(*[6.0] * 300)
+    assert slot == 0
+    # And it does not pass what is there for all of them.
+    watched = Watched(kbps=first + 0.1, further=first + 0.1)
+    watched.policy.renew()
+    assert watched.follow(*[6.0] * 300) == []
 
 
 def test_cuts_without_end_do_not_pass_the_budget() -> None:

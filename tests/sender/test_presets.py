@@ -5,6 +5,7 @@ from models.build import SHIPPED, TABLES
 from models.forecast.baselines import Hold
 from models.lite.layout import LAYOUT
 from sender.__main__ import parser
+from sender.gallery import SOURCE_KBPS, GalleryOptions
 from sender.presets import (
     DEFAULT,
     POLICIES,
@@ -14,6 +15,7 @@ from sender.presets import (
     check,
     check_size,
     frames_per_message,
+    gallery_options,
     make_codec,
     schedule_of,
     scheduler_maker,
@@ -36,6 +38,8 @@ def test_the_command_line_says_what_the_presets_are() -> None:
     assert tuple(actions["preset"].choices or ()) == tuple(PRESETS)
     assert tuple(actions["policy"].choices or ()) == POLICIES
     assert f"(default {QUALITY})" in str(actions["quality"].help)
+    assert f"(default {SOURCE_KBPS:g}; with saver .8," in str(actions["source_kbps"].help)
+    assert PRESETS["saver"].further_kbps == 0.8
     assert f"{DEFAULT} (default)" in str(actions["preset"].help)
 
 
@@ -108,3 +112,9 @@ def test_the_policy_makes_its_scheduler_with_the_receivers_forecaster() -> None:
     assert asked == ["vrnn"]
     still = np.zeros(60, np.float32)
     assert [len(adaptive.add(number, 0, still)) for number in range(6)] == [0, 0, 0, 0, 0, 1]
+
+
+def test_pictures_take_what_is_asked_for_or_what_the_preset_leaves_them() -> None:
+    assert gallery_options(4, None, None) == gallery_options(4, None, "balanced") == GalleryOptions(4, 1.6)
+    assert gallery_options(4, None, "saver") == GalleryOptions(4, 1.6, 0.8)
+    assert gallery_options(2, 3.0, "saver") == GalleryOptions(2, 3.0)
