@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 WORKERS ?= 2
 export KEYCAST_DATA ?= $(wildcard $(dir $(CURDIR))shared/data)
 # What a file of tests sets up is set up once; calls mostly wait, and may do so beside what computes.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: check test lint demo
 

@@ -12,6 +12,23 @@ settings.register_profile("keycast", deadline=None)
 settings.load_profile("keycast")
 
 
+# Files that take longest, first: where several run side by side, none is left to run alone in the end. What
+# waits for real calls stands beside what computes.
+_LONGEST = (
+    "test_two_way", "test_export", "test_call", "test_openvino_engine", "test_survive",
+    "test_training_backbone",
+    "test_bandwidth", "test_published_backbones", "test_loopback", "test_nth_parity", "test_survival",
+    "test_throughput_beside", "test_relay", "test_throughput", "test_lean", "test_training_codec",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others stay in their order."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def _needed(name: str) -> Path:
     """Return a file or folder of KEYCAST_DATA: clips and networks that are no part of the project."""
     folder = os.environ.get("KEYCAST_DATA")

@@ -91,8 +91,9 @@ def test_a_call_is_measured_and_shown(clip: Path, tmp_path: Path) -> None:
     assert written["meta"]["command"] == "loopback"
     # The schedule's last block counts whole; a machine under load may have missed its frames.
     assert 0.5 < written["meta"]["seconds"] <= FRAMES / 30 + 1e-6
-    # Half of 30 frames of 240 bytes a second, as published; a machine under load may ship fewer.
-    assert 0.4 * 28.8 < row["payload_kbps"] <= 28.8 + 1e-6
+    # Half of 30 frames of 240 bytes a second, as published; a machine under load may ship fewer, or end
+    # before the frames that the last block would have skipped.
+    assert 0.4 * 28.8 < row["payload_kbps"] <= 1.2 * 28.8
     assert row["savings_payload"] == pytest.approx(500 / row["payload_kbps"])
     # Headers only add to the payload, and the source picture goes up.
     assert row["payload_kbps"] < row["app_kbps"] < row["wire_up_kbps"] + row["wire_down_kbps"]

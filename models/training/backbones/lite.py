@@ -29,7 +29,7 @@ _JITTER = 0.012
 _SHARE = 0.2
 _JUDGE_EVERY = 200
 # How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
-_TOLD = 0.5
+_TOLD = 0.25
 
 
 def random_window(generator: torch.Generator) -> Window:
@@ -53,8 +53,8 @@ class LiteObjective(nn.Module):
     `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
     points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
 
-    With `keep_detector` only the rendering is learned, half of the time from the points that the landmarks
-    stand for: they are steadier than found ones, and teach what each number means.
+    With `keep_detector` only the rendering is learned, a quarter of the time from the points that the
+    landmarks stand for: they are steadier than found ones, and teach what each number means.
     """
 
     def __init__(

@@ -100,7 +100,8 @@ class DevicePairs:
             )
             pictures = torch.where(still[:, None, None, None, None], self._portraits(which), pictures)
             faces = torch.where(still[:, None, None, None], self._portrait_faces(which), faces)
-        pictures, faces = self.bent_alike(*self.looking(pictures, faces, still))
+        if self._landmarks is not None:
+            pictures, faces = self.bent_alike(*self.looking(pictures, faces, still))
         moves = self.moves(still)
         pictures = moved(self.tinted(pictures).flatten(0, 1), moves.flatten(0, 1)).reshape(pictures.shape)
         return pictures[:, 0], pictures[:, 1:], self._carried(faces, moves)

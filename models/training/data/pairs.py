@@ -54,8 +54,9 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     and `still_landmarks` (stills, 175, 2) is of the stills: those of the pictures come with them as
     (1 + drivings, 175, 2) float32, NaN where they are not known. Where they are, half of the driving frames
     are those whose lips, lids, gaze or turn differ most from the source's, for most of what people do is
-    nothing; and in half of the pairs, and all portraits, eyes look elsewhere (`models.training.data.glance`).
-    All are mirrored, tinted, zoomed and turned, some bent. The stream is a function of seed, rank and worker.
+    nothing; in half of the pairs, and all portraits, eyes look elsewhere (`models.training.data.glance`), and
+    some are bent. All are mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and
+    worker.
     """
 
     def __init__(
@@ -85,12 +86,8 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         while True:
             still = rng.random() < self.still_share
             pair, faces = self._still(rng) if still else self._moving(rng)
-            if still or rng.random() < GLANCES:
-                aside = rng.uniform(-ASIDE, ASIDE, len(pair)).astype(np.float32)
-                pair, faces = looking(pair, faces, aside)
-            if rng.random() < BENT:
-                shift = bend(len(pair[0]), rng)
-                pair, faces = [bent(picture, shift) for picture in pair], bent_landmarks(faces, shift)
+            if self.landmarks is not None:
+                pair, faces = self._varied(pair, faces, rng, always=still)
             yield self._finish(pair, faces, rng, apart=still)
 
     def _moving(self, rng: np.random.Generator) -> tuple[list[Pictures], Floats]:
@@ -136,6 +133,19 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             return [picture, *copies], self._unknown()
         count = 1 + self.drivings
         return [picture] * count, np.stack([self.still_landmarks[index]] * count)
+
+    @staticmethod
+    def _varied(
+        pair: list[Pictures], faces: Floats, rng: np.random.Generator, *, always: bool
+    ) -> tuple[list[Pictures], Floats]:
+        """Have eyes look elsewhere, now and then or `always`, and now and then bend all pictures alike."""
+        if always or rng.random() < GLANCES:
+            aside = rng.uniform(-ASIDE, ASIDE, len(pair)).astype(np.float32)
+            pair, faces = looking(pair, faces, aside)
+        if rng.random() < BENT:
+            shift = bend(len(pair[0]), rng)
+            pair, faces = [bent(picture, shift) for picture in pair], bent_landmarks(faces, shift)
+        return pair, faces
 
     def _unknown(self) -> Floats:
         return np.full((1 + self.drivings, LANDMARKS, 2), np.nan, np.float32)
