@@ -36,7 +36,7 @@ def add_sending_arguments(parser: Arguments) -> None:
     add("--schedule", metavar="N-M", help=schedule)
     share = "frames that share a message: fewer is sooner, more is leaner"
     add("--frames-per-message", type=int, metavar="N", help=share)
-    add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 4)")
+    add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 5)")
     drift = "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.04)"
     add("--drift", type=float, default=0.04, metavar="ERROR", help=drift)
     copies = "earlier messages that each one carries a coarse copy of, 0 (default) to 3"

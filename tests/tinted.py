@@ -82,5 +82,6 @@ def tables(family: CdfTables, levels: np.ndarray, error: float = 0.3) -> CodecTa
     first, change = np.full(size, 36, np.int16), np.full(size, 4, np.int16)
     sensitivity = (error**2 * np.eye(size) / size).astype(np.float32)
     return CodecTables(
-        TransformQuantizer(matrix, mean), family, first, change, levels, sensitivity, Tinted.detector
-    )
+        TransformQuantizer(matrix, mean), family, first, change, np.zeros_like(change), change, levels,
+        sensitivity, Tinted.detector,
+    )  # fmt: skip

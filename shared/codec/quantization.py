@@ -74,15 +74,22 @@ class TransformQuantizer:
             raise ValueError("the frames hold keypoints too far out to be told in steps")
         return steps
 
-    def restore(self, indices: Indices, quality: int) -> Floats:
-        """Return the frames (T, D) that `indices` (T, D), each under 2**24 in size, stand for."""
+    def restore(self, indices: Indices, quality: int, fraction_bits: int = 0) -> Floats:
+        """Return the frames (T, D) that `indices` (T, D), each under 2**24 in size, stand for.
+
+        They count 2**-`fraction_bits` steps.
+        """
         sums = indices @ self.matrix.T.astype(np.int64) * _STEPS[quality]
-        frames: Floats = ((sums + (self.mean.astype(np.int64) << _STEP_BITS)) * _UNIT).astype(np.float32)
+        mean = self.mean.astype(np.int64) << (_STEP_BITS + fraction_bits)
+        frames: Floats = ((sums + mean) * (_UNIT * 2.0**-fraction_bits)).astype(np.float32)
         return frames
 
-    def coarser(self, indices: Indices, quality: int, target: int) -> Indices:
-        """Return `indices` of `quality` on the grid of `target`, by whole numbers alone."""
-        step = _STEPS[target]
+    def coarser(self, indices: Indices, quality: int, target: int, fraction_bits: int = 0) -> Indices:
+        """Return `indices` of `quality`, in 2**-`fraction_bits` steps, on the grid of `target`.
+
+        By whole numbers alone.
+        """
+        step = _STEPS[target] << fraction_bits
         whole: Indices = (indices * _STEPS[quality] + step // 2) // step
         return whole
 

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from shared.codec.entropy import MASS, CdfTables, Writer
 from shared.codec.quantization import TransformQuantizer
+from shared.codec.temporal import SLOPE_BITS, slopes
 from shared.errors import RequestError
 
 MAX_BYTES = 1 << 20
@@ -24,22 +25,29 @@ LEVELS = 6
 """Liveliness levels of a frame: each one's numbers are usually twice as large as those of the one before."""
 SCALES_A_LEVEL = 4
 SCALES_A_QUALITY = SCALES_A_LEVEL // 2
+TILT_BITS = 4
+_SCALES = ("first", "course", "tilt", "change")
 
 
 @dataclass(frozen=True, eq=False)
 class CodecTables:
     """Everything a codec needs, as whole numbers, and what the picture makes of an error.
 
-    `first` and `change` (D,) are the scales, at quality 0, of a packet's first frame and of a change from
-    frame to frame at level 0; `levels` (LEVELS + 1, LEVELS) how likely a level is after another (the last
-    row: at the start). `sensitivity` (D, D) float32, symmetric, is the mean squared error of the picture
-    (in [0, 1]) per squared error of the keypoints: the one number here that no decoding rests on.
+    Scales are those at quality 0: `first` (D,) of a packet's mean over time, were it of one frame; `course`
+    (D,) of its further coefficients (see `shared.codec.temporal`) at level 0, where `tilt` (D,) is how much
+    larger slow ones are than quick ones, in sixteenths of what they are in a random walk; `change` (D,) of a
+    change from frame to frame at level 0. `levels` (LEVELS + 1, LEVELS) is how likely a level is after
+    another (the last row: at the start). `sensitivity` (D, D) float32, symmetric, is the mean squared error
+    of the picture (in [0, 1]) per squared error of the keypoints: the one number here that no decoding rests
+    on.
     `tracks_of` is the fingerprint of the detector whose keypoints they are for.
     """
 
     lattice: TransformQuantizer
     family: CdfTables
     first: npt.NDArray[np.int16]
+    course: npt.NDArray[np.int16]
+    tilt: npt.NDArray[np.int16]
     change: npt.NDArray[np.int16]
     levels: npt.NDArray[np.uint16]
     sensitivity: npt.NDArray[np.float32]
@@ -47,7 +55,8 @@ class CodecTables:
 
     def __post_init__(self) -> None:
         """Raise ValueError where they do not fit each other."""
-        for name, array in (("first", self.first), ("change", self.change)):
+        for name in _SCALES:
+            array = getattr(self, name)
             if array.shape != (self.dimensions,) or array.dtype != np.int16:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}")
         if self.levels.shape != (LEVELS + 1, LEVELS) or self.levels.dtype != np.uint16:
@@ -57,6 +66,13 @@ class CodecTables:
         shape = (self.dimensions, self.dimensions)
         if self.sensitivity.shape != shape or not np.isfinite(self.sensitivity).all():
             raise ValueError(f"the sensitivity is no {shape} matrix of numbers")
+
+    def block_scales(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the scales (count, D) of a block's coefficients at quality and level 0."""
+        slope = SCALES_A_LEVEL * slopes(count)
+        first = self.first.astype(np.int64) + (slope[0] >> SLOPE_BITS)
+        further = self.course + (self.tilt * slope[1:, None] >> (SLOPE_BITS + TILT_BITS))
+        return np.concatenate([first[None], further])
 
     @property
     def dimensions(self) -> int:
@@ -103,11 +119,15 @@ class CodecTables:
             with safe_open(path, framework="np") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
                 tracks_of = (file.metadata() or {}).get("tracks_of", "")
-            return cls(
-                TransformQuantizer(arrays["matrix"], arrays["mean"]), CdfTables(arrays["counts"]),
-                arrays["first"], arrays["change"], arrays["levels"], arrays["sensitivity"], tracks_of,
-            )  # fmt: skip
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            named = {name: arrays[name] for name in (*_SCALES, "levels", "sensitivity")}
+            lattice = TransformQuantizer(arrays["matrix"], arrays["mean"])
+            return cls(lattice, CdfTables(arrays["counts"]), **named, tracks_of=tracks_of)
+        except KeyError as error:
+            raise RequestError(
+                f"The codec tables {path} are of another version: they have no {error}; make them again with "
+                "python -m models.training codec, or use --preset paper."
+            ) from error
+        except (OSError, SafetensorError, ValueError) as error:
             raise RequestError(
                 f"The codec tables {path} cannot be used ({error}); use intact ones, or --preset paper."
             ) from error
@@ -115,7 +135,7 @@ class CodecTables:
     def _arrays(self) -> dict[str, np.ndarray]:
         return {
             "matrix": self.lattice.matrix, "mean": self.lattice.mean, "counts": self.family.counts,
-            "first": self.first, "change": self.change, "levels": self.levels,
+            **{name: getattr(self, name) for name in _SCALES}, "levels": self.levels,
             "sensitivity": self.sensitivity,
         }  # fmt: skip
 

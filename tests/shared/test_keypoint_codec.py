@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from bench.fuzz.fuzz_command import fuzz
 from models.lite.layout import DIMENSIONS
-from shared.codec.keypoint_codec import QUALITY, Block, CodedCodec, Copy, PaperCodec, filled_copies
+from shared.codec.keypoint_codec import (
+    BIT_ERROR,
+    QUALITY,
+    Block,
+    CodedCodec,
+    Copy,
+    PaperCodec,
+    cheapest,
+    filled_copies,
+)
 from shared.codec.packet import MAX_PAYLOAD
 from shared.codec.quantization import QUALITIES
 from shared.codec.tables import CodecTables
@@ -18,7 +27,7 @@ from shared.keypoints import Floats
 
 TABLES = CodecTables.load(Path(__file__).parents[2] / "models" / "weights" / "lite" / "codec.safetensors")
 CODEC = CodedCodec(TABLES)
-GOLDEN = ("f1c6c70c911afeeb", 180, "b39a654c6107ea09")
+GOLDEN = ("330ee34bf21f42a9", 169, "e4a662467cdc9ee4")
 FRAMES = np.random.default_rng(0).uniform(-1, 1, (4, 60)).astype(np.float32)
 
 
@@ -68,7 +77,7 @@ def test_another_shape_is_not_encoded(shape: tuple[int, ...]) -> None:
 
 
 def lively(seed: int, count: int = 6) -> Floats:
-    """Keypoints about where the tables expect them, that move a little: lattice points, so coded exactly."""
+    """Keypoints about where the tables expect them, that move a little; the same on every machine."""
     generator = np.random.default_rng(seed)
     start = generator.normal(0, 8, 60)
     steps = generator.normal(0, 0.8, (count, 60)).cumsum(0)
@@ -83,16 +92,47 @@ def test_a_coded_block_takes_a_few_bytes_and_comes_back_near() -> None:
         payload = codec.encode(Block(frames))
         decoded = codec.decode(payload, 6).frames
         assert len(payload) < 6 * 60
-        step = np.abs(
-            TABLES.lattice.coordinates(decoded, QUALITY) - TABLES.lattice.coordinates(frames, QUALITY)
-        )
-        assert step.max() <= 0.6 + 1e-2
+        assert_near(decoded, frames, QUALITY)
+
+
+def assert_near(decoded: Floats, frames: Floats, quality: int) -> None:
+    """Assert that each number is off by no more than a coefficient's error, spread over the frames."""
+    off = TABLES.lattice.coordinates(decoded, quality) - TABLES.lattice.coordinates(frames, quality)
+    assert np.sqrt(np.square(off).mean(0)).max() <= 1.5
+    assert np.square(off).mean() < 0.3
+
+
+def test_a_number_that_saves_more_than_its_error_is_worth_is_taken() -> None:
+    narrow, wide = np.zeros(4, np.int64), np.full(4, 40)
+    exact = np.array([0.55, -0.55, 0.95, -3.4])
+    numbers, cost = cheapest(exact, np.stack([narrow, wide]), TABLES.family)
+    # A one where there are hardly any costs ten bits; where all are large, it costs no more than a zero.
+    assert numbers[0, :2].tolist() == [0, 0]
+    assert numbers[1].tolist() == [1, -1, 1, -3]
+    for row, scales, total in zip(numbers, (narrow, wide), cost, strict=True):
+        bits = TABLES.family.cost(row, scales)
+        assert total == pytest.approx(np.square(exact - row).sum() + BIT_ERROR * bits.sum())
+        for at in range(4):
+            for other in (np.rint(exact[at]), np.rint(exact[at]) - np.sign(exact[at])):
+                one = np.square(exact[at] - other) + BIT_ERROR * float(
+                    TABLES.family.cost(np.array([int(other)]), scales[at : at + 1])[0]
+                )
+                assert np.square(exact[at] - row[at]) + BIT_ERROR * bits[at] <= one + 1e-9
+
+
+def test_what_moves_smoothly_takes_hardly_more_than_what_stands_still() -> None:
+    way = np.sin(np.linspace(0, 1.5, 6))[:, None] * np.random.default_rng(1).normal(0, 4, 60)
+    smooth = TABLES.lattice.restore(np.rint(way).astype(np.int64), QUALITY)
+    jumping = smooth[[3, 0, 5, 1, 4, 2]]
+    still, moving, wild = (len(CODEC.encode(Block(f))) for f in (smooth[:1].repeat(6, 0), smooth, jumping))
+    assert still < moving < 0.75 * wild
 
 
 def test_a_still_face_costs_almost_nothing() -> None:
     codec = CodedCodec(TABLES)
     one = len(codec.encode(Block(lively(1, 1))))
-    assert len(codec.encode(Block(lively(1, 1).repeat(6, axis=0)))) <= one + 4
+    # Its mean is told a little more exactly, for it is that of six.
+    assert len(codec.encode(Block(lively(1, 1).repeat(6, axis=0)))) <= one + 14
 
 
 @pytest.mark.parametrize("quality", range(QUALITIES))
@@ -100,8 +140,7 @@ def test_every_quality_is_read_by_any_codec_of_the_same_tables(quality: int) -> 
     frames = lively(quality)
     payload = CodedCodec(TABLES, quality).encode(Block(frames))
     decoded = CodedCodec(TABLES).decode(payload, 6).frames
-    off = TABLES.lattice.coordinates(decoded, quality) - TABLES.lattice.coordinates(frames, quality)
-    assert np.abs(off).max() <= 0.6 + 1e-2
+    assert_near(decoded, frames, quality)
 
 
 def test_coarser_is_smaller() -> None:
@@ -117,8 +156,7 @@ def test_coarser_is_smaller() -> None:
 def test_any_plausible_numbers_are_coded_without_wrapping(count: int, seed: int, size: float) -> None:
     frames = np.random.default_rng(seed).uniform(-size, size, (count, 60)).astype(np.float32)
     decoded = CODEC.decode(CODEC.encode(Block(frames)), count).frames
-    off = TABLES.lattice.coordinates(decoded, QUALITY) - TABLES.lattice.coordinates(frames, QUALITY)
-    assert np.abs(off).max() <= 0.7
+    assert_near(decoded, frames, QUALITY)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -1001.0])

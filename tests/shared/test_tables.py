@@ -4,6 +4,7 @@ from pathlib import Path
 import constriction
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from shared.codec import entropy
 from shared.codec.tables import CodecTables
@@ -26,7 +27,7 @@ def test_tables_go_into_a_file_and_back(tables: CodecTables, tmp_path: Path) -> 
 
 
 def test_the_hash_is_of_all_that_decoding_rests_on_and_no_more(tables: CodecTables) -> None:
-    for name in ("first", "change"):
+    for name in ("first", "course", "tilt", "change"):
         changed = getattr(tables, name).copy()
         changed[7] += 1
         assert dataclasses.replace(tables, **{name: changed}).hash != tables.hash
@@ -73,13 +74,34 @@ def test_a_file_that_is_none_is_refused(damage: str, tmp_path: Path) -> None:
         CodecTables.load(path)
 
 
+def test_tables_of_before_there_was_a_course_are_told_so(tmp_path: Path) -> None:
+    arrays = load_file(SHIPPED)
+    del arrays["course"]
+    save_file(arrays, tmp_path / "codec.safetensors")
+    with pytest.raises(RequestError, match=r"of another version: they have no 'course'; make them again"):
+        CodecTables.load(tmp_path / "codec.safetensors")
+
+
+def test_scales_are_those_of_slow_and_quick_coefficients(tables: CodecTables) -> None:
+    one, six = tables.block_scales(1), tables.block_scales(6)
+    np.testing.assert_array_equal(one, tables.first[None])
+    assert six.shape == (6, 60)
+    # The mean of six frames counts 6**0.5 times: 2 log2 6 is 5 quarters, whole.
+    np.testing.assert_array_equal(six[0], tables.first + 5)
+    # People move slowly: of nearly all numbers, slow waves are larger than quick ones.
+    assert np.median(np.diff(six[1:], axis=0)) < 0
+    assert np.median(six[1] - six[5]) >= 4
+
+
 def test_tables_of_wrong_sizes_are_refused(tables: CodecTables) -> None:
     for changed in (
         {"first": tables.first[:59]},
         {"change": tables.change.astype(np.int32)},
+        {"course": tables.course[None]},
+        {"tilt": tables.tilt[1:]},
         {"levels": tables.levels[1:]},
         {"levels": tables.levels // 2},
         {"sensitivity": np.full((60, 60), np.nan, np.float32)},
     ):
-        with pytest.raises(ValueError, match=r"first|change|levels|sensitivity"):
+        with pytest.raises(ValueError, match=r"first|course|tilt|change|levels|sensitivity"):
             dataclasses.replace(tables, **changed)

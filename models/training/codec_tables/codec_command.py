@@ -6,8 +6,8 @@ keypoints. Then the lattice: in the coordinates z = U^T L^T (x - mean) with L L^
 so that numbers the picture hardly depends on stay sane for the forecasters), the picture's error is the plain
 error of z, and U turns the changes from frame to frame into uncorrelated ones (the Karhunen-Loeve transform),
 where plain scalar quantisation with one step is nearly optimal (Goyal, IEEE Signal Processing Magazine 2001).
-Last the probability tables, counted on the tracks: tables and who uses which are fitted in turn, as in
-k-means.
+Last the probability tables, counted on blocks of the tracks: tables and who uses which are fitted in turn,
+as in k-means.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from models.lite.named import looked_at
 from models.training.data.tracks import Tracks, load_tracks
 from shared.codec.entropy import MASS, CdfTables, Whole
 from shared.codec.quantization import MATRIX_BITS, TransformQuantizer, track
-from shared.codec.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
+from shared.codec.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, TILT_BITS, CodecTables
+from shared.codec.temporal import SLOPE_BITS, coefficients, slopes
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.runtime.command import add_network_arguments
@@ -43,7 +44,8 @@ _WIDTH = 47
 # The spread of the numbers that the table of scale 0 is for, in steps.
 _SMALLEST = 0.05
 _QUALITIES = (2, 4, 6, 8, 10)
-_BLOCK = 6
+# Frames of a message, as the presets have them.
+_BLOCKS = (3, 6)
 _ROUNDS = 4
 _FRAMES = 30_000
 
@@ -83,9 +85,11 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _measured_before(path: Path, detector: str) -> Doubles | None:
-    if not path.exists():
+    try:
+        tables = CodecTables.load(path)
+    except RequestError:
+        # None yet, or of another version: they are about to be written.
         return None
-    tables = CodecTables.load(path)
     return tables.sensitivity.astype(np.float64) if tables.tracks_of == detector else None
 
 
@@ -144,53 +148,114 @@ def make_lattice(tracks: Tracks, matrix: Doubles) -> TransformQuantizer:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Contents of blocks of one quality: first frames (N, D) and changes (M, D) in their order."""
+    """Contents of blocks of one quality and length.
+
+    `numbers` (N, length, D) are their coefficients over time, `changes` (N, length - 1, D) what copies of
+    them would be told by.
+    """
 
     quality: int
-    first: Whole
+    numbers: Whole
     changes: Whole
+
+    @property
+    def first(self) -> Whole:
+        """The blocks' means (N, D)."""
+        return self.numbers[:, 0]
+
+    @property
+    def further(self) -> Whole:
+        """Their other coefficients (N, length - 1, D)."""
+        return self.numbers[:, 1:]
+
+    @property
+    def slopes(self) -> Whole:
+        """How large each coefficient of a random walk usually is, in scales times 2**SLOPE_BITS (length,)."""
+        return SCALES_A_LEVEL * slopes(self.numbers.shape[1])
 
 
 def _samples(tracks: Tracks, lattice: TransformQuantizer, seed: int) -> Iterator[_Sample]:
     generator = np.random.default_rng(seed)
-    blocks = [
-        clip.frames[at : at + _BLOCK]
-        for clip in tracks.clips
-        for at in range(0, len(clip.frames) - _BLOCK, _BLOCK)
-    ]
-    for quality in _QUALITIES:
-        chosen = generator.permutation(len(blocks))[: _FRAMES // _BLOCK]
-        indices = np.stack([track(lattice.coordinates(blocks[at], quality), None) for at in chosen])
-        yield _Sample(quality, indices[:, 0], np.diff(indices, axis=1).reshape(-1, lattice.dimensions))
+    for length in _BLOCKS:
+        blocks = [
+            clip.frames[at : at + length]
+            for clip in tracks.clips
+            for at in range(0, len(clip.frames) - length, length)
+        ]
+        for quality in _QUALITIES:
+            chosen = generator.permutation(len(blocks))[: _FRAMES // length]
+            exact = [lattice.coordinates(blocks[at], quality) for at in chosen]
+            changes = [np.diff(track(block, None), axis=0) for block in exact]
+            numbers = np.rint(np.stack([*map(coefficients, exact)])).astype(np.int64)
+            yield _Sample(quality, numbers, np.stack(changes))
 
 
 def _fit_tables(
     samples: Sequence[_Sample], lattice: TransformQuantizer, matrix: Doubles, tracks_of: str
 ) -> CodecTables:
-    first = np.mean([_scale(s.first) + SCALES_A_QUALITY * s.quality for s in samples], axis=0)
-    change = np.mean([_scale(s.changes) + SCALES_A_QUALITY * s.quality for s in samples], axis=0)
-    # On the usual level numbers are about as large as over all: the middle one.
-    change -= SCALES_A_LEVEL * (LEVELS // 2)
-    first, change = np.rint(first).astype(np.int64), np.rint(change).astype(np.int64)
+    first, course, tilt, change = _starting_scales(samples)
     family, likely = _laplace(), np.full((LEVELS + 1, LEVELS), 1 / LEVELS)
     for _ in range(_ROUNDS):
-        counts = np.zeros(family.counts.shape)
-        first = first + _better(samples, first, family, None)
-        chosen = [_levels(s, change, family, likely) for s in samples]
-        change = change + _better(samples, change, family, chosen)
-        seen = np.ones((LEVELS + 1, LEVELS))
-        for s, levels in zip(samples, chosen, strict=True):
-            starts = np.arange(len(levels)) % (_BLOCK - 1) == 0
-            np.add.at(seen, (np.where(starts, LEVELS, np.roll(levels, 1)), levels), 1)
-            _tally(counts, family, s.first, first - SCALES_A_QUALITY * s.quality)
-            _tally(counts, family, s.changes, _change_scales(change, s.quality, levels))
+        counts, seen = np.zeros(family.counts.shape), np.ones((LEVELS + 1, LEVELS))
+        first = first + _better([(s.first, _first_scales(first, s)) for s in samples], family)
+        courses = []
+        for s in samples:
+            scales = _course_scales(course, tilt, s)
+            levels = _cheapest(s.further.reshape(len(s.numbers), -1), scales.reshape(-1), family, likely[-1])
+            courses.append((s.further, scales + SCALES_A_LEVEL * levels[:, None, None]))
+            seen[LEVELS] += np.bincount(levels, minlength=LEVELS)
+        course = course + _better(courses, family)
+        changes = []
+        for s in samples:
+            flat = s.changes.reshape(-1, lattice.dimensions)
+            levels = _cheapest(flat, change - SCALES_A_QUALITY * s.quality, family, likely.mean(0))
+            changes.append((flat, _change_scales(change, s.quality, levels)))
+            inside = np.arange(len(levels)) % s.changes.shape[1] > 0
+            np.add.at(seen, (np.roll(levels, 1)[inside], levels[inside]), 1)
+        change = change + _better(changes, family)
+        for s, (numbers, scales) in zip(samples, courses, strict=True):
+            _tally(counts, family, s.first, _first_scales(first, s))
+            _tally(counts, family, numbers, scales)
         likely = seen / seen.sum(1, keepdims=True)
         # The smooth shape of a scale stands in where little was counted.
         family = CdfTables(_whole(counts + 200 * _laplace().counts / MASS))
+    first_, course_, tilt_, change_ = (scales.astype(np.int16) for scales in (first, course, tilt, change))
     return CodecTables(
-        lattice, family, first.astype(np.int16), change.astype(np.int16), _whole(likely),
-        matrix.astype(np.float32), tracks_of,
-    )  # fmt: skip
+        lattice, family, first_, course_, tilt_, change_, _whole(likely), matrix.astype(np.float32), tracks_of
+    )
+
+
+def _starting_scales(samples: Sequence[_Sample]) -> tuple[Whole, Whole, Whole, Whole]:
+    """Return scales (D,) of means, of further coefficients, their tilt, and of changes, by their spread."""
+    at_0 = [SCALES_A_QUALITY * s.quality for s in samples]
+    first = [
+        _scale(s.first) + zero - s.slopes[0] / 2**SLOPE_BITS for s, zero in zip(samples, at_0, strict=True)
+    ]
+    change = [
+        _scale(s.changes.reshape(-1, s.changes.shape[-1])) + z for s, z in zip(samples, at_0, strict=True)
+    ]
+    rows = [
+        (s.slopes[at] / 2**SLOPE_BITS, _scale(s.numbers[:, at]) + zero)
+        for s, zero in zip(samples, at_0, strict=True)
+        for at in range(1, s.numbers.shape[1])
+    ]
+    design = np.array([(1.0, slope) for slope, _ in rows])
+    course, tilt = np.linalg.lstsq(design, np.stack([scale for _, scale in rows]), rcond=None)[0]
+    # On the usual level numbers are about as large as over all: the middle one.
+    middle = SCALES_A_LEVEL * (LEVELS // 2)
+    found = (np.mean(first, 0), course - middle, tilt * 2**TILT_BITS, np.mean(change, 0) - middle)
+    first_, course_, tilt_, change_ = (np.rint(scales).astype(np.int64) for scales in found)
+    return first_, course_, tilt_, change_
+
+
+def _first_scales(first: Whole, sample: _Sample) -> Whole:
+    return np.asarray(first + (sample.slopes[0] >> SLOPE_BITS) - SCALES_A_QUALITY * sample.quality)
+
+
+def _course_scales(course: Whole, tilt: Whole, sample: _Sample) -> Whole:
+    """Return the scales (length - 1, D) of further coefficients at level 0, as `CodecTables` counts them."""
+    slope = tilt * sample.slopes[1:, None] >> (SLOPE_BITS + TILT_BITS)
+    return np.asarray(course + slope - SCALES_A_QUALITY * sample.quality)
 
 
 def _scale(numbers: Whole) -> Doubles:
@@ -235,34 +300,19 @@ def _change_scales(change: Whole, quality: int, levels: Whole) -> Whole:
     return np.asarray(change[None] + SCALES_A_LEVEL * levels[:, None] - SCALES_A_QUALITY * quality)
 
 
-def _levels(sample: _Sample, change: Whole, family: CdfTables, likely: Doubles) -> Whole:
-    """Return the cheapest level of each change."""
-    costs = np.stack(
-        [
-            family.cost(
-                sample.changes, change[None] + SCALES_A_LEVEL * level - SCALES_A_QUALITY * sample.quality
-            ).sum(1)
-            for level in range(LEVELS)
-        ],
-        axis=1,
-    )
-    return np.asarray((costs - np.log2(likely.mean(0))).argmin(1))
+def _cheapest(numbers: Whole, scales: Whole, family: CdfTables, likely: Doubles) -> Whole:
+    """Return the level (N,) at which numbers (N, M), of `scales` (M,) at level 0, take the fewest bits."""
+    costs = [family.cost(numbers, scales + SCALES_A_LEVEL * level).sum(1) for level in range(LEVELS)]
+    return np.asarray((np.stack(costs, axis=1) - np.log2(likely)).argmin(1))
 
 
-def _better(
-    samples: Sequence[_Sample], base: Whole, family: CdfTables, levels: Sequence[Whole] | None
-) -> Whole:
-    """Return how each number's scale (D,) had better be moved: -1, 0 or 1."""
+def _better(coded: Sequence[tuple[Whole, Whole]], family: CdfTables) -> Whole:
+    """Return how each number's scale (D,) had better be moved: -1, 0 or 1; `coded` under what scales."""
     costs = []
     for move in (-1, 0, 1):
-        total = np.zeros(len(base))
-        for index, s in enumerate(samples):
-            if levels is None:
-                total += family.cost(s.first, (base + move - SCALES_A_QUALITY * s.quality)[None]).sum(0)
-            else:
-                total += family.cost(s.changes, _change_scales(base + move, s.quality, levels[index])).sum(0)
-        costs.append(total)
-    return np.asarray(np.argmin(costs, axis=0) - 1)
+        taken = [family.cost(numbers, scales + move) for numbers, scales in coded]
+        costs.append(sum(cost.reshape(-1, cost.shape[-1]).sum(0) for cost in taken))
+    return np.asarray(np.argmin(np.stack(costs), axis=0) - 1)
 
 
 def _tally(counts: Doubles, family: CdfTables, numbers: Whole, scales: Whole) -> None:
