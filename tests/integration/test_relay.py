@@ -327,16 +327,19 @@ def networks(tmp_path: Path) -> Iterator[Networks]:
         )
 
 
-def summaries(file: Path) -> list[dict[str, Any]]:
-    """What was written down at the end of each call."""
+def summaries(file: Path, event: str = "summary") -> list[dict[str, Any]]:
+    """What was written down at the end of each call, by default of what the sender sent."""
     lines = file.read_text().split("\n")[:-1] if file.exists() else []
-    return [values for values in map(json.loads, lines) if "path" in values]
+    return [values for values in map(json.loads, lines) if values["event"] == event]
 
 
 def test_whole_calls_whose_only_way_is_the_relay(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after the other, over UDP and over TCP to the relay; SIGTERM ends the senders in order."""
+    """One after the other, over UDP and over TCP to the relay; SIGTERM ends the senders in order.
+
+    The second one is a two-way call.
+    """
     monkeypatch.setenv("KEYCAST_TOKEN", TOKEN)
     monkeypatch.setenv("KEYCAST_TURN_USER", USER)
     monkeypatch.setenv("KEYCAST_TURN_PASSWORD", PASSWORD)
@@ -345,6 +348,8 @@ def test_whole_calls_whose_only_way_is_the_relay(
         assert subprocess.run(reached, capture_output=True, check=False).returncode
     received = tmp_path / "receiver.json"
     words = ["--listen", networks.listen, "--view", "none", "--stats", str(received), "--forecaster", "hold"]
+    words += ["--source", "demo2"]
+    back = tmp_path / "back.npy"
     # The receiver needs no relay of its own: the sender's reaches it.
     there = Process("receiver", words, networks.receiver)
     try:
@@ -354,10 +359,14 @@ def test_whole_calls_whose_only_way_is_the_relay(
             words = ["--source", "demo", "--connect", networks.url or there.url, "--stats", str(sent)]
             words += ["--ice-server", f"{networks.coturn.url}{way}"]
             words += [] if networks.apart else ["--relay-only"]
+            words += ["--view", "none", "--output", str(back)] if calls == 2 else []
             here = Process("sender", words, networks.sender)
             try:
                 assert here.answered.wait(SECONDS)
                 assert here.is_up, here.failure()
+                if calls == 2:
+                    # The other direction's person has to be drawn first.
+                    until(lambda: back.exists() and back.stat().st_size > 30 * 256 * 256 * 3)
                 time.sleep(2)
             finally:
                 here.stop(SECONDS)
@@ -368,6 +377,10 @@ def test_whole_calls_whose_only_way_is_the_relay(
             assert ours["pictures_sent"] >= 1
             assert theirs["frames_observed"] > 0
             assert theirs["packets"] > 0
+        (shown,), (answered,) = summaries(sent, "summary_back"), summaries(received, "summary_back")
+        assert (shown["path"], answered["path"]) == ("relay", "relay")
+        assert answered["pictures_sent"] >= 1
+        assert shown["frames_observed"] > 0
     finally:
         there.stop(SECONDS)
     assert not there.failed, there.failure()

@@ -73,10 +73,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     return made(tmp_path)
 
 
-def serving(files: Files | None, links: "asyncio.Queue[Link] | None" = None) -> SignalingServer:
+def serving(
+    files: Files | None, links: "asyncio.Queue[Link] | None" = None, *, two_way: bool = False
+) -> SignalingServer:
     context = None if files is None else server_context(files.certificate, files.key)
     on_link = (lambda _: None) if links is None else links.put_nowait
-    return SignalingServer("127.0.0.1", 0, TOKEN, on_link, tls=context)
+    return SignalingServer("127.0.0.1", 0, TOKEN, on_link, tls=context, two_way=two_way)
 
 
 async def test_a_call_is_set_up_over_https(files: Files) -> None:
@@ -89,6 +91,21 @@ async def test_a_call_is_set_up_over_https(files: Files) -> None:
         assert await asyncio.wait_for(there.recv(), 20) == ("ctl", b"hello")
         await here.close()
         await there.close()
+
+
+async def test_both_directions_are_set_up_over_https(files: Files) -> None:
+    links: asyncio.Queue[Link] = asyncio.Queue()
+    async with serving(files, links, two_way=True) as server:
+        here = await connect(server.url, tls=client_context(files.certificate), two_way=True)
+        there = await asyncio.wait_for(links.get(), 20)
+        assert here.back is not None
+        assert there.back is not None
+        here.send_ctl(b"forth")
+        there.back.send_ctl(b"back")
+        assert await asyncio.wait_for(there.recv(), 20) == ("ctl", b"forth")
+        assert await asyncio.wait_for(here.back.recv(), 20) == ("ctl", b"back")
+        await here.shut()
+        await there.shut()
 
 
 async def test_a_certificate_that_is_not_trusted_is_refused(files: Files, tmp_path: Path) -> None:
