@@ -14,8 +14,8 @@ class LiteConfig:
     """Channels of each part from fine to coarse. The shipped weights were trained with the defaults.
 
     `fine` channels of the source's features are warped at 64x64; `detail` is the generator's width at
-    128x128. `temperature` divides the heatmaps' logits; `variance` is that of a point's heat, in units of its
-    Jacobian.
+    128x128. `temperature` divides the heatmaps' logits; `variance` is that of a part's heat, in units of its
+    Jacobian, and `iris` how much smaller than other parts of a typical face an iris is drawn.
     """
 
     detector: tuple[int, ...] = (32, 48, 88, 128)
@@ -26,6 +26,7 @@ class LiteConfig:
     detail: int = 16
     temperature: float = 0.1
     variance: float = 0.01
+    iris: float = 0.5
 
     def to_map(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -47,6 +48,7 @@ class LiteConfig:
             detail=_width("detail", values["detail"]),
             temperature=_factor("temperature", values["temperature"]),
             variance=_factor("variance", values["variance"]),
+            iris=_factor("iris", values["iris"]),
         )
 
 

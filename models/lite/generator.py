@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from models.lite.blocks import ConvBlock, Lift, ResidualBlock, convolved
 from models.lite.config import LiteConfig
 from models.lite.geometry import enlarged_flow, unshuffled, warp
-from models.lite.layout import COUNT
+from models.lite.parts import PARTS
 from models.lite.structures import Motion, Source, Window
 
 
@@ -27,7 +27,7 @@ class Generator(nn.Module):
         fine, detail = config.fine, config.detail
         self.encode_fine = nn.Sequential(ConvBlock(48, 48), ResidualBlock(48), nn.Conv2d(48, fine, 1))
         self.encode_coarse = nn.Sequential(ConvBlock(fine, coarse, 2), ResidualBlock(coarse))
-        self.enter = ConvBlock(fine + COUNT + 1, mid)
+        self.enter = ConvBlock(fine + PARTS + 1, mid)
         self.down = ConvBlock(mid, coarse, 2)
         self.hint = nn.Conv2d(config.motion[0], coarse, 1)
         self.middle = nn.Sequential(ConvBlock(coarse, coarse), ConvBlock(coarse, coarse))

@@ -33,7 +33,8 @@ class LiteNetwork(nn.Module):
         """Do everything that depends on source pictures (B, 3, 256, 256) alone."""
         points = self.detector(picture) if points is None else points
         small = F.avg_pool2d(picture, picture.shape[-1] // GRID)
-        heat = drawn_heat(points.value, points.jacobian, GRID, self.config.variance)
+        parts = self.motion.parts(points)
+        heat = drawn_heat(parts.value, parts.jacobian, GRID, self.config.variance)
         return Source(picture, small, points.flat(), heat, *self.generator.encode(picture))
 
     def render(self, source: Source, driving: Points) -> Tensor:

@@ -206,7 +206,7 @@ def test_motion_is_that_of_the_points_where_the_network_adds_none() -> None:
     shift = torch.tensor([0.125, -0.25])
     motion = network.motion(source, Points(points(1).value + shift, points(1).jacobian))
     torch.testing.assert_close(motion.flow[0], pixel_grid(64, 64, motion.flow) - shift, atol=1e-5, rtol=0)
-    assert motion.heat.shape == (1, 10, 64, 64)
+    assert motion.heat.shape == (1, 12, 64, 64)
     assert motion.occlusion.unique().tolist() == [0.5]
 
 

@@ -77,6 +77,18 @@ def flow_loss(flow: Tensor, landmarks: Tensor) -> Tensor:
     return (off * counts).sum() / counts.sum().clamp(min=1)
 
 
+def lids_loss(parts: Points, landmarks: Tensor) -> Tensor:
+    """Return how far the lids of `parts` (B) are from landmarks (B, 175, 2), in x and y, on average.
+
+    Unknown faces are left out.
+    """
+    known = torch.isfinite(landmarks).flatten(1).all(1)
+    landmarks = torch.nan_to_num(landmarks)
+    eyes = [picked(landmarks, rows).mean(1) for rows in (mesh.RIGHT_EYE, mesh.LEFT_EYE)]
+    off = (parts.value[:, : len(eyes)] - torch.stack(eyes, dim=1)).abs().mean((1, 2))
+    return (off * known).sum() / known.sum().clamp(min=1)
+
+
 def still_loss(flow: Tensor, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
     """Return how far a flow (B, H, W, 2) moves what does not move: straight lines next to a moving head.
 

@@ -14,7 +14,7 @@ from models.lite.geometry import warp
 from models.lite.network import GRID, LiteNetwork, Points, Window
 from models.perceptual import Perceptual
 from models.training.backbones.face_code import LABELLED, FaceCode
-from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, still_loss
+from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, lids_loss, still_loss
 from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
 from models.training.backbones.rows import row_index
 from shared.keypoints import Floats
@@ -45,10 +45,10 @@ class LiteObjective(nn.Module):
 
     10 pyramid L1 of the rendered window + 5 of the whole warped source at 64x64 + 6 SqueezeNet feature
     distance. Where landmarks are known also 20 L1 of the points' places and 4 of their Jacobians (see
-    `FaceCode`), both for the first look and for the patches, 20 L1 of the flow at landmarks, 5 of the flow
-    where nothing moves, and 2 of what the detector's patches find in the rendered frame; eyes and mouth count
-    up to nine times. Detection and motion see the whole picture; only the generator, the costly part, is
-    trained on a window of it, at the true scale.
+    `FaceCode`), both for the first look and for the patches, 20 L1 of the flow at landmarks, 20 of where the
+    lids are, 5 of the flow where nothing moves, and 2 of what the detector's patches find in the rendered
+    frame; eyes and mouth count up to nine times. Detection and motion see the whole picture; only the
+    generator, the costly part, is trained on a window of it, at the true scale.
 
     `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
     points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
@@ -153,6 +153,7 @@ class LiteObjective(nn.Module):
             losses["features"] = 6 * self.perceptual(frame, wanted, counts)
         if self.code is not None:
             losses["flow"] = 20 * flow_loss(motion.flow, pairs)
+            losses["lids"] = 20 * lids_loss(self.network.motion.parts(of_driving), faces)
             losses["still"] = 5 * still_loss(motion.flow, encoded.small, small, faces)
             whole = driving.clone()
             whole[:, :, rows, columns] = frame

@@ -146,15 +146,32 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def save(self, folder: Path, run: Run[LiteNetwork]) -> None:
         """Write the weights with the sizes next to them, in 16 bits where they fit."""
         half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
-        save_lite(folder, half, self.config, run.pictures)
+        save_lite(folder, half, self.config, run.pictures, detector=self._kept_detector())
+
+    def _kept_detector(self) -> str | None:
+        """Return what names the detector that stays as it is, if it does: other files go by that name."""
+        if not self.options.keep_detector:
+            return None
+        name = checkpoint.load(self.options.init, expect="lite").config.get("detector")
+        return name if isinstance(name, str) else None
 
 
-def save_lite(folder: Path, tensors: Mapping[str, Tensor], config: LiteConfig, pictures: int) -> None:
-    """Write a lite checkpoint; its config names the detector, which forecasters and codec tables are of."""
+def save_lite(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: LiteConfig,
+    pictures: int,
+    detector: str | None = None,
+) -> None:
+    """Write a lite checkpoint; its config names the detector, which forecasters and codec tables are of.
+
+    `detector` is its name, where it has one already.
+    """
     sizes = config.to_map()
-    finding = {name: tensor for name, tensor in tensors.items() if name.startswith("detector.")}
-    shape = {"detector": sizes["detector"], "patches": sizes["patches"], "temperature": sizes["temperature"]}
-    detector = checkpoint.fingerprint(finding, shape)
+    if detector is None:
+        finding = {name: tensor for name, tensor in tensors.items() if name.startswith("detector.")}
+        shape = {name: sizes[name] for name in ("detector", "patches", "temperature")}
+        detector = checkpoint.fingerprint(finding, shape)
     checkpoint.save(
         folder, tensors, {"model": "lite", "network": sizes, "pictures": pictures, "detector": detector}
     )
