@@ -16,6 +16,7 @@ from models.training.backbones.face_losses import (
     emphasis,
     flow_loss,
     landmark_weights,
+    lids_loss,
     still_loss,
 )
 from tests.drawn_face import face
@@ -154,3 +155,17 @@ def test_the_loop_teaches_the_frame_and_neither_detector_nor_points() -> None:
     assert driving.value.grad is None
     assert driving.jacobian.grad is None
     assert all(parameter.grad is None for parameter in detector.parameters())
+
+
+def test_lids_are_where_their_landmarks_are() -> None:
+    faces = torch.from_numpy(np.stack([face(), face(gaze=0.8)]).astype(np.float32))
+    faces = torch.cat([faces, torch.full_like(faces[:1], torch.nan)])
+    value = torch.zeros(3, 12, 2)
+    value[:, 0], value[:, 1] = torch.tensor([-0.2, -0.2]), torch.tensor([0.2, -0.2])
+    assert float(lids_loss(Points(value, torch.eye(2).expand(3, 12, 2, 2)), faces)) == pytest.approx(
+        0, abs=0.01
+    )
+    value[0, 0, 0] += 0.4
+    # One of eight numbers of the two known faces.
+    there = float(lids_loss(Points(value, torch.eye(2).expand(3, 12, 2, 2)), faces))
+    assert there == pytest.approx(0.05, abs=0.01)

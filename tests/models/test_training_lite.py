@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 PLAIN = ["value", "jacobian", "separation", "pixels", "warp", "features"]
 LABELLED = [
-    "rough_value", "rough_shape", "fine_value", "fine_shape", "pixels", "warp", "features", "flow", "still",
-    "loop",
+    "rough_value", "rough_shape", "fine_value", "fine_shape", "pixels", "warp", "features", "flow", "lids",
+    "still", "loop",
 ]  # fmt: skip
 CANONICAL = np.pad(face(), ((0, 0), (0, 1)))
 
@@ -89,7 +89,7 @@ def test_pictures_without_faces_train_all_but_what_the_points_mean() -> None:
     losses = learned(pictures(2), pictures(2, 1, seed=1), None, torch.full((2, 2, 175, 2), torch.nan))
     assert list(losses) == [name for name in LABELLED if name != "features"]
     assert all(torch.isfinite(loss) for loss in losses.values()), losses
-    unseen = {"rough_value", "rough_shape", "fine_value", "fine_shape", "flow", "still"}
+    unseen = {"rough_value", "rough_shape", "fine_value", "fine_shape", "flow", "lids", "still"}
     assert {name for name, loss in losses.items() if loss == 0} == unseen
     total(losses).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in learned.network.parameters())

@@ -153,7 +153,9 @@ class LiteObjective(nn.Module):
             losses["features"] = 6 * self.perceptual(frame, wanted, counts)
         if self.code is not None:
             losses["flow"] = 20 * flow_loss(motion.flow, pairs)
-            losses["lids"] = 20 * lids_loss(self.network.motion.parts(of_driving), faces)
+            # Where lids are follows from the points, which are what they are.
+            parts = self.network.motion.parts(Points(*(each.detach() for each in of_driving)))
+            losses["lids"] = 20 * lids_loss(parts, faces)
             losses["still"] = 5 * still_loss(motion.flow, encoded.small, small, faces)
             whole = driving.clone()
             whole[:, :, rows, columns] = frame
