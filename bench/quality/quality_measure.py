@@ -12,6 +12,7 @@ from bench.harness.clip_set import Clip, chosen, kept_moments, moments
 from bench.harness.faces import FACE_SIZE, FaceFinder
 from bench.harness.metrics import Figures, PerceptualDistance, compare
 from bench.harness.report import Value
+from bench.quality.glances import gaze_alone
 from bench.quality.landmark_measures import Landmarks, Speech
 from bench.quality.steadiness import jitter
 from shared.constants import SIZE
@@ -95,7 +96,8 @@ def measure_clip(backbone: Backbone, clip: Clip, tools: Tools) -> Measured:
             series.speech.add(batch, rendered)
     measured = _conclude(backbone.name, clip, series, tools.finder is not None)
     if tools.landmarks is not None:
-        measured.row["jitter_px"] = jitter(backbone, encoded, source, tools.landmarks.finder)
+        given = (backbone, encoded, source, tools.landmarks.finder)
+        measured.row.update(jitter_px=jitter(*given), gaze_alone=gaze_alone(*given))
     return measured
 
 

@@ -15,7 +15,14 @@ WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_
          "mae_share", "perceptual_share")  # fmt: skip
 FACE = ("method", "person", "face_mae", "face_ssim", "face_perceptual", "face_static_mae",
         "face_static_perceptual", "face_mae_share", "face_perceptual_share")  # fmt: skip
-SPEECH = ("method", "person", *landmark_measures.COLUMNS, landmark_measures.STATIC[0], "jitter_px")
+SPEECH = (
+    "method",
+    "person",
+    *landmark_measures.COLUMNS,
+    landmark_measures.STATIC[0],
+    "jitter_px",
+    "gaze_alone",
+)
 ALL = "all"
 LARGER_TARGETS = (
     ("perceptual", "SqueezeNet perceptual distance", 0.15),

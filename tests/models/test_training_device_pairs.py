@@ -14,6 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from models.landmarks import points as mesh
+from models.landmarks.glance import looking
 from models.training.data import changes as host
 from models.training.data.device_pairs import DevicePairs, bent, bent_landmarks, moved
 from models.training.data.frames import Clip
@@ -214,7 +215,7 @@ def test_eyes_look_elsewhere_as_on_the_host() -> None:
     rng = np.random.default_rng(0)
     theirs = np.stack(
         [
-            host.looking([textured(0)] * 2, np.concatenate([known] * 2), aside)[1]
+            looking([textured(0)] * 2, np.concatenate([known] * 2), aside)[1]
             for aside in rng.uniform(-ASIDE, ASIDE, (count, 2)).astype(np.float32)
         ]
     )

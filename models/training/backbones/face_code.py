@@ -17,7 +17,7 @@ from models.landmarks import points as mesh
 from models.lite.detector import TORSO
 from models.lite.layout import COUNT
 from models.lite.structures import Points
-from models.training.backbones.rows import picked
+from models.rows import picked
 from shared.keypoints import Floats
 
 # The landmarks whose mean a point is, and those that its Jacobian follows.

@@ -13,7 +13,7 @@ from models.landmarks import points as mesh
 from models.lite.detector import MOUTH, Detector
 from models.lite.geometry import pixel_grid
 from models.lite.network import GRID, Points
-from models.training.backbones.rows import picked
+from models.rows import picked
 
 # How much a landmark's motion counts.
 _ON_LIPS, _ON_LIDS, _ON_IRIS = 4.0, 4.0, 8.0

@@ -13,10 +13,10 @@ from models.lite.detector import Detector, between
 from models.lite.geometry import warp
 from models.lite.network import GRID, LiteNetwork, Points, Window
 from models.perceptual import Perceptual
+from models.rows import row_index
 from models.training.backbones.face_code import LABELLED, FaceCode
 from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, lids_loss, still_loss
 from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
-from models.training.backbones.rows import row_index
 from shared.keypoints import Floats
 
 _WINDOW = GRID // 2

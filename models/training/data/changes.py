@@ -1,4 +1,4 @@
-"""How training pictures are changed: moved, bent, tinted, eyes turned; and their landmarks with them."""
+"""How training pictures are changed: moved, bent, tinted; and their landmarks with them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from models.landmarks.points import EYES
-from models.lite.geometry import pixel_grid
-from models.training.data.glance import glanced
 from shared.keypoints import Floats, Pictures
 
 # A similarity as (2, 3): what is at z goes to A z + b, in positions in [-1, 1].
@@ -91,30 +87,3 @@ def tint(pair: Sequence[Pictures], rng: np.random.Generator) -> list[Pictures]:
     if rng.random() < GREY:
         pair = [np.repeat(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) for p in pair]
     return [np.asarray(cv2.LUT(np.ascontiguousarray(p), table[None]), np.uint8) for p in pair]
-
-
-def looking(pair: list[Pictures], faces: Floats, aside: Floats) -> tuple[list[Pictures], Floats]:
-    """Let pictures look `aside` (N,), in eye widths, by their landmarks (N, 175, 2); return both as then.
-
-    Where a face is not known, all stay as they are.
-    """
-    size = len(pair[0])
-    around = faces[:, EYES]
-    if not np.isfinite(around).all():
-        return pair, faces
-    # Nothing changes beyond the eyes.
-    low = np.clip(np.floor((around.min((0, 1)) + 1) * size / 2), 0, size - 1).astype(int)
-    high = np.clip(np.ceil((around.max((0, 1)) + 1) * size / 2), low + 1, size).astype(int)
-    places = pixel_grid(size, size, torch.from_numpy(faces))[low[1] : high[1], low[0] : high[0]]
-    origins, seen = glanced(
-        torch.from_numpy(faces), torch.from_numpy(aside), places.reshape(1, -1, 2).expand(len(pair), -1, 2)
-    )
-    changed = []
-    for picture, origin in zip(pair, origins.reshape(len(pair), *places.shape).numpy(), strict=True):
-        x, y = np.moveaxis((origin + 1) * (size / 2) - 0.5, -1, 0)
-        looking = picture.copy()
-        looking[low[1] : high[1], low[0] : high[0]] = cv2.remap(
-            picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        )
-        changed.append(looking)
-    return changed, seen.numpy()

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.landmarks.glance import glanced
 from models.landmarks.points import COUNT as LANDMARKS
 from models.landmarks.points import MIRROR
 from models.lite.geometry import pixel_grid
 from models.training.data.changes import BEND, GAIN, GREY, INVERSIONS, LIGHT, TINGE, Range
 from models.training.data.frames import decode_jpeg, square
-from models.training.data.glance import glanced
 from models.training.data.pairs import (
     ALONE,
     APART,

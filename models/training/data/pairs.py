@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from models.landmarks.glance import looking
 from models.landmarks.points import COUNT as LANDMARKS
 from models.landmarks.points import LEFT_EYE, MIRROR, NOSE_TIP, RIGHT_EYE, openings
 from models.training.data.changes import (
@@ -19,7 +20,6 @@ from models.training.data.changes import (
     bend,
     bent,
     bent_landmarks,
-    looking,
     moved,
     similarity,
     tint,
@@ -54,7 +54,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     and `still_landmarks` (stills, 175, 2) is of the stills: those of the pictures come with them as
     (1 + drivings, 175, 2) float32, NaN where they are not known. Where they are, half of the driving frames
     are those whose lips, lids, gaze or turn differ most from the source's, for most of what people do is
-    nothing; in half of the pairs, and all portraits, eyes look elsewhere (`models.training.data.glance`), and
+    nothing; in half of the pairs, and all portraits, eyes look elsewhere (`models.landmarks.glance`), and
     some are bent. All are mirrored, tinted, zoomed and turned. The stream is a function of seed, rank and
     worker.
     """

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from models.landmarks import points as mesh
+from models.landmarks.glance import glanced
 from models.lite.geometry import pixel_grid
-from models.training.data.glance import glanced
 from shared.keypoints import Floats, Pictures
 from tests.drawn_face import face
 

@@ -7,14 +7,18 @@ but the irises stays, and how far they go is known exactly, for every person and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from models.landmarks.points import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS, Rows, rows
-from models.training.backbones.rows import picked, row_index
+from models.landmarks.points import EYES, LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS, Rows, rows
+from models.rows import picked, row_index
+from shared.keypoints import Floats, Pictures
 
 
 class _Parts(NamedTuple):
@@ -106,3 +110,28 @@ def glanced(faces: Tensor, aside: Tensor, places: Tensor) -> tuple[Tensor, Tenso
         moved = (shift[:, None] * eye.along)[:, None].expand(-1, len(parts.iris), -1)
         landmarks.index_add_(1, row_index(tuple(parts.iris.tolist()), faces.device), moved)
     return places, landmarks
+
+
+def looking(pictures: Sequence[Pictures], faces: Floats, aside: Floats) -> tuple[list[Pictures], Floats]:
+    """Let pictures (S, S, 3), uint8, look `aside` (N,) by their landmarks (N, 175, 2); return both as then.
+
+    See `glanced`. Where a face is not known, all stay as they are.
+    """
+    size, around = len(pictures[0]), faces[:, EYES]
+    if not np.isfinite(around).all():
+        return list(pictures), faces
+    # Nothing changes beyond the eyes.
+    low = np.clip(np.floor((around.min((0, 1)) + 1) * size / 2), 0, size - 1).astype(int)
+    high = np.clip(np.ceil((around.max((0, 1)) + 1) * size / 2), low + 1, size).astype(int)
+    rows_, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    known, axis = torch.from_numpy(faces), (torch.arange(size) * 2 + 1) / size - 1
+    y, x = torch.meshgrid(axis[rows_], axis[columns], indexing="ij")
+    places = torch.stack([x, y], dim=-1)
+    every = places.reshape(1, -1, 2).expand(len(pictures), -1, 2)
+    origins, seen = glanced(known, torch.from_numpy(aside), every)
+    whole = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
+    origins = origins.reshape(-1, *places.shape)
+    eyes = F.grid_sample(whole, origins, padding_mode="border", align_corners=False)
+    changed = np.stack(pictures)
+    changed[:, rows_, columns] = eyes.round().permute(0, 2, 3, 1).byte().numpy()
+    return list(changed), seen.numpy()
