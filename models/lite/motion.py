@@ -21,7 +21,7 @@ _LIDS = 2
 # and high in the Jacobian of its lids; beyond, its motion is less likely by up to _NEARNESS, as a logit. Left
 # to learn that, at 64x64, where an opening is two places high, the network moved lids and irises as one.
 _PLATEAU, _NEARNESS = 2.5, 10.0
-_OPENING = (0.8, 0.25)
+_OPENING = (0.8, 0.15)
 
 
 class DenseMotion(nn.Module):

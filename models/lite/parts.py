@@ -20,7 +20,7 @@ PARTS = COUNT + 2
 """Lids of both eyes, the other eight points, both irises."""
 _EYES = LEFT_EYE + 1
 _REST = tuple(point for point in range(_EYES, COUNT) if point != TORSO)
-_INPUTS = 2 * len(_REST) + 4 * (len(_REST) + _EYES)
+_INPUTS = 6 * (len(_REST) + _EYES)
 _TINY = 1e-6
 
 
@@ -39,12 +39,12 @@ class Parts(nn.Module):
     def forward(self, points: Points) -> Points:
         """Return parts: lids around their own middle, irises as large as the face is."""
         value, jacobian = points
-        rest = torch.cat([value[:, _EYES:TORSO], value[:, TORSO + 1 :]], dim=1)
-        middle = rest.mean(1, keepdim=True)
-        along, across = _similarity(rest - middle)
+        face = torch.cat([value[:, :TORSO], value[:, TORSO + 1 :]], dim=1)
+        middle = face[:, _EYES:].mean(1, keepdim=True)
+        along, across = _similarity(face[:, _EYES:] - middle)
         back = _Turned(along, -across, 1 / (along * along + across * across).clamp(min=_TINY))
-        faces = torch.cat([jacobian[:, :TORSO], jacobian[:, TORSO + 1 :]], dim=1).transpose(-1, -2)
-        seen = torch.cat([back(rest - middle).flatten(1), back(faces).flatten(1)], dim=1)
+        shapes = torch.cat([jacobian[:, :TORSO], jacobian[:, TORSO + 1 :]], dim=1).transpose(-1, -2)
+        seen = torch.cat([back(face - middle).flatten(1), back(shapes).flatten(1)], dim=1)
         with torch.autocast(value.device.type, enabled=False):
             found = self.lids(seen.float()).reshape(-1, _EYES, 2)
         lids = _Turned(along, across)(found) + middle
@@ -76,9 +76,9 @@ def _typical(device: torch.device) -> tuple[Tensor, Tensor]:
     Always the same tensors: a CUDA graph takes no numbers from Python.
     """
     with torch.inference_mode(mode=False):
-        rest = torch.tensor([CANONICAL[point] for point in _REST])
-        eyes = torch.tensor([CANONICAL[point] for point in range(_EYES)])
-        return (rest - rest.mean(0)).to(device), (eyes - rest.mean(0)).to(device)
+        rest = torch.tensor([CANONICAL[point] for point in _REST], device=device)
+        eyes = torch.tensor([CANONICAL[point] for point in range(_EYES)], device=device)
+        return rest - rest.mean(0), eyes - rest.mean(0)
 
 
 def _similarity(points: Tensor) -> tuple[Tensor, Tensor]:
