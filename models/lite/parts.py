@@ -73,9 +73,10 @@ class _Turned:
 def _typical(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return where the rest of a typical face lies (7, 2), and its eyes (2, 2), from the rest's middle.
 
-    Always the same tensors: a CUDA graph takes no numbers from Python.
+    Always the same tensors: a CUDA graph takes no numbers from Python. (False has no name, for exporters that
+    follow this take none.)
     """
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         rest = torch.tensor([CANONICAL[point] for point in _REST], device=device)
         eyes = torch.tensor([CANONICAL[point] for point in range(_EYES)], device=device)
         return rest - rest.mean(0), eyes - rest.mean(0)

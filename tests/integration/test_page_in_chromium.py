@@ -381,7 +381,8 @@ async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> 
         await tab.until(f"document.getElementById('payload_kbps').textContent != '{before}'")
         # With sound there may be time enough to wait for what is sent, and nothing is forecast.
         assert await tab.text("observed") != "0 %"
-        assert {await tab.text("interpolated"), await tab.text("forecast")} != {"0 %"}
+        filled = "['interpolated', 'forecast'].some(id => document.getElementById(id).textContent != '0 %')"
+        await tab.until(filled)
         # There is a voice, for who asks for it.
         await tab.until("document.getElementById('hear').checkVisibility()")
         await tab.see(COUNTED)
