@@ -50,7 +50,7 @@ def set_stage(
     silent = options.view == "none" and not page
     sink = make_sink(
         options.view, options.outputs, options.virtual_camera, say,
-        loudspeaker(hears, options.speaker, "none" if silent else options.view, console.note, tap),
+        loudspeaker(hears, options.speaker, "none" if silent else "", console.note, tap),
         controls=controls if sends else None, self_view=self_view, camera_size=options.virtual_camera_size,
     )  # fmt: skip
     if audience is not None:

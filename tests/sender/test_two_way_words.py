@@ -11,6 +11,8 @@ import pytest
 from receiver.incoming import Incoming
 from receiver.options import ReceiverOptions
 from receiver.pipeline import ReceiverCall
+from receiver.sinks.loudspeaker import Loudspeaker
+from receiver.stage import set_stage
 from sender.__main__ import main
 from sender.app import _answered
 from sender.two_way import Display
@@ -53,6 +55,17 @@ async def test_a_page_that_finds_its_port_taken_names_its_own_option(monkeypatch
         with pytest.raises(RequestError, match=r"choose another with --page HOST:PORT\."):
             await display.load(cast(Backbone, None), cast(CodecTables, None), inference)
         await display.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "speaker", "is_heard"), [(True, None, True), (False, None, False), (True, "none", False)]
+)
+async def test_who_is_seen_on_a_page_alone_is_heard_as_well(
+    page: bool, speaker: str | None, is_heard: bool
+) -> None:
+    options = ReceiverOptions("127.0.0.1", 0, view="none", speaker=speaker)
+    stage = set_stage(options, Console(io.StringIO(), io.StringIO()), page=page, sends=True)
+    assert any(isinstance(sink, Loudspeaker) for sink in stage.sink._sinks) is is_heard
 
 
 class Lane:
