@@ -188,9 +188,13 @@ def test_a_kept_detector_stays_as_it_is_while_the_rendering_learns(
     clips: Path, landmarks: Path, tmp_path: Path
 ) -> None:
     given = save_lite(tmp_path / "given", unsettled(3))
+    # What other files go by, whatever it was made of.
+    config = json.loads((given / "config.json").read_text())
+    (given / "config.json").write_text(json.dumps({**config, "detector": "0123456789abcdef"}))
     line = ["--init", str(given), "--rate", "1e-2", "--keep-detector", "--landmarks", str(landmarks)]
     assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
     begun, trained = load(given), load(tmp_path / "run" / "weights")
+    assert trained.config["detector"] == "0123456789abcdef"
     moved = {
         name
         for name, tensor in trained.tensors.items()

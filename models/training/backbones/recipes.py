@@ -99,6 +99,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
+        self._detector: str | None = None
 
     def length(self, _clips: int, device: torch.device) -> int:
         """Return the length of a run, whatever the clips."""
@@ -113,7 +114,10 @@ class LiteRecipe(Recipe[LiteNetwork]):
             )
         network = LiteNetwork(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.init is not None:
-            checkpoint.load_into(network, checkpoint.load(options.init, expect="lite"))
+            given = checkpoint.load(options.init, expect="lite")
+            checkpoint.load_into(network, given)
+            # A detector that stays as it is keeps its name: forecasters and codec tables go by it.
+            self._detector = given.config.get("detector") if options.keep_detector else None
         objective = LiteObjective(
             network,
             options.perceptual,
@@ -146,14 +150,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def save(self, folder: Path, run: Run[LiteNetwork]) -> None:
         """Write the weights with the sizes next to them, in 16 bits where they fit."""
         half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
-        save_lite(folder, half, self.config, run.pictures, detector=self._kept_detector())
-
-    def _kept_detector(self) -> str | None:
-        """Return what names the detector that stays as it is, if it does: other files go by that name."""
-        if not self.options.keep_detector:
-            return None
-        name = checkpoint.load(self.options.init, expect="lite").config.get("detector")
-        return name if isinstance(name, str) else None
+        save_lite(folder, half, self.config, run.pictures, detector=self._detector)
 
 
 def save_lite(
