@@ -1,7 +1,7 @@
 """What moves by itself in a face: the ten points, but eyes apart into lids and irises.
 
 An eye's point is its iris, and its Jacobian says how its lids are open: one affine motion for both would take
-the lids along when somebody looks aside. Where the lids are follows from the rest of the face.
+the lids along when somebody looks aside. Where lids are follows from their iris and the rest of the face.
 """
 
 from __future__ import annotations
