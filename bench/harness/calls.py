@@ -23,6 +23,7 @@ from models.forecast.names import NAMES
 from sender.arguments import add_sending_arguments, sending_words
 from sender.capture import VideoSource, open_source
 from sender.crop import CENTRE, Framing, parse_crop
+from sender.demo import DemoSource
 from shared.constants import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -68,11 +69,17 @@ class Call:
         return parse_crop(self.given.crop)
 
     def check(self) -> None:
-        """Raise RequestError for a wrong source, or a call without an end, before two processes start."""
+        """Raise RequestError for a wrong source, or a call without an end, before two processes start.
+
+        Whoever has to be drawn is drawn now: the call is not to pay for it.
+        """
         if self.given.loop and self.given.seconds is None:
             raise RequestError("A looped video never ends; say how long to call with --seconds.")
         for source in (self.given.source, *([self.given.source_back] if self.given.two_way else [])):
-            self._open(source).close()
+            opened = self._open(source)
+            if isinstance(opened, DemoSource):
+                opened.wait()
+            opened.close()
 
     def _source(self) -> VideoSource:
         return self._open(self.given.source)

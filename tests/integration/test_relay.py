@@ -334,7 +334,7 @@ def summaries(file: Path, event: str = "summary") -> list[dict[str, Any]]:
 
 
 def has_moved(frames: Path) -> bool:
-    """Whether the latest of the frames written so far, after a header of 128 bytes, differs from the first."""
+    """Whether the latest of the frames written so far, behind 128 bytes of header, differs from the first."""
     size = 3 * 256 * 256
     count = (frames.stat().st_size - 128) // size if frames.exists() else 0
     if count < 2:
@@ -378,7 +378,7 @@ def test_whole_calls_whose_only_way_is_the_relay(
                 assert here.answered.wait(SECONDS)
                 assert here.is_up, here.failure()
                 if calls == 2:
-                    # The other direction's person has to be drawn first; until they move, their picture stands.
+                    # The other direction's person has to be drawn first, and stands until they move.
                     until(lambda: has_moved(back))
                 time.sleep(2)
             finally:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from sender import demo
 from sender.demo import ROUND_S, DemoSource, pose_at
 from shared.constants import FPS
 from shared.media.squares import scaled
@@ -93,3 +95,61 @@ def test_a_larger_one_is_the_same_person_at_the_same_moments() -> None:
     assert np.abs(scaled(larger, 256) - usual).mean() < 2
     # There are half as many, for they take three times as long.
     assert larger is held
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that holds a round of eight pictures."""
+    monkeypatch.setattr(demo, "_ROUND", 8)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = DemoSource(None)
+    source.wait()
+    source.close()
+    return tmp_path / "keycast"
+
+
+def frames(source: DemoSource, count: int = 8) -> list[npt.NDArray[np.uint8]]:
+    try:
+        found = [source.frame(n) for n in range(count)]
+    finally:
+        source.close()
+    return [frame for frame in found if frame is not None]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_round_is_drawn_once_and_then_read(portrait: Portrait, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [portrait.draw(pose_at(n / FPS)) for n in range(8)]
+    monkeypatch.delattr(Portrait, "draw")
+    np.testing.assert_array_equal(frames(DemoSource(None)), expected)
+    # It begins again, and is long enough for a call that ends within it.
+    np.testing.assert_array_equal(frames(DemoSource(None), 11)[8:], expected[:3])
+    np.testing.assert_array_equal(frames(DemoSource(0.1)), expected[:3])
+
+
+def test_pictures_of_another_version_make_room(cached: Path) -> None:
+    (file,) = cached.iterdir()
+    stale = cached / "demo-256-0123456789abcdef.rgb"
+    file.rename(stale)
+    (cached / "demo2-256-0123456789abcdef.rgb").touch()
+    source = DemoSource(None)
+    source.wait()
+    source.close()
+    assert {path.name for path in cached.iterdir()} == {file.name, "demo2-256-0123456789abcdef.rgb"}
+
+
+@pytest.mark.parametrize("damage", ["shorter", "shorter while it is open", "no folder"])
+def test_without_its_file_a_round_is_drawn_again(
+    damage: str, cached: Path, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = cached.iterdir()
+    expected = [portrait.draw(pose_at(n / FPS)) for n in range(8)]
+    if damage == "no folder":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    if damage == "shorter":
+        file.write_bytes(file.read_bytes()[:-1])
+    source = DemoSource(None)
+    if damage == "shorter while it is open":
+        with file.open("r+b") as open_file:
+            open_file.truncate(3 * 256 * 256)
+    source.wait()
+    np.testing.assert_array_equal(frames(source), expected)
