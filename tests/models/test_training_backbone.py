@@ -27,6 +27,7 @@ from models.lite.torch_engine import load_network
 from models.training.__main__ import main
 from models.training.backbones import backbone_command as backbone
 from models.training.backbones.backbone_run import Run, follow
+from models.training.backbones.lite import ONLY
 from models.training.backbones.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
@@ -184,23 +185,25 @@ def test_a_run_begins_with_given_weights_and_goes_on_with_its_own(clips: Path, t
     torch.testing.assert_close(gone_on[name], begun[name], atol=1e-3, rtol=1e-3)
 
 
-def test_a_kept_detector_stays_as_it_is_while_the_rendering_learns(
-    clips: Path, landmarks: Path, tmp_path: Path
+@pytest.mark.parametrize("only", ONLY)
+def test_a_part_learns_and_the_rest_stays_as_it_is(
+    only: str, clips: Path, landmarks: Path, tmp_path: Path
 ) -> None:
     given = save_lite(tmp_path / "given", unsettled(3))
     # What other files go by, whatever it was made of.
     config = json.loads((given / "config.json").read_text())
     (given / "config.json").write_text(json.dumps({**config, "detector": "0123456789abcdef"}))
-    line = ["--init", str(given), "--rate", "1e-2", "--keep-detector", "--landmarks", str(landmarks)]
+    line = ["--init", str(given), "--rate", "1e-2", "--only", only, "--landmarks", str(landmarks)]
     assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
     begun, trained = load(given), load(tmp_path / "run" / "weights")
-    assert trained.config["detector"] == "0123456789abcdef"
+    assert (trained.config["detector"] == "0123456789abcdef") == (only != "patches")
     moved = {
         name
         for name, tensor in trained.tensors.items()
         if not tensor.equal(begun.tensors[name].to(tensor.dtype))
     }
-    assert {name.split(".")[0] for name in moved} == {"motion", "generator"}
+    assert {part for part in ONLY[only] if any(name.startswith(part) for name in moved)} == set(ONLY[only])
+    assert not [name for name in moved if not name.startswith(ONLY[only])]
     # Statistics of so few pictures are not the pictures' own.
     assert not [name for name in moved if "running" in name or "num_batches" in name]
 
@@ -363,14 +366,14 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
         "--model fomm --whole-after 0.5",
         "--model fomm --landmarks folder",
         "--model fomm --init folder",
-        "--model fomm --keep-detector",
+        "--model fomm --only motion",
     ],
 )
 def test_options_of_another_model_are_refused(
     wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backbone", *arguments(clips, tmp_path, *wrong.split())]) == 2
-    assert wrong.split()[-1 if wrong.endswith(("kp", "al", "detector")) else -2] in capsys.readouterr().err
+    assert wrong.split()[-1 if wrong.endswith(("kp", "al")) else -2] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["--pictures 0", "--batch 0", "--rate nan", "--every 0", "--device tpu"])

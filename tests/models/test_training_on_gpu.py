@@ -89,9 +89,11 @@ def test_the_stand_in_notices_what_a_gpu_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("canonical", [CANONICAL, None])
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_step_of_the_lite_network_waits_for_nothing(canonical: Floats | None, keep: bool) -> None:
-    objective = LiteObjective(untrained().train(), None, canonical, keep_detector=keep).to("meta")
+@pytest.mark.parametrize("only", [None, "rendering", "motion", "patches"])
+def test_a_step_of_the_lite_network_waits_for_nothing(canonical: Floats | None, only: str | None) -> None:
+    if only == "patches" and canonical is None:
+        pytest.skip("they are learned by landmarks")
+    objective = LiteObjective(untrained().train(), None, canonical, only=only).to("meta")
     pictures = torch.rand(2, 3, 256, 256, device="meta")
     driving = torch.rand(2, 2, 3, 256, 256, device="meta")
     faces = torch.rand(2, 3, 175, 2, device="meta")

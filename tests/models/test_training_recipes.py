@@ -159,9 +159,16 @@ def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest
     assert moved == {id(p) for p in run.network.parameters()}
 
 
-def test_only_a_detector_that_there_is_can_be_kept() -> None:
-    with pytest.raises(RequestError, match="--keep-detector keeps that of --init; give both or neither"):
-        LiteRecipe(options("--keep-detector"), TINY)
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("--only rendering", "--only keeps the rest of --init; give both or neither"),
+        ("--only patches --init folder", "--only patches learns by --landmarks; give them"),
+    ],
+)
+def test_a_part_is_trained_only_with_what_it_takes(line: str, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason):
+        LiteRecipe(options(*line.split()), TINY)
 
 
 def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:

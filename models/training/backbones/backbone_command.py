@@ -22,6 +22,7 @@ from models.inference import compute_exactly
 from models.lite.config import LiteConfig
 from models.training.backbones.backbone_loop import Job, train_on, validate_run
 from models.training.backbones.backbone_run import Run
+from models.training.backbones.lite import ONLY
 from models.training.backbones.recipes import RECIPES, FommRecipe, LiteRecipe
 from models.training.data.device_pairs import DevicePairs, fits
 from models.training.data.frames import Clip, fill_cache, load_clips, load_stills
@@ -77,9 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lite: begin with these weights; batch norms rest",
     )
     add(
-        "--keep-detector",
-        action="store_true",
-        help="lite: with --init, train the rendering alone; forecasters and codec tables stay valid",
+        "--only",
+        choices=ONLY,
+        help="lite: with --init, train a part: how the detector sees eyes and mouth (patches), or motion or "
+        "all of the rendering, for which forecasters and codec tables stay valid",
     )
     add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")

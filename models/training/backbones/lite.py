@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from models.lite.detector import Detector, between
 from models.lite.geometry import warp
-from models.lite.network import GRID, LiteNetwork, Points, Window
+from models.lite.layout import COUNT
+from models.lite.network import GRID, LiteNetwork, Motion, Points, Source, Window
 from models.perceptual import Perceptual
 from models.rows import row_index
 from models.training.backbones.face_code import LABELLED, FaceCode
@@ -28,6 +29,12 @@ _JITTER = 0.012
 # The share of the rendering's gradient that moves points which have labels.
 _SHARE = 0.2
 _JUDGE_EVERY = 200
+ONLY = {
+    "patches": ("detector.eyes", "detector.mouth"),
+    "motion": ("motion",),
+    "rendering": ("motion", "generator"),
+}
+"""What may be learned by itself, and the modules that it is. Only `patches` change what is detected."""
 # How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
 _TOLD = 0.25
 
@@ -53,8 +60,9 @@ class LiteObjective(nn.Module):
     `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
     points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
 
-    With `keep_detector` only the rendering is learned, a quarter of the time from the points that the
-    landmarks stand for: they are steadier than found ones, and teach what each number means.
+    With `only` one of `ONLY` a part of the network is learned, by the losses that tell it something: with a
+    kept detector, a quarter of the time from the points that the landmarks stand for: they are steadier than
+    found ones, and teach what each number means.
     """
 
     def __init__(
@@ -63,12 +71,15 @@ class LiteObjective(nn.Module):
         perceptual: Path | None,
         canonical: Floats | None,
         *,
-        keep_detector: bool = False,
+        only: str | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.keep_detector = keep_detector
-        network.detector.requires_grad_(not keep_detector)
+        self.only = only
+        if only:
+            network.requires_grad_(False)
+            for part in ONLY[only]:
+                network.get_submodule(part).requires_grad_()
         self.perceptual = Perceptual(perceptual) if perceptual else None
         self.code = None if canonical is None else FaceCode(canonical)
         self.judge = copy.deepcopy(network.detector).requires_grad_(False)
@@ -85,10 +96,15 @@ class LiteObjective(nn.Module):
         frames = driving.flatten(0, 1)
         pictures = torch.cat([source, frames])
         faces = torch.cat([landmarks[:, 0], landmarks[:, 1:].flatten(0, 1)])
-        if self.keep_detector:
+        if self.only == "patches":
+            return self._look_closely(pictures, faces)
+        if self.only:
             told = _known(landmarks) & (torch.rand(len(source), device=source.device) < _TOLD)
             told = torch.cat([told, told.repeat_interleave(driving.shape[1])])
-            return self.draw(source, frames, window, landmarks, self._kept(pictures, faces, told))
+            found = self._kept(pictures, faces, told)
+            if self.only == "motion":
+                return self._move(source, frames, landmarks, found)[2]
+            return self.draw(source, frames, window, landmarks, found)
         found, losses = self.detect(pictures, faces)
         return losses | self.draw(source, frames, window, landmarks, found)
 
@@ -106,17 +122,34 @@ class LiteObjective(nn.Module):
     def detect(self, pictures: Tensor, landmarks: Tensor) -> tuple[Points, dict[str, Tensor]]:
         """Return the points of pictures (B, 3, 256, 256), and their losses against landmarks (B, 175, 2)."""
         detector = self.network.detector
-        noisy = pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
+        noisy = _noisy(pictures)
         rough = detector.whole(noisy)
         fine = detector.refine(noisy, rough, None if self.code is None else self._near(rough, landmarks))
         found = between(rough, fine)
         if self.code is None:
             return found, _unlabelled(detector, pictures, rough)
-        losses: dict[str, Tensor] = {}
-        for name, points in (("rough", rough), ("fine", fine)):
-            value, jacobian = self.code.losses(points, landmarks)
-            losses |= {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
+        losses = self._against(landmarks, "rough", rough) | self._against(landmarks, "fine", fine)
         return Points(*map(_mostly_held, found)), losses
+
+    def _look_closely(self, pictures: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the detector's patches, cut near where landmarks (B, 175, 2) say.
+
+        The other points are those that landmarks stand for, and cost nothing.
+        """
+        assert self.code is not None
+        wanted = self.code.points(torch.nan_to_num(landmarks))
+        told = torch.ones_like(landmarks[:, 0, 0], dtype=torch.bool)
+        points = Points.from_flat(torch.zeros_like(pictures[:, 0, 0, : 6 * COUNT]))
+        true = Points(
+            _replaced(points.value, wanted.value, told), _replaced(points.jacobian, wanted.jacobian, told)
+        )
+        near = true.value + _JITTER / 2 * (torch.randn_like(true.value) + torch.randn_like(true.value[:, :1]))
+        return self._against(landmarks, "fine", self.network.detector.refine(_noisy(pictures), true, near))
+
+    def _against(self, landmarks: Tensor, name: str, points: Points) -> dict[str, Tensor]:
+        assert self.code is not None
+        value, jacobian = self.code.losses(points, landmarks)
+        return {f"{name}_value": 20 * value, f"{name}_shape": 4 * jacobian}
 
     def _near(self, rough: Points, landmarks: Tensor) -> Tensor:
         """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
@@ -130,37 +163,43 @@ class LiteObjective(nn.Module):
         self, source: Tensor, driving: Tensor, window: Window | None, landmarks: Tensor, found: Points
     ) -> dict[str, Tensor]:
         """Return the losses of rendering; `found` are the points of sources, then of driving frames (B N)."""
-        batch, times = len(source), len(driving) // len(source)
-        of_source, of_driving = (
-            Points(found.value[part], found.jacobian[part]) for part in (slice(batch), slice(batch, None))
-        )
-        encoded = self.network.encode(source, of_source).repeat(times)
-        motion = self.network.motion(encoded, of_driving)
+        encoded, motion, losses = self._move(source, driving, landmarks, found)
         frame, _ = self.network.generator(encoded, motion, window)
-        faces = landmarks[:, 1:].flatten(0, 1)
-        pairs = torch.stack([landmarks[:, 0].repeat_interleave(times, 0), faces], dim=1)
         top, left, size = window or Window()
         rows, columns = slice(4 * top, 4 * (top + size)), slice(4 * left, 4 * (left + size))
-        weight = 1 + _EMPHASIS * emphasis(faces, driving.shape[-1])
+        weight = 1 + _EMPHASIS * emphasis(landmarks[:, 1:].flatten(0, 1), driving.shape[-1])
         wanted, counts = driving[:, :, rows, columns], weight[:, :, rows, columns]
-        pool = driving.shape[-1] // GRID
-        small = F.avg_pool2d(driving, pool)
-        losses = {
-            "pixels": 10 * pyramid_l1(frame, wanted, weight=counts),
-            "warp": 5 * pyramid_l1(warp(encoded.small, motion.flow), small, 3, F.avg_pool2d(weight, pool)),
-        }
+        losses["pixels"] = 10 * pyramid_l1(frame, wanted, weight=counts)
         if self.perceptual:
             losses["features"] = 6 * self.perceptual(frame, wanted, counts)
         if self.code is not None:
+            whole = driving.clone()
+            whole[:, :, rows, columns] = frame
+            losses["loop"] = 2 * closed_loop(self._judge(), whole, _driving(found, len(driving)))
+        return losses
+
+    def _move(
+        self, source: Tensor, driving: Tensor, landmarks: Tensor, found: Points
+    ) -> tuple[Source, Motion, dict[str, Tensor]]:
+        """Return what is known of each driving frame's source, its motion, and what that loses."""
+        times = len(driving) // len(source)
+        of_source = Points(found.value[: len(source)], found.jacobian[: len(source)])
+        of_driving = _driving(found, len(driving))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.only != "motion"):
+            encoded = self.network.encode(source, of_source).repeat(times)
+        motion = self.network.motion(encoded, of_driving)
+        faces = landmarks[:, 1:].flatten(0, 1)
+        small = F.avg_pool2d(driving, driving.shape[-1] // GRID)
+        counts = 1 + _EMPHASIS * emphasis(faces, GRID)
+        losses = {"warp": 5 * pyramid_l1(warp(encoded.small, motion.flow), small, 3, counts)}
+        if self.code is not None:
+            pairs = torch.stack([landmarks[:, 0].repeat_interleave(times, 0), faces], dim=1)
             losses["flow"] = 20 * flow_loss(motion.flow, pairs)
             # Where lids are follows from the points, which are what they are.
             parts = self.network.motion.parts(Points(*(each.detach() for each in of_driving)))
             losses["lids"] = 20 * lids_loss(parts, faces)
             losses["still"] = 5 * still_loss(motion.flow, encoded.small, small, faces)
-            whole = driving.clone()
-            whole[:, :, rows, columns] = frame
-            losses["loop"] = 2 * closed_loop(self._judge(), whole, of_driving)
-        return losses
+        return encoded, motion, losses
 
     def _judge(self) -> Detector:
         """Return a copy of the detector that rests: its batch norms are not moved by what is rendered."""
@@ -168,6 +207,16 @@ class LiteObjective(nn.Module):
             self.judge.load_state_dict(self.network.detector.state_dict())
         self._calls += 1
         return self.judge.eval()
+
+
+def _noisy(pictures: Tensor) -> Tensor:
+    """Add sensor noise, to each picture as much as chance has it."""
+    return pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
+
+
+def _driving(found: Points, count: int) -> Points:
+    """Return the last `count` points, which are of driving frames."""
+    return Points(found.value[-count:], found.jacobian[-count:])
 
 
 def _known(landmarks: Tensor) -> Tensor:

@@ -94,8 +94,10 @@ class LiteRecipe(Recipe[LiteNetwork]):
         super().__init__(options)
         if options.adversarial or options.use_kp or options.sizes:
             raise RequestError("--adversarial, --use-kp and --sizes belong to --model fomm; leave them out.")
-        if options.keep_detector and options.init is None:
-            raise RequestError("--keep-detector keeps that of --init; give both or neither.")
+        if options.only and options.init is None:
+            raise RequestError("--only keeps the rest of --init; give both or neither.")
+        if options.only == "patches" and not options.landmarks:
+            raise RequestError("--only patches learns by --landmarks; give them.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
@@ -117,12 +119,13 @@ class LiteRecipe(Recipe[LiteNetwork]):
             given = checkpoint.load(options.init, expect="lite")
             checkpoint.load_into(network, given)
             # A detector that stays as it is keeps its name: forecasters and codec tables go by it.
-            self._detector = given.config.get("detector") if options.keep_detector else None
+            kept = options.only in ("motion", "rendering")
+            self._detector = given.config.get("detector") if kept else None
         objective = LiteObjective(
             network,
             options.perceptual,
             canonical_face(options.landmarks or ()),
-            keep_detector=options.keep_detector,
+            only=options.only,
         )
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         run = Run.of(
@@ -191,10 +194,8 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
-        if options.landmarks or options.init is not None or options.keep_detector:
-            raise RequestError(
-                "--landmarks, --init and --keep-detector belong to --model lite; leave them out."
-            )
+        if options.landmarks or options.init is not None or options.only:
+            raise RequestError("--landmarks, --init and --only belong to --model lite; leave them out.")
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:
