@@ -30,7 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 demo: $(INSTALLED)
-	$(BIN)/bench loopback --source demo --output demo.mp4 --sheet demo.png --json demo.json
+	$(BIN)/bench loopback --two-way --source demo --output demo.mp4 --sheet demo.png --json demo.json
 
 # The stamp comes last: an installation that was interrupted is taken up again.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.harness import wire_causes
-from bench.harness.media import contact_sheet, side_by_side, stacked
+from bench.harness.media import at_once, contact_sheet, side_by_side, stacked
 from bench.harness.metrics import Distances
 from bench.harness.processes import CallRecord, run_call
 from bench.network.impairment import PathImpairment
@@ -173,9 +173,12 @@ class Call:
         return {name: row[name] for name in COLUMNS}
 
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
-        """Yield every frame shown next to its source, of each direction, one below another."""
-        films = [call._beside(one) for _, call, one in self.directions(record)]
-        for frames in zip(*films, strict=False):
+        """Yield every frame shown next to its source; of a two-way call, what both ends show at each moment."""
+        films = [(one.receiver["shown_ms"], call._beside(one)) for _, call, one in self.directions(record)]
+        if len(films) == 1:
+            yield from films[0][1]
+            return
+        for frames in at_once(films, 1000 / FPS):
             yield np.concatenate(frames)
 
     def _beside(self, record: CallRecord) -> Iterator[Pictures]:

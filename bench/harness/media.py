@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +45,28 @@ def side_by_side(source: Pictures, received: Pictures, label: str = "", forecast
         left = right - draw.textlength("forecast", font) - 14
         draw.ellipse((left, HEADER / 2 - 5, left + 10, HEADER / 2 + 5), _FORECAST)
     return np.array(canvas, dtype=np.uint8)
+
+
+def at_once(
+    films: Sequence[tuple[Sequence[float], Iterable[Pictures]]], step: float
+) -> Iterator[list[Pictures]]:
+    """Yield what each of several films shows, every `step`, from when all have begun until the first ends.
+
+    A film is the times its pictures appear at, in order, and the pictures.
+    """
+    if not all(times for times, _ in films):
+        return
+    pictures = [iter(film) for _, film in films]
+    shown = [next(film) for film in pictures]
+    at = [0] * len(films)
+    now, end = max(times[0] for times, _ in films), min(times[-1] for times, _ in films)
+    while now <= end:
+        for index, (times, _) in enumerate(films):
+            while at[index] + 1 < len(times) and times[at[index] + 1] <= now:
+                shown[index] = next(pictures[index], shown[index])
+                at[index] += 1
+        yield list(shown)
+        now += step
 
 
 def mark(picture: Pictures, label: str) -> Pictures:

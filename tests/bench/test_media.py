@@ -14,6 +14,7 @@ from PIL import Image
 from bench.harness.media import (
     GAP,
     HEADER,
+    at_once,
     contact_sheet,
     mark,
     side_by_side,
@@ -82,6 +83,16 @@ def test_a_mark_stands_in_the_upper_right_corner_of_a_copy() -> None:
     assert len(rows) > 500
     assert rows.max() < HEADER
     assert columns.min() > 128
+
+
+def test_films_of_two_clocks_are_seen_at_once() -> None:
+    even = [np.full((1,), value, np.uint8) for value in range(5)]
+    late = [np.full((1,), value, np.uint8) for value in (70, 71, 72)]
+    films = [([0, 10, 20, 30, 40], even), ([15, 16, 38], late)]
+    seen = [[int(picture[0]) for picture in pictures] for pictures in at_once(films, 10)]
+    # What was over before the other began is not shown, nor what it shows after the other has ended.
+    assert seen == [[1, 70], [2, 71], [3, 71]]
+    assert not list(at_once([([], []), ([0.0], even)], 10))
 
 
 def test_side_by_side_has_even_sides_for_video(tmp_path: Path) -> None:
