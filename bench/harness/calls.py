@@ -173,7 +173,7 @@ class Call:
         return {name: row[name] for name in COLUMNS}
 
     def beside(self, record: CallRecord) -> Iterator[Pictures]:
-        """Yield every frame shown next to its source; of a two-way call, what both ends show at each moment."""
+        """Yield every frame shown next to its source; of a two-way call, both ends at the same moments."""
         films = [(one.receiver["shown_ms"], call._beside(one)) for _, call, one in self.directions(record)]
         if len(films) == 1:
             yield from films[0][1]
