@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +16,10 @@ import pytest
 from models.build import SHIPPED, one_thread, use_threads
 from models.lite.backbone import EngineName, LiteBackbone, Precision
 from models.lite.config import LiteConfig
-from models.lite.stages import lite_network
-from models.openvino.convert import TorchGraphs
 from models.openvino.engine import OpenVinoEngine
+from models.openvino.files import GraphFiles
+from models.openvino.keep import keep_graphs
+from models.stored import read
 from sender.demo import DemoSource
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, Pictures
@@ -41,6 +42,28 @@ ENGINES: list[tuple[EngineName, Precision]] = [
 def _one_thread() -> Iterator[None]:
     with one_thread():
         yield
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with its graphs: to convert them takes seconds, to read them none."""
+    folder = save_lite(tmp_path_factory.mktemp("lite"), unsettled())
+    keep_graphs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(kept: Path) -> Callable[..., LiteBackbone]:
+    """Return another backbone of those weights."""
+
+    def serve(precision: Precision = "float32") -> LiteBackbone:
+        return LiteBackbone.load(kept, "cpu", precision, "openvino")
+
+    return serve
+
+
+def engine_of(folder: Path) -> OpenVinoEngine:
+    return OpenVinoEngine(GraphFiles(folder, read(folder, expect="lite").fingerprint), 256)
 
 
 def moved(keypoints: Floats, seed: int = 1) -> Floats:
@@ -81,16 +104,14 @@ def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precis
 
 
 @pytest.mark.parametrize("weights", ["random", "shipped"])
-def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -> None:
+def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures, tmp_path: Path) -> None:
+    folder = SHIPPED / "lite"
     if weights == "random":
-        plain = LiteBackbone.of(unsettled(config=LiteConfig()))
-        fast = LiteBackbone.of(unsettled(config=LiteConfig()), engine="openvino")
-        half = LiteBackbone.of(unsettled(config=LiteConfig()), engine="openvino", precision="bfloat16")
-    else:
-        folder = SHIPPED / "lite"
-        plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
-        fast = LiteBackbone.load(folder, "cpu", "float32", "openvino")
-        half = LiteBackbone.load(folder, "cpu", "bfloat16", "openvino")
+        folder = save_lite(tmp_path, unsettled(config=LiteConfig()))
+        keep_graphs(folder)
+    plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
+    fast = LiteBackbone.load(folder, "cpu", "float32", "openvino")
+    half = LiteBackbone.load(folder, "cpu", "bfloat16", "openvino")
     assert plain.fingerprint == fast.fingerprint == half.fingerprint
     keypoints = plain.detect(portrait)
     np.testing.assert_allclose(fast.detect(portrait), keypoints, atol=1e-4)
@@ -104,22 +125,22 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures) -
     assert difference.mean() < 0.5
 
 
-def test_a_new_source_and_a_warm_up_in_between_do_not_mix() -> None:
-    net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
+def test_a_new_source_and_a_warm_up_in_between_do_not_mix(served: Callable[..., LiteBackbone]) -> None:
+    net, (first, second) = served(), frames(2)
     net.warmup()
     kept = net.encode(first)
     points = moved(kept.keypoints[None])
     of_first = net.render(kept, points)
     net.warmup()
     np.testing.assert_array_equal(net.render(kept, points), of_first)
-    fresh = LiteBackbone.of(unsettled(), engine="openvino")
+    fresh = served()
     of_second = net.render(net.encode(second), points)
     np.testing.assert_array_equal(of_second, fresh.render(fresh.encode(second), points))
     assert worst(of_second, of_first) > 10
 
 
-def test_sources_do_not_mix() -> None:
-    net, alone = (LiteBackbone.of(unsettled(), engine="openvino") for _ in range(2))
+def test_sources_do_not_mix(served: Callable[..., LiteBackbone]) -> None:
+    net, alone = (served() for _ in range(2))
     pictures = frames(3)
     points = moved(net.detect(pictures[:1]))
     sources = [net.encode(picture) for picture in pictures]
@@ -131,8 +152,8 @@ def test_sources_do_not_mix() -> None:
         alone.render(sources[0], points)
 
 
-def test_many_owners_may_use_one_network_at_once() -> None:
-    net, pictures = LiteBackbone.of(unsettled(), engine="openvino"), frames(4)
+def test_many_owners_may_use_one_network_at_once(served: Callable[..., LiteBackbone]) -> None:
+    net, pictures = served(), frames(4)
     alone = [net.encode(picture) for picture in pictures]
     points = moved(net.detect(pictures[:1]))
     expected = [net.render(source, points) for source in alone]
@@ -147,21 +168,21 @@ def test_many_owners_may_use_one_network_at_once() -> None:
         assert all(owners.map(own, range(4)))
 
 
-def test_a_source_that_nobody_holds_is_freed() -> None:
-    net, (first, second) = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
+def test_a_source_that_nobody_holds_is_freed(served: Callable[..., LiteBackbone]) -> None:
+    net, (first, second) = served(), frames(2)
     source = net.encode(first)
     points = source.keypoints[None].copy()
     net.render(source, points)
     freed = weakref.ref(source)
     del source
     assert freed() is None
-    fresh = LiteBackbone.of(unsettled(), engine="openvino")
+    fresh = served()
     expected = fresh.render(fresh.encode(second), points)
     np.testing.assert_array_equal(net.render(net.encode(second), points), expected)
 
 
-def test_pictures_drawn_before_stay_as_they_were() -> None:
-    net = LiteBackbone.of(unsettled(), engine="openvino")
+def test_pictures_drawn_before_stay_as_they_were(served: Callable[..., LiteBackbone]) -> None:
+    net = served()
     source = net.encode(frames(1)[0])
     before = net.render(source, source.keypoints[None])
     kept = before.copy()
@@ -169,8 +190,8 @@ def test_pictures_drawn_before_stay_as_they_were() -> None:
     np.testing.assert_array_equal(before, kept)
 
 
-def test_extreme_keypoints_still_give_a_picture() -> None:
-    net = LiteBackbone.of(unsettled(), engine="openvino", precision="bfloat16")
+def test_extreme_keypoints_still_give_a_picture(served: Callable[..., LiteBackbone]) -> None:
+    net = served("bfloat16")
     source = net.encode(frames(1)[0])
     for value in (0.0, 1e4, -1e4):
         assert net.render(source, np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
@@ -210,15 +231,15 @@ def test_what_openvino_cannot_run_torch_goes_on_with(
         LiteBackbone.of(unsettled(), engine="openvino").warmup()
 
 
-def test_only_what_is_used_is_compiled() -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
+def test_only_what_is_used_is_compiled(kept: Path) -> None:
+    engine = engine_of(kept)
     net = LiteBackbone(engine)
     assert engine.compiled == ()
     net.warmup(render=False)
     assert engine.compiled == ("detect",)
     net.detect(frames(1))
     assert engine.compiled == ("detect",)
-    other = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
+    other = engine_of(kept)
     net = LiteBackbone(other)
     net.warmup(detect=False)
     source = net.encode(frames(1)[0])
@@ -226,8 +247,8 @@ def test_only_what_is_used_is_compiled() -> None:
     assert other.compiled == ("encode", "render")
 
 
-def test_arrays_in_any_order_of_memory_are_taken() -> None:
-    net, clip = LiteBackbone.of(unsettled(), engine="openvino"), frames(2)
+def test_arrays_in_any_order_of_memory_are_taken(served: Callable[..., LiteBackbone]) -> None:
+    net, clip = served(), frames(2)
     mirrored = clip[:, :, ::-1]
     mirrored.flags.writeable = False
     np.testing.assert_array_equal(net.detect(mirrored), net.detect(mirrored.copy()))
@@ -244,8 +265,8 @@ def test_openvino_is_for_cpus() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_as_many_threads_as_were_chosen(threads: int) -> None:
-    engine = OpenVinoEngine(TorchGraphs(lite_network(unsettled(), "")), 256)
+def test_as_many_threads_as_were_chosen(threads: int, kept: Path) -> None:
+    engine = engine_of(kept)
     use_threads(threads)
     try:
         assert engine.stage("detect").threads == threads
@@ -259,12 +280,12 @@ def test_openvino_reports_nothing_to_anybody() -> None:
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
 
 
-def test_a_signal_after_an_engine_was_let_go_is_handled() -> None:
-    code = """
+def test_a_signal_after_an_engine_was_let_go_is_handled(kept: Path) -> None:
+    code = f"""
 import signal
+from pathlib import Path
 from models.lite.backbone import LiteBackbone
-from tests.tiny_lite import unsettled
-backbone = LiteBackbone.of(unsettled(), engine="openvino")
+backbone = LiteBackbone.load(Path({str(kept)!r}), engine="openvino")
 backbone.warmup()
 del backbone
 signal.signal(signal.SIGINT, lambda *_: print("handled"))
