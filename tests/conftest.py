@@ -35,6 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
+@pytest.fixture(scope="session")
+def drawn_people() -> None:
+    """Draw the demo's people, who otherwise are drawn while the first calls run."""
+    from sender.demo import DEMOS, DemoSource
+
+    for name in DEMOS:
+        source = DemoSource(None, name)
+        source.wait()
+        source.close()
+
+
 def _needed(name: str) -> Path:
     """Return a file or folder of KEYCAST_DATA: clips and networks that are no part of the project."""
     folder = os.environ.get("KEYCAST_DATA")

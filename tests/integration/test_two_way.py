@@ -11,7 +11,7 @@ from bench.network.impairment import PathImpairment
 from sender.demo import DemoSource
 from shared.keypoints import Pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_people")]
 LOOPED = ["--crop", "centre", "--loop"]
 CALLING = ["--source", "demo", *LOOPED]
 ANSWERING = ["--source", "demo2", *LOOPED]
@@ -41,7 +41,7 @@ def assert_shows(record: CallRecord, name: str) -> None:
 
 
 def test_both_ends_send_and_show(tmp_path: Path) -> None:
-    record = run_call(tmp_path, ANSWERING, CALLING, 20.0, two_way=True)
+    record = run_call(tmp_path, ANSWERING, CALLING, 9.0, two_way=True)
     assert record.back is not None
     assert_shows(record, "demo")
     assert_shows(record.back, "demo2")
@@ -66,18 +66,18 @@ def test_a_receiver_that_would_send_is_called_by_a_sender_that_shows_nothing(tmp
 
 
 def test_both_directions_come_back_after_the_connection_was_cut(tmp_path: Path) -> None:
-    # The other direction has begun by then: its person has to be drawn first.
-    cut = (Step(7.0, PathImpairment(loss=100)), Step(14.5, PathImpairment()))
-    record = run_disturbed(tmp_path, ANSWERING, CALLING, 28.0, cut, two_way=True).record
+    # The other direction has begun by then.
+    cut = (Step(4.0, PathImpairment(loss=100)), Step(11.5, PathImpairment()))
+    record = run_disturbed(tmp_path, ANSWERING, CALLING, 21.0, cut, two_way=True).record
     assert record.back is not None
     for one in (record, record.back):
         assert one.sender["reconnects"] == one.receiver["reconnects"] == 1
         # The newest frames are of long after the cut.
-        assert one.receiver["shown"][-1][0] > 17 * 30
+        assert one.receiver["shown"][-1][0] > 14 * 30
 
 
 def test_both_directions_begin_anew_when_the_receiver_is_restarted(tmp_path: Path) -> None:
-    record = run_disturbed(tmp_path, ANSWERING, CALLING, 24.0, (Step(2.0, "receiver"),), two_way=True).record
+    record = run_disturbed(tmp_path, ANSWERING, CALLING, 16.0, (Step(2.0, "receiver"),), two_way=True).record
     assert record.back is not None
     assert_shows(record, "demo")
     assert_shows(record.back, "demo2")
