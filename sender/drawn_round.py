@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 def kept_at(person: str, side: int) -> Path | None:
     """Return the file for the pictures of `person`, `side` pixels large, as this version draws them.
 
-    None where the drawing's own source cannot be read, as in an archive: then nothing says when it changes.
+    None where the drawing's own source cannot be read, as in an archive, for then nothing says when it
+    changes; and where there is no home.
     """
     drawing = hashlib.sha256()
     try:
@@ -31,7 +32,8 @@ def kept_at(person: str, side: int) -> Path | None:
             drawing.update(file.read_bytes())
     except OSError:
         return None
-    return platformdirs.user_cache_path("keycast") / f"{person}-{side}-{drawing.hexdigest()[:16]}.rgb"
+    folder = platformdirs.user_cache_path("keycast")
+    return folder / f"{person}-{side}-{drawing.hexdigest()[:16]}.rgb" if folder.is_absolute() else None
 
 
 class DrawnRound:

@@ -54,7 +54,7 @@ def test_the_network_is_within_its_budgets() -> None:
         source = network.encode(picture)
         detect = operations(network, lambda x: network.detector(x).flat(), picture)
         render = operations(network, lambda x: network.render(source, Points.from_flat(x)), source.points)
-    assert 0.05e9 < detect <= 0.22e9
+    assert 0.05e9 < detect <= 0.23e9
     assert 0.5e9 < render <= 1.0e9
     assert parameters(network) <= 5_000_000
 
@@ -83,13 +83,26 @@ def test_a_fresh_detector_takes_faces_for_typical_ones() -> None:
 
 
 @torch.inference_mode()
-def test_the_mean_of_both_looks_counts() -> None:
+def test_what_patches_see_counts() -> None:
     net = unsettled().detector
     rough, found = net.whole(pictures(2)), net(pictures(2))
     fine = net.refine(pictures(2), rough)
-    torch.testing.assert_close(found.value, (rough.value + fine.value) / 2)
-    torch.testing.assert_close(found.jacobian, (rough.jacobian + fine.jacobian) / 2)
-    assert (fine.value - rough.value)[:, FOUND_IN_PATCHES].abs().amax(-1).min() > 0
+    torch.testing.assert_close(found, fine)
+    elsewhere = [point for point in range(10) if point not in FOUND_IN_PATCHES]
+    torch.testing.assert_close(found.value[:, elsewhere], rough.value[:, elsewhere])
+    assert (found.value - rough.value)[:, FOUND_IN_PATCHES].abs().amax(-1).min() > 0
+
+
+@torch.inference_mode()
+def test_each_eye_is_told_by_both() -> None:
+    net, picture = unsettled().detector, pictures(1)
+    rough = Points(typical(similarity(0.0, 1.0)), points(1).jacobian)
+    before = net.refine(picture, rough)
+    # Around the left eye alone.
+    picture[:, :, 118:137, 146:164] = 0.5
+    after = net.refine(picture, rough)
+    assert (after.value - before.value)[0, [0, 1]].abs().amax(-1).min() > 1e-6
+    torch.testing.assert_close(after.value[:, MOUTH], before.value[:, MOUTH])
 
 
 def test_a_bright_spot_draws_the_points_of_a_detector_of_brightness() -> None:

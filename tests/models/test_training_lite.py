@@ -19,10 +19,10 @@ from tests.tiny_lite import unsettled
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
-PLAIN = ["value", "jacobian", "separation", "pixels", "warp", "features"]
+PLAIN = ["value", "jacobian", "separation", "warp", "pixels", "features"]
 LABELLED = [
-    "rough_value", "rough_shape", "fine_value", "fine_shape", "pixels", "warp", "features", "flow", "lids",
-    "still", "loop",
+    "rough_value", "rough_shape", "fine_value", "fine_shape", "warp", "flow", "lids", "still", "pixels",
+    "features", "loop",
 ]  # fmt: skip
 CANONICAL = np.pad(face(), ((0, 0), (0, 1)))
 

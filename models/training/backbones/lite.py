@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.detector import Detector, between
+from models.lite.detector import Detector
 from models.lite.geometry import warp
 from models.lite.layout import COUNT
 from models.lite.network import GRID, LiteNetwork, Motion, Points, Source, Window
@@ -125,11 +125,10 @@ class LiteObjective(nn.Module):
         noisy = _noisy(pictures)
         rough = detector.whole(noisy)
         fine = detector.refine(noisy, rough, None if self.code is None else self._near(rough, landmarks))
-        found = between(rough, fine)
         if self.code is None:
-            return found, _unlabelled(detector, pictures, rough)
+            return fine, _unlabelled(detector, pictures, rough)
         losses = self._against(landmarks, "rough", rough) | self._against(landmarks, "fine", fine)
-        return Points(*map(_mostly_held, found)), losses
+        return Points(*map(_mostly_held, fine)), losses
 
     def _look_closely(self, pictures: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Return the losses of the detector's patches, cut near where landmarks (B, 175, 2) say.
