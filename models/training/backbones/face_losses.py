@@ -16,7 +16,7 @@ from models.lite.network import GRID, Points
 from models.rows import picked
 
 # How much a landmark's motion counts.
-_ON_LIPS, _ON_LIDS, _ON_IRIS = 4.0, 4.0, 8.0
+_ON_LIPS, _ON_LIDS, _ON_IRIS = 4.0, 4.0, 24.0
 # Parts that count most, and how much wider than their landmarks the soft ellipse around them is.
 _SPOTS = ((mesh.OUTER_LIPS, 1.35), (mesh.RIGHT_EYE, 1.8), (mesh.LEFT_EYE, 1.8))
 _FACE_SHARE = 0.25
