@@ -40,13 +40,13 @@ async def run(options: ReceiverOptions, sending: SenderOptions) -> int:
     check_outgoing(sending)
     say = Console(sys.stdout, sys.stderr)
     canceller = make_canceller(sending.audio, sending.source, say.note)
-    with ThreadPoolExecutor(1, "encoding") as encoding:
+    with ThreadPoolExecutor(1, "encoding") as encoding, ThreadPoolExecutor(1, "coding") as coding:
         # A camera that is not there should be known now, and be somebody's only while there is a call.
         async with opened(sending, encoding, lambda _: None):
             pass
 
         def make(place: Place) -> Replies:
-            return Replies(sending, place, encoding, canceller)
+            return Replies(sending, place, encoding, coding, canceller)
 
         return await app.run(options, make, None if canceller is None else canceller.played)
 
@@ -59,6 +59,7 @@ class Replies:
         options: SenderOptions,
         place: Place,
         encoding: Executor,
+        coding: Executor,
         canceller: EchoCanceller | None = None,
     ) -> None:
         self._options, self.place, self._encoding, self._canceller = options, place, encoding, canceller
@@ -66,7 +67,7 @@ class Replies:
         self.speaks = options.audio is not None
         self.outgoing = Outgoing(
             options, place.backbone, place.tables,
-            inference=place.inference.lane(DETECT_SECONDS), encoding=encoding,
+            inference=place.inference.lane(DETECT_SECONDS), encoding=encoding, coding=coding,
         )  # fmt: skip
 
     def opened(self) -> AbstractAsyncContextManager[Media]:

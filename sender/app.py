@@ -114,11 +114,13 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
     showing = None if make_showing is None else make_showing(console)
     async with AsyncExitStack() as stack:
         inference: Executor
+        coding: Executor | None = None
         if showing is None:
             inference = stack.enter_context(ThreadPoolExecutor(1, "inference"))
         else:
             shared = stack.enter_context(DeadlineExecutor("inference"))
             inference = shared.lane(DETECT_SECONDS)
+            coding = stack.enter_context(ThreadPoolExecutor(1, "coding"))
             stack.push_async_callback(showing.close)
         encoding = stack.enter_context(ThreadPoolExecutor(1, "encoding"))
         media = await stack.enter_async_context(
@@ -132,7 +134,7 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
 
         backbone, tables = await asyncio.get_running_loop().run_in_executor(inference, load)
         console.say(f"network: {network_words(backbone)}")
-        outgoing = Outgoing(options, backbone, tables, inference=inference, encoding=encoding)
+        outgoing = Outgoing(options, backbone, tables, inference=inference, encoding=encoding, coding=coding)
         encoded = await outgoing.encoded(media)
         if showing is not None:
             await showing.load(backbone, tables, shared)

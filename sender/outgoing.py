@@ -129,8 +129,9 @@ async def _speaking(
 class Outgoing:
     """Makes calls that send what `options` say, with a network that is loaded.
 
-    `inference` and `encoding` are single-threaded; the one owns source, network and codec. Raise RequestError
-    where the network and the way of sending do not go together.
+    `inference` and `encoding` are single-threaded; the one owns source, network and codec. Where it draws
+    as well, messages are coded in `coding`. Raise RequestError where the network and the way of sending do
+    not go together.
     """
 
     def __init__(
@@ -141,11 +142,12 @@ class Outgoing:
         *,
         inference: Executor,
         encoding: Executor,
+        coding: Executor | None = None,
     ) -> None:
         sending, self._layout = options.sending, backbone.layout
         check_size(options.size, backbone)
         self._options, self._backbone = options, backbone
-        self._inference, self._encoding = inference, encoding
+        self._inference, self._encoding, self._coding = inference, encoding, coding
         self.preset, self._codec = make_codec(sending, tables, self._layout)
         per_message = frames_per_message(sending, self.preset, self._codec)
         mirrored = partial(mirrored_forecaster, layout=self._layout)
@@ -190,6 +192,7 @@ class Outgoing:
             redundancy=Redundancy(options.sending.redundancy),
             clock=SystemClock(),
             inference=self._inference,
+            coding=self._coding,
             gallery=further_pictures(options, session, encoded, self._encoding, self._layout.distance),
             rate=RateController(options.max_kbps),
             again=again,

@@ -31,6 +31,7 @@ class SenderCall:
     """Runs one call over `connection`, and as `again` says over others, until the video or the call ends.
 
     `inference` is single-threaded and owns source, networks and codec; the event loop only moves messages.
+    With `coding`, messages are coded there, so that none waits for what else `inference` has to do.
     `Streamer` decides what is sent when; `summary` counts all that happens. Where `controls` say so, no sound
     leaves, or nothing at all, and the receiver is told. `show_self` gets what is captured, in `inference`.
     `on_agreed` hears, for each connection, what the receiver's hello says.
@@ -47,6 +48,7 @@ class SenderCall:
         redundancy: Redundancy,
         clock: Clock,
         inference: Executor,
+        coding: Executor | None = None,
         gallery: FurtherPictures | None = None,
         rate: RateController | None = None,
         again: Reconnecting | None = None,
@@ -71,7 +73,8 @@ class SenderCall:
         self._streamer = Streamer(
             line=self._line, session=session, source=source, backbone=backbone,
             make_scheduler=make_scheduler, redundancy=redundancy, clock=clock, inference=inference,
-            summary=self.summary, gallery=gallery, rate=rate or RateController(), voice=voice,
+            coding=coding or inference, summary=self.summary, gallery=gallery,
+            rate=rate or RateController(), voice=voice,
             held=lambda: self._controls.choices.held, show_self=show_self,
         )  # fmt: skip
 

@@ -59,7 +59,8 @@ class Streamer:
     `inference` is single-threaded and owns source, networks and codec. Frame n is taken n / 30 s after
     streaming began, whatever happens to the connection; what the scheduler does not want to see is not even
     captured. While `held` says so, the source runs on and nothing leaves. `show_self` gets each picture that
-    is captured, in `inference`. `make_scheduler` gets the name of the receiver's forecaster.
+    is captured, in `inference`. `make_scheduler` gets the name of the receiver's forecaster. Codec and
+    scheduler are used by one after the other of `inference` and `coding`, never by both at once.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Streamer:
         redundancy: Redundancy,
         clock: Clock,
         inference: Executor,
+        coding: Executor,
         summary: CallSummary,
         gallery: FurtherPictures | None,
         rate: RateController,
@@ -87,7 +89,7 @@ class Streamer:
         self._make_scheduler = make_scheduler
         self._redundancy = redundancy
         self._clock = clock
-        self._inference = inference
+        self._inference, self._coding = inference, coding
         self._summary = summary
         self._gallery = gallery
         self._rate = rate
@@ -161,7 +163,7 @@ class Streamer:
                 await self._take(group, scheduler, number, seen)
             number = max(number + 1, self._behind())
         if not self._held():
-            await self._send(scheduler, await self._in(scheduler.flush))
+            await self._send(scheduler, await self._code(scheduler.flush))
         self._line.tell(self._session.end("The video has ended."))
 
     def _behind(self) -> int:
@@ -231,7 +233,7 @@ class Streamer:
             if not self._rate.may_send(self._clock.now()):
                 self._summary.held_back_packets += 1
                 continue
-            packet = await self._in(self._packet, batch)
+            packet = await self._code(self._packet, batch)
             if packet is None:
                 continue
             carried = self._carried(scheduler, batch, packet)
@@ -245,7 +247,7 @@ class Streamer:
             self._own_delay.left(captured, now)
             self._summary.sent(packet, len(batch.frames))
             self._redundancy.sent(batch)
-            await self._in(self._shipped, scheduler, batch, packet)
+            await self._code(self._shipped, scheduler, batch, packet)
 
     @property
     def _sound_leaves(self) -> float:
@@ -264,7 +266,7 @@ class Streamer:
             leaves += BLOCK_SECONDS
         if leaves > min(until, now + 1 / FPS) or leaves + BLOCK_SECONDS <= until:
             return []
-        return await self._in(scheduler.early)
+        return await self._code(scheduler.early)
 
     def _leaves_by(self, scheduler: Scheduler, first: int) -> float:
         """Return when a message from frame `first` on has to go: gathered, it would, and have been coded."""
@@ -306,3 +308,6 @@ class Streamer:
 
     async def _in(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._inference, work, *arguments)
+
+    async def _code(self, work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._coding, work, *arguments)
