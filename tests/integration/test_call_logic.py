@@ -415,6 +415,19 @@ def test_a_slow_sender_skips_frames_and_keeps_time() -> None:
     assert world.receiver.ended == ENDED
 
 
+def test_messages_that_are_coded_elsewhere_do_not_wait_for_slow_networks() -> None:
+    together, apart = (
+        World(source=Source(300), detect_seconds=0.025, coding_seconds=seconds).run()
+        for seconds in (None, 0.001)
+    )
+    asked = [len(world.source.asked) for world in (together, apart)]
+    # Every frame that is wanted can be looked at, where nothing but looking takes time.
+    assert asked[1] == sum(n % 12 < 6 for n in range(300)) + 1
+    assert asked[0] < 0.9 * asked[1]
+    late = [world.receiving.summary.to_map()["latency_p95_ms"] for world in (together, apart)]
+    assert late[1] < late[0]
+
+
 def test_a_slow_receiver_leaves_frames_out_and_does_not_fall_behind() -> None:
     world = World(source=Source(300), render_seconds=0.08).run()
     values = world.receiving.summary.to_map()

@@ -302,6 +302,8 @@ class World:
     codecs: dict[str, Codec] = field(default_factory=lambda: CODECS)
     max_kbps: float | None = None
     detect_seconds: float = 0.004
+    coding_seconds: float | None = None
+    """Where messages are coded in a thread of their own."""
     render_seconds: float = 0.015
     hesitates: float = 0.0
     gallery: GalleryOptions | None = None
@@ -358,6 +360,7 @@ class World:
             redundancy=Redundancy(self.redundancy),
             clock=self.sender_clock,
             inference=VirtualExecutor(self.detect_seconds),
+            coding=None if self.coding_seconds is None else VirtualExecutor(self.coding_seconds),
             gallery=further,
             rate=RateController(self.max_kbps),
             voice=voice,
