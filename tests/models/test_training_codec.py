@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from bench.harness.media import write_mp4
 from models.build import TABLES, load_backbone, load_tables
 from models.lite.layout import LAYOUT
 from models.training.__main__ import main
-from models.training.codec_tables.codec_command import fit, make_lattice
+from models.training.codec_tables.codec_command import fit, make_lattice, sensitivity
 from models.training.data.tracks import Track, Tracks, save_track
 from shared.codec.keypoint_codec import Block, CodedCodec
 from shared.codec.tables import CodecTables
 from shared.errors import RequestError
+from shared.keypoints import Floats, Pictures
 from tests.tiny_lite import save_lite, untrained
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,33 @@ def walk(seed: int, frames: int = 400) -> np.ndarray:
 
 
 TRACKS = Tracks(tuple(Track(f"c{n}", f"p{n}", walk(n)) for n in range(6)), 0, 0, "abc", LAYOUT)
+
+
+class Ramp:
+    """Draws pictures whose first row is as bright as one number says, and the second as another."""
+
+    name, size, layout = "ramp", 4, LAYOUT
+
+    def detect(self, pictures: Pictures) -> Floats:
+        return np.zeros((len(pictures), 60), np.float32)
+
+    def encode(self, picture: Pictures) -> None:
+        pass
+
+    def render(self, _source: None, keypoints: Floats) -> Pictures:
+        drawn = np.full((len(keypoints), 4, 4, 3), 100.0)
+        drawn[:, 0] += 2550 * keypoints[:, 0, None, None]
+        drawn[:, 1] += 5100 * keypoints[:, 1, None, None]
+        return np.rint(drawn).astype(np.uint8)
+
+
+def test_the_sensitivity_is_the_pictures_squared_error_by_that_of_each_number(tmp_path: Path) -> None:
+    frames = [np.full((64, 64, 3), 90, np.uint8)] * 3
+    assert write_mp4(tmp_path / "clip.mp4", frames) == 3
+    found = sensitivity(Ramp(), [tmp_path / "clip.mp4"], 2, 0)  # type: ignore[arg-type]
+    # A quarter of the picture changes, by ten times as much in [0, 1] as the number, or by twenty times.
+    np.testing.assert_allclose(np.diag(found)[:3], [25.0, 100.0, 0.0], rtol=0.1)
+    assert not found[0, 1]
 
 
 def test_a_step_is_as_large_in_the_picture_whichever_way_it_goes() -> None:

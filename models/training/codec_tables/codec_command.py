@@ -111,10 +111,7 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
             continue
         driving = backbone.detect(pictures[generator.integers(len(pictures))][None])[0]
         moved = np.concatenate([driving + np.diag(moves), driving - np.diag(moves)])
-        drawn = (
-            backbone.render(backbone.encode(pictures[0]), moved).reshape(2, len(moves), -1).astype(np.float32)
-            / 255
-        )
+        drawn = backbone.render(backbone.encode(pictures[0]), moved).reshape(2, len(moves), -1)
         slopes = (drawn[0].astype(np.float32) - drawn[1]) / 255 / (2 * moves[:, None])
         if backbone.name == "lite":
             counts = np.sqrt(looked_at(driving, backbone.size)).reshape(-1, 1).repeat(3, axis=1).reshape(-1)
