@@ -32,11 +32,10 @@ lint: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/bench loopback --two-way --source demo --output demo.mp4 --sheet demo.png --json demo.json
 
-# The stamp comes last: an installation that was interrupted is taken up again. Of 14,000 files a fraction is
-# ever imported, and compiled then: to compile all of them takes longer than to install them.
+# The stamp comes last: an installation that was interrupted is taken up again.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	    "keycast needs Python 3.11 or newer, this is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
