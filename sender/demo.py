@@ -70,9 +70,6 @@ class DemoSource:
         """Stop drawing ahead."""
         self._closed.set()
         self._thread.join()
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
 
     def _opened(self) -> DrawnRound | None:
         try:
@@ -88,8 +85,8 @@ class DemoSource:
     def _picture(self, index: int) -> Pictures:
         kept = self._kept
         if kept is not None:
-            # One that was lost on the way is drawn again; so it is where the file was closed meanwhile.
-            with suppress(OSError, ValueError):
+            # One that was lost on the way is drawn again.
+            with suppress(OSError):
                 return kept.picture(index // self._step)
         with self._drawing:
             picture = self._drawn.get(index)

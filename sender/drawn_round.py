@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import tempfile
-import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -37,30 +35,25 @@ def kept_at(person: str, side: int) -> Path | None:
 
 
 class DrawnRound:
-    """The `count` pictures (side, side, 3), uint8 RGB, of a file, read one at a time from any thread."""
+    """The `count` pictures (side, side, 3), uint8 RGB, of a file, read one at a time from any thread.
+
+    The file is opened for each: that takes no time beside reading, and nothing has to be closed.
+    """
 
     def __init__(self, path: Path, count: int, side: int) -> None:
-        """Open `path`; OSError where it is not there or has another size."""
-        self._side, self._size = side, 3 * side * side
-        self._file = path.open("rb", buffering=0)
-        self._lock = threading.Lock()
-        if os.fstat(self._file.fileno()).st_size != count * self._size:
-            self._file.close()
+        """Look at `path`; OSError where it is not there or has another size."""
+        self._path, self._side, self._size = path, side, 3 * side * side
+        if path.stat().st_size != count * self._size:
             raise OSError(f"{path} does not have {count} pictures")
 
     def picture(self, index: int) -> Pictures:
         """Read picture `index`; OSError where it cannot be had."""
-        with self._lock:
-            self._file.seek(index * self._size)
-            data = self._file.read(self._size)
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(index * self._size)
+            data = file.read(self._size)
         if len(data) != self._size:
-            raise OSError("the file ends early")
+            raise OSError(f"{self._path} ends early")
         return np.frombuffer(data, np.uint8).reshape(self._side, self._side, 3)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._file.close()
 
 
 def keep(path: Path, pictures: Iterable[Pictures]) -> None:
