@@ -64,7 +64,7 @@ def test_emphasis_follows_the_face_and_is_nothing_without_one() -> None:
 
 def test_irises_count_more_than_lids_and_lips_and_these_more_than_the_rest() -> None:
     weights = landmark_weights(torch.device("cpu"))
-    assert {float(weights[row]) for row in mesh.RIGHT_IRIS} == {8.0}
+    assert {float(weights[row]) for row in mesh.RIGHT_IRIS} == {24.0}
     assert {float(weights[row]) for row in (*mesh.EYES, *mesh.LIPS)} == {4.0}
     assert weights[mesh.NOSE_TIP] == weights[mesh.CHIN] == 1
 
@@ -88,7 +88,7 @@ def test_a_flow_wrong_at_an_iris_costs_more_than_elsewhere() -> None:
         moved[:, 0, row] += 0.1
         return float(flow_loss(grid(), moved) - flow_loss(grid(), landmarks))
 
-    assert cost(mesh.RIGHT_PUPIL) == pytest.approx(8 * cost(mesh.NOSE_TIP), rel=1e-3)
+    assert cost(mesh.RIGHT_PUPIL) == pytest.approx(24 * cost(mesh.NOSE_TIP), rel=1e-3)
 
 
 def test_pairs_with_an_unknown_face_say_nothing_of_the_flow() -> None:
