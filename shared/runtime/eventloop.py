@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from shared.runtime.memory import limit_arenas
 from shared.runtime.stats import Reservoir
 
 Result = TypeVar("Result")
@@ -46,8 +47,9 @@ class LoopProbe:
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` to its end on a fresh event loop and return its result.
 
-    Threads that compute let the loop have the interpreter after `SWITCH_SECONDS`.
+    Threads that compute let the loop have the interpreter after `SWITCH_SECONDS`, and share their memory.
     """
+    limit_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
     if sys.platform == "win32":
         return asyncio.run(work)
