@@ -34,7 +34,7 @@ from shared.keypoints import Floats, Pictures
 from shared.media.opus import RATE
 from tests.kept import Kept, Transferring
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 

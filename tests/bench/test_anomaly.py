@@ -18,16 +18,15 @@ from bench.forecast.anomaly_score import THRESHOLD, score
 from bench.forecast.windows import keypoints_of
 from bench.harness.clip_set import Clip
 from bench.harness.media import write_mp4
-from models.build import SHIPPED
 from models.forecast.likelihood import ordinary, surprise
 from models.forecast.networks import load_density
-from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
 from sender.demo import pose_at
+from shared.interfaces import Backbone
 from shared.keypoints import Floats
 from shared.portrait.portrait import Portrait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 
@@ -37,13 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clips")
     portrait = Portrait()
     for name, start in (("a", 0.0), ("b", 7.0)):
-        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 30)) for n in range(75)])
+        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 30)) for n in range(60)])
     return place
 
 
 @pytest.fixture(scope="module")
-def keypoints(folder: Path) -> Floats:
-    return keypoints_of(LiteBackbone.load(SHIPPED / "lite", "cpu"), Clip(folder / "a.mp4", "a"))
+def keypoints(folder: Path, shipped_lite: Backbone) -> Floats:
+    return keypoints_of(shipped_lite, Clip(folder / "a.mp4", "a"))
 
 
 def test_the_score_counts_both_sides() -> None:
@@ -113,7 +112,7 @@ def test_a_video_gets_a_score_a_frame(folder: Path, tmp_path: Path) -> None:
     given = ["--driving", str(folder / "a.mp4"), "--backbone", "lite", "--anomaly"]
     assert animate([*given, str(output)]) == 0
     lines = list(csv.DictReader(output.read_text().splitlines()))
-    assert [line["frame"] for line in lines] == [str(n) for n in range(75)]
+    assert [line["frame"] for line in lines] == [str(n) for n in range(60)]
     assert all(float(line["score"]) >= 0 and line["anomalous"] in "01" for line in lines)
     assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 

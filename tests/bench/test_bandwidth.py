@@ -16,11 +16,13 @@ from bench.harness.clip_set import Clip
 from bench.harness.media import write_mp4
 from bench.harness.report import Row
 from bench.quality.landmark_measures import open_landmarks
-from models.build import load_backbone, load_tables
+from models.build import load_tables
 from sender.demo import DemoSource
 from sender.presets import Sending
+from shared.codec.tables import CodecTables
+from shared.interfaces import Backbone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 pytest.importorskip("skimage", reason="SSIM needs the measuring extra")
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
@@ -36,6 +38,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "demo.mp4"
 
 
+@pytest.fixture(scope="module")
+def tables(shipped_lite: Backbone) -> CodecTables:
+    loaded = load_tables(shipped_lite, None)
+    assert loaded is not None
+    return loaded
+
+
 def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_path: Path) -> None:
     line = ["bandwidth", "--source", str(clip), "--presets", "saver,paper", "--policies", "alternate"]
     assert main([*line, "--gallery", "1", "--forecaster", "hold", "--report", str(tmp_path), "--debug"]) == 0
@@ -43,7 +52,7 @@ def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_p
     measured = {row["preset"]: row for row in written["rows"] if row["source"] == "measured"}
     saver, paper = measured["saver"], measured["paper"]
     # A machine under load may ship fewer frames, never more.
-    assert 0.4 * 28.8 < paper["payload_kbps"] <= 28.8 + 1e-6
+    assert 0.2 * 28.8 < paper["payload_kbps"] <= 28.8 + 1e-6
     assert 0 < saver["payload_kbps"] < 2.5
     assert 1 < saver["messages_per_second"] < 8
     for row in (saver, paper):
@@ -65,12 +74,11 @@ def test_calls_are_counted_and_stand_beside_what_was_published(clip: Path, tmp_p
         assert picture.format == "PNG"
 
 
-def test_a_call_that_a_slow_machine_thins_out_is_told_of() -> None:
-    backbone = load_backbone("lite", device="cpu")
+def test_a_call_that_a_slow_machine_thins_out_is_told_of(shipped_lite: Backbone) -> None:
     whole: Row = {"preset": "paper", "policy": "alternate 6-6", "payload_kbps": 28.8}
     others: list[Row] = [{**whole, "preset": "saver", "payload_kbps": 2.0}, {**whole, "policy": "adaptive"}]
-    assert shortfalls([whole, *others], backbone) == []
-    (said,) = shortfalls([{**whole, "payload_kbps": 7.2}], backbone)
+    assert shortfalls([whole, *others], shipped_lite) == []
+    (said,) = shortfalls([{**whole, "payload_kbps": 7.2}], shipped_lite)
     assert said.startswith("lite paper 6-6: 25% of the frames due were sent, which are 28.8 kbps in full")
 
 
@@ -91,11 +99,12 @@ def test_a_wrong_request_is_told_before_any_call(
     assert sentence in capsys.readouterr().err
 
 
-def test_policies_are_compared_over_clips(clip: Path) -> None:
-    backbone = load_backbone("lite", device="cpu")
-    tables = load_tables(backbone, None)
-    assert tables is not None
-    done = policies.measure(backbone, tables, [Clip(clip, "ann")], 1.0)
+def test_policies_are_compared_over_clips(
+    clip: Path, shipped_lite: Backbone, tables: CodecTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "SCHEDULES", ("6-0", "6-6", "6-24"))
+    monkeypatch.setattr(policies, "DRIFTS", (0.02, 0.1))
+    done = policies.measure(shipped_lite, tables, [Clip(clip, "ann")], 1.0)
     rows = policies.summarise(done.results)
     by = {(row["preset"], row["policy"], row["setting"]): row for row in rows}
     assert len(by) == 1 + len(policies.SCHEDULES) + len(policies.DRIFTS)
@@ -110,17 +119,19 @@ def test_policies_are_compared_over_clips(clip: Path) -> None:
 
 
 def test_policies_are_told_apart_by_what_a_mouth_does(
-    clip: Path, mesh_networks: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path,
+    shipped_lite: Backbone,
+    tables: CodecTables,
+    mesh_networks: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    backbone = load_backbone("lite", device="cpu")
-    tables = load_tables(backbone, None)
-    assert tables is not None
     monkeypatch.setattr(policies, "settings", lambda: [Sending("paper"), Sending("saver", "adaptive")])
-    done = policies.measure(backbone, tables, [Clip(clip, "ann")] * 2, 1.0, open_landmarks([mesh_networks]))
+    landmarks = open_landmarks([mesh_networks])
+    done = policies.measure(shipped_lite, tables, [Clip(clip, "ann")] * 2, 0.6, landmarks)
     raw, adaptive = policies.summarise(done.results)
     for row in (raw, adaptive):
-        # Of 30 frames, every seventh, of two clips.
-        assert row["landmark_frames"] == 2 * 5
+        # Of 18 frames, every seventh, of two clips.
+        assert row["landmark_frames"] == 2 * 3
         assert 0 < row["landmark_error"] < 0.5
         assert -1 <= row["lips_correlation"] <= 1
     clips = [one.rows[0] for one in done.results]

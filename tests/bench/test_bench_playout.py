@@ -12,7 +12,7 @@ from bench.calls import playout
 from bench.harness.media import write_mp4
 from sender.demo import DemoSource
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 pytest.importorskip("matplotlib", reason="plots need the measuring extra")
 

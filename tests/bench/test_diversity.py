@@ -20,7 +20,7 @@ from sender.demo import pose_at
 from shared.errors import RequestError
 from shared.portrait.portrait import Portrait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clips")
     portrait = Portrait()
     for name, start in (("a", 0.0), ("b", 3.0)):
-        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 12)) for n in range(9)])
+        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 12)) for n in range(6)])
     return place
 
 
@@ -109,7 +109,7 @@ def test_a_ledger_goes_on_after_a_torn_line_and_refuses_other_settings(tmp_path:
 
 def test_the_command_measures_resumes_and_reports(folder: Path, tmp_path: Path) -> None:
     given = (
-        f"diversity --clips {folder} --horizons 3-2,6-3 --samples 3 --keep 2 --backbone lite --threads 1 "
+        f"diversity --clips {folder} --horizons 3-1,4-2 --samples 3 --keep 2 --backbone lite --threads 1 "
         f"--report {tmp_path / 'out'} --json {tmp_path / 'd.json'}"
     ).split()
     assert main(given) == 0

@@ -27,7 +27,7 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.kept import Kept, Transferring
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 
@@ -70,11 +70,11 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of 14 frames of two people, and a broken one."""
+    """Clips of 8 frames of two people, and a broken one."""
     place = tmp_path_factory.mktemp("clips")
     portrait = Portrait()
     for name, start in (("a", 0.0), ("b", 3.0)):
-        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 12)) for n in range(14)])
+        write_mp4(place / f"{name}.mp4", [portrait.draw(pose_at(start + n / 12)) for n in range(8)])
     (place / "broken.mp4").write_bytes(b"no video")
     return place
 
@@ -206,13 +206,13 @@ def test_the_best_is_bold_and_verdicts_are_computed() -> None:
 def test_the_command_leaves_tables_and_pictures(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     given = (
-        f"forecast --clips {folder} --horizons 6-6,5-2 --windows 1 --models vrnn --backbone lite --threads 1"
+        f"forecast --clips {folder} --horizons 3-3,5-2 --windows 1 --models vrnn --backbone lite --threads 1"
     )
     assert main([*given.split(), "--json", str(tmp_path / "f.json"), "--report", str(output)]) == 0
     stored = json.loads((tmp_path / "f.json").read_text())
     assert {row["model"] for row in stored["rows"]} == {"hold", "damped", "linear", "vrnn"}
     assert {row["mode"] for row in stored["rows"]} == {"reconstruction", "transfer"}
-    assert {row["horizon"] for row in stored["rows"]} == {"6-6", "5-2"}
+    assert {row["horizon"] for row in stored["rows"]} == {"3-3", "5-2"}
     assert stored["meta"]["clips_skipped"] == 1
     assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["n"] == 2 for row in stored["rows"])
     assert all(row["step_ms"] > 0 and row["draw_s"] > 0 for row in stored["rows"])

@@ -21,7 +21,7 @@ from models.build import one_thread
 from shared.keypoints import Pictures
 from shared.media.heads import Head
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 WHITE = np.full((256, 256, 3), 255, np.uint8)
 

@@ -11,15 +11,14 @@ import torch
 from animate.animate_command import main
 from animate.futures import Fan, draw, grid
 from bench.harness.media import write_mp4
-from models.build import SHIPPED
 from models.forecast.baselines import Hold
 from models.forecast.build import load_forecaster
-from models.lite.backbone import LiteBackbone
 from sender.demo import pose_at
 from shared.errors import RequestError
+from shared.interfaces import Backbone
 from shared.portrait.portrait import Portrait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 
@@ -32,18 +31,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_futures_start_from_one_past_and_part() -> None:
-    backbone = LiteBackbone.load(SHIPPED / "lite", "cpu")
+def test_futures_start_from_one_past_and_part(shipped_lite: Backbone) -> None:
     portrait = Portrait()
     pictures = np.stack([portrait.draw(pose_at(n / 30)) for n in range(9)])
-    points = backbone.detect(pictures)
+    points = shipped_lite.detect(pictures)
     fan = Fan(load_forecaster("gru-nf"), 3, 6, None, seed=1)
-    drawn = draw(fan, backbone, pictures[0], points, transfer=False)
+    drawn = draw(fan, shipped_lite, pictures[0], points, transfer=False)
     assert drawn.past.shape[0] == 5
     assert drawn.truth.shape[0] == 4
     assert drawn.futures.shape[:2] == (3, 6)
     assert np.abs(drawn.futures[0].astype(int) - drawn.futures[1]).max() > 5
-    again = draw(fan, backbone, pictures[0], points, transfer=False)
+    again = draw(fan, shipped_lite, pictures[0], points, transfer=False)
     np.testing.assert_array_equal(again.futures, drawn.futures)
     frames = list(grid(drawn))
     assert len(frames) == 5 + 6
@@ -53,14 +51,13 @@ def test_futures_start_from_one_past_and_part() -> None:
     assert (frames[-1][:256, 256:] != frames[-1][256:, :256]).any()
 
 
-def test_one_future_only_and_a_moment_outside_are_refused() -> None:
-    backbone = LiteBackbone.load(SHIPPED / "lite", "cpu")
+def test_one_future_only_and_a_moment_outside_are_refused(shipped_lite: Backbone) -> None:
     points = np.zeros((9, 60), np.float32)
     picture = np.zeros((256, 256, 3), np.uint8)
     with pytest.raises(RequestError, match="one future only"):
-        draw(Fan(Hold(), 2, 3, None, 0), backbone, picture, points, transfer=False)
+        draw(Fan(Hold(), 2, 3, None, 0), shipped_lite, picture, points, transfer=False)
     with pytest.raises(RequestError, match=r"lasts 0\.30 s"):
-        draw(Fan(Hold(), 1, 3, 2.0, 0), backbone, picture, points, transfer=False)
+        draw(Fan(Hold(), 1, 3, 2.0, 0), shipped_lite, picture, points, transfer=False)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "npy", "png"])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from PIL import Image
 
 from bench.__main__ import main
+from bench.harness.media import write_mp4
 from bench.quality import landmark_measures
+from bench.throughput.throughput_command import demo_clip
 from shared.interfaces import CAUSES
 
 pytestmark = pytest.mark.slow
@@ -61,31 +61,28 @@ COLUMNS = [
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A square that drifts over a gradient for 1.6 s at 30 fps."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3))
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width = stream.height = 256
-        stream.pix_fmt = "yuv420p"
-        for index in range(FRAMES):
-            picture = ramp.copy()
-            picture[96:160, 64 + index : 128 + index] = 230
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+def landmarks(request: pytest.FixtureRequest) -> list[str]:
+    """Words that have mouths measured as well; none where the networks for it are missing."""
+    try:
+        return ["--landmarks", str(request.getfixturevalue("mesh_networks"))]
+    except pytest.skip.Exception:
+        return []
 
 
-def test_a_call_is_measured_and_shown(clip: Path, tmp_path: Path) -> None:
-    report, video, sheet = tmp_path / "report.json", tmp_path / "call.mp4", tmp_path / "call.png"
-    arguments = ["loopback", "--source", str(clip), "--preset", "paper", "--forecaster", "hold"]
-    arguments += ["--output", str(video), "--sheet", str(sheet), "--json", str(report), "--debug"]
-    assert main(arguments) == 0
+@pytest.fixture(scope="module")
+def finished(landmarks: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that is left of a call with 1.6 s of the portrait at 30 fps."""
+    folder = tmp_path_factory.mktemp("call")
+    write_mp4(folder / "clip.mp4", demo_clip(FRAMES))
+    arguments = ["loopback", "--source", str(folder / "clip.mp4"), "--preset", "paper", *landmarks]
+    arguments += ["--output", str(folder / "call.mp4"), "--sheet", str(folder / "call.png")]
+    arguments += ["--forecaster", "hold"]
+    assert main([*arguments, "--json", str(folder / "report.json"), "--debug"]) == 0
+    return folder
 
-    written = json.loads(report.read_text())
+
+def test_a_call_is_measured_and_shown(finished: Path) -> None:
+    written = json.loads((finished / "report.json").read_text())
     (row,) = written["rows"]
     assert [name for name in COLUMNS if name not in row] == []
     assert written["meta"]["command"] == "loopback"
@@ -118,18 +115,16 @@ def test_a_call_is_measured_and_shown(clip: Path, tmp_path: Path) -> None:
     assert 0 < row["loop_block_p99_ms"] <= row["loop_block_ms"]
     assert all(0 < row[f"start_{side}_s"] < 120 for side in ("sender", "receiver"))
 
-    with av.open(str(video)) as container:
+    with av.open(str(finished / "call.mp4")) as container:
         frames = sum(1 for _ in container.decode(video=0))
     assert frames == shown
-    with Image.open(sheet) as picture:
+    with Image.open(finished / "call.png") as picture:
         assert picture.format == "PNG"
 
 
-def test_what_a_call_does_to_a_mouth_is_measured(mesh_networks: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    arguments = ["loopback", "--seconds", "2", "--preset", "paper", "--forecaster", "hold"]
-    assert main([*arguments, "--landmarks", str(mesh_networks), "--json", str(report), "--debug"]) == 0
-    (row,) = json.loads(report.read_text())["rows"]
+@pytest.mark.usefixtures("mesh_networks")
+def test_what_a_call_does_to_a_mouth_is_measured(finished: Path) -> None:
+    (row,) = json.loads((finished / "report.json").read_text())["rows"]
     assert [name for name in landmark_measures.COLUMNS if name not in row] == []
 
 

@@ -46,7 +46,7 @@ from shared.portrait.portrait import Portrait
 from tests.drawn_face import face
 from tests.kept import Kept
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 

@@ -117,6 +117,7 @@ def test_the_sheet_has_two_lines_a_pair(pair: Pair) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lite_loaded_once")
 def test_the_command_makes_the_sheet(pair: Pair, tmp_path: Path) -> None:
     folder = str(pair.source.file.parent)
     given = ["quality", "--transfer", "--device", "cpu", "--frames", "2", "--clips", folder]

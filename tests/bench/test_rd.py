@@ -36,7 +36,7 @@ from shared.keypoints import Floats, Pictures
 from shared.portrait.portrait import Portrait
 from tests.kept import Kept
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lite_loaded_once")]
 
 torch.set_num_threads(1)
 

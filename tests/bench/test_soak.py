@@ -103,9 +103,9 @@ def test_too_short_a_call_is_refused(minutes: str, capsys: pytest.CaptureFixture
 
 @linux
 def test_a_call_is_soaked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(soak, "_EVERY_SECONDS", 0.25)
     report = tmp_path / "soak.json"
-    line = ["soak", "--minutes", "0.1", "--forecaster", "hold", "--gallery", "1", "--json", str(report)]
+    line = ["soak", "--minutes", "0.05", "--forecaster", "hold", "--gallery", "1", "--json", str(report)]
     code = main([*line, "--debug"])
     written = json.loads(report.read_text())
     rows = {row["name"]: row for row in written["rows"]}

@@ -31,6 +31,7 @@ def test_forecast_frames_have_a_frame_and_others_none() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lite_loaded_once")
 def test_a_strip_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "strip.png"
     assert main(["strip", "--at", "0", "--moments", "2", "--step", "3", "--output", str(output)]) == 0

@@ -107,14 +107,14 @@ def test_a_wrong_request_is_told_before_any_call(
 
 
 def test_a_cut_call_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survive, "_BEGIN", 1.0)
+    monkeypatch.setattr(survive, "_BEGIN", 0.5)
     monkeypatch.setitem(CONDITIONS, "cut1", survive.Condition("1 s cut", steps=survive._cut(1.0)))
     arguments = [
         "survive",
         "--conditions",
         "cut1",
         "--seconds",
-        "9",
+        "6",
         "--forecaster",
         "hold",
         "--gallery",

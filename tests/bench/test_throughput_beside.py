@@ -35,6 +35,7 @@ from tests.tiny_published import NTH, TPS
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
+SMALL_TPS, SMALL_NTH = replace(TPS, image_size=128), replace(NTH, image_size=128)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +70,9 @@ def test_the_published_passes_cost_what_the_paper_counted() -> None:
 
 SubjectsOf = Callable[[], Iterator[Subject]]
 TINY: dict[str, SubjectsOf] = {
-    "tps": lambda: tps_subjects(untrained_tps(0, TPS), "cpu", 36, trained=False),
-    "nth": lambda: nth_subjects(untrained_nth(0, NTH), "cpu", 36, trained=False),
-    "spade": lambda: nth_subjects(untrained_nth(0, replace(NTH, spade=True)), "cpu", 36, trained=False),
+    "tps": lambda: tps_subjects(untrained_tps(0, SMALL_TPS), "cpu", 36, trained=False),
+    "nth": lambda: nth_subjects(untrained_nth(0, SMALL_NTH), "cpu", 36, trained=False),
+    "spade": lambda: nth_subjects(untrained_nth(0, replace(SMALL_NTH, spade=True)), "cpu", 36, trained=False),
 }
 
 
@@ -129,7 +130,7 @@ def test_random_weights_are_not_judged_and_it_is_said(lite: Subject) -> None:
 
 
 def test_a_networks_own_forecaster_is_found_under_its_folder(tmp_path: Path) -> None:
-    save_nth(tmp_path / "nth", untrained_nth(0, NTH))
+    save_nth(tmp_path / "nth", untrained_nth(0, SMALL_NTH))
     backbone = load_backbone(None, tmp_path / "nth", "cpu")
     config = PRESETS["vrnn"]["call"]
     network = build_network(config, 51)
@@ -139,7 +140,7 @@ def test_a_networks_own_forecaster_is_found_under_its_folder(tmp_path: Path) -> 
     assert fitting("vrnn", [tmp_path, tmp_path / "runs"], backbone) == folder
     ahead = subjects.forecasting("vrnn", "cpu", 0, 51, folder)
     assert ahead.trained
-    frames = backbone.detect(np.zeros((2, 256, 256, 3), np.uint8))
+    frames = backbone.detect(np.zeros((2, 128, 128, 3), np.uint8))
     ahead.forecaster.observe(frames)
     assert ahead.forecaster.forecast(6).shape == (6, 51)
     assert rate(51)["payload_kbps"] == 24.48

@@ -79,7 +79,7 @@ def test_pictures_are_as_large_as_the_receiver_knows_them_and_motion_is_as_ever(
     sizes: tuple[int, ...], side: int
 ) -> None:
     """Of the first picture, and of those that follow."""
-    source, ours, theirs = Turning(480, side=512), Backbone(), Backbone(sizes=sizes)
+    source, ours, theirs = Turning(240, side=512), Backbone(), Backbone(sizes=sizes)
     larger = LargerPicture(512, pictures.encode(np.full((512, 512, 3), 77, np.uint8)))
     world = World(
         source=source, larger=larger, gallery=GalleryOptions(4, 2.0),

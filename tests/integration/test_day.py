@@ -19,7 +19,7 @@ from tests.integration.world import FakeClock, FileSink, Hum, Source, VirtualLoo
 pytestmark = pytest.mark.slow
 
 HOUR = 3600.0
-AWAKE = 4.0
+AWAKE = 3.0
 FRAME_WRAP = 2**16 / FPS
 SAMPLE_WRAP = 2**32 / RATE
 MOMENTS = (

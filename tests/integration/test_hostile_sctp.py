@@ -146,7 +146,7 @@ async def test_as_many_gaps_as_there_may_be_cost_little(call_through: Through) -
         async with busy() as longest:
             for n in range(1000):
                 await peer.chunks(peer.data(flags, KP, b"x", skip=1), peer.data(flags, KP, b"x", skip=1))
-                if n % 10 == 0:
+                if n % 20 == 0:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(0.5)
         assert len(theirs._sack_misordered) > 1500

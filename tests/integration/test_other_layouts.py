@@ -149,7 +149,7 @@ def test_motion_is_transferred_onto_an_avatar() -> None:
 
 
 def test_a_picture_of_another_colour_is_sent_and_chosen() -> None:
-    world, _ = call("saver", Moving(480), gallery=GalleryOptions(4, 2.0))
+    world, _ = call("saver", Moving(300), gallery=GalleryOptions(4, 2.0))
     assert world.sending.summary.to_map()["pictures_sent"] >= 2
     assert world.receiving._renderer.gallery.switches >= 3
 

@@ -333,6 +333,11 @@ def summaries(file: Path, event: str = "summary") -> list[dict[str, Any]]:
     return [values for values in map(json.loads, lines) if values["event"] == event]
 
 
+def shows(file: Path, call: int) -> bool:
+    """Whether the receiver has written down that it showed something in that call."""
+    return any(line["call"] == call and line["fps_shown"] for line in summaries(file, "second"))
+
+
 def has_moved(frames: Path) -> bool:
     """Whether the latest of the frames written so far, behind 128 bytes of header, differs from the first."""
     size = 3 * 256 * 256
@@ -346,6 +351,7 @@ def has_moved(frames: Path) -> bool:
         return file.read(size) != first
 
 
+@pytest.mark.usefixtures("drawn_people")
 def test_whole_calls_whose_only_way_is_the_relay(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,10 +383,10 @@ def test_whole_calls_whose_only_way_is_the_relay(
             try:
                 assert here.answered.wait(SECONDS)
                 assert here.is_up, here.failure()
+                until(lambda calls=calls: shows(received, calls))
                 if calls == 2:
-                    # The other direction's person has to be drawn first, and stands until they move.
+                    # The other direction's person stands until they move.
                     until(lambda: has_moved(back))
-                time.sleep(2)
             finally:
                 here.stop(SECONDS)
             assert not here.failed, here.failure()

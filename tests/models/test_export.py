@@ -28,9 +28,10 @@ pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
 SMALL = FommConfig(
-    image_size=64, detector_expansion=8, detector_max_features=16, detector_blocks=2,
-    motion_expansion=8, motion_max_features=16, motion_blocks=2,
-    generator_expansion=8, generator_max_features=16, generator_bottleneck_blocks=1,
+    image_size=64, detector_expansion=8, detector_max_features=16, detector_blocks=1,
+    motion_expansion=8, motion_max_features=16, motion_blocks=1,
+    generator_expansion=8, generator_max_features=16, generator_down_blocks=1,
+    generator_bottleneck_blocks=1,
 )  # fmt: skip
 # Of [0, 1]: about a twentieth of a grey level.
 PIXELS = 2e-4

@@ -226,7 +226,9 @@ class TorchShapes(TorchDispatchMode):  # type: ignore[misc]
         return func(*args, **(kwargs or {}))
 
 
-def test_a_cpu_chooses_among_its_precisions() -> None:
+def test_a_cpu_chooses_among_its_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which one is the machine's own business, and needs no sure answer here.
+    monkeypatch.setattr(serving, "_ROUNDS", 1)
     assert fastest_precision() in PRECISIONS
 
 

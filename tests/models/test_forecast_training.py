@@ -58,11 +58,11 @@ def tracks(people: range) -> Tracks:
     return Tracks(clips, 0, 0, "beef", LAYOUT)
 
 
-def settings(name: str, steps: int = 90) -> Settings:
+def settings(name: str, steps: int = 60) -> Settings:
     return Settings(name, TINY[name], steps, None, batch=16, rate=1e-2, augmented=False)
 
 
-def start(name: str, steps: int = 90) -> Training:
+def start(name: str, steps: int = 60) -> Training:
     return Training(settings(name, steps), tracks(range(12)), torch.device("cpu"))
 
 
@@ -71,7 +71,7 @@ def test_a_short_training_beats_holding_still(name: str) -> None:
     validation = Validation(tracks(range(50, 54)))
     run = start(name)
     untrained = validation.of_network(run.network).against(validation.hold)
-    for _ in range(90):
+    for _ in range(60):
         run.advance()
     trained = validation.of_network(run.network).against(validation.hold)
     assert untrained > 0.9

@@ -157,7 +157,7 @@ def test_keypoints_are_the_detectors_which_weights_may_name(tmp_path: Path) -> N
     assert backbone().detector == "beef"
     for name, given, expected in (("named", "cafe", "cafe"), ("not", None, None), ("number", 7, None)):
         fingerprint = store(tmp_path / name, **({} if given is None else {"detector": given}))
-        net = LiteBackbone.load(tmp_path / name, engine="torch")
+        net = LiteBackbone.load(tmp_path / name, precision="float32", engine="torch")
         assert net.fingerprint == fingerprint
         assert net.detector == (expected or fingerprint)
 

@@ -228,7 +228,7 @@ def test_a_window_warps_its_part_of_the_whole() -> None:
     network = unsettled()
     source = network.encode(pictures(1), points(1))
     driving = Points(points(1).value + 0.05, points(1).jacobian * 1.1)
-    motion = network.motion(source, driving)
+    motion = network.motion(source, driving, network.config.glance)
     _, whole = network.generator(source, motion)
     frame, part = network.generator(source, motion, Window(8, 12, 32))
     assert frame.shape == (1, 3, 128, 128)

@@ -10,7 +10,7 @@ import torch
 from models.lite.config import LiteConfig
 from models.lite.detector import CANONICAL
 from models.lite.geometry import product_2x2
-from models.lite.parts import PARTS, Parts
+from models.lite.parts import PARTS, Parts, further_aside
 from models.lite.structures import Points
 from tests.tiny_lite import untrained
 
@@ -73,6 +73,24 @@ def test_lids_stay_when_somebody_looks_aside() -> None:
     before, after = parts(points), parts(aside)
     torch.testing.assert_close(after.value[:, :10], before.value[:, :10])
     torch.testing.assert_close(after.value[:, IRISES, 0], before.value[:, IRISES, 0] + 0.05)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_irises_go_further_aside_than_found_and_nothing_else_does(angle: float) -> None:
+    parts, source = Parts(LiteConfig()), upright()
+    parts.lids.weight[:] = 0
+    looking, where = upright(), (angle, 0.8, (0.2, -0.1))
+    looking.value[:, :2] += torch.tensor((0.03, -0.01))
+    found, wanted = parts(carried(looking, *where)), upright()
+    wanted.value[:, :2] += torch.tensor((0.06, -0.01))
+    further = further_aside(found, parts(source), 2.0)
+    # Along the eye alone, and as the face stands.
+    torch.testing.assert_close(further.value, parts(carried(wanted, *where)).value, atol=1e-6, rtol=0)
+    torch.testing.assert_close(further.jacobian, found.jacobian)
+    # A face that moves as a whole looks nowhere else.
+    whole = parts(carried(source, *where))
+    torch.testing.assert_close(further_aside(whole, parts(source), 2.0).value, whole.value)
 
 
 @torch.inference_mode()

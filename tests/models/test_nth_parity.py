@@ -76,7 +76,13 @@ def spade(model: Nth, found: Found) -> Drawn:
     with torch.device("meta"):
         other = Nth(VOX_256_SPADE)
     other.kp_detector, other.he_estimator = model.kp_detector, model.he_estimator
-    fill(other.generator, nth_weights(SHAPES["generator_spade"]))
+    # Weights come from names alone: half of them are the original generator's too.
+    shapes, known = SHAPES["generator_spade"], model.generator.state_dict()
+    shared = {
+        name: known[name].numpy() for name, shape in shapes.items() if SHAPES["generator"].get(name) == shape
+    }
+    own = nth_weights({name: shape for name, shape in shapes.items() if name not in shared})
+    fill(other.generator, {**shared, **own})
     return draw(serve(other, "cpu", "float32").generator, found)
 
 

@@ -7,6 +7,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import pytest
 
 from models.build import SHIPPED, one_thread, use_threads
 from models.lite.backbone import EngineName, LiteBackbone, Precision
-from models.lite.config import LiteConfig
 from models.openvino.engine import OpenVinoEngine
 from models.openvino.files import GraphFiles
 from models.openvino.keep import keep_graphs
@@ -54,12 +54,22 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(kept: Path) -> Callable[..., LiteBackbone]:
-    """Return another backbone of those weights."""
+    """Return a backbone of those weights; the same one for all tests, since compiling takes seconds."""
 
-    def serve(precision: Precision = "float32") -> LiteBackbone:
-        return LiteBackbone.load(kept, "cpu", precision, "openvino")
+    @cache
+    def load(precision: Precision, engine: EngineName) -> LiteBackbone:
+        return LiteBackbone.load(kept, "cpu", precision, engine)
+
+    def serve(precision: Precision = "float32", engine: EngineName = "openvino") -> LiteBackbone:
+        return load(precision, engine)
 
     return serve
+
+
+@pytest.fixture(scope="module")
+def alone(kept: Path) -> LiteBackbone:
+    """Another backbone of those weights."""
+    return LiteBackbone.load(kept, "cpu", "float32", "openvino")
 
 
 def engine_of(folder: Path) -> OpenVinoEngine:
@@ -90,8 +100,10 @@ def worst(one: Pictures, other: Pictures) -> int:
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES)
-def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precision) -> None:
-    net, clip = LiteBackbone.of(unsettled(), precision=precision, engine=engine), frames(3)
+def test_frame_by_frame_is_the_whole_batch(
+    engine: EngineName, precision: Precision, served: Callable[..., LiteBackbone]
+) -> None:
+    net, clip = served(precision, engine), frames(3)
     assert (net.engine, net.precision) == (engine, precision)
     whole = net.detect(clip)
     np.testing.assert_allclose(np.concatenate([net.detect(frame[None]) for frame in clip]), whole, atol=1e-5)
@@ -104,14 +116,16 @@ def test_frame_by_frame_is_the_whole_batch(engine: EngineName, precision: Precis
 
 
 @pytest.mark.parametrize("weights", ["random", "shipped"])
-def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures, tmp_path: Path) -> None:
-    folder = SHIPPED / "lite"
-    if weights == "random":
-        folder = save_lite(tmp_path, unsettled(config=LiteConfig()))
-        keep_graphs(folder)
-    plain = LiteBackbone.load(folder, "cpu", "float32", "torch")
-    fast = LiteBackbone.load(folder, "cpu", "float32", "openvino")
-    half = LiteBackbone.load(folder, "cpu", "bfloat16", "openvino")
+def test_both_engines_find_and_draw_the_same(
+    weights: str, portrait: Pictures, served: Callable[..., LiteBackbone]
+) -> None:
+    def shipped(precision: Precision, engine: EngineName) -> LiteBackbone:
+        return LiteBackbone.load(SHIPPED / "lite", "cpu", precision, engine)
+
+    load = served if weights == "random" else shipped
+    plain, fast, half = (
+        load("float32", "torch"), load("float32", "openvino"), load("bfloat16", "openvino"),
+    )  # fmt: skip
     assert plain.fingerprint == fast.fingerprint == half.fingerprint
     keypoints = plain.detect(portrait)
     np.testing.assert_allclose(fast.detect(portrait), keypoints, atol=1e-4)
@@ -125,7 +139,9 @@ def test_both_engines_find_and_draw_the_same(weights: str, portrait: Pictures, t
     assert difference.mean() < 0.5
 
 
-def test_a_new_source_and_a_warm_up_in_between_do_not_mix(served: Callable[..., LiteBackbone]) -> None:
+def test_a_new_source_and_a_warm_up_in_between_do_not_mix(
+    served: Callable[..., LiteBackbone], alone: LiteBackbone
+) -> None:
     net, (first, second) = served(), frames(2)
     net.warmup()
     kept = net.encode(first)
@@ -133,15 +149,13 @@ def test_a_new_source_and_a_warm_up_in_between_do_not_mix(served: Callable[..., 
     of_first = net.render(kept, points)
     net.warmup()
     np.testing.assert_array_equal(net.render(kept, points), of_first)
-    fresh = served()
     of_second = net.render(net.encode(second), points)
-    np.testing.assert_array_equal(of_second, fresh.render(fresh.encode(second), points))
+    np.testing.assert_array_equal(of_second, alone.render(alone.encode(second), points))
     assert worst(of_second, of_first) > 10
 
 
-def test_sources_do_not_mix(served: Callable[..., LiteBackbone]) -> None:
-    net, alone = (served() for _ in range(2))
-    pictures = frames(3)
+def test_sources_do_not_mix(served: Callable[..., LiteBackbone], alone: LiteBackbone) -> None:
+    net, pictures = served(), frames(3)
     points = moved(net.detect(pictures[:1]))
     sources = [net.encode(picture) for picture in pictures]
     net.warmup()
@@ -168,7 +182,9 @@ def test_many_owners_may_use_one_network_at_once(served: Callable[..., LiteBackb
         assert all(owners.map(own, range(4)))
 
 
-def test_a_source_that_nobody_holds_is_freed(served: Callable[..., LiteBackbone]) -> None:
+def test_a_source_that_nobody_holds_is_freed(
+    served: Callable[..., LiteBackbone], alone: LiteBackbone
+) -> None:
     net, (first, second) = served(), frames(2)
     source = net.encode(first)
     points = source.keypoints[None].copy()
@@ -176,8 +192,7 @@ def test_a_source_that_nobody_holds_is_freed(served: Callable[..., LiteBackbone]
     freed = weakref.ref(source)
     del source
     assert freed() is None
-    fresh = served()
-    expected = fresh.render(fresh.encode(second), points)
+    expected = alone.render(alone.encode(second), points)
     np.testing.assert_array_equal(net.render(net.encode(second), points), expected)
 
 
@@ -197,10 +212,9 @@ def test_extreme_keypoints_still_give_a_picture(served: Callable[..., LiteBackbo
         assert net.render(source, np.full((1, 60), value, np.float32)).shape == (1, 256, 256, 3)
 
 
-def test_openvino_is_the_choice_on_a_cpu(tmp_path: Path) -> None:
-    save_lite(tmp_path, unsettled())
-    assert LiteBackbone.load(tmp_path, "cpu").engine == "openvino"
-    assert LiteBackbone.load(tmp_path, "cpu", engine="torch").engine == "torch"
+def test_openvino_is_the_choice_on_a_cpu(kept: Path) -> None:
+    assert LiteBackbone.load(kept, "cpu").engine == "openvino"
+    assert LiteBackbone.load(kept, "cpu", engine="torch").engine == "torch"
 
 
 def test_without_openvino_torch_goes_on(

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def clip() -> Pictures:
-    """Three seconds of the portrait at 30 fps, the pace that forecasters know."""
+    """Two seconds of the portrait at 30 fps, the pace that forecasters know."""
     torch.set_num_threads(1)
     source = DemoSource()
     try:
-        frames = [source.frame(n) for n in range(90)]
+        frames = [source.frame(n) for n in range(60)]
     finally:
         source.close()
     return np.stack([frame for frame in frames if frame is not None])

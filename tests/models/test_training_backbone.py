@@ -42,8 +42,8 @@ TINY_FOMM = FommConfig(
     generator_expansion=8, generator_down_blocks=1, generator_bottleneck_blocks=2,
 )  # fmt: skip
 SIZES = {"lite": TINY, "fomm": TINY_FOMM}
-# The full network with all that its runs can have: an adversary that sees the keypoints, and bfloat16.
-FULL = ["--model", "fomm", "--adversarial", "--use-kp", "--bf16"]
+# The full network with an adversary that sees the keypoints.
+FULL = ["--model", "fomm", "--adversarial", "--use-kp"]
 # What a child process runs: the command, with a tiny network, saving after every step.
 CHILD = """
 import argparse, logging, sys
@@ -126,18 +126,18 @@ def test_a_short_run_learns_and_leaves_all_that_it_promises(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert backbone.train(options(clips, tmp_path, "--pictures", "2"), TINY) == 0
-    assert backbone.train(options(clips, tmp_path, "--pictures", "160", "--rate", "5e-3"), TINY) == 0
+    assert backbone.train(options(clips, tmp_path, "--pictures", "80", "--rate", "5e-3"), TINY) == 0
     out = capsys.readouterr().out
     assert "1 clips to train on" in out
-    shown = re.search(r"40/160 pictures, [\d.]+/s, ([^\r]*)", out)
+    shown = re.search(r"40/80 pictures, [\d.]+/s, ([^\r]*)", out)
     assert shown
     assert shown[1].split()[::2] == ["value", "jacobian", "separation", "warp", "pixels"]
     before, after = validations(tmp_path)
-    assert (before["pictures"], after["pictures"]) == (2, 160)
+    assert (before["pictures"], after["pictures"]) == (2, 80)
     assert after["mae"] < 0.8 * before["mae"]
-    with Image.open(tmp_path / "sheet-0000160.png") as sheet:
+    with Image.open(tmp_path / "sheet-0000080.png") as sheet:
         assert sheet.size == (1536, 256)
-    assert load(tmp_path / "weights").config["pictures"] == 160
+    assert load(tmp_path / "weights").config["pictures"] == 80
     net = LiteBackbone.load(tmp_path / "weights", engine="torch")
     net.warmup()
     assert load_network(tmp_path / "weights").config == TINY
@@ -261,7 +261,8 @@ def wait_for_steps(output: Path, count: int, *running: subprocess.Popen[str]) ->
         ]
         assert not ended, ended
         assert time.monotonic() < deadline, "the run takes no steps"
-        time.sleep(0.05)
+        # To look is to read the whole state, which takes from the processes what it costs.
+        time.sleep(0.5)
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ def test_two_processes_train_one_network_and_its_adversary_and_stop_together(
     for rank in range(2):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         started.append(child(line, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **place))
-    wait_for_steps(tmp_path, 3, *started)
+    wait_for_steps(tmp_path, 2, *started)
     # Only the process that saves nothing is told to stop.
     started[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=180)[0] for process in started]
@@ -330,7 +331,8 @@ def test_a_damaged_or_foreign_state_is_one_sentence(
 
 
 def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
-    wanted = options(clips, tmp_path, *FULL, "--pictures", "4")
+    # In bfloat16 too, which most processors imitate slowly: in this run alone.
+    wanted = options(clips, tmp_path, *FULL, "--bf16", "--pictures", "4")
     assert backbone.train(wanted, TINY_FOMM) == 0
     state = load_state(tmp_path / "state.pt")
     assert state is not None

@@ -24,7 +24,7 @@ GENERATOR = np.random.default_rng(0)
 SENSITIVITY = np.diag(np.where(np.arange(60) < 3, 1.0, 0.01))
 
 
-def walk(seed: int, frames: int = 400) -> np.ndarray:
+def walk(seed: int, frames: int = 240) -> np.ndarray:
     generator = np.random.default_rng(seed)
     together = generator.normal(0, 0.01, (frames, 1)) @ np.ones((1, 60))
     steps = together + generator.normal(0, 0.001, (frames, 60))
@@ -32,6 +32,11 @@ def walk(seed: int, frames: int = 400) -> np.ndarray:
 
 
 TRACKS = Tracks(tuple(Track(f"c{n}", f"p{n}", walk(n)) for n in range(6)), 0, 0, "abc", LAYOUT)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> CodecTables:
+    return fit(TRACKS, SENSITIVITY)
 
 
 class Ramp:
@@ -72,12 +77,11 @@ def test_a_step_is_as_large_in_the_picture_whichever_way_it_goes() -> None:
     assert spread[:3].max() < 0.2 * spread[3:].min()
 
 
-def test_what_moves_together_is_told_once() -> None:
+def test_what_moves_together_is_told_once(fitted: CodecTables) -> None:
     """The walk's 60 numbers share one movement; the same movements each by itself take many more bytes."""
     apart = tuple(Track(clip.name, clip.person, shuffled(clip.frames)) for clip in TRACKS.clips)
-    together, alone = (
-        CodedCodec(fit(Tracks(clips, 0, 0, "abc", LAYOUT), SENSITIVITY), 2) for clips in (TRACKS.clips, apart)
-    )
+    by_itself = fit(Tracks(apart, 0, 0, "abc", LAYOUT), SENSITIVITY)
+    together, alone = (CodedCodec(tables, 2) for tables in (fitted, by_itself))
     blocks = [walk(100 + number, 6) for number in range(20)]
     ours = sum(len(together.encode(Block(block))) for block in blocks)
     theirs = sum(len(alone.encode(Block(shuffled(block)))) for block in blocks)
@@ -91,14 +95,13 @@ def shuffled(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([frames[:1], frames[:1] + np.cumsum(steps * signs, axis=0)]).astype(np.float32)
 
 
-def test_fitted_tables_beat_those_of_other_tracks() -> None:
-    ours = fit(TRACKS, SENSITIVITY)
+def test_fitted_tables_beat_those_of_other_tracks(fitted: CodecTables) -> None:
     wild = fit(
         Tracks(tuple(Track(c.name, c.person, 5 * c.frames) for c in TRACKS.clips), 0, 0, "abc", LAYOUT),
         SENSITIVITY,
     )
     blocks = [Block(walk(50 + n, 6)) for n in range(20)]
-    assert sum(len(CodedCodec(ours).encode(b)) for b in blocks) < sum(
+    assert sum(len(CodedCodec(fitted).encode(b)) for b in blocks) < sum(
         len(CodedCodec(wild).encode(b)) for b in blocks
     )
 
@@ -125,7 +128,7 @@ def test_the_command_measures_fits_and_writes_tables_that_the_backbone_loads(
     assert load_tables(backbone, weights) is None
     for number in range(3):
         save_track(tmp_path / f"{number}.npz", walk(number), 30.0, f"p{number}", backbone.fingerprint, LAYOUT)
-    line = f"codec --clips {clip} --tracks {tmp_path} --frames 2 --checkpoint {weights} --device cpu"
+    line = f"codec --clips {clip} --tracks {tmp_path} --frames 1 --checkpoint {weights} --device cpu"
     assert main([*line.split(), "--output", str(weights / TABLES)]) == 0
     tables = load_tables(backbone, weights)
     assert tables is not None
@@ -139,12 +142,11 @@ def test_the_command_measures_fits_and_writes_tables_that_the_backbone_loads(
     np.testing.assert_array_equal(again.sensitivity, tables.sensitivity)
 
 
-def test_tables_of_other_weights_are_refused(weights: Path, tmp_path: Path) -> None:
-    tables = fit(TRACKS, SENSITIVITY)
+def test_tables_of_other_weights_are_refused(weights: Path, tmp_path: Path, fitted: CodecTables) -> None:
     (tmp_path / "w").mkdir()
     for name in ("model.safetensors", "config.json"):
         (tmp_path / "w" / name).write_bytes((weights / name).read_bytes())
-    tables.save(tmp_path / "w" / TABLES)
+    fitted.save(tmp_path / "w" / TABLES)
     with pytest.raises(RequestError, match=r"of other weights \(abc\)"):
         load_tables(load_backbone("lite", tmp_path / "w", "cpu"), tmp_path / "w")
 

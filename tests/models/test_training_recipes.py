@@ -62,10 +62,10 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_full_network_learns_to_follow(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = f"--model fomm --output {tmp_path} --cache {tmp_path / 'cache'} --device cpu"
-    short = options(*line.split(), "--pictures", "400", "--batch", "4", "--rate", "5e-3", clips=people)
+    short = options(*line.split(), "--pictures", "240", "--batch", "4", "--rate", "5e-3", clips=people)
     assert backbone.train(short, TINY_FOMM) == 0
     assert "2 clips to train on, 2 to validate on" in capsys.readouterr().out
     # Nearer to the driving pictures than the source picture is.
@@ -73,6 +73,8 @@ def test_the_full_network_learns_to_follow(
     assert after["share"] < 0.85
     assert after["worse"] == 0
     assert load_fomm(tmp_path / "weights").config == TINY_FOMM
+    # To time its precisions takes seconds; one round chooses one too.
+    monkeypatch.setattr("models.fomm.serving._ROUNDS", 1)
     served = load_backbone("fomm", tmp_path / "weights", "cpu")
     clip = [picture for _, picture in timed_pictures(people / "test" / "ann#1")]
     source, driving = fitted_to(64, clip[7]), fitted_to(64, clip[22])
