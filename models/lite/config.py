@@ -15,7 +15,9 @@ class LiteConfig:
 
     `fine` channels of the source's features are warped at 64x64; `detail` is the generator's width at
     128x128. `temperature` divides the heatmaps' logits; `variance` is that of a part's heat, in units of its
-    Jacobian, and `iris` how much smaller than other parts of a typical face an iris is drawn.
+    Jacobian, and `iris` how much smaller than other parts of a typical face an iris is drawn. `glance` is how
+    many times as far aside as they are found irises are taken when a frame is rendered, but not in training:
+    of small movements, finding and rendering each lose a part.
     """
 
     detector: tuple[int, ...] = (32, 48, 88, 128)
@@ -27,6 +29,7 @@ class LiteConfig:
     temperature: float = 0.1
     variance: float = 0.01
     iris: float = 0.5
+    glance: float = 1.6
 
     def to_map(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -49,6 +52,7 @@ class LiteConfig:
             temperature=_factor("temperature", values["temperature"]),
             variance=_factor("variance", values["variance"]),
             iris=_factor("iris", values["iris"]),
+            glance=_factor("glance", values["glance"]),
         )
 
 

@@ -10,7 +10,7 @@ from models.lite.blocks import UNet
 from models.lite.config import LiteConfig
 from models.lite.geometry import AffineMotions, drawn_heat, warp
 from models.lite.layout import COUNT
-from models.lite.parts import PARTS, Parts
+from models.lite.parts import PARTS, Parts, further_aside
 from models.lite.structures import GRID, Motion, Points, Source
 
 # Scales the residual flow to what it is for: a tenth of the picture's half width.
@@ -48,11 +48,17 @@ class DenseMotion(nn.Module):
             assert self.head.bias is not None
             self.head.bias.zero_()
 
-    def forward(self, source: Source, driving: Points) -> Motion:
-        """Return the motion from `driving` points back to the source (both of batch B)."""
+    def forward(self, source: Source, driving: Points, glance: float | None = None) -> Motion:
+        """Return the motion from `driving` points back to the source (both of batch B).
+
+        With `glance`, irises are taken so many times as far aside from where the source has them.
+        """
+        here = self.parts(Points.from_flat(source.points))
         parts = self.parts(driving)
+        if glance is not None:
+            parts = further_aside(parts, here, glance)
         heat = drawn_heat(parts.value, parts.jacobian, GRID, self.variance)
-        motions = AffineMotions(self.parts(Points.from_flat(source.points)), parts)
+        motions = AffineMotions(here, parts)
         features = self.body(self._inputs(source, heat, motions.flows(GRID)))
         out = F.pixel_shuffle(self.head(features).float(), 2)
         mixed = motions.mixed(torch.softmax(self._shares(out[:, : PARTS + 1], heat, parts), dim=1))

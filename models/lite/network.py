@@ -43,6 +43,6 @@ class LiteNetwork(nn.Module):
 
     def rendered(self, source: Source, driving: Points) -> Rendered:
         """Do what `render` does, and say where the frame's pixels come from."""
-        motion: Motion = self.motion(source, driving)
+        motion: Motion = self.motion(source, driving, self.config.glance)
         frame, _, alpha = self.generator.parts(source, motion)
         return Rendered(frame, motion.flow, alpha)

@@ -60,6 +60,24 @@ class Parts(nn.Module):
         )
 
 
+def further_aside(parts: Points, source: Points, times: float) -> Points:
+    """Return parts (B, 12) whose irises are `times` as far aside from where they are in `source`.
+
+    Along the eye alone: up and down, lids and irises go together.
+    What counts is how they stand to their lids, in the frame of their face: lids and heads move as they did.
+    """
+    along = parts.jacobian[:, -_EYES:, :, 0]
+    more = (times - 1) * (_aside(parts) - _aside(source)) * along
+    return Points(torch.cat([parts.value[:, :-_EYES], parts.value[:, -_EYES:] + more], dim=1), parts.jacobian)
+
+
+def _aside(parts: Points) -> Tensor:
+    """Return how far along the eye irises are from their lids' middle, in irises: (B, 2, 1)."""
+    along = parts.jacobian[:, -_EYES:, :, 0]
+    offset = parts.value[:, -_EYES:] - parts.value[:, :_EYES]
+    return (offset * along).sum(-1, keepdim=True) / along.square().sum(-1, keepdim=True).clamp(min=_TINY)
+
+
 class _Turned:
     """Turns and scales vectors (B, ..., 2) by (along, across) (B,), and by `scale`."""
 
