@@ -31,8 +31,8 @@ NEVER_METHODS = {"system", "popen", "load_module", "spawnl", "spawnv", "execv", 
 NEAR_PEERS = ("shared.", "sender.", "receiver.")
 # The window is a program of its own, always the same one, and gets pixels only.
 STARTS_ITSELF = {"receiver.sinks.window"}
-# libopus, where PyAV keeps it: given bytes and their number, as the codecs of pictures are. And one setting of
-# the C library, before there is a peer.
+# libopus, where PyAV keeps it: given bytes and their number, as the codecs of pictures are. And the C
+# library, for one setting before there is a peer.
 CALLS_A_LIBRARY = {"shared.media.opus", "shared.runtime.memory"}
 # A command of its own, which asks the receiver that its user names.
 ASKS_ITSELF = {"receiver.health"}
