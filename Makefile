@@ -11,6 +11,8 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
+# What was compiled for one run, the tests themselves above all, serves the next.
+unexport PYTHONDONTWRITEBYTECODE
 export KEYCAST_DATA ?= $(wildcard $(dir $(CURDIR))shared/data)
 # What a file of tests sets up is set up once; calls mostly wait, and may do so beside what computes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -119,6 +119,7 @@ def keyword(call: ast.Call, name: str) -> object:
     return value.value if isinstance(value, ast.Constant) else value
 
 
+@pytest.mark.slow
 def test_checkpoints_are_weights_only() -> None:
     found = [(name, call) for name in modules() for call in loads(name, "torch.load")]
     assert found

@@ -79,6 +79,7 @@ def test_videos_of_any_length_have_features(network: Path) -> None:
     assert np.abs(features(video[::-1]) - found).max() > 1e-6
 
 
+@pytest.mark.slow
 def test_what_is_no_network_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     with pytest.raises(RequestError, match="There is no V-JEPA 2"):

@@ -56,6 +56,7 @@ def test_every_forecaster_takes_its_size_from_its_weights(name: str, tmp_path: P
         ours.observe(np.zeros((2, 60), np.float32))
 
 
+@pytest.mark.slow
 def test_a_flow_of_an_odd_size_is_undone_by_its_inverse() -> None:
     torch.manual_seed(0)
     flow = build_network(TINY["nf"], SIZE).eval().flow

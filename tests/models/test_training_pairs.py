@@ -216,6 +216,7 @@ def test_a_frame_that_differs_from_the_others_in_one_thing_is_preferred(what: st
     assert share_of_seventh(clip) == pytest.approx(expected, abs=0.012)
 
 
+@pytest.mark.slow
 def test_eyes_look_elsewhere_in_all_portraits_and_half_of_the_pairs() -> None:
     for share, expected in ((0.0, GLANCES), (1.0, 1.0)):
         pairs = Pairs(

@@ -365,6 +365,7 @@ class SameCamera(ScriptedCamera):
         return True, np.full((48, 64, 3), self.level, np.uint8)
 
 
+@pytest.mark.slow
 def test_a_picture_that_never_changes_is_a_camera_that_is_stuck_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sender.camera.FIRST_RETRY_S", 0.01)
     first, second, clock, opened = SameCamera(), SameCamera(), [0.0], []

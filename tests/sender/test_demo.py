@@ -83,6 +83,7 @@ def test_it_speaks_blinks_and_looks_aside(portrait: Portrait) -> None:
     assert gaze.max() > 0.65
 
 
+@pytest.mark.slow
 def test_a_larger_one_is_the_same_person_at_the_same_moments() -> None:
     source = DemoSource(seconds=0.1, side=384)
     try:
@@ -117,6 +118,7 @@ def frames(source: DemoSource, count: int = 8) -> list[npt.NDArray[np.uint8]]:
 
 
 @pytest.mark.usefixtures("cached")
+@pytest.mark.slow
 def test_a_round_is_drawn_once_and_then_read(portrait: Portrait, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [portrait.draw(pose_at(n / FPS)) for n in range(8)]
     monkeypatch.delattr(Portrait, "draw")
@@ -126,6 +128,7 @@ def test_a_round_is_drawn_once_and_then_read(portrait: Portrait, monkeypatch: py
     np.testing.assert_array_equal(frames(DemoSource(0.1)), expected[:3])
 
 
+@pytest.mark.slow
 def test_pictures_of_another_version_make_room(cached: Path) -> None:
     (file,) = cached.iterdir()
     stale = cached / "demo-256-0123456789abcdef.rgb"
@@ -137,6 +140,7 @@ def test_pictures_of_another_version_make_room(cached: Path) -> None:
     assert {path.name for path in cached.iterdir()} == {file.name, "demo2-256-0123456789abcdef.rgb"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["shorter", "shorter while it is open", "no folder"])
 def test_without_its_file_a_round_is_drawn_again(
     damage: str, cached: Path, portrait: Portrait, monkeypatch: pytest.MonkeyPatch

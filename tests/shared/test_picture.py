@@ -42,6 +42,7 @@ def test_a_picture_comes_back_nearly_as_it_was() -> None:
     assert avif.is_frame(data) == features.check("avif")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
 def test_a_picture_may_be_kept_within_a_number_of_bytes() -> None:
     grain = np.random.default_rng(0).normal(0, 12, (256, 256, 3))
