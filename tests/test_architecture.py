@@ -59,6 +59,7 @@ DOORS = {
     "skimage": ("bench.harness.metrics",),
     "fvcore": ("bench.harness.metrics",),
     "openvino": ("models.openvino.",),
+    "nncf": ("models.openvino.quantise",),
     "onnx": ("models.export",),
     "onnxruntime": ("models.export",),
     "uvloop": ("shared.runtime.eventloop",),

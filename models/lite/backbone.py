@@ -21,7 +21,7 @@ from shared.errors import RequestError
 if TYPE_CHECKING:
     from models.lite.network import LiteNetwork
 
-Precision = Literal["float32", "bfloat16", "auto"]
+Precision = Literal["float32", "bfloat16", "int8", "auto"]
 EngineName = Literal["torch", "openvino", "auto"]
 _log = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ class LiteBackbone(EngineBackbone):
     precision no keypoint differs by more than 1e-4 and no pixel by more than one level.
 
     `precision` is that of the generator's convolutions; keypoints and motion are float32 always. "auto" is
-    bfloat16 where the CPU computes in it, which torch times, and float32 on a GPU. A CPU with bfloat16
-    arithmetic took 20 ms a frame instead of 25 in torch, and no pixel of the four frames compared differed by
-    more than one level.
+    int8 in OpenVINO where the weights have such a graph and the CPU computes in it; else bfloat16 where the
+    CPU computes in that, which torch times, and float32 on a GPU. A CPU with bfloat16 arithmetic took 20 ms a
+    frame instead of 25 in torch, and no pixel of the four frames compared differed by more than one level.
     """
 
     name = "lite"

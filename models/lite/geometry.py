@@ -74,7 +74,7 @@ class AffineMotions:
     def __init__(self, source: tuple[Tensor, Tensor], driving: tuple[Tensor, Tensor]) -> None:
         matrix = product_2x2(source[1], inverse_2x2(driving[1]))
         shift = source[0] - (matrix * driving[0][:, :, None]).sum(-1)
-        still = torch.eye(2, device=matrix.device, dtype=matrix.dtype).expand(len(matrix), 1, 2, 2)
+        still = torch.eye(2, device=matrix.device, dtype=matrix.dtype).expand(matrix.shape[0], 1, 2, 2)
         self.matrix = torch.cat([still, matrix], dim=1)
         self.shift = torch.cat([torch.zeros_like(shift[:, :1]), shift], dim=1)
 
@@ -158,4 +158,4 @@ def halved(picture: Tensor) -> Tensor:
     As a warp, for which OpenVINO does not first put a whole picture of three channels in order for eight.
     """
     grid = pixel_grid(picture.shape[2] // 2, picture.shape[3] // 2, picture)
-    return warp(picture, grid.expand(len(picture), -1, -1, -1))
+    return warp(picture, grid.expand(picture.shape[0], -1, -1, -1))

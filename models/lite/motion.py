@@ -78,7 +78,7 @@ class DenseMotion(nn.Module):
     @staticmethod
     def _inputs(source: Source, heat: Tensor, flows: Tensor) -> Tensor:
         """Return heat against the source's, and the source moved, for each motion: (B, 4 (K + 1), 64, 64)."""
-        batch = len(heat)
+        batch = heat.shape[0]
         difference = heat - source.heat
         difference = torch.cat([torch.zeros_like(difference[:, :1]), difference], dim=1)
         # All motions of a source in one tall flow: no copies of the source.

@@ -19,8 +19,9 @@ from models.lite.layout import SIZE
 from models.lite.network import LiteNetwork, Points, Source
 from models.torch_engine import TorchEngine
 from shared.constants import SIZES
+from shared.errors import RequestError
 
-Precision = Literal["float32", "bfloat16", "auto"]
+Precision = Literal["float32", "bfloat16", "int8", "auto"]
 _ROUNDS = 6
 # A precision that loses exactness must win clearly.
 _CLEARLY_FASTER = 0.93
@@ -47,6 +48,8 @@ class LiteTorchEngine(TorchEngine[Source | LargeSource]):
     """
 
     def __init__(self, network: LiteNetwork, device: str = "cpu", precision: Precision = "float32") -> None:
+        if precision == "int8":
+            raise RequestError("torch does not render in int8; choose OpenVINO, or another precision.")
         super().__init__(device, SIZE, sizes=SIZES)
         self.network = prepare(network, device)
         timed = precision == "auto" and self.processor == "cpu"

@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     weights = "a checkpoint folder; default: the shipped weights"
     add("folder", type=Path, nargs="?", default=SHIPPED / "lite", metavar="FOLDER", help=weights)
+    add("--calibrate", type=Path, nargs="+", default=[], metavar="CLIPS",
+        help="folders of clips of people: rendering in int8, too, scaled by them")  # fmt: skip
     add("--debug", action="store_true", help="show tracebacks")
     return commands
 
@@ -32,16 +34,17 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = parser().parse_args(arguments)
-    return run_command(lambda: _run(given.folder), given.debug)
+    return run_command(lambda: _run(given.folder, given.calibrate), given.debug)
 
 
-def _run(folder: Path) -> int:
+def _run(folder: Path, calibrate: Sequence[Path]) -> int:
     from models.openvino.keep import keep_graphs
 
-    size, difference = keep_graphs(folder)
+    size, difference = keep_graphs(folder, calibrate)
+    int8 = "" if difference.int8 is None else f"; in int8 by {difference.int8:.2f} levels in the mean"
     print(
         f"wrote {folder / FOLDER} ({size / 1e6:.1f} MB, differs from torch by at most "
-        f"{difference.keypoints:.1e} in keypoints and {difference.levels} of 256 levels)"
+        f"{difference.keypoints:.1e} in keypoints and {difference.levels} of 256 levels{int8})"
     )
     return 0
 

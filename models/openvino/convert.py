@@ -20,12 +20,20 @@ class TorchGraphs:
     Raises EngineError where OpenVINO cannot take the network.
     """
 
+    has_int8 = False
+
     def __init__(self, network: Network) -> None:
         self._network = network
 
+    def key(self, _stage: StageName, *, int8: bool = False) -> str | None:  # noqa: ARG002
+        """Return nothing: these graphs are not kept."""
+        return None
+
     @torch.no_grad()
-    def model(self, stage: StageName) -> Model:
-        """Return the graph of one stage; see `Graphs.model`."""
+    def model(self, stage: StageName, *, int8: bool = False) -> Model:
+        """Return the graph of one stage; see `Graphs.model`. None is in int8: that takes examples."""
+        if int8:
+            raise ValueError("There is no graph in int8; look at has_int8.")
         net, size = self._network, self._network.size
         picture = torch.zeros(1, size, size, 3, dtype=torch.uint8)
         try:

@@ -1,4 +1,4 @@
-"""A graph in two: what decides where pixels come from, and what paints them."""
+"""What decides where pixels come from, and what paints them: the two halves of a rendering graph."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def cut_behind_warps(model: Model) -> list[Model]:
                 parameters.append(parameter)
     results, given = model.get_results(), model.get_parameters()
     return [ov.Model(outputs, given, "warps"), ov.Model(results, parameters, "pixels")]
+
+
+def painting(model: Model) -> list[str]:
+    """Return the convolutions that paint, by name: those behind the warps. What leads to one says places."""
+    nodes = model.get_ops()
+    leading = _ancestors([node for node in nodes if node.get_type_name() == "GridSample"])
+    convolutions = (node for node in nodes if node.get_type_name() == "Convolution")
+    return [node.get_friendly_name() for node in convolutions if node.get_name() not in leading]
 
 
 def _ancestors(nodes: list[Node]) -> set[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.engine import Encoded
 from models.larger import ALPHA, FLOW
-from models.openvino.runtime import Model, Tensor, computes_in_bfloat16
+from models.openvino.runtime import EngineError, Model, Tensor, computes_in_bfloat16, computes_in_int8
 from models.openvino.stage import Stage
 from shared.keypoints import Floats, Pictures
 from shared.media.squares import scaled
@@ -39,12 +39,22 @@ Source = Encoded[Kept]
 class Graphs(Protocol):
     """Source of a network's graphs."""
 
-    def model(self, stage: StageName) -> Model:
+    @property
+    def has_int8(self) -> bool:
+        """Whether rendering is to be had in int8."""
+        ...
+
+    def key(self, stage: StageName, *, int8: bool = False) -> str | None:
+        """Return what tells the graph of one stage from all others; None where it is made for this run."""
+        ...
+
+    def model(self, stage: StageName, *, int8: bool = False) -> Model:
         """Return the graph of one stage, anew. Raises EngineError where there is none to be had.
 
         "detect" maps PICTURE (1, size, size, 3) uint8 to KEYPOINTS (1, D); "encode" maps PICTURE to all that
         depends on a source picture alone, its keypoints POINTS (1, D) among it; "render" maps that and
-        KEYPOINTS (1, D) to PICTURE and, where larger pictures can be drawn, to FLOW and ALPHA.
+        KEYPOINTS (1, D) to PICTURE and, where larger pictures can be drawn, to FLOW and ALPHA. With `int8` it
+        is "render" whose convolutions behind the warps are in int8.
         """
         ...
 
@@ -52,10 +62,11 @@ class Graphs(Protocol):
 class OpenVinoEngine:
     """Implements `models.engine.Engine`. Pictures larger than `size` can be drawn where `sizes` say so.
 
-    `precision` is that of the renderer's convolutions; "auto" is bfloat16 where the CPU computes in it.
-    Keypoints, motion and warps are float32. It uses as many threads as were chosen (`models.threads`) when a
-    stage is compiled. Stages run side by side, each for one caller at a time. Raises EngineError where
-    OpenVINO is missing; each method does where it cannot take the network.
+    `precision` is that of the convolutions that paint. "auto" is int8 where the CPU computes in it and there
+    is such a graph, else bfloat16 where it computes in that. Keypoints, motion and warps are float32. It uses
+    as many threads as were chosen (`models.threads`) when a stage is compiled. Stages run side by side, each
+    for one caller at a time. Raises EngineError where OpenVINO or the precision is missing; each method does
+    where it cannot take the network.
     """
 
     name, processor = "openvino", "cpu"
@@ -64,8 +75,11 @@ class OpenVinoEngine:
         self, graphs: Graphs, size: int, precision: str = "auto", sizes: tuple[int, ...] = ()
     ) -> None:
         self.size, self.sizes = size, sizes or (size,)
-        able = computes_in_bfloat16()
-        self.precision = ("bfloat16" if able else "float32") if precision == "auto" else precision
+        if precision == "int8" and not graphs.has_int8:
+            raise EngineError(
+                "These weights have no graph in int8; `python -m models.openvino --calibrate` makes it."
+            )
+        self.precision = _best(graphs) if precision == "auto" else precision
         self._graphs = graphs
         self._stages: dict[StageName, Stage] = {}
         self._locks = {name: threading.Lock() for name in STAGES}
@@ -81,7 +95,9 @@ class OpenVinoEngine:
         """Return a stage, compiled."""
         if name not in self._stages:
             precision = self.precision if name == "render" else "float32"
-            self._stages[name] = Stage(self._graphs.model(name), precision)
+            int8 = precision == "int8"
+            model, key = self._graphs.model(name, int8=int8), self._graphs.key(name, int8=int8)
+            self._stages[name] = Stage(model, precision, key)
         return self._stages[name]
 
     def detect(self, pictures: Pictures) -> Floats:
@@ -116,6 +132,13 @@ class OpenVinoEngine:
                 stage.put(KEYPOINTS, row)
                 _run_into(drawn[index], stage, source.kept.large)
         return drawn
+
+
+def _best(graphs: Graphs) -> str:
+    """Return the fastest precision of those that this CPU computes in and there are graphs for."""
+    if graphs.has_int8 and computes_in_int8():
+        return "int8"
+    return "bfloat16" if computes_in_bfloat16() else "float32"
 
 
 def _run_into(result: Pictures, stage: Stage, large: LargePicture | None) -> None:

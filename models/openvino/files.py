@@ -1,8 +1,9 @@
 """Graphs in files next to the weights they are made of, so that a call needs no torch to make them.
 
-A checkpoint folder's `openvino` holds NAME.xml and NAME.bin of each stage, and `graphs.json`: the weights'
-fingerprint and the files' SHA-256. A graph is more than numbers, so nothing else than what is listed there is
-ever read, and it is read only for the weights it was made of.
+A checkpoint folder's `openvino` holds NAME.xml and NAME.bin of each stage, those of `render-int8` where that
+was calibrated, and `graphs.json`: the weights' fingerprint and the files' SHA-256. A graph is more than
+numbers, so nothing else than what is listed there is ever read, and it is read only for the weights it was
+made of.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ LIST = "graphs.json"
 MAX_BYTES = 256 << 20
 FORM = 2
 """Of the graphs: what they take and return. Those of another one are made anew."""
-_FILES = tuple(f"{stage}{suffix}" for stage in STAGES for suffix in (".xml", ".bin"))
+INT8 = "render-int8"
+_SUFFIXES = (".xml", ".bin")
+_FILES = tuple(f"{stage}{suffix}" for stage in STAGES for suffix in _SUFFIXES)
+_INT8_FILES = tuple(f"{INT8}{suffix}" for suffix in _SUFFIXES)
 
 
 class NoGraphsError(EngineError):
@@ -40,12 +44,23 @@ class GraphFiles:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self._folder = folder / FOLDER
         self._hashes = _listed(self._folder / LIST, fingerprint)
-        for name in _FILES:
+        for name in self._hashes:
             self._read(name)
 
-    def model(self, stage: StageName) -> Model:
+    @property
+    def has_int8(self) -> bool:
+        """Whether rendering is to be had in int8."""
+        return _INT8_FILES[0] in self._hashes
+
+    def key(self, stage: StageName, *, int8: bool = False) -> str:
+        """Return the SHA-256 of a stage's files."""
+        name = INT8 if int8 else stage
+        return " ".join(self._hashes[f"{name}{suffix}"] for suffix in _SUFFIXES)
+
+    def model(self, stage: StageName, *, int8: bool = False) -> Model:
         """Return the graph of one stage; see `Graphs.model`."""
-        graph, weights = self._read(f"{stage}.xml"), self._read(f"{stage}.bin")
+        name = INT8 if int8 else stage
+        graph, weights = (self._read(f"{name}{suffix}") for suffix in _SUFFIXES)
         ov = openvino()
         try:
             # From memory: what is parsed is what was checked.
@@ -67,10 +82,10 @@ class GraphFiles:
 def write_graphs(
     folder: Path,
     fingerprint: str,
-    models: Mapping[StageName, Model],
+    models: Mapping[str, Model],
     check: Callable[[GraphFiles], object],
 ) -> int:
-    """Write the graphs of all stages into the checkpoint folder `folder`; return how many bytes they take.
+    """Write the graphs of all stages, and INT8, into the checkpoint folder `folder`; return their bytes.
 
     `check` looks at them as a call will read them; what it raises is passed on, and nothing has changed then.
     RequestError where they cannot be written.
@@ -79,17 +94,20 @@ def write_graphs(
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
             written, target = Path(temporary, FOLDER), folder / FOLDER
             written.mkdir()
-            for stage, model in models.items():
-                openvino().save_model(model, written / f"{stage}.xml", compress_to_fp16=False)
-            hashes = {name: hashlib.sha256((written / name).read_bytes()).hexdigest() for name in _FILES}
+            for name, model in models.items():
+                openvino().save_model(model, written / f"{name}.xml", compress_to_fp16=False)
+            names = [f"{name}{suffix}" for name in models for suffix in _SUFFIXES]
+            hashes = {name: hashlib.sha256((written / name).read_bytes()).hexdigest() for name in names}
             listed = json.dumps({"fingerprint": fingerprint, "form": FORM, "sha256": hashes}, indent=1)
             (written / LIST).write_text(f"{listed}\n", encoding="utf-8")
             check(GraphFiles(Path(temporary), fingerprint))
             target.mkdir(exist_ok=True)
             # The list last: until it is there, what it does not list is not read.
-            for name in (*_FILES, LIST):
+            for name in (*names, LIST):
                 os.replace(written / name, target / name)
-            return sum((target / name).stat().st_size for name in (*_FILES, LIST))
+            for name in {*_INT8_FILES} - {*names}:
+                (target / name).unlink(missing_ok=True)
+            return sum((target / name).stat().st_size for name in (*names, LIST))
     except OSError as error:
         raise RequestError(f"Cannot write graphs to {folder} ({error}); choose another folder.") from error
 
@@ -98,7 +116,8 @@ def _listed(path: Path, fingerprint: str) -> dict[str, str]:
     """Return the SHA-256 of each file, as the list at `path` has it. Raises as `GraphFiles`."""
     try:
         listed = json.loads(path.read_bytes()[: 1 << 16])
-        hashes = {name: str(listed["sha256"][name]) for name in _FILES}
+        files = _FILES + (_INT8_FILES if _INT8_FILES[0] in listed["sha256"] else ())
+        hashes = {name: str(listed["sha256"][name]) for name in files}
     except OSError as error:
         raise NoGraphsError(f"There are no graphs: {path} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:

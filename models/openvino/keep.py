@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from models.lite.stages import lite_network
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from models.openvino.convert import TorchGraphs, shrink
 from models.openvino.engine import STAGES, OpenVinoEngine
-from models.openvino.files import GraphFiles, write_graphs
+from models.openvino.files import INT8, GraphFiles, write_graphs
+from models.openvino.quantise import quantised
 from models.stored import read
 from shared.constants import SIZES
 from shared.errors import KeycastError
@@ -28,16 +30,21 @@ _SHIFT = 0.03
 
 
 class Difference(NamedTuple):
-    """The largest from torch: of a keypoint's numbers, and of pixels, in levels of 256."""
+    """The largest from torch: of a keypoint's numbers, and of pixels, in levels of 256.
+
+    `int8` is the mean of what is rendered in it; None without.
+    """
 
     keypoints: float
     levels: int
+    int8: float | None = None
 
 
-def keep_graphs(folder: Path) -> tuple[int, Difference]:
+def keep_graphs(folder: Path, calibrate: Sequence[Path] = ()) -> tuple[int, Difference]:
     """Write the graphs of the lite weights in `folder` next to them, in place of any that are there.
 
-    Returns how many bytes they take, and how they differ from torch.
+    With folders of clips to `calibrate` by, rendering in int8 is one of them. Returns how many bytes they
+    take, and how they differ from torch.
 
     Raises RequestError for unusable weights or folders, KeycastError where OpenVINO is missing, cannot take
     the network, or computes something else.
@@ -45,7 +52,10 @@ def keep_graphs(folder: Path) -> tuple[int, Difference]:
     fingerprint = read(folder, expect="lite").fingerprint
     network = load_network(folder)
     graphs = TorchGraphs(lite_network(network, fingerprint))
-    models = {stage: graphs.model(stage) for stage in STAGES}
+    models = {str(stage): graphs.model(stage) for stage in STAGES}
+    int8 = None
+    if calibrate:
+        models[INT8], int8 = quantised(graphs, SIZE, calibrate)
     for model in models.values():
         shrink(model)
     compared: list[Difference] = []
@@ -54,7 +64,7 @@ def keep_graphs(folder: Path) -> tuple[int, Difference]:
         compared.append(_compared(OpenVinoEngine(files, SIZE, "float32", SIZES), LiteTorchEngine(network)))
 
     size = write_graphs(folder, fingerprint, models, check)
-    return size, compared[0]
+    return size, compared[0]._replace(int8=int8)
 
 
 def _compared(ours: OpenVinoEngine, theirs: LiteTorchEngine) -> Difference:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 import sys
 from typing import Any
 
+from models.openvino import compile_cache
 from models.threads import threads
 from shared.errors import KeycastError
 
@@ -14,10 +17,12 @@ Node = Any
 Tensor = Any
 InferRequest = Any
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+# A graph in int8 says itself where; the rest of it is float32.
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 # No compiled model is ever let go: the stack that Python handles signals on is gone with it, and the next
 # Ctrl-C would end in a segmentation fault (seen with OpenVINO 2026.4 on Linux).
 _KEPT: list[InferRequest] = []
+_log = logging.getLogger(__name__)
 
 
 class EngineError(KeycastError):
@@ -42,8 +47,17 @@ def computes_in_bfloat16() -> bool:
     return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def compiled(model: Model, precision: str, count: int | None = None) -> InferRequest:
-    """Compile `model` for this CPU, with `count` threads or as many as were chosen. Raises EngineError."""
+def computes_in_int8() -> bool:
+    """Whether this CPU does, in OpenVINO: elsewhere than on x86 it was never run here."""
+    able = "INT8" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return able and platform.machine().lower() in ("x86_64", "amd64")
+
+
+def compiled(model: Model, precision: str, count: int | None = None, key: str | None = None) -> InferRequest:
+    """Compile `model` for this CPU, with `count` threads or as many as were chosen. Raises EngineError.
+
+    What is compiled under a `key`, which says what `model` is, is taken from the user's cache the next time.
+    """
     options = {
         "INFERENCE_NUM_THREADS": count or threads() or 0,  # 0: OpenVINO's own choice
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
@@ -52,11 +66,30 @@ def compiled(model: Model, precision: str, count: int | None = None) -> InferReq
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        request: InferRequest = openvino().Core().compile_model(model, "CPU", options).create_infer_request()
+        request: InferRequest = _compiled(model, options, key).create_infer_request()
     except RuntimeError as error:
         raise failure(error) from error
     _KEPT.append(request)
     return request
+
+
+def _compiled(model: Model, options: dict[str, Any], key: str | None) -> Any:  # noqa: ANN401
+    core = openvino().Core()
+    if key is None:
+        return core.compile_model(model, "CPU", options)
+    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    name = compile_cache.name_of(
+        key, openvino().get_version(), *map(str, (*processor, sorted(options.items())))
+    )
+    kept = compile_cache.read(name)
+    if kept is not None:
+        try:
+            return core.import_model(kept, "CPU", options)
+        except RuntimeError as error:
+            _log.debug("A compiled graph of the cache is not taken: %s", error)
+    found = core.compile_model(model, "CPU", options)
+    compile_cache.keep(name, found.export_model().getvalue())
+    return found
 
 
 def failure(error: RuntimeError) -> EngineError:

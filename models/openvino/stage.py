@@ -16,19 +16,26 @@ Array = npt.NDArray[Any]
 class Stage:
     """A graph's compiled form. `precision` is that of what follows the warps, where there are any.
 
-    Coordinates do not survive bfloat16, whose steps of 0.004 are half a pixel: all that leads to a warp is
-    float32. The graph then runs in two parts; the outputs of one are the inputs of the other, without copies.
+    With a `key` that says what `model` is, it is looked for in the user's cache.
+
+    A graph in int8 was made so (`models.openvino.quantise`). Coordinates do not survive bfloat16, whose steps
+    of 0.004 are half a pixel: all that leads to a warp is float32. The graph then runs in two parts; the
+    outputs of one are the inputs of the other, without copies.
     """
 
-    def __init__(self, model: Model, precision: str) -> None:
+    def __init__(self, model: Model, precision: str, key: str | None = None) -> None:
         # Of the graph as it was made: compiling one may give a port the names of others.
         inputs, self.outputs = ([_name(port) for port in ports] for ports in (model.inputs, model.outputs))
         self.shape = tuple(int(side) for side in model.outputs[0].get_shape())
         """That of the first output, whose first side is 1."""
         self._inputs = {name: index for index, name in enumerate(inputs)}
-        parts = [model] if precision == "float32" else cut_behind_warps(model)
+        parts = cut_behind_warps(model) if precision == "bfloat16" else [model]
         precisions = ["float32", precision][: len(parts)]
-        self._requests = [compiled(*pair) for pair in zip(parts, precisions, strict=True)]
+        keys = [key and f"{key} {index} of {len(parts)}" for index in range(len(parts))]
+        self._requests = [
+            compiled(part, precision, key=key)
+            for part, precision, key in zip(parts, precisions, keys, strict=True)
+        ]
         for before, after in zip(self._requests, self._requests[1:], strict=False):
             for index in range(len(after.model_inputs)):
                 after.set_input_tensor(index, before.get_output_tensor(index))

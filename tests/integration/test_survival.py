@@ -118,4 +118,4 @@ def assert_whole(
         assert summary["backbone"] == "lite"
         assert summary["device"] in ("cpu", "cuda")
         assert summary["engine"] in ("openvino", "torch")
-        assert "float" in summary["precision"]
+        assert summary["precision"] in ("int8", "bfloat16", "float32")
