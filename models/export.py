@@ -96,6 +96,8 @@ def _stages(network: Network) -> tuple[Stage, Stage, Stage]:
     source = network.encode(pictures[:1])
     keypoints = network.detect(pictures)
     driving = torch.stack([keypoints[0].lerp(keypoints[1], part) for part in (0.0, 0.25, 0.5)])
+    # Once for real, or what a network computes once and keeps would be kept of tracing, where nothing has values.
+    network.render(*source, driving)
     return (
         Stage("detect", network.detect, (pictures,), ("pictures",), ("keypoints",), "pictures"),
         Stage("source", network.encode, (pictures[:1],), ("image",), network.source),
@@ -135,8 +137,8 @@ def _write(stage: Stage, path: Path, opset: int, metadata: dict[str, str]) -> No
 def _traced(stage: Stage, opset: int) -> Any:  # noqa: ANN401
     batch = torch.export.Dim("batch", min=1, max=1024)
     shapes = tuple({0: batch} if name == stage.batched else None for name in stage.inputs)
-    # Strict, because it keeps `len(tensor)` a variable where plain tracing makes it a number.
-    program = torch.export.export(stage.module, stage.examples, dynamic_shapes=(shapes,), strict=True)
+    # Not strict, which takes longer: networks ask for `shape[0]`, for `len` would be made a number.
+    program = torch.export.export(stage.module, stage.examples, dynamic_shapes=(shapes,), strict=False)
     exported = torch.onnx.export(
         program, (), input_names=stage.inputs, output_names=stage.outputs,
         opset_version=opset, dynamo=True, external_data=False, verbose=False,

@@ -84,7 +84,7 @@ class DenseMotionNetwork(nn.Module):
         turn = source.jacobian @ inverse(driving.jacobian)
         offsets = grid - driving.value[:, :, None, None]
         moved = torch.einsum("bkij,bkhwj->bkhwi", turn, offsets) + source.value[:, :, None, None]
-        return torch.cat([grid.expand(len(moved), 1, *grid.shape), moved], dim=1)
+        return torch.cat([grid.expand(moved.shape[0], 1, *grid.shape), moved], dim=1)
 
     def _inputs(self, grid: Tensor, source: MotionSource, driving: Points, motions: Tensor) -> Tensor:
         """Return (B, (1 + K) (1 + C), h, w): per motion a difference of heatmaps and the warped source."""

@@ -59,7 +59,7 @@ class OcclusionAwareGenerator(nn.Module):
         motion: Motion = self.dense_motion_network(state.motion, driving)
         size = state.features.shape[2:]
         deformation = resize(motion.deformation.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
-        features = state.features.expand(len(deformation), -1, -1, -1)
+        features = state.features.expand(deformation.shape[0], -1, -1, -1)
         out = warp(features, deformation) * resize(motion.occlusion, size)
         out = self.bottleneck(out.to(self.final.weight.dtype))
         for block in self.up_blocks:

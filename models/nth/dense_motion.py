@@ -69,7 +69,7 @@ class DenseMotionNetwork(nn.Module):
         """Do the part that depends on the source alone: its features `volume`, its `keypoints` (B, K, 3)."""
         features = F.relu(self.norm(self.compress(volume))).float()
         grid = _grid(features)
-        still = warp(features, grid.expand(len(features), *grid.shape))
+        still = warp(features, grid.expand(features.shape[0], *grid.shape))
         return MotionSource(features, still, keypoints, self._heatmap(keypoints, grid))
 
     def forward(self, source: MotionSource, driving: Tensor) -> Motion:

@@ -34,7 +34,7 @@ class SlicedUpBlock3d(UpBlock3d):
             for k in range(3)
         )
         summed = sum(flat, start=torch.zeros((), device=x.device))
-        volume = summed.reshape(len(x), depth, *summed.shape[1:]).transpose(1, 2)
+        volume = summed.reshape(x.shape[0], depth, *summed.shape[1:]).transpose(1, 2)
         assert self.conv.bias is not None
         return F.relu(self.norm(volume + self.conv.bias[:, None, None, None]), inplace=True)
 
@@ -60,7 +60,7 @@ class Predictor(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Give the coarsest features a depth, and bring them back to the size of `pictures`."""
         flat: Tensor = self.conv(self.down_blocks(pictures))
-        volumes: Tensor = self.up_blocks(flat.reshape(len(flat), -1, self.depth, *flat.shape[2:]))
+        volumes: Tensor = self.up_blocks(flat.reshape(flat.shape[0], -1, self.depth, *flat.shape[2:]))
         return volumes
 
 
@@ -148,7 +148,7 @@ class HEEstimator(nn.Module):
         steps = torch.arange(shares.shape[2], device=shares.device, dtype=shares.dtype)
         angles = BIN_DEGREES * (shares * steps).sum(dim=2) + FIRST_DEGREES
         expression: Tensor = self.fc_exp(features)
-        return Pose(expression.reshape(len(expression), -1, 3), self.fc_t(features), angles)
+        return Pose(expression.reshape(expression.shape[0], -1, 3), self.fc_t(features), angles)
 
     def features(self, pictures: Tensor) -> Tensor:
         """Return what the heads see, (B, 32 x width) float32."""

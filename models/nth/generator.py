@@ -56,13 +56,13 @@ class Generator(nn.Module, ABC):
         for block in self.down_blocks:
             flat = block(flat)
         flat = self.second(flat)
-        volume: Tensor = self.resblocks_3d(flat.reshape(len(flat), -1, self.depth, *flat.shape[2:]))
+        volume: Tensor = self.resblocks_3d(flat.reshape(flat.shape[0], -1, self.depth, *flat.shape[2:]))
         return SourceState(volume.float(), self.dense_motion_network.encode_source(volume, keypoints))
 
     def decode(self, state: SourceState, driving: Tensor) -> Rendered:
         """Draw the frames at `driving` (B, K, 3); `state` has B rows, or 1 that serves them all."""
         motion: Motion = self.dense_motion_network(state.motion, driving)
-        volume = state.volume.expand(len(driving), -1, -1, -1, -1)
+        volume = state.volume.expand(driving.shape[0], -1, -1, -1, -1)
         moved = warp(volume, motion.deformation).flatten(1, 2)
         warped: Tensor = self.fourth(self.third(moved.to(self.dtype))).float()
         logits = self.draw(warped * motion.occlusion)

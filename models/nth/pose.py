@@ -25,7 +25,7 @@ class Pose(NamedTuple):
     @classmethod
     def from_flat(cls, flat: Tensor) -> Pose:
         """Split flat vectors (B, 3K + 6): expression, translation, angles."""
-        return cls(flat[:, :-6].reshape(len(flat), -1, 3), flat[:, -6:-3], flat[:, -3:])
+        return cls(flat[:, :-6].reshape(flat.shape[0], -1, 3), flat[:, -6:-3], flat[:, -3:])
 
     def flat(self) -> Tensor:
         """Return the flat vectors (B, 3K + 6)."""

@@ -87,7 +87,7 @@ class DenseMotionNetwork(nn.Module):
         carried = splines(grid.reshape(-1, 2))
         moved = carried.reshape(*carried.shape[:2], *grid.shape)
         background = grid if still is None else _projected(grid, still)
-        return torch.cat([background.expand(len(moved), 1, *grid.shape), moved], dim=1)
+        return torch.cat([background.expand(moved.shape[0], 1, *grid.shape), moved], dim=1)
 
     def heatmaps(self, source: MotionSource, driving: Tensor) -> Tensor:
         """Return (B, 1 + K, h, w): zeros for the background, then driving minus source for each point."""
@@ -120,7 +120,7 @@ class DenseMotionNetwork(nn.Module):
 
 
 def _groups(points: Tensor) -> Tensor:
-    return points.reshape(len(points), -1, GROUP, 2)
+    return points.reshape(points.shape[0], -1, GROUP, 2)
 
 
 def _projected(grid: Tensor, still: Tensor) -> Tensor:

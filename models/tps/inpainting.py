@@ -86,4 +86,4 @@ class InpaintingNetwork(nn.Module):
 
     def _warped(self, features: Tensor, deformation: Tensor) -> Tensor:
         grid = resize(deformation.permute(0, 3, 1, 2), features.shape[2:]).permute(0, 2, 3, 1)
-        return warp(features.expand(len(grid), -1, -1, -1), grid)
+        return warp(features.expand(grid.shape[0], -1, -1, -1), grid)

@@ -18,4 +18,4 @@ class KPDetector(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the points, float32."""
         places: Tensor = self.fg_encoder(pictures).float()
-        return 2 * places.sigmoid().reshape(len(places), -1, 2) - 1
+        return 2 * places.sigmoid().reshape(places.shape[0], -1, 2) - 1

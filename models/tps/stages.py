@@ -30,7 +30,7 @@ def tps_network(model: Tps) -> Network:
         picture, *levels, small, points, heatmap, keypoints = tensors
         motion = MotionSource(small, points.reshape(1, -1, 2), heatmap)
         state = SourceState(picture, tuple(levels), motion)
-        return net.decode(state, keypoints.reshape(len(keypoints), -1, 2)).prediction
+        return net.decode(state, keypoints.reshape(keypoints.shape[0], -1, 2)).prediction
 
     ready = prepare(model)
     functions = (Function(ready, part).eval() for part in (detect, encode, render))
