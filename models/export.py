@@ -96,7 +96,7 @@ def _stages(network: Network) -> tuple[Stage, Stage, Stage]:
     source = network.encode(pictures[:1])
     keypoints = network.detect(pictures)
     driving = torch.stack([keypoints[0].lerp(keypoints[1], part) for part in (0.0, 0.25, 0.5)])
-    # Once for real, or what a network computes once and keeps would be kept of tracing, where nothing has values.
+    # Once for real: what a network computes once and keeps would else be kept of tracing, without values.
     network.render(*source, driving)
     return (
         Stage("detect", network.detect, (pictures,), ("pictures",), ("keypoints",), "pictures"),

@@ -32,11 +32,16 @@ def cut_behind_warps(model: Model) -> list[Model]:
 
 
 def painting(model: Model) -> list[str]:
-    """Return the convolutions that paint, by name: those behind the warps. What leads to one says places."""
+    """Return the convolutions that paint, by name: those behind the warps that another one follows.
+
+    What the last one says is the colours themselves, and what leads to a warp are places.
+    """
     nodes = model.get_ops()
     leading = _ancestors([node for node in nodes if node.get_type_name() == "GridSample"])
-    convolutions = (node for node in nodes if node.get_type_name() == "Convolution")
-    return [node.get_friendly_name() for node in convolutions if node.get_name() not in leading]
+    convolutions = [node for node in nodes if node.get_type_name() == "Convolution"]
+    behind = [node for node in convolutions if node.get_name() not in leading]
+    followed = set().union(*(_ancestors([node]) - {node.get_name()} for node in behind))
+    return [node.get_friendly_name() for node in behind if node.get_name() in followed]
 
 
 def _ancestors(nodes: list[Node]) -> set[str]:
