@@ -16,7 +16,7 @@ Move: TypeAlias = npt.NDArray[np.floating]
 Range: TypeAlias = tuple[float, float]
 # `models.training.data.device_pairs` changes pictures by the same numbers.
 GAIN: Range = (0.8, 1.2)
-TINGE: Range = (0.93, 1.07)
+TINGE: Range = (0.85, 1.15)
 LIGHT: Range = (-20.0, 20.0)
 """What pixels are multiplied with, each colour by itself once more, and what is added to them."""
 GREY = 0.08

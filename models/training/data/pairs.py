@@ -33,7 +33,7 @@ MOVED, APART = 0.5, 0.12
 TOGETHER: tuple[float, Range, float] = (0.15, (1.0, 1.35), 0.12)
 ALONE: tuple[float, Range, float] = (0.25, (0.85, 1.2), 0.15)
 """Turn in radians each way, zoom, and shift each way, in [-1, 1]: of the pair, and of one side by itself."""
-BENT = 0.3
+BENT = 0.6
 """How often all pictures of a pair are bent alike: faces of other people."""
 GLANCES, ASIDE = 0.5, 0.2
 """How often eyes look elsewhere, in all pictures of a pair, and how far each way, in eye widths."""
