@@ -124,7 +124,7 @@ def _choose(
         openvino()  # asked for first: without it the graphs are for nothing
         return OpenVinoEngine(graphs(), SIZE, precision, SIZES), in_torch if engine == "auto" else None
     except EngineError as error:
-        if engine == "openvino":
+        if engine == "openvino" or precision == "int8":
             raise
         _tell(error)
         return in_torch(), None

@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_argument
     weights = "a checkpoint folder; default: the shipped weights"
     add("folder", type=Path, nargs="?", default=SHIPPED / "lite", metavar="FOLDER", help=weights)
-    add("--calibrate", type=Path, nargs="+", default=[], metavar="CLIPS",
-        help="folders of clips of people: rendering in int8, too, scaled by them")  # fmt: skip
+    add("--calibrate", type=Path, action="append", default=[], metavar="CLIPS",
+        help="a folder of clips of people: rendering in int8, too, scaled by them (repeatable)")  # fmt: skip
     add("--debug", action="store_true", help="show tracebacks")
     return commands
 
@@ -38,14 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(folder: Path, calibrate: Sequence[Path]) -> int:
-    from models.openvino.keep import keep_graphs
+    from models.openvino.keep import has_int8, keep_graphs
 
+    had_int8 = has_int8(folder)
     size, difference = keep_graphs(folder, calibrate)
     int8 = "" if difference.int8 is None else f"; in int8 by {difference.int8:.2f} levels in the mean"
     print(
         f"wrote {folder / FOLDER} ({size / 1e6:.1f} MB, differs from torch by at most "
         f"{difference.keypoints:.1e} in keypoints and {difference.levels} of 256 levels{int8})"
     )
+    if had_int8 and difference.int8 is None:
+        print("note: rendering in int8 was there and is no more; give --calibrate CLIPS to have it again")
     return 0
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from models.openvino.runtime import Model, Node, openvino
 
+FORM = 1
+"""Of what a graph is cut into: parts that were compiled of another form are of no use."""
+
 
 def cut_behind_warps(model: Model) -> list[Model]:
     """Split a rendering pass: all that leads to a warp, warps included, and what follows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ StageName = Literal["detect", "encode", "render"]
 STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
 # Names of the graphs' inputs and outputs, in addition to the parts of a source.
 PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +81,11 @@ class OpenVinoEngine:
         self.size, self.sizes = size, sizes or (size,)
         if precision == "int8" and not graphs.has_int8:
             raise EngineError(
-                "These weights have no graph in int8; `python -m models.openvino --calibrate` makes it."
+                "These weights have no graph in int8; "
+                "`python -m models.openvino FOLDER --calibrate CLIPS` makes it."
             )
-        self.precision = _best(graphs) if precision == "auto" else precision
+        self._free = precision == "auto"
+        self.precision = _best(graphs) if self._free else precision
         self._graphs = graphs
         self._stages: dict[StageName, Stage] = {}
         self._locks = {name: threading.Lock() for name in STAGES}
@@ -94,11 +100,22 @@ class OpenVinoEngine:
     def stage(self, name: StageName) -> Stage:
         """Return a stage, compiled."""
         if name not in self._stages:
-            precision = self.precision if name == "render" else "float32"
-            int8 = precision == "int8"
-            model, key = self._graphs.model(name, int8=int8), self._graphs.key(name, int8=int8)
-            self._stages[name] = Stage(model, precision, key)
+            self._stages[name] = self._rendering() if name == "render" else self._compiled(name, "float32")
         return self._stages[name]
+
+    def _rendering(self) -> Stage:
+        try:
+            return self._compiled("render", self.precision)
+        except EngineError as error:
+            if not (self._free and self.precision == "int8"):
+                raise
+            _log.warning("%s Going on in float32.", error)
+            self.precision = "float32"
+            return self._compiled("render", self.precision)
+
+    def _compiled(self, name: StageName, precision: str) -> Stage:
+        int8 = precision == "int8"
+        return Stage(self._graphs.model(name, int8=int8), precision, self._graphs.key(name, int8=int8))
 
     def detect(self, pictures: Pictures) -> Floats:
         """Return the keypoints (B, D) of pictures (B, size, size, 3), uint8 RGB."""

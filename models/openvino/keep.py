@@ -17,7 +17,7 @@ from models.lite.stages import lite_network
 from models.lite.torch_engine import LiteTorchEngine, load_network
 from models.openvino.convert import TorchGraphs, shrink
 from models.openvino.engine import STAGES, OpenVinoEngine
-from models.openvino.files import INT8, GraphFiles, write_graphs
+from models.openvino.files import FOLDER, INT8, GraphFiles, write_graphs
 from models.openvino.quantise import quantised
 from models.stored import read
 from shared.constants import SIZES
@@ -38,6 +38,11 @@ class Difference(NamedTuple):
     keypoints: float
     levels: int
     int8: float | None = None
+
+
+def has_int8(folder: Path) -> bool:
+    """Whether rendering in int8 is among the graphs of the weights in `folder`, of these or others."""
+    return (folder / FOLDER / f"{INT8}.xml").exists()
 
 
 def keep_graphs(folder: Path, calibrate: Sequence[Path] = ()) -> tuple[int, Difference]:
@@ -62,6 +67,8 @@ def keep_graphs(folder: Path, calibrate: Sequence[Path] = ()) -> tuple[int, Diff
 
     def check(files: GraphFiles) -> None:
         compared.append(_compared(OpenVinoEngine(files, SIZE, "float32", SIZES), LiteTorchEngine(network)))
+        if files.has_int8:
+            OpenVinoEngine(files, SIZE, "int8", SIZES).stage("render")
 
     size = write_graphs(folder, fingerprint, models, check)
     return size, compared[0]._replace(int8=int8)

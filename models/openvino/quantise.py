@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from models.clips.layouts import find_clips
+from models.clips.layouts import find_clips, training_part
 from models.clips.video import CLIP_ERRORS, timed_pictures
 from models.openvino.cut import painting
 from models.openvino.engine import KEYPOINTS, Graphs, OpenVinoEngine
@@ -20,8 +23,8 @@ from models.openvino.stage import Stage
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
-CLIPS, FRAMES = 80, 3
-"""Clips that are looked at, evenly spread, and frames of each: one source and the others as it moves."""
+CLIPS, FRAMES, LONGEST = 80, 3, 300
+"""Clips that are looked at, evenly spread; frames of each, one source and the others as it moves; of how many."""
 LOOSEST = 1.0
 """Mean difference from float32, in levels of 256, beyond which a graph is refused."""
 # Of the clips, every fourth one is kept to compare on.
@@ -43,20 +46,7 @@ def quantised(graphs: Graphs, size: int, folders: Sequence[Path]) -> tuple[Model
     seen = [_inputs(engine, clip) for clip in clips]
     compared = [row for rows in seen[::_COMPARED] for row in rows]
     calibrated = [row for index, rows in enumerate(seen) if index % _COMPARED for row in rows] or compared
-    model = graphs.model("render")
-    try:
-        found: Model = nncf.quantize(
-            model,
-            nncf.Dataset(calibrated),
-            # What follows a rectifier has no sign, the rest does.
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(calibrated),
-            ignored_scope=nncf.IgnoredScope(names=_others(model), validate=False),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-        )
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise KeycastError(f"NNCF cannot take this network ({reason}).") from error
+    found = _scaled(nncf, graphs.model("render"), calibrated)
     difference = _difference(graphs.model("render"), found, compared)
     if not difference <= LOOSEST:
         raise KeycastError(
@@ -64,6 +54,26 @@ def quantised(graphs: Graphs, size: int, folders: Sequence[Path]) -> tuple[Model
             "most. Give more clips, or leave --calibrate out."
         )
     return found, difference
+
+
+def _scaled(nncf: Any, model: Model, rows: list[Inputs]) -> Model:  # noqa: ANN401
+    """Return `model` with what paints in int8, scaled by what drawing `rows` shows."""
+    try:
+        # Its progress is not what the command has to say.
+        with redirect_stdout(sys.stderr):
+            return nncf.quantize(
+                model,
+                nncf.Dataset(rows),
+                # What follows a rectifier has no sign, the rest does.
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(rows),
+                ignored_scope=nncf.IgnoredScope(names=_others(model), validate=False),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+            )
+    except Exception as error:
+        # Its own errors have no base in common.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise KeycastError(f"NNCF cannot take this network ({reason}).") from error
 
 
 def _nncf() -> Any:  # noqa: ANN401
@@ -87,12 +97,12 @@ def _others(model: Model) -> list[str]:
 
 def _clips(folders: Sequence[Path]) -> list[Pictures]:
     """Return frames (FRAMES, 256, 256, 3) of clips in `folders`, evenly spread over what is there."""
-    found = [clip for _, clip in find_clips(folders)]
+    found = [clip for _, clip in find_clips(training_part(folders))]
     chosen = [found[index] for index in np.linspace(0, len(found) - 1, min(CLIPS, len(found))).astype(int)]
     clips = []
     for clip in tqdm(chosen, desc="clips", unit="clip", leave=False):
         try:
-            pictures = [picture for _, picture in timed_pictures(clip)]
+            pictures = [picture for _, picture in islice(timed_pictures(clip), LONGEST)]
         except CLIP_ERRORS as error:
             _log.warning("Left out %s: %s", clip, error)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import platform
 import sys
@@ -17,8 +18,7 @@ Node = Any
 Tensor = Any
 InferRequest = Any
 
-# A graph in int8 says itself where; the rest of it is float32.
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 # No compiled model is ever let go: the stack that Python handles signals on is gone with it, and the next
 # Ctrl-C would end in a segmentation fault (seen with OpenVINO 2026.4 on Linux).
 _KEPT: list[InferRequest] = []
@@ -66,30 +66,35 @@ def compiled(model: Model, precision: str, count: int | None = None, key: str | 
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        request: InferRequest = _compiled(model, options, key).create_infer_request()
+        request: InferRequest = _request(model, options, key)
     except RuntimeError as error:
         raise failure(error) from error
     _KEPT.append(request)
     return request
 
 
-def _compiled(model: Model, options: dict[str, Any], key: str | None) -> Any:  # noqa: ANN401
+def _request(model: Model, options: dict[str, Any], key: str | None) -> InferRequest:
     core = openvino().Core()
     if key is None:
-        return core.compile_model(model, "CPU", options)
+        return core.compile_model(model, "CPU", options).create_infer_request()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    name = compile_cache.name_of(
-        key, openvino().get_version(), *map(str, (*processor, sorted(options.items())))
-    )
+    depends = (key, openvino().get_version(), *processor, sorted(options.items()))
+    name = compile_cache.name_of(*map(str, depends))
     kept = compile_cache.read(name)
     if kept is not None:
         try:
-            return core.import_model(kept, "CPU", options)
+            return core.import_model(kept, "CPU", options).create_infer_request()
         except RuntimeError as error:
             _log.debug("A compiled graph of the cache is not taken: %s", error)
     found = core.compile_model(model, "CPU", options)
-    compile_cache.keep(name, found.export_model().getvalue())
-    return found
+    stream = io.BytesIO()
+    try:
+        # Into a stream of ours: what it returns without one differs between versions.
+        found.export_model(stream)
+        compile_cache.keep(name, stream.getvalue())
+    except RuntimeError as error:
+        _log.debug("A compiled graph cannot be kept: %s", error)
+    return found.create_infer_request()
 
 
 def failure(error: RuntimeError) -> EngineError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from models.openvino.cut import cut_behind_warps
+from models.openvino.cut import FORM, cut_behind_warps
 from models.openvino.runtime import Model, Tensor, compiled, openvino
 
 Array = npt.NDArray[Any]
@@ -31,7 +31,7 @@ class Stage:
         self._inputs = {name: index for index, name in enumerate(inputs)}
         parts = cut_behind_warps(model) if precision == "bfloat16" else [model]
         precisions = ["float32", precision][: len(parts)]
-        keys = [key and f"{key} {index} of {len(parts)}" for index in range(len(parts))]
+        keys = [key and f"{key} {index} of {len(parts)}, form {FORM}" for index in range(len(parts))]
         self._requests = [
             compiled(part, precision, key=key)
             for part, precision, key in zip(parts, precisions, keys, strict=True)

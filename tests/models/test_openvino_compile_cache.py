@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from models.openvino import compile_cache
 from models.openvino.compile_cache import keep, name_of, read
 from models.openvino.runtime import compiled, openvino
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other owners and modes")
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +49,51 @@ def test_what_is_not_as_it_was_written_is_not_read(folder: Path, change: Callabl
     assert read("a") is None
 
 
+def test_what_is_kept_under_another_name_is_not_read(folder: Path) -> None:
+    keep("a", b"graph")
+    (folder / "a.graph").rename(folder / "b.graph")
+    assert read("b") is None
+
+
 def test_what_is_someone_elses_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     keep("a", b"graph")
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert read("a") is None
+
+
+@pytest.mark.parametrize("shared", ["graphs", "graphs/a.graph"])
+def test_what_others_may_write_is_not_read(tmp_path: Path, shared: str) -> None:
+    keep("a", b"graph")
+    (tmp_path / shared).chmod(0o777)
+    assert read("a") is None
+
+
+def test_what_is_no_file_is_neither_followed_nor_waited_for(folder: Path, tmp_path: Path) -> None:
+    keep("a", b"graph")
+    (folder / "a.graph").rename(tmp_path / "elsewhere")
+    (folder / "a.graph").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(folder / "b.graph", 0o600)
+    assert read("a") is read("b") is None
+
+
+def test_what_cannot_be_marked_as_used_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that is mounted to be read."""
+    keep("a", b"graph")
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert read("a") == b"graph"
+
+
+def test_what_a_killed_process_left_is_taken_away(folder: Path) -> None:
+    for name, age in (("old", 7200), ("young", 60)):
+        (folder / f".compiling-{name}").mkdir(parents=True, exist_ok=True)
+        (folder / f".compiling-{name}" / "graph").write_bytes(b"half")
+        os.utime(folder / f".compiling-{name}", (time.time() - age,) * 2)
+    keep("a", b"graph")
+    assert {path.name for path in folder.iterdir()} == {"a.graph", ".compiling-young"}
 
 
 def test_only_those_used_last_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,3 +144,13 @@ def test_a_graph_is_compiled_once(folder: Path) -> None:
     keep(path.stem, b"no graph")
     assert product(4, "float32", 1, "two") == 4
     assert product(5, "float32", 1, "two") == 4
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine")
+def test_what_cannot_be_kept_is_used_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot be exported")
+
+    monkeypatch.setattr("openvino.CompiledModel.export_model", refuse)
+    assert compiled(model(2), "float32", 1, "two").infer([np.ones(3, np.float32)])[0][0] == 2
+    assert not folder.exists()

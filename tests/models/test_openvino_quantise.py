@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,12 @@ import pytest
 
 from models.build import SHIPPED, one_thread
 from models.lite.backbone import LiteBackbone
-from models.openvino import engine, quantise
+from models.openvino import compile_cache, engine, quantise
 from models.openvino.__main__ import main
 from models.openvino.cut import painting
 from models.openvino.files import FOLDER, INT8, LIST, GraphFiles
-from models.openvino.runtime import EngineError, computes_in_int8
+from models.openvino.runtime import EngineError, Model
+from models.openvino.stage import Stage
 from models.stored import read
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -119,14 +119,17 @@ def test_it_is_taken_where_the_cpu_computes_in_it(kept: Path, monkeypatch: pytes
         assert LiteBackbone.load(kept).precision == precision
 
 
-def test_graphs_made_anew_without_clips_leave_none(kept: Path, tmp_path: Path) -> None:
+def test_graphs_made_anew_without_clips_leave_none_and_say_so(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(kept, folder)
     assert main([str(folder)]) == 0
+    assert "note: rendering in int8 was there and is no more" in capsys.readouterr().out
     assert not files(folder).has_int8
     assert not [path for path in (folder / FOLDER).iterdir() if path.name.startswith(INT8)]
     with pytest.raises(EngineError, match="These weights have no graph in int8"):
-        LiteBackbone.load(folder, precision="int8", engine="openvino")
+        LiteBackbone.load(folder, precision="int8")
 
 
 def test_torch_does_not_pretend_to(kept: Path) -> None:
@@ -189,9 +192,40 @@ print(sys.modules["openvino_telemetry"])
     assert done.stdout.split() == ["None"], done.stderr
 
 
-def test_the_shipped_weights_render_in_int8_where_it_pays() -> None:
-    folder = SHIPPED / "lite"
-    listed = json.loads((folder / FOLDER / LIST).read_text())
-    assert f"{INT8}.xml" in listed["sha256"]
-    expected = "int8" if computes_in_int8() else LiteBackbone.load(folder, engine="openvino").precision
-    assert LiteBackbone.load(folder, engine="openvino").precision == expected
+def test_the_shipped_weights_render_in_int8_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files(SHIPPED / "lite").has_int8
+    monkeypatch.setattr(engine, "computes_in_int8", lambda: True)
+    assert LiteBackbone.load(SHIPPED / "lite", engine="openvino").precision == "int8"
+
+
+def test_where_int8_does_not_work_float32_does(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(model: Model, precision: str, key: str | None) -> Stage:
+        if precision == "int8":
+            raise EngineError("It cannot be compiled.")
+        return Stage(model, precision, key)
+
+    monkeypatch.setattr(engine, "Stage", refuse)
+    monkeypatch.setattr(engine, "computes_in_int8", lambda: True)
+    backbone = LiteBackbone.load(kept)
+    backbone.warmup()
+    assert (backbone.engine, backbone.precision) == ("openvino", "float32")
+    assert "It cannot be compiled. Going on in float32." in caplog.text
+    with pytest.raises(EngineError, match="cannot be compiled"):
+        LiteBackbone.load(kept, precision="int8", engine="openvino").warmup()
+
+
+def test_a_second_start_takes_what_the_first_one_compiled(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_cache.platformdirs, "user_cache_path", lambda _name: tmp_path)
+    first = drawn(kept, "int8")
+    graphs = sorted((tmp_path / "graphs").iterdir())
+    assert len(graphs) == 3
+    taken = []
+    monkeypatch.setattr(compile_cache, "keep", lambda *_: pytest.fail("compiled once more"))
+    read_before = compile_cache.read
+    monkeypatch.setattr(compile_cache, "read", lambda name: taken.append(name) or read_before(name))
+    np.testing.assert_array_equal(drawn(kept, "int8"), first)
+    assert sorted(taken) == [path.stem for path in graphs]
