@@ -24,7 +24,7 @@ from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 
 CLIPS, FRAMES, LONGEST = 80, 3, 300
-"""Clips that are looked at, evenly spread; frames of each, one source and the others as it moves; of how many."""
+"""Clips that are looked at; frames of each, one source and the others as it moves; of how many at most."""
 LOOSEST = 1.0
 """Mean difference from float32, in levels of 256, beyond which a graph is refused."""
 # Of the clips, every fourth one is kept to compare on.
