@@ -179,7 +179,7 @@ def test_landmarks_go_with_their_pictures_and_left_stays_left() -> None:
             # The rest of the face is where it is in a face: no other point was exchanged, or moved alone.
             lips, lids, gaze = mesh.openings(found)
             assert (lips, lids) == pytest.approx(tuple(mesh.openings(face())[:2]), abs=0.12)
-            assert abs(gaze - 0.5) < ASIDE + 0.05
+            assert abs(gaze - 0.5) < ASIDE + 0.1
     assert {*shown} == {0, 1}
 
 
