@@ -30,15 +30,19 @@ def add_sending_arguments(parser: Arguments) -> None:
     add = parser.add_argument
     presets = "saver: coded, a block a message; balanced (default): coded, three frames; paper: raw float32"
     add("--preset", choices=("saver", "balanced", "paper"), help=presets)
-    policies = "alternate (default): by --schedule; adaptive: when the receiver's forecast has drifted"
-    add("--policy", choices=("alternate", "adaptive"), default="alternate", help=policies)
+    policies = (
+        "alternate (default): by --schedule; adaptive (saver's): when the receiver's forecast has drifted"
+    )
+    add("--policy", choices=("alternate", "adaptive"), help=policies)
     schedule = "ship N frames, skip M, repeat (default: 3-3 for balanced, else 6-6)"
     add("--schedule", metavar="N-M", help=schedule)
     share = "frames that share a message: fewer is sooner, more is leaner"
     add("--frames-per-message", type=int, metavar="N", help=share)
     add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 5)")
-    drift = "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.04)"
-    add("--drift", type=float, default=0.04, metavar="ERROR", help=drift)
+    drift = (
+        "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.04, saver .07)"
+    )
+    add("--drift", type=float, metavar="ERROR", help=drift)
     copies = "earlier messages that each one carries a coarse copy of, 0 (default) to 3"
     add("--redundancy", type=int, default=0, metavar="N", help=copies)
     most = "never send keypoint messages faster than this, headers included; default: as the path allows"

@@ -18,7 +18,14 @@ from sender.further_pictures import FurtherPictures
 from sender.gallery import GalleryPolicy
 from sender.options import SenderOptions
 from sender.pipeline import SenderCall
-from sender.presets import check_size, frames_per_message, make_codec, schedule_of, scheduler_maker
+from sender.presets import (
+    check_size,
+    frames_per_message,
+    make_codec,
+    policy_of,
+    schedule_of,
+    scheduler_maker,
+)
 from sender.rate import RateController
 from sender.reconnecting import Reconnecting
 from sender.reference import first_picture, reference_pictures
@@ -152,7 +159,8 @@ class Outgoing:
         per_message = frames_per_message(sending, self.preset, self._codec)
         mirrored = partial(mirrored_forecaster, layout=self._layout)
         self._make_scheduler = scheduler_maker(sending, per_message, tables, self._layout, mirrored)
-        self._terms = _terms(options, schedule_of(sending, tables), backbone, self._codec)
+        policy, schedule = policy_of(sending, tables), schedule_of(sending, tables)
+        self._terms = _terms(policy, schedule, backbone, self._codec)
 
     async def encoded(self, media: Media) -> Encoded:
         """Return the first picture of `media` as it is sent."""
@@ -217,9 +225,8 @@ def further_pictures(
     return FurtherPictures(session, GalleryPolicy(options.gallery, len(first), metric), encoding)
 
 
-def _terms(options: SenderOptions, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
+def _terms(policy: str, schedule: Schedule, backbone: Backbone, codec: Codec) -> CallTerms:
     # Where the policy adapts, no frame is skipped by rule.
-    policy = options.sending.policy
     skip = schedule.skip if policy == "alternate" else 0
     return CallTerms(
         backbone.name, backbone.fingerprint, backbone.layout.keypoints, backbone.layout.dimensions,

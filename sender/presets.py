@@ -24,24 +24,29 @@ MAX_REDUNDANCY = 3
 
 @dataclass(frozen=True)
 class Preset:
-    """A codec, how many frames share a message, and which frames are sent where --policy alternates.
+    """A codec, how many frames share a message, and which frames are sent: by `schedule`, or as they drift.
 
-    `further_kbps` is what source pictures may take before a scene gets no second one (None: no less than
-    others), where --source-kbps does not say.
+    `policy` and `drift` are --policy and --drift where those do not say. `further_kbps` is what source
+    pictures may take before a scene gets no second one (None: no less than others), where --source-kbps does
+    not say.
 
-    Half of all frames are, always. Where three share a message, blocks of three cost the same messages as
-    blocks of six, and the forecasts between them are half as long: lips change within 0.2 s.
+    Where the policy alternates, half of all frames are sent. Where three share a message, blocks of three
+    cost the same messages as blocks of six, and the forecasts between them are half as long: lips change
+    within 0.2 s.
     """
 
     codec: str
     frames_per_message: int
     schedule: Schedule
     further_kbps: float | None = None
+    policy: str = "alternate"
+    drift: float = THRESHOLD
 
 
 PRESETS = {
     # Half of the pictures: those of a minute's call otherwise take as much as its keypoints.
-    "saver": Preset("coded", 6, Schedule(6, 6), further_kbps=0.8),
+    # At the bytes of alternating, lips and lids open half as far again when frames leave as they drift.
+    "saver": Preset("coded", 6, Schedule(6, 6), further_kbps=0.8, policy="adaptive", drift=0.07),
     "balanced": Preset("coded", 3, Schedule(3, 3)),
     "paper": Preset("paper", 3, Schedule(6, 6)),
 }
@@ -53,11 +58,11 @@ class Sending:
     """Options from the command line; None means: choose."""
 
     preset: str | None = None
-    policy: str = "alternate"
+    policy: str | None = None
     schedule: Schedule | None = None
     frames_per_message: int | None = None
     quality: int | None = None
-    threshold: float = THRESHOLD
+    threshold: float | None = None
     redundancy: int = 0
 
 
@@ -67,7 +72,7 @@ def check(sending: Sending) -> None:
         raise RequestError(
             f"The quality is from 0 (finest) to {QUALITIES - 1}, not {sending.quality}; change --quality."
         )
-    if not sending.threshold > 0:
+    if sending.threshold is not None and not sending.threshold > 0:
         raise RequestError(f"A drift of {sending.threshold} is no threshold; give a --drift over 0.")
     if not 0 <= sending.redundancy <= MAX_REDUNDANCY:
         raise RequestError(
@@ -97,6 +102,18 @@ def check_size(size: int, backbone: Backbone) -> None:
 
 def _preset(sending: Sending, tables: CodecTables | None) -> str:
     return sending.preset or (DEFAULT if tables is not None else "paper")
+
+
+def policy_of(sending: Sending, tables: CodecTables | None) -> str:
+    """Return when frames leave: as asked for, by a schedule that was asked for, or as the preset has it."""
+    if sending.policy is None and sending.schedule is not None:
+        return "alternate"
+    return sending.policy or PRESETS[_preset(sending, tables)].policy
+
+
+def threshold_of(sending: Sending, tables: CodecTables | None) -> float:
+    """Return how far a forecast may drift where the policy adapts: as asked for, or the preset's."""
+    return sending.threshold or PRESETS[_preset(sending, tables)].drift
 
 
 def schedule_of(sending: Sending, tables: CodecTables | None) -> Schedule:
@@ -148,14 +165,12 @@ def scheduler_maker(
     `forecaster` loads one by name, for keypoints of `layout`. RequestError where the policy needs tables that
     are not there.
     """
-    if sending.policy == "alternate":
+    if policy_of(sending, tables) == "alternate":
         return lambda _: Alternate(schedule_of(sending, tables), per_message)
     if tables is None:
         raise RequestError(
             "The adaptive policy needs codec tables beside the backbone's weights, and there are none; "
             "make them with python -m models.training codec, or use --policy alternate."
         )
-    sensitivity = tables.sensitivity
-    return lambda name: Adaptive(
-        Concealer(forecaster(name), layout), sensitivity, sending.threshold, per_message
-    )
+    sensitivity, threshold = tables.sensitivity, threshold_of(sending, tables)
+    return lambda name: Adaptive(Concealer(forecaster(name), layout), sensitivity, threshold, per_message)

@@ -22,7 +22,7 @@ from bench.harness.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.harness.report import Row, Value
 from bench.quality.landmark_measures import Landmarks, Speech, pool, with_slopes
 from bench.rd.rd_calls import film
-from sender.presets import Sending, schedule_of
+from sender.presets import Sending, policy_of, schedule_of, threshold_of
 from shared.codec.tables import CodecTables
 from shared.constants import Schedule
 from shared.interfaces import Backbone
@@ -95,11 +95,15 @@ def _row(  # noqa: PLR0917 - what is sent, how, and who looks at it
     if speech is not None:
         numbers = range(0, len(drawn), _EVERY)
         speech.add([truth[shown[n][0]] for n in numbers], [drawn[n] for n in numbers])
-    alternates = sending.policy == "alternate"
+    policy = policy_of(sending, tables)
     return {
         "preset": str(sending.preset),
-        "policy": RAW if sending.preset == "paper" else sending.policy,
-        "setting": str(schedule_of(sending, tables)) if alternates else f"{sending.threshold:g}",
+        "policy": RAW if sending.preset == "paper" else policy,
+        "setting": (
+            str(schedule_of(sending, tables))
+            if policy == "alternate"
+            else f"{threshold_of(sending, tables):g}"
+        ),
         "payload_kbps": sent.payload_kbps,
         "wire_up_kbps": sent.wire_up_kbps,
         "messages_per_second": sent.messages / sent.seconds,

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--every", default="1,2,3", metavar="N",
         help="send each, each second, ... frame of a clip to a codec (default 1,2,3)")  # fmt: skip
     add("--preset", choices=PRESETS, default="saver", help="how our call sends (default saver) ...")
-    add("--policy", choices=POLICIES, default="alternate", help="... when (default alternate) ...")
+    add("--policy", choices=POLICIES, help="... when (default: the preset's) ...")
     add("--qualities", default=_QUALITIES, metavar="Q", help=f"... and at which --quality ({_QUALITIES})")
     add("--gallery", type=int, default=4, metavar="N", help="our source pictures, 1 to 8 (default 4)")
     add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, a minute (default 1.6)")

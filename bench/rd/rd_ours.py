@@ -10,7 +10,7 @@ from bench.calls.simulated_pictures import SimulatedPictures
 from bench.rd.rd_calls import Footage, Sent
 from models.forecast.build import best_forecaster
 from sender.gallery import GalleryOptions
-from sender.presets import Sending, check, make_codec, schedule_of
+from sender.presets import Sending, check, make_codec, policy_of, schedule_of
 from shared.codec.tables import CodecTables
 from shared.interfaces import Backbone
 
@@ -37,7 +37,8 @@ class SimulatedCall:
         for quality in self.qualities if codec.tables else ():
             check(replace(sending, quality=int(quality)))
         forecaster = best_forecaster(backbone.detector).name
-        policy = str(schedule_of(sending, tables)) if sending.policy == "alternate" else sending.policy
+        policy = policy_of(sending, tables)
+        policy = str(schedule_of(sending, tables)) if policy == "alternate" else policy
         self.name = f"{backbone.name} {preset} {policy}"
         self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending} {gallery}"
 

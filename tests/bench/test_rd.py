@@ -169,14 +169,14 @@ def test_a_coarser_quality_is_fewer_bytes_and_another_name_other_settings(clip: 
     backbone = load_backbone("lite", None, "cpu")
     tables = load_tables(backbone, None)
     call = SimulatedCall(backbone, tables, Sending(preset="saver"), ONE, [2, 10])
-    assert (call.name, list(call.qualities)) == ("lite saver 6-6", [2, 10])
+    assert (call.name, list(call.qualities)) == ("lite saver adaptive", [2, 10])
     footage = film(clip, 0.4)
     fine, coarse = (call.send(footage, quality) for quality in call.qualities)
     assert coarse.payload < fine.payload
     assert coarse.first_payload == fine.first_payload
-    lively = SimulatedCall(backbone, tables, Sending(preset="saver", policy="adaptive"), ONE, [2])
-    assert lively.name == "lite saver adaptive"
-    assert lively.fingerprint != call.fingerprint
+    steady = SimulatedCall(backbone, tables, Sending(preset="saver", policy="alternate"), ONE, [2])
+    assert steady.name == "lite saver 6-6"
+    assert steady.fingerprint != call.fingerprint
     with pytest.raises(RequestError, match="quality is from 0"):
         SimulatedCall(backbone, tables, Sending(preset="saver"), ONE, [16])
 
@@ -323,7 +323,9 @@ def test_the_command_leaves_tables_and_a_plot_and_goes_on(
     assert stored["meta"]["measured"] == 2
     assert stored["meta"]["skipped"] == 1
     methods = {(row["method"], row["person"]) for row in stored["rows"]}
-    assert methods == {(m, p) for m in ("static", "lite saver 6-6", "x264") for p in ("ann", "bob", "all")}
+    assert methods == {
+        (m, p) for m in ("static", "lite saver adaptive", "x264") for p in ("ann", "bob", "all")
+    }
     coded = [row for row in stored["rows"] if row["method"] == "x264"]
     assert all(row["wire_kbps"] > row["kbps"] > 0 and 0 < row["mae"] < row["static_mae"] for row in coded)
     assert {path.name for path in out.iterdir()} == {LEDGER, "rd.json", "rd.md", "rd.png"}

@@ -17,8 +17,10 @@ from sender.presets import (
     frames_per_message,
     gallery_options,
     make_codec,
+    policy_of,
     schedule_of,
     scheduler_maker,
+    threshold_of,
 )
 from sender.schedule import Adaptive, Alternate
 from shared.codec.keypoint_codec import QUALITY
@@ -33,13 +35,15 @@ CODEC_TABLES = CodecTables.load(SHIPPED / "lite" / TABLES)
 def test_the_command_line_says_what_the_presets_are() -> None:
     """The arguments are declared without loading what they stand for."""
     given = parser().parse_args(["--source", "demo"])
-    assert given.drift == THRESHOLD
+    assert given.policy is given.drift is None
     actions = {action.dest: action for action in parser()._actions}
     assert tuple(actions["preset"].choices or ()) == tuple(PRESETS)
     assert tuple(actions["policy"].choices or ()) == POLICIES
     assert f"(default {QUALITY})" in str(actions["quality"].help)
     assert f"(default {SOURCE_KBPS:g}; with saver .8," in str(actions["source_kbps"].help)
     assert PRESETS["saver"].further_kbps == 0.8
+    assert f"(default {THRESHOLD:g}, saver .07)" in str(actions["drift"].help)
+    assert PRESETS["saver"].drift == 0.07
     assert f"{DEFAULT} (default)" in str(actions["preset"].help)
 
 
@@ -88,13 +92,36 @@ def test_so_many_frames_share_a_message(preset: str, frames: int) -> None:
 
 @pytest.mark.parametrize(("preset", "blocks"), [("saver", "6-6"), ("balanced", "3-3"), ("paper", "6-6")])
 def test_half_of_all_frames_leave_in_blocks_that_fill_messages(preset: str, blocks: str) -> None:
-    assert str(schedule_of(Sending(preset), CODEC_TABLES)) == blocks
+    """Where the policy alternates, as saver's does when it is asked to."""
+    sending = Sending(preset, "alternate")
+    assert str(schedule_of(sending, CODEC_TABLES)) == blocks
     assert str(schedule_of(Sending(preset, schedule=Schedule(2, 1)), CODEC_TABLES)) == "2-1"
-    name, codec = make_codec(Sending(preset), CODEC_TABLES, LAYOUT)
-    per_message = frames_per_message(Sending(preset), name, codec)
-    scheduler = scheduler_maker(Sending(preset), per_message, CODEC_TABLES, LAYOUT, lambda _: Hold())("hold")
+    name, codec = make_codec(sending, CODEC_TABLES, LAYOUT)
+    per_message = frames_per_message(sending, name, codec)
+    scheduler = scheduler_maker(sending, per_message, CODEC_TABLES, LAYOUT, lambda _: Hold())("hold")
     observe = int(blocks[0])
     assert [scheduler.wants(number) for number in range(2 * observe)] == [True] * observe + [False] * observe
+
+
+@pytest.mark.parametrize(
+    ("sending", "policy", "drift"),
+    [
+        (Sending(), "alternate", 0.04),
+        (Sending("paper"), "alternate", 0.04),
+        (Sending("saver"), "adaptive", 0.07),
+        (Sending("saver", threshold=0.02), "adaptive", 0.02),
+        (Sending("saver", "alternate"), "alternate", 0.07),
+        # Who says which frames leave wants just these.
+        (Sending("saver", schedule=Schedule(6, 3)), "alternate", 0.07),
+        (Sending("saver", "adaptive", Schedule(6, 3)), "adaptive", 0.07),
+        (Sending("balanced", "adaptive"), "adaptive", 0.04),
+    ],
+)
+def test_what_is_not_said_is_the_presets(sending: Sending, policy: str, drift: float) -> None:
+    assert policy_of(sending, CODEC_TABLES) == policy
+    assert threshold_of(sending, CODEC_TABLES) == drift
+    made = scheduler_maker(sending, 3, CODEC_TABLES, LAYOUT, lambda _: Hold())("hold")
+    assert type(made) is (Adaptive if policy == "adaptive" else Alternate)
 
 
 def test_the_policy_makes_its_scheduler_with_the_receivers_forecaster() -> None:
