@@ -23,7 +23,7 @@ from models.openvino.files import FOLDER, INT8, LIST, GraphFiles
 from models.openvino.runtime import EngineError, Model
 from models.openvino.stage import Stage
 from models.stored import read
-from shared.errors import RequestError
+from shared.errors import KeycastError, RequestError
 from shared.keypoints import Pictures
 from tests.tiny_lite import save_lite, unsettled
 
@@ -166,14 +166,31 @@ def test_clips_that_are_of_no_use_are_one_sentence(
         quantise._clips([tmp_path / name])
 
 
-def test_a_graph_that_draws_something_else_is_not_kept(
+def test_a_graph_that_draws_something_else_is_refused(
+    kept: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nncf.quantize", lambda model, *_, **__: model)
+    assert quantise.quantised(files(kept), 256, [clips])[1] == 0
+    monkeypatch.setattr(quantise, "LOOSEST", -1.0)
+    with pytest.raises(KeycastError, match="In int8, pictures differ by"):
+        quantise.quantised(files(kept), 256, [clips])
+
+
+def test_what_nncf_does_not_take_is_one_sentence(
+    kept: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("nncf.quantize", refuse)
+    with pytest.raises(KeycastError, match=r"NNCF cannot take this network \(LookupError\)"):
+        quantise.quantised(files(kept), 256, [clips])
+
+
+def test_without_nncf_nothing_changes(
     kept: Path, clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (kept / FOLDER / LIST).read_bytes()
-    monkeypatch.setattr("nncf.quantize", lambda model, *_, **__: model)
-    monkeypatch.setattr(quantise, "LOOSEST", -1.0)
-    assert main([str(kept), "--calibrate", str(clips)]) == 1
-    assert "In int8, pictures differ by" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "nncf", None)
     assert main([str(kept), "--calibrate", str(clips)]) == 2
     assert "--calibrate needs nncf; install keycast[int8]." in capsys.readouterr().err
