@@ -62,6 +62,8 @@ def keep(name: str, data: bytes) -> None:
         # A place of its own: both ends of a call may compile the same graph at the same time.
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as temporary:
             path = Path(temporary, name)
+            # Whatever the umask: a file that others may write is not read again.
+            path.touch(mode=0o600)
             path.write_bytes(_digest(name, data) + data)
             path.replace(folder / f"{name}{_SUFFIX}")
         _tidy(folder)

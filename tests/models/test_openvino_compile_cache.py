@@ -35,6 +35,16 @@ def test_what_is_kept_comes_back(folder: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_a_careless_umask_changes_nothing(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        keep("a", b"graph")
+    finally:
+        os.umask(before)
+    assert read("a") == b"graph"
+    assert (folder / "a.graph").stat().st_mode & 0o077 == 0
+
+
 def test_names_tell_apart_what_they_are_made_of() -> None:
     assert len({name_of("a", "b"), name_of("b", "a"), name_of("ab"), name_of("a", "b", "")}) == 4
 
