@@ -38,8 +38,8 @@ class SimulatedCall:
             check(replace(sending, quality=int(quality)))
         forecaster = best_forecaster(backbone.detector).name
         policy = policy_of(sending, tables)
-        policy = str(schedule_of(sending, tables)) if policy == "alternate" else policy
-        self.name = f"{backbone.name} {preset} {policy}"
+        when = str(schedule_of(sending, tables)) if policy == "alternate" else policy
+        self.name = f"{backbone.name} {preset} {when}"
         self.fingerprint = f"{backbone.fingerprint} {codec.tables} {forecaster} {sending} {gallery}"
 
     def send(self, footage: Footage, quality: float) -> Sent:

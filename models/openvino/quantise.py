@@ -58,6 +58,8 @@ def quantised(graphs: Graphs, size: int, folders: Sequence[Path]) -> tuple[Model
 
 def _scaled(nncf: Any, model: Model, rows: list[Inputs]) -> Model:  # noqa: ANN401
     """Return `model` with what paints in int8, scaled by what drawing `rows` shows."""
+    kept = nncf.IgnoredScope(names=_others(model), validate=False)
+    refusals = (RuntimeError, nncf.InternalError, nncf.UnsupportedModelError, nncf.ValidationError)
     try:
         # Its progress is not what the command has to say.
         with redirect_stdout(sys.stderr):
@@ -67,11 +69,10 @@ def _scaled(nncf: Any, model: Model, rows: list[Inputs]) -> Model:  # noqa: ANN4
                 # What follows a rectifier has no sign, the rest does.
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(rows),
-                ignored_scope=nncf.IgnoredScope(names=_others(model), validate=False),
+                ignored_scope=kept,
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             )
-    except Exception as error:
-        # Its own errors have no base in common.
+    except refusals as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise KeycastError(f"NNCF cannot take this network ({reason}).") from error
 
