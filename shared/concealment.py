@@ -39,15 +39,17 @@ class FillSettings:
 
     context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
     them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:
-    frames over which a change of course is spread. Where a forecast takes a number further from the last
-    frame observed than the layout's reach, the picture holds still.
+    frames over which a change of course is spread: with one, the first frame of truth goes half the way.
+    That is about as smooth as faces are; spread over three, blocks of three frames were forecast for most of
+    a word, and lips opened by .76 of what they do instead of .84. Where a forecast takes a number further
+    from the last frame observed than the layout's reach, the picture holds still.
     """
 
     context: int = 24
     trust: int = 12
     damping: float = 0.85
     horizon: int = 45
-    blend: int = 3
+    blend: int = 1
 
 
 class Concealer:
