@@ -27,7 +27,7 @@ from models.lite.torch_engine import load_network
 from models.training.__main__ import main
 from models.training.backbones import backbone_command as backbone
 from models.training.backbones.backbone_run import Run, follow
-from models.training.backbones.lite import ONLY
+from models.training.backbones.lite import KEEPING, ONLY
 from models.training.backbones.recipes import FommRecipe
 from models.training.run import load_state, save_state
 from shared.errors import KeycastError, RequestError
@@ -198,7 +198,7 @@ def test_a_part_learns_and_the_rest_stays_as_it_is(
     line = ["--init", str(given), "--rate", "1e-2", "--only", only, "--landmarks", str(landmarks)]
     assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
     begun, trained = load(given), load(tmp_path / "run" / "weights")
-    assert (trained.config["detector"] == "0123456789abcdef") == (only != "patches")
+    assert (trained.config["detector"] == "0123456789abcdef") == (only in KEEPING)
     moved = {
         name
         for name, tensor in trained.tensors.items()
@@ -371,13 +371,14 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
         "--model fomm --landmarks folder",
         "--model fomm --init folder",
         "--model fomm --only motion",
+        "--model fomm --optical-flow",
     ],
 )
 def test_options_of_another_model_are_refused(
     wrong: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backbone", *arguments(clips, tmp_path, *wrong.split())]) == 2
-    assert wrong.split()[-1 if wrong.endswith(("kp", "al")) else -2] in capsys.readouterr().err
+    assert wrong.split()[-1 if wrong.endswith(("kp", "al", "flow")) else -2] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["--pictures 0", "--batch 0", "--rate nan", "--every 0", "--device tpu"])

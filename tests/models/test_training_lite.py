@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.lite.network import GRID, LiteNetwork, Points, Window
-from models.training.backbones.lite import LiteObjective, _mostly_held, random_window
+from models.training.backbones.found_points import mostly_held
+from models.training.backbones.lite import LiteObjective, random_window
 from shared.keypoints import Floats
 from tests.drawn_face import face
 from tests.models.squeezenet import squeezenet
@@ -111,7 +112,7 @@ def test_what_points_mean_is_told_to_the_detector_alone() -> None:
 
 def test_rendering_moves_a_labelled_point_a_fifth_as_much_as_the_torso() -> None:
     for tensor in (torch.rand(2, 10, 2), torch.rand(2, 10, 2, 2)):
-        held = _mostly_held(tensor.requires_grad_())
+        held = mostly_held(tensor.requires_grad_())
         assert torch.equal(held, tensor)
         (gradient,) = torch.autograd.grad(held.sum(), tensor)
         assert (gradient[:, 8] == 1).all()

@@ -27,7 +27,7 @@ from models.training.backbones.backbone_run import LOOK_EVERY, Run
 from models.training.backbones.discriminator import MultiScaleDiscriminator
 from models.training.backbones.fomm import FommObjective, convolve_in_bf16
 from models.training.backbones.fomm_losses import AdversarialLoss, PyramidDistance
-from models.training.backbones.lite import LiteObjective, random_window
+from models.training.backbones.lite import ONLY, LiteObjective, random_window
 from models.training.backbones.recipes import FommRecipe, LiteRecipe
 from models.training.forecasters import forecaster_command as forecaster
 from models.training.run import Elapsed, any_process, most_of_all, processes, training_device
@@ -90,7 +90,7 @@ def test_the_stand_in_notices_what_a_gpu_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("canonical", [CANONICAL, None])
-@pytest.mark.parametrize("only", [None, "rendering", "motion", "patches"])
+@pytest.mark.parametrize("only", [None, *ONLY])
 def test_a_step_of_the_lite_network_waits_for_nothing(canonical: Floats | None, only: str | None) -> None:
     if only == "patches" and canonical is None:
         pytest.skip("they are learned by landmarks")

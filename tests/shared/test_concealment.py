@@ -85,9 +85,9 @@ def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None
     np.testing.assert_allclose(values, np.arange(18) * 0.01, atol=1e-6)
 
 
-@pytest.mark.parametrize(("settings", "back"), [(None, [0.2, 0.4]), (FillSettings(blend=3), [0.1, 0.2, 0.3])])
-def test_truth_elsewhere_than_forecast_is_blended_in(settings: FillSettings | None, back: list[float]) -> None:
-    concealer = Concealer(Hold(), LAYOUT, settings)
+@pytest.mark.parametrize(("chosen", "back"), [(None, [0.2, 0.4]), (FillSettings(blend=3), [0.1, 0.2, 0.3])])
+def test_truth_elsewhere_than_forecast_is_blended_in(chosen: FillSettings | None, back: list[float]) -> None:
+    concealer = Concealer(Hold(), LAYOUT, chosen)
     concealer.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
     values, _ = run(concealer, range(10))
     np.testing.assert_allclose(values, [0, 0, 0, 0, *back, *[0.4] * (6 - len(back))], atol=1e-6)

@@ -80,11 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--only",
         choices=ONLY,
-        help="lite: with --init, train a part: how the detector sees eyes and mouth (patches), or motion or "
-        "all of the rendering, for which forecasters and codec tables stay valid",
+        help="lite: with --init, train a part: how the detector sees eyes and mouth (patches), all but that "
+        "(body), or motion or all of the rendering, for which forecasters and codec tables stay valid",
     )
     add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
+    add(
+        "--optical-flow",
+        action="store_true",
+        help="lite: learn from optical flow too how clothes and hair move; on CPUs, a fifth slower",
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--pictures",

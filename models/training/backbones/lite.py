@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.lite.detector import Detector
+from models.lite.detector import TORSO, Detector
 from models.lite.geometry import warp
 from models.lite.layout import COUNT
 from models.lite.network import GRID, LiteNetwork, Motion, Points, Source, Window
 from models.perceptual import Perceptual
-from models.rows import row_index
-from models.training.backbones.face_code import LABELLED, FaceCode
+from models.training.backbones.face_code import FaceCode
 from models.training.backbones.face_losses import closed_loop, emphasis, flow_loss, lids_loss, still_loss
+from models.training.backbones.found_points import driving_of, known, mostly_held, one_of, replaced
 from models.training.backbones.losses import AffineWarp, equivariance, pyramid_l1, separation_loss
+from models.training.backbones.optical_flow import Seen, body_motion, seen_flow, seen_loss, torso_loss
 from shared.keypoints import Floats
 
 _WINDOW = GRID // 2
@@ -26,15 +27,16 @@ _EMPHASIS = 8.0
 _NOISE = 0.03
 # How far from where they should be patches are cut, in half pictures.
 _JITTER = 0.012
-# The share of the rendering's gradient that moves points which have labels.
-_SHARE = 0.2
 _JUDGE_EVERY = 200
 ONLY = {
     "patches": ("detector.eyes", "detector.mouth"),
     "motion": ("motion",),
     "rendering": ("motion", "generator"),
+    "body": ("detector.whole", "motion", "generator"),
 }
-"""What may be learned by itself, and the modules that it is. Only `patches` change what is detected."""
+"""What may be learned by itself, and the modules that it is."""
+KEEPING = ("motion", "rendering")
+"""Those that leave what is detected as it is."""
 # How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
 _TOLD = 0.25
 
@@ -60,9 +62,12 @@ class LiteObjective(nn.Module):
     `canonical` (175, 3) is the face that landmarks are measured against, or None without landmarks: then
     points are found by the rendering, by 10 and 5 equivariance and by 5 separation, as in FOMM.
 
-    With `only` one of `ONLY` a part of the network is learned, by the losses that tell it something: with a
-    kept detector, a quarter of the time from the points that the landmarks stand for: they are steadier than
+    With `only` one of `ONLY` a part of the network is learned, by the losses that tell it something: where
+    it draws, a quarter of the time from the points that the landmarks stand for: they are steadier than
     found ones, and teach what each number means.
+
+    Landmarks say nothing of clothes and hair. With `follow` optical flow does, on a CPU: 10 of how far the
+    flow is from it, and of the torso 20 and 4 of how far place and Jacobian are from moving as it does.
     """
 
     def __init__(
@@ -72,10 +77,12 @@ class LiteObjective(nn.Module):
         canonical: Floats | None,
         *,
         only: str | None = None,
+        follow: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.only = only
+        self.follow = follow
         if only:
             network.requires_grad_(False)
             for part in ONLY[only]:
@@ -98,25 +105,34 @@ class LiteObjective(nn.Module):
         faces = torch.cat([landmarks[:, 0], landmarks[:, 1:].flatten(0, 1)])
         if self.only == "patches":
             return self._look_closely(pictures, faces)
-        if self.only:
-            told = _known(landmarks) & (torch.rand(len(source), device=source.device) < _TOLD)
-            told = torch.cat([told, told.repeat_interleave(driving.shape[1])])
-            found = self._kept(pictures, faces, told)
+        if self.only in KEEPING:
+            found = self._told(self._kept(pictures), landmarks, faces)
             if self.only == "motion":
                 return self._move(source, frames, landmarks, found)[2]
             return self.draw(source, frames, window, landmarks, found)
         found, losses = self.detect(pictures, faces)
+        if self.only:
+            found = self._told(found, landmarks, faces)
         return losses | self.draw(source, frames, window, landmarks, found)
 
     @torch.no_grad()
-    def _kept(self, pictures: Tensor, landmarks: Tensor, told: Tensor) -> Points:
-        """Return the points of pictures (B, 3, 256, 256) by the kept detector or, where `told`, landmarks."""
+    def _kept(self, pictures: Tensor) -> Points:
+        """Return the points of pictures (B, 3, 256, 256) by the kept detector."""
         found: Points = self.network.detector.eval()(pictures)
+        return found
+
+    def _told(self, found: Points, landmarks: Tensor, faces: Tensor) -> Points:
+        """Return what was found, a quarter of the time as landmarks (B, 1 + N, 175, 2) have it.
+
+        `found`, and `faces` (B + B N, 175, 2), are of sources, then of driving frames.
+        """
         if self.code is None:
             return found
-        wanted = self.code.points(torch.nan_to_num(landmarks))
+        told = known(landmarks) & (torch.rand(len(landmarks), device=landmarks.device) < _TOLD)
+        told = torch.cat([told, told.repeat_interleave(landmarks.shape[1] - 1)])
+        wanted = self.code.points(torch.nan_to_num(faces))
         return Points(
-            _replaced(found.value, wanted.value, told), _replaced(found.jacobian, wanted.jacobian, told)
+            replaced(found.value, wanted.value, told), replaced(found.jacobian, wanted.jacobian, told)
         )
 
     def detect(self, pictures: Tensor, landmarks: Tensor) -> tuple[Points, dict[str, Tensor]]:
@@ -128,7 +144,7 @@ class LiteObjective(nn.Module):
         if self.code is None:
             return fine, _unlabelled(detector, pictures, rough)
         losses = self._against(landmarks, "rough", rough) | self._against(landmarks, "fine", fine)
-        return Points(*map(_mostly_held, fine)), losses
+        return Points(*map(mostly_held, fine)), losses
 
     def _look_closely(self, pictures: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Return the losses of the detector's patches, cut near where landmarks (B, 175, 2) say.
@@ -140,7 +156,7 @@ class LiteObjective(nn.Module):
         told = torch.ones_like(landmarks[:, 0, 0], dtype=torch.bool)
         points = Points.from_flat(torch.zeros_like(pictures[:, 0, 0, : 6 * COUNT]))
         true = Points(
-            _replaced(points.value, wanted.value, told), _replaced(points.jacobian, wanted.jacobian, told)
+            replaced(points.value, wanted.value, told), replaced(points.jacobian, wanted.jacobian, told)
         )
         near = true.value + _JITTER / 2 * (torch.randn_like(true.value) + torch.randn_like(true.value[:, :1]))
         return self._against(landmarks, "fine", self.network.detector.refine(_noisy(pictures), true, near))
@@ -154,8 +170,8 @@ class LiteObjective(nn.Module):
         """Return where patches are cut (B, 10, 2): near where the points are said to be, or really are."""
         assert self.code is not None
         value = rough.value.detach()
-        told = _known(landmarks) & (torch.rand_like(value[:, 0, 0]) < 0.5)
-        value = _replaced(value, self.code.points(torch.nan_to_num(landmarks)).value, told)
+        told = known(landmarks) & (torch.rand_like(value[:, 0, 0]) < 0.5)
+        value = replaced(value, self.code.points(torch.nan_to_num(landmarks)).value, told)
         return value + _JITTER * torch.randn_like(value)
 
     def draw(
@@ -174,7 +190,7 @@ class LiteObjective(nn.Module):
         if self.code is not None:
             whole = driving.clone()
             whole[:, :, rows, columns] = frame
-            losses["loop"] = 2 * closed_loop(self._judge(), whole, _driving(found, len(driving)))
+            losses["loop"] = 2 * closed_loop(self._judge(), whole, driving_of(found, len(driving)))
         return losses
 
     def _move(
@@ -183,7 +199,7 @@ class LiteObjective(nn.Module):
         """Return what is known of each driving frame's source, its motion, and what that loses."""
         times = len(driving) // len(source)
         of_source = Points(found.value[: len(source)], found.jacobian[: len(source)])
-        of_driving = _driving(found, len(driving))
+        of_driving = driving_of(found, len(driving))
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.only != "motion"):
             encoded = self.network.encode(source, of_source).repeat(times)
         motion = self.network.motion(encoded, of_driving)
@@ -198,7 +214,22 @@ class LiteObjective(nn.Module):
             parts = self.network.motion.parts(Points(*(each.detach() for each in of_driving)))
             losses["lids"] = 20 * lids_loss(parts, faces)
             losses["still"] = 5 * still_loss(motion.flow, encoded.small, small, faces)
+        if self.follow:
+            before = Points(*(each.repeat_interleave(times, 0) for each in of_source))
+            seen = seen_flow(source.repeat_interleave(times, 0), driving)
+            losses["seen"] = 10 * seen_loss(motion.flow, seen)
+            losses |= self._torsos(seen, faces, before, of_driving)
         return encoded, motion, losses
+
+    def _torsos(self, seen: Seen, faces: Tensor, before: Points, now: Points) -> dict[str, Tensor]:
+        """Return how far torsos are from moving as is seen below faces, where they are learned by that."""
+        if self.code is None or not now.value.requires_grad:
+            return {}
+        labelled = self.code.points(torch.nan_to_num(faces)).value
+        eyes, chin = labelled[:, :2].mean(1), labelled[:, -1]
+        motion = body_motion(seen, chin, (chin - eyes).norm(dim=-1), known(faces))
+        value, shape = torso_loss(one_of(before, TORSO), one_of(now, TORSO), motion)
+        return {"torso_value": 20 * value, "torso_shape": 4 * shape}
 
     def _judge(self) -> Detector:
         """Return a copy of the detector that rests: its batch norms are not moved by what is rendered."""
@@ -213,22 +244,6 @@ def _noisy(pictures: Tensor) -> Tensor:
     return pictures + torch.randn_like(pictures) * (_NOISE * torch.rand_like(pictures[:, :1, :1, :1]))
 
 
-def _driving(found: Points, count: int) -> Points:
-    """Return the last `count` points, which are of driving frames."""
-    return Points(found.value[-count:], found.jacobian[-count:])
-
-
-def _known(landmarks: Tensor) -> Tensor:
-    """Return where all landmarks (B, ...) are known (B,)."""
-    return torch.isfinite(landmarks).flatten(1).all(1)
-
-
-def _replaced(found: Tensor, wanted: Tensor, told: Tensor) -> Tensor:
-    """Return numbers of points (B, 10, ...), where `told` with those of labelled points in `wanted`."""
-    changed = found.index_copy(1, row_index(LABELLED, found.device), wanted.to(found.dtype))
-    return torch.where(told.reshape(-1, *[1] * (found.dim() - 1)), changed, found)
-
-
 def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str, Tensor]:
     """Return what keeps points useful where nothing defines them: equivariance and distance."""
     half = (len(pictures) + 1) // 2
@@ -240,11 +255,3 @@ def _unlabelled(detector: Detector, pictures: Tensor, found: Points) -> dict[str
         "jacobian": 5 * jacobian.clamp(max=4),
         "separation": 5 * separation_loss(found.value),
     }
-
-
-def _mostly_held(tensor: Tensor) -> Tensor:
-    """Let a fifth of the rendering's gradient through to labelled points (B, 10, ...), and all to others."""
-    share = torch.ones(tensor.shape[1], device=tensor.device)
-    share = share.index_fill(0, row_index(LABELLED, tensor.device), _SHARE)
-    share = share.reshape(-1, *[1] * (tensor.dim() - 2))
-    return tensor.detach() + share * (tensor - tensor.detach())

@@ -23,7 +23,7 @@ from models.training.backbones.backbone_run import Network, Run
 from models.training.backbones.discriminator import SMALLEST, MultiScaleDiscriminator
 from models.training.backbones.fomm import FommObjective, convolve_in_bf16
 from models.training.backbones.fomm_losses import AdversarialLoss, PyramidDistance, load_features
-from models.training.backbones.lite import LiteObjective, random_window
+from models.training.backbones.lite import KEEPING, LiteObjective, random_window
 from models.training.data.labels import canonical_face
 from models.training.run import cosine
 from shared.errors import RequestError
@@ -110,6 +110,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def start(self, device: torch.device, _size: int) -> tuple[Run[LiteNetwork], nn.Module]:
         """Return a fresh run and its objective."""
         options = self.options
+        if options.optical_flow and device.type != "cpu":
+            raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
         if not options.landmarks:
             _log.warning(
                 "Without --landmarks nothing says where lips and lids are: heads will move, faces will not"
@@ -119,13 +121,14 @@ class LiteRecipe(Recipe[LiteNetwork]):
             given = checkpoint.load(options.init, expect="lite")
             checkpoint.load_into(network, given)
             # A detector that stays as it is keeps its name: forecasters and codec tables go by it.
-            kept = options.only in ("motion", "rendering")
+            kept = options.only in KEEPING
             self._detector = given.config.get("detector") if kept else None
         objective = LiteObjective(
             network,
             options.perceptual,
             canonical_face(options.landmarks or ()),
             only=options.only,
+            follow=options.optical_flow,
         )
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         run = Run.of(
@@ -194,8 +197,10 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
-        if options.landmarks or options.init is not None or options.only:
-            raise RequestError("--landmarks, --init and --only belong to --model lite; leave them out.")
+        if options.landmarks or options.init is not None or options.only or options.optical_flow:
+            raise RequestError(
+                "--landmarks, --init, --only and --optical-flow belong to --model lite; leave them out."
+            )
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:
