@@ -36,7 +36,7 @@ from bench.harness.report import Row, Value, check_output, describe
 from bench.quality import gallery_command as gallery
 from bench.quality.landmark_measures import COLUMNS, NOTE, Landmarks, add_landmarks_argument, open_landmarks
 from models.build import choose_device, load_backbone, load_tables
-from sender.presets import POLICIES, PRESETS
+from sender.presets import POLICIES, PRESETS, gallery_options
 from shared.codec.keypoint_codec import Block, CodedCodec
 from shared.codec.tables import CodecTables
 from shared.constants import Schedule
@@ -185,9 +185,10 @@ def _galleries(options: argparse.Namespace, backbone: Backbone) -> list[Row]:
     device = choose_device(options.device)
     perceptual = None if options.perceptual is None else PerceptualDistance(options.perceptual, device)
     films = gallery.liveliest(backbone, find_clips(options.clips)[0], gallery.PEOPLE)
+    rate = gallery_options(1, options.source_kbps, options.preset).kbps
     rows = [
         row for film in tqdm(films, desc="source pictures", unit="person", file=sys.stderr)
-        for row, _ in gallery.compared(backbone, film, options.source_kbps, gallery.FRAMES, perceptual)
+        for row, _ in gallery.compared(backbone, film, rate, gallery.FRAMES, perceptual)
     ]  # fmt: skip
     return [{**row, "source": "simulated"} for row in gallery.summary(rows)]
 

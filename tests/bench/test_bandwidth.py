@@ -1,6 +1,7 @@
 """`bench bandwidth`: real calls counted, policies simulated, figures beside what was published."""
 
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from PIL import Image
 from bench.__main__ import main
 from bench.bandwidth import policies
 from bench.bandwidth.bandwidth_chart import chart
-from bench.bandwidth.bandwidth_command import shortfalls
+from bench.bandwidth.bandwidth_command import _galleries, add_arguments, shortfalls
 from bench.bandwidth.published import rows as published_rows
 from bench.harness.clip_set import Clip
 from bench.harness.media import write_mp4
 from bench.harness.report import Row
+from bench.quality import gallery_command
 from bench.quality.landmark_measures import open_landmarks
 from models.build import load_tables
 from sender.demo import DemoSource
@@ -97,6 +99,17 @@ def test_a_wrong_request_is_told_before_any_call(
 ) -> None:
     assert main(["bandwidth", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_source_pictures_are_compared_at_the_rate_of_a_call(
+    clip: Path, shipped_lite: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("SECONDS", 2), ("FRAMES", 2), ("PEOPLE", 1), ("SIZES", (1, 2))):
+        monkeypatch.setattr(gallery_command, name, value)
+    parser = ArgumentParser()
+    add_arguments(parser)
+    rows = _galleries(parser.parse_args(["--clips", str(clip.parent)]), shipped_lite)
+    assert [row["pictures"] for row in rows] == [1, 2]
 
 
 def test_policies_are_compared_over_clips(
