@@ -40,7 +40,7 @@ def add_sending_arguments(parser: Arguments) -> None:
     add("--frames-per-message", type=int, metavar="N", help=share)
     add("--quality", type=int, metavar="N", help="of coded keypoints, 0 (finest) to 15 (default 5)")
     drift = (
-        "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.04, saver .07)"
+        "how far a forecast's picture may be off before adaptive ships, in [0, 1] (default 0.04, saver .05)"
     )
     add("--drift", type=float, metavar="ERROR", help=drift)
     copies = "earlier messages that each one carries a coarse copy of, 0 (default) to 3"

@@ -42,8 +42,8 @@ def test_the_command_line_says_what_the_presets_are() -> None:
     assert f"(default {QUALITY})" in str(actions["quality"].help)
     assert f"(default {SOURCE_KBPS:g}; with saver .8," in str(actions["source_kbps"].help)
     assert PRESETS["saver"].further_kbps == 0.8
-    assert f"(default {THRESHOLD:g}, saver .07)" in str(actions["drift"].help)
-    assert PRESETS["saver"].drift == 0.07
+    assert f"(default {THRESHOLD:g}, saver .05)" in str(actions["drift"].help)
+    assert PRESETS["saver"].drift == 0.05
     assert f"{DEFAULT} (default)" in str(actions["preset"].help)
 
 
@@ -108,12 +108,12 @@ def test_half_of_all_frames_leave_in_blocks_that_fill_messages(preset: str, bloc
     [
         (Sending(), "alternate", 0.04),
         (Sending("paper"), "alternate", 0.04),
-        (Sending("saver"), "adaptive", 0.07),
+        (Sending("saver"), "adaptive", 0.05),
         (Sending("saver", threshold=0.02), "adaptive", 0.02),
-        (Sending("saver", "alternate"), "alternate", 0.07),
+        (Sending("saver", "alternate"), "alternate", 0.05),
         # Who says which frames leave wants just these.
-        (Sending("saver", schedule=Schedule(6, 3)), "alternate", 0.07),
-        (Sending("saver", "adaptive", Schedule(6, 3)), "adaptive", 0.07),
+        (Sending("saver", schedule=Schedule(6, 3)), "alternate", 0.05),
+        (Sending("saver", "adaptive", Schedule(6, 3)), "adaptive", 0.05),
         (Sending("balanced", "adaptive"), "adaptive", 0.04),
     ],
 )
