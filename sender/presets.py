@@ -45,7 +45,8 @@ class Preset:
 
 PRESETS = {
     # Half of the pictures: those of a minute's call otherwise take as much as its keypoints.
-    # At the bytes of alternating, lips and lids open half as far again when frames leave as they drift.
+    # At the bytes of alternating, lips open a quarter and lids half as far again when frames leave as they
+    # drift.
     "saver": Preset("coded", 6, Schedule(6, 6), further_kbps=0.8, policy="adaptive", drift=0.05),
     "balanced": Preset("coded", 3, Schedule(3, 3)),
     "paper": Preset("paper", 3, Schedule(6, 6)),

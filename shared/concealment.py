@@ -40,9 +40,9 @@ class FillSettings:
     context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
     them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:
     frames over which a change of course is spread: with one, the first frame of truth goes half the way.
-    That is about as smooth as faces are; spread over three, blocks of three frames were forecast for most of
-    a word, and lips opened by .76 of what they do instead of .84. Where a forecast takes a number further
-    from the last frame observed than the layout's reach, the picture holds still.
+    That is about as smooth as faces are; spread over three, all of a block of three was shown partly as it
+    had been forecast, and lips opened by .76 of what they do instead of .84. Where a forecast takes a number
+    further from the last frame observed than the layout's reach, the picture holds still.
     """
 
     context: int = 24

@@ -35,7 +35,7 @@ RAW = "raw float32"
 _EVERY = 7
 """Of so many frames one is looked at for landmarks: no schedule's cycle goes into it."""
 SCHEDULES = ("6-0", "6-3", "6-6", "6-12", "6-24")
-DRIFTS = (0.02, 0.03, 0.04, 0.06, 0.1)
+DRIFTS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.1)
 
 
 @dataclass(frozen=True, eq=False)

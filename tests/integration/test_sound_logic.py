@@ -185,8 +185,9 @@ def test_keypoints_travel_in_sound_packets_and_alone_in_pauses(monkeypatch: pyte
     assert abs(world.kinds.count("o") - plain.kinds.count("o")) <= 2
     for name in ("latency_p50_ms", "latency_p95_ms"):
         assert figures[name] <= before[name] + 3
-    # These keypoints are nearly all in a message's first frame, of which some blocks have two now.
-    assert plain.left.wire_sent - world.left.wire_sent > 4 * MESSAGE_OVERHEAD
+    # These keypoints are nearly all in a message's first frame, of which some blocks have two now; how much
+    # that takes, tables say.
+    assert plain.left.wire_sent - world.left.wire_sent > 3 * MESSAGE_OVERHEAD
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from torch import Tensor
 from models.lite.detector import TORSO
 from models.lite.geometry import pixel_grid
 from models.lite.network import Points
+from models.training.backbones import backbone_command
 from models.training.backbones.lite import LiteObjective
 from models.training.backbones.optical_flow import (
     BodyMotion,
@@ -22,7 +23,6 @@ from models.training.backbones.optical_flow import (
     seen_loss,
     torso_loss,
 )
-from models.training.backbones.recipes import LiteRecipe
 from models.training.data.changes import Move, moved
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -163,7 +163,9 @@ def test_without_faces_flow_is_followed_all_the_same() -> None:
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-def test_flow_is_found_on_the_cpu_alone(tmp_path: Path) -> None:
-    recipe = LiteRecipe(options("--optical-flow", "--rate", "1e-3", "--output", str(tmp_path)), TINY)
+def test_flow_is_found_on_the_cpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbone_command, "training_device", lambda _: torch.device("cuda"))
+    wanted = options("--optical-flow", "--output", str(tmp_path / "run"))
     with pytest.raises(RequestError, match="--optical-flow is found on the CPU"):
-        recipe.start(torch.device("meta"), 1)
+        backbone_command.train(wanted, TINY)
+    assert not list(tmp_path.iterdir())

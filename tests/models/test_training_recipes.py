@@ -166,6 +166,10 @@ def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest
     [
         ("--only rendering", "--only keeps the rest of --init; give both or neither"),
         ("--only patches --init folder", "--only patches learns by --landmarks; give them"),
+        (
+            "--only patches --init folder --landmarks folder --optical-flow",
+            "--only patches learns nothing from --optical-flow; leave it out",
+        ),
     ],
 )
 def test_a_part_is_trained_only_with_what_it_takes(line: str, reason: str) -> None:

@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--optical-flow",
         action="store_true",
-        help="lite: learn from optical flow too how clothes and hair move; on CPUs, a fifth slower",
+        help="lite: learn from optical flow too how clothes and hair move; on CPUs, a sixth slower",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -166,6 +166,8 @@ def _recipe(
     options: argparse.Namespace, config: LiteConfig | FommConfig | None, device: torch.device
 ) -> LiteRecipe | FommRecipe:
     """Return what is to be trained, and fill in what the options leave to it."""
+    if options.optical_flow and device.type != "cpu":
+        raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
     kind = RECIPES[options.model]
     usual = kind.defaults if device.type == "cpu" else kind.defaults_on_gpu
     options.batch = options.batch or usual.batch

@@ -37,7 +37,7 @@ ONLY = {
 """What may be learned by itself, and the modules that it is."""
 KEEPING = ("motion", "rendering")
 """Those that leave what is detected as it is."""
-# How often, while the detector is kept, a frame is drawn by what its landmarks say instead of what is found.
+# How often, where a part is learned, a frame is drawn by what its landmarks say instead of what is found.
 _TOLD = 0.25
 
 

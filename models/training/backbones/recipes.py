@@ -98,6 +98,8 @@ class LiteRecipe(Recipe[LiteNetwork]):
             raise RequestError("--only keeps the rest of --init; give both or neither.")
         if options.only == "patches" and not options.landmarks:
             raise RequestError("--only patches learns by --landmarks; give them.")
+        if options.only == "patches" and options.optical_flow:
+            raise RequestError("--only patches learns nothing from --optical-flow; leave it out.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
@@ -110,8 +112,6 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def start(self, device: torch.device, _size: int) -> tuple[Run[LiteNetwork], nn.Module]:
         """Return a fresh run and its objective."""
         options = self.options
-        if options.optical_flow and device.type != "cpu":
-            raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
         if not options.landmarks:
             _log.warning(
                 "Without --landmarks nothing says where lips and lids are: heads will move, faces will not"
