@@ -373,8 +373,11 @@ def test_a_wrong_request_is_one_sentence(  # noqa: PLR0917
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_leaves_no_half_file(place: Path, tmp_path: Path) -> None:
-    given = ["--driving", "demo", *command(place, tmp_path / "out.mp4")[2:]]
+def test_ctrl_c_leaves_no_half_file(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    # Long enough that no machine is at its end before Ctrl-C comes.
+    long = tmp_path_factory.mktemp("long")
+    write_mp4(long / "clip.mp4", [np.full((256, 256, 3), 90, np.uint8)] * 3000)
+    given = command(long, tmp_path / "out.mp4")
     with subprocess.Popen(
         [sys.executable, "-m", "animate.animate_command", *given],
         stderr=subprocess.PIPE,
