@@ -1,7 +1,8 @@
 """`python -m tests.integration.page_picture docs/page.png`: the README's picture of the viewer page.
 
 A real call of the drawn portrait on this machine, both commands as people type them, after a minute. It waits
-for a moment in which the machine keeps up; on a busy one the picture shows that it did not.
+for a moment in which the machine keeps up, and takes the widest mouth of the next seconds; on a busy machine
+the picture shows that it did not keep up.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tests.integration.chromium import Tab, chromium, new_tab
 
 TOKEN, ADDRESS = "correct-horse", "127.0.0.1:8469"
 MINUTE, PATIENCE, IN_TIME = 60, 60, 29.0
-MOST_BYTES = 150_000
+MOST_BYTES = 250_000
+TAKEN, MOUTH = 15, (370, 400, 480, 465)
 
 
 async def picture(folder: Path) -> bytes:
@@ -58,7 +61,17 @@ async def good_moment(tab: Tab) -> bytes:
             break
         await asyncio.sleep(0.5)
     print(f"{await tab.text('fps_shown')} fps in time, latency {await tab.text('latency_ms')} ms")
-    return await tab.picture()
+    taken = []
+    for _ in range(TAKEN):
+        taken.append(await tab.picture())
+        await asyncio.sleep(0.3)
+    return min(taken, key=mouth)
+
+
+def mouth(taken: bytes) -> float:
+    """Return how dark it is where the mouth is: an open one is darkest."""
+    with Image.open(io.BytesIO(taken)) as image:
+        return float(np.percentile(np.asarray(image.convert("L").crop(MOUTH)), 5))
 
 
 def main() -> None:
@@ -66,9 +79,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         taken = asyncio.run(picture(Path(folder)))
     with Image.open(io.BytesIO(taken)) as image:
-        # This method keeps colours that are rare, such as those of the legends.
-        method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.FLOYDSTEINBERG
-        small = image.convert("RGB").quantize(256, method, kmeans=3, dither=dither)
+        whole = image.convert("RGB")
+        # This method keeps colours that are rare, such as those of the legends; only a given palette is
+        # dithered, and without that what is dim has edges.
+        palette = whole.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
+        small = whole.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     small.save(sys.argv[1], optimize=True)
     assert Path(sys.argv[1]).stat().st_size < MOST_BYTES
 

@@ -125,9 +125,10 @@ async def test_beeps_and_changes_of_the_picture_are_less_than_40_ms_apart(
     assert len(CHANGES) - 1 <= len(heard) <= len(CHANGES)
     skews = np.abs(skews_ms(seen_turns(tmp_path / "call.mp4"), heard))
     assert len(skews) >= len(CHANGES) - 1
-    # A picture whose packet is lost changes with the next one, and of a beep only the end may be heard.
+    # A picture whose packet is lost changes with the next one, and of a beep only the end may be heard: of
+    # four changes that may be two.
     assert path or skews.max() <= 40
-    assert np.median(skews) <= 20
+    assert np.quantile(skews, 0.5, method="lower") <= 20
     # What is said to a loudspeaker is counted; how well it was in step says nothing on a busy machine.
     assert speaker.figures()["sound_skew_p50_ms"] < 500
     assert speaker.queue.skews.count > 50
