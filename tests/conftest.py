@@ -2,10 +2,14 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("keycast", deadline=None)

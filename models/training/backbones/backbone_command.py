@@ -166,14 +166,15 @@ def _recipe(
     options: argparse.Namespace, config: LiteConfig | FommConfig | None, device: torch.device
 ) -> LiteRecipe | FommRecipe:
     """Return what is to be trained, and fill in what the options leave to it."""
-    if options.optical_flow and device.type != "cpu":
-        raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
     kind = RECIPES[options.model]
     usual = kind.defaults if device.type == "cpu" else kind.defaults_on_gpu
     options.batch = options.batch or usual.batch
     options.rate = options.rate or usual.rate
     options.output = options.output or Path("runs", options.model)
-    return kind(options, config)  # type: ignore[arg-type]
+    recipe = kind(options, config)  # type: ignore[arg-type]
+    if options.optical_flow and device.type != "cpu":
+        raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
+    return recipe
 
 
 def _start(job: Job) -> tuple[Run[Any], nn.Module]:

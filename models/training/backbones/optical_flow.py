@@ -33,8 +33,10 @@ _FARTHEST = 0.3
 _BELOW, _ASIDE = 0.1, 1.6
 # Places of 64x64 that must be known in it.
 _FEWEST = 40
-_ROUNDS, _OUTLIER = 5, 1.5
-_LEAST_SPREAD = 0.01
+# Of the fit: how often weights are found anew, from how many medians on a place counts half, and at least how
+# far off that is, in half pictures.
+_ROUNDS, _OUTLIER, _LEAST_SPREAD = 5, 1.5, 0.01
+# How much a torso that says little of turning and stretching is held back from both.
 _STIFF = 0.01
 
 
