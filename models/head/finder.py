@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from models import stored
-from models.head.config import STRIDE, UNIT, HeadConfig
-from models.head.layers import HeadLayers
+from models.head.head_config import STRIDE, UNIT, HeadConfig
+from models.head.numpy_layers import HeadLayers
 from models.stored import Weights
 from shared.keypoints import Floats, Pictures
 from shared.media.heads import Head

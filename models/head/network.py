@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.head.config import OUTPUTS, STRIDE, UNIT, HeadConfig
+from models.head.head_config import OUTPUTS, STRIDE, UNIT, HeadConfig
 
 __all__ = ["STRIDE", "UNIT", "HeadConfig", "HeadNetwork"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from models.head.config import OUTPUTS, HeadConfig
+from models.head.head_config import OUTPUTS, HeadConfig
 from models.stored import Weights
 from shared.keypoints import Floats
 
