@@ -9,7 +9,7 @@ from typing import get_args
 from animate.animation import Mode
 from bench.forecast.forecasters import add_weights
 from models.forecast.names import NAMES
-from shared.constants import SIZE, SIZES
+from shared.constants import SIZES
 from shared.runtime.command import add_network_arguments
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     _add_files(commands)
     _add_motion(commands)
     _add_forecasts(commands)
-    larger = "pixels a side of --output: of more than 256, --source should have so many (default 256)"
-    commands.add_argument("--size", type=int, choices=SIZES, default=SIZE, help=larger)
+    larger = "width and height of --output in pixels; above 256, --source should be as large (default 256)"
+    commands.add_argument("--size", type=int, choices=SIZES, help=larger)
     commands.add_argument(
         "--crop",
         metavar="X,Y,SIZE",
@@ -44,7 +44,7 @@ def _add_files(commands: argparse.ArgumentParser) -> None:
     add(
         "--source",
         metavar="FILE",
-        help="a picture, or a video for its first frame; default: the driving video's",
+        help="a picture, or a video for its first frame; default: the driving video",
     )
     add("--driving", required=True, metavar="FILE", help="the video whose motion is used, or demo")
     add(
@@ -58,16 +58,16 @@ def _add_files(commands: argparse.ArgumentParser) -> None:
 
 def _add_motion(commands: argparse.ArgumentParser) -> None:
     add = commands.add_argument
-    add("--mode", choices=get_args(Mode), help="transfer: motion relative to the --anchor, "
-        "the default with a --source; reconstruction: its keypoints as they are")  # fmt: skip
+    add("--mode", choices=get_args(Mode), help="transfer (default with --source): motion relative to the "
+        "--anchor; reconstruction: the driving keypoints as they are")  # fmt: skip
     add("--anchor", metavar="best|first|SECONDS", help="transfer: the driving frame that motion is relative "
         "to; best (default): the one whose pose is most like the source's")  # fmt: skip
     add("--absolute", action="store_true",
-        help="move --source to the driving keypoints themselves: as --mode reconstruction does")  # fmt: skip
+        help="move --source to the driving keypoints themselves: same as --mode reconstruction")  # fmt: skip
     add("--adapt-scale", action="store_true",
         help="transfer: scale motion by the ratio of the two keypoint areas, as FOMM does")  # fmt: skip
     for axis in ANGLES:
-        add(f"--{axis}", type=float, metavar="DEGREES", help="nth: turn the driver's head by so much more")
+        add(f"--{axis}", type=float, metavar="DEGREES", help="nth: turn the driver's head by this much more")
 
 
 def _add_forecasts(commands: argparse.ArgumentParser) -> None:
@@ -77,17 +77,17 @@ def _add_forecasts(commands: argparse.ArgumentParser) -> None:
         "--futures",
         type=int,
         metavar="N",
-        help="a grid of N futures drawn by the forecaster (gru-nf) instead",
+        help="write a grid of N futures drawn from the forecaster (default gru-nf) instead",
     )
     add(
         "--at",
         type=float,
         metavar="SECONDS",
-        help="with --futures: the moment they begin; default: the middle",
+        help="with --futures: when they begin; default: the middle",
     )
-    add("--seed", type=int, default=0, help="with --futures: which ones are drawn")
+    add("--seed", type=int, default=0, help="with --futures: random seed (default 0)")
     add("--anomaly", type=Path, metavar="FILE.csv",
-        help="write how surprising each driving frame is, and a .png of it beside")  # fmt: skip
-    add("--observe", type=int, help="with --forecaster: frames to detect (default 6) ...")
-    add("--predict", type=int, help="... before this many are predicted (default 6), repeating")
-    add("--mark", action="store_true", help="with --forecaster: say in the picture which frames are forecast")
+        help="write how surprising each driving frame is, and plot it in a .png next to it")  # fmt: skip
+    add("--observe", type=int, help="with --forecaster: frames to detect before each forecast (default 6)")
+    add("--predict", type=int, help="with --forecaster: frames to predict each time (default 6)")
+    add("--mark", action="store_true", help="with --forecaster: label forecast frames in the picture")

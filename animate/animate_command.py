@@ -30,7 +30,7 @@ from models.forecast.likelihood import surprise
 from models.forecast.networks import Density
 from models.nth.layout import turned
 from sender.presets import check_size
-from shared.constants import FPS, SIZE, Schedule
+from shared.constants import FPS, Schedule
 from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
@@ -53,12 +53,14 @@ def _run(given: argparse.Namespace) -> int:
     fan = _fan(given)
     forecaster, schedule = (None, None) if fan else _forecasting(given)
     backbone = load_backbone(given.backbone, given.checkpoint, given.device)
+    if given.size is None:
+        given.size = backbone.size
     check_size(given.size, backbone)
     used = forecaster if fan is None else fan.forecaster
     if used is not None:
         check_fit(used.name, given.weights, backbone)
     known = None if given.anomaly is None else density("gru-nf", given.weights, backbone)
-    driving = _open_driving(given)
+    driving = _open_driving(given, backbone.size)
     job = Job(
         backbone, mode, forecaster, schedule, given.adapt_scale, given.mark,
         _anchor(given, mode, driving.fps), _turn(given, backbone),
@@ -97,10 +99,12 @@ def _check_outputs(given: argparse.Namespace) -> None:
     if given.output is None:
         if given.anomaly is None or given.futures is not None:
             raise RequestError(
-                "Name what to write with --output (such as an .mp4), or with --anomaly (a .csv)."
+                "There is nothing to write; give --output (such as an .mp4) or --anomaly (a .csv)."
             )
     elif given.output.suffix.lower() not in (*ENDINGS, *([".png"] if given.futures is not None else [])):
-        raise RequestError(f"{given.output} ends in none of {' '.join(ENDINGS)}; name an output that does.")
+        raise RequestError(
+            f"{given.output} does not end in any of {' '.join(ENDINGS)}; name an output that does."
+        )
     else:
         check_output(given.output)
     if given.anomaly is not None:
@@ -114,12 +118,12 @@ def _fan(given: argparse.Namespace) -> Fan | None:
     """Return the futures asked for. Raises RequestError where other options contradict them."""
     if given.futures is None:
         if given.at is not None:
-            raise RequestError("--at is the moment that --futures begin; add --futures, such as 9.")
+            raise RequestError("--at says when futures begin; add --futures N, such as --futures 9.")
         return None
-    if given.size != SIZE:
-        raise RequestError(f"--futures are drawn {SIZE} pixels large; leave out --size.")
+    if given.size is not None:
+        raise RequestError("--futures are always as large as the network's own pictures; leave out --size.")
     if given.mark or given.observe is not None or given.adapt_scale:
-        raise RequestError("--futures knows no --observe, --mark and --adapt-scale; leave them out.")
+        raise RequestError("--futures does not support --observe, --mark or --adapt-scale; leave them out.")
     predicted = 24 if given.predict is None else given.predict
     forecaster = _forecaster(given, "gru-nf")
     return Fan(forecaster, given.futures, predicted, given.at, given.seed)
@@ -137,7 +141,7 @@ def _write_futures(fan: Fan, job: Job, picture: Pictures, frames: Iterator[Pictu
 
 def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Density) -> None:
     """Write the score of every driving frame. It is detected again: all frames count, whatever was drawn."""
-    driving = _open_driving(given)
+    driving = _open_driving(given, backbone.size)
     found: list[Floats] = []
     last: Pictures | None = None
     repeats: list[int] = []
@@ -157,7 +161,7 @@ def _write_anomaly(given: argparse.Namespace, backbone: Backbone, network: Densi
         driving.source.close()
     keypoints = np.concatenate(found)
     if len(keypoints) < 2:
-        raise RequestError(f"{given.driving} has one frame only; surprise needs a video.")
+        raise RequestError(f"{given.driving} has only one frame; --anomaly needs a video.")
     # A file of fewer than 30 frames per second repeats some: that is not a freeze.
     z = surprise(network, keypoints)[np.array(repeats)]
     write_file(given.anomaly, table(z))
@@ -170,18 +174,18 @@ def _mode(given: argparse.Namespace) -> Mode:
     """Return the mode asked for. Raises RequestError where the options contradict each other."""
     if given.absolute and given.mode == "transfer":
         raise RequestError(
-            "--absolute is --mode reconstruction; leave one of --absolute and --mode transfer out."
+            "--absolute means --mode reconstruction; leave out either --absolute or --mode transfer."
         )
     plain: Mode = "transfer" if given.source and not given.absolute else "reconstruction"
     mode: Mode = given.mode or plain
     if mode == "transfer" and not given.source:
-        raise RequestError("Transfer moves a picture of its own; give one with --source.")
+        raise RequestError("--mode transfer needs a picture to move; give one with --source.")
     if given.adapt_scale and mode != "transfer":
         raise RequestError("--adapt-scale scales relative motion; use it with --source and --mode transfer.")
     return mode
 
 
-def _open_driving(given: argparse.Namespace, side: int = SIZE) -> Driving:
+def _open_driving(given: argparse.Namespace, side: int) -> Driving:
     # Forecasters know motion at the rate of calls.
     forecasts = given.forecaster is not None or given.futures is not None or given.anomaly is not None
     return open_driving(given.driving, given.crop, Fraction(FPS) if forecasts else None, side)
@@ -190,7 +194,9 @@ def _open_driving(given: argparse.Namespace, side: int = SIZE) -> Driving:
 def _anchor(given: argparse.Namespace, mode: Mode, fps: Fraction) -> int | None:
     """Return the frame that motion is relative to, None for the best one. Raises RequestError for no such."""
     if given.anchor is not None and (mode != "transfer" or given.futures is not None):
-        raise RequestError("--anchor is what relative motion begins from; use it with --source and transfer.")
+        raise RequestError(
+            "--anchor is where relative motion starts; use it with --source and --mode transfer."
+        )
     if given.anchor in (None, "best"):
         return None if given.futures is None else 0
     if given.anchor == "first":
@@ -200,7 +206,7 @@ def _anchor(given: argparse.Namespace, mode: Mode, fps: Fraction) -> int | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise RequestError(f"{given.anchor!r} is no --anchor; give best, first, or seconds such as 2.5.")
+        raise RequestError(f"{given.anchor!r} is not an --anchor; give best, first, or seconds such as 2.5.")
     return round(seconds * fps)
 
 
@@ -211,12 +217,13 @@ def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], F
         return None
     if backbone.name != "nth":
         raise RequestError(
-            f"The {backbone.name} backbone does not know how a head is held; --yaw, --pitch and --roll need "
+            f"The {backbone.name} backbone does not estimate head pose; --yaw, --pitch and --roll need "
             "--backbone nth."
         )
     if given.futures is not None or not all(abs(angle or 0) <= MOST_DEGREES for angle in degrees):
         raise RequestError(
-            f"--yaw, --pitch and --roll are at most {MOST_DEGREES} degrees each way, and not for --futures."
+            f"--yaw, --pitch and --roll are at most {MOST_DEGREES} degrees each way, and cannot be used with "
+            "--futures."
         )
     yaw, pitch, roll = (angle or 0.0 for angle in degrees)
     return partial(turned, yaw=yaw, pitch=pitch, roll=roll)
@@ -226,7 +233,7 @@ def _forecasting(given: argparse.Namespace) -> tuple[Forecaster | None, Schedule
     if given.forecaster is None:
         if given.mark or given.observe is not None or given.predict is not None:
             raise RequestError(
-                "--observe, --predict and --mark are about forecast frames; add --forecaster, such as vrnn."
+                "--observe, --predict and --mark apply to forecast frames; add --forecaster, such as vrnn."
             )
         return None, None
     observe, predict = (6 if number is None else number for number in (given.observe, given.predict))

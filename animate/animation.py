@@ -82,8 +82,8 @@ def _anchor(job: Job, source: Floats, found: Sequence[tuple[Floats, Sequence[Kin
     if job.anchor is not None:
         if job.anchor >= len(points):
             raise RequestError(
-                f"The driving video has {len(points)} frames, none of number {job.anchor}; give an earlier "
-                "--anchor."
+                f"The driving video has {len(points)} frames, so there is no frame {job.anchor}; give an "
+                "earlier --anchor."
             )
         return np.asarray(points[job.anchor])
     seen = np.array([kind is Kind.OBSERVED for _, kinds in found for kind in kinds])

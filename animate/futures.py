@@ -35,7 +35,7 @@ class Fan:
         if not 1 <= self.count <= MOST:
             raise RequestError(f"{self.count} futures cannot be drawn; give --futures from 1 to {MOST}.")
         if self.predicted < 1:
-            raise RequestError(f"{self.predicted} frames are no future; give --predict 1 or more.")
+            raise RequestError(f"A future cannot be {self.predicted} frames long; give --predict 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def draw(fan: Fan, backbone: Backbone, picture: Pictures, keypoints: Floats, tra
     fan.forecaster.observe(past)
     futures = fan.forecaster.sample(fan.count, fan.predicted, fan.seed)
     if fan.count > 1 and np.ptp(futures, axis=0).max() < 1e-6:
-        raise RequestError(f"{fan.forecaster.name} knows one future only; use --forecaster gru-nf or vrnn.")
+        raise RequestError(
+            f"{fan.forecaster.name} predicts only one future; use --forecaster gru-nf or vrnn."
+        )
     source = backbone.encode(picture)
     move = backbone.transfer(source, keypoints[0]) if transfer else None
 

@@ -16,15 +16,15 @@ from sender.capture import FileSource, VideoSource, is_camera, open_source
 from sender.crop import Crop
 from sender.demo import DEMOS, DemoSource
 from sender.sound import FileSound
-from shared.constants import FPS, SIZE
+from shared.constants import FPS
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.stills import NotAPictureError, read_still
 from shared.media.video.sounds import NoSoundError
 
 _HEADLESS = (
-    "no head was found where the driving video begins, so its middle is used until there is one; "
-    "--crop X,Y,SIZE chooses a square."
+    "no head was found at the start of the driving video, so its middle is used until one appears; "
+    "use --crop X,Y,SIZE to choose a square."
 )
 
 
@@ -45,7 +45,7 @@ class Driving:
         return None
 
 
-def open_driving(spec: str, crop: str | None, fps: Fraction | None, side: int = SIZE) -> Driving:
+def open_driving(spec: str, crop: str | None, fps: Fraction | None, side: int) -> Driving:
     """Open a video file or the demo at `fps`, None: its own rate. RequestError where that is not possible.
 
     `crop` is as on the command line; without it, the square is around the head, as a sender's is. Frames are
@@ -68,7 +68,7 @@ def driving_frames(source: VideoSource) -> Iterator[Pictures]:
         number += 1
 
 
-def source_picture(spec: str, side: int = SIZE) -> Pictures:
+def source_picture(spec: str, side: int) -> Pictures:
     """Return the square around the head (side, side, 3) in a picture file, or in a video's first frame.
 
     A note says where that is the middle, for want of a head. Raises RequestError where `spec` is neither.

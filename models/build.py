@@ -94,7 +94,7 @@ def load_tables(backbone: Backbone, path: Path | None) -> CodecTables | None:
     tables = CodecTables.load(file)
     if tables.tracks_of != backbone.detector:
         raise RequestError(
-            f"The codec tables {file} are of other weights ({tables.tracks_of}); make them again with "
+            f"The codec tables {file} were made for other weights ({tables.tracks_of}); make them again with "
             "python -m models.training codec, or remove them."
         )
     if tables.dimensions != backbone.layout.dimensions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from shared.constants import DEVICES
 from shared.errors import RequestError
+from shared.runtime.logs import logger
 
-_log = logging.getLogger(__name__)
+_log = logger("network")
 # Of the driver, not of CUDA's toolkit: torch brings that with it, and can do nothing without a driver.
 _DRIVERS = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
 # NVIDIA's management library, which comes with the driver and knows its version.
@@ -30,7 +30,7 @@ def choose_device(name: str) -> str:
     """
     if name == "mps":
         raise RequestError(
-            "The networks do not run on Apple's GPUs; choose --device auto or cpu, which OpenVINO computes."
+            "The networks do not run on Apple's GPUs; choose --device auto or cpu, which uses OpenVINO."
         )
     if name not in DEVICES:
         raise RequestError(f"There is no device {name!r}; choose from: {', '.join(DEVICES)}.")
@@ -42,7 +42,7 @@ def choose_device(name: str) -> str:
         trouble = gpu_trouble()
         if trouble:
             raise RequestError(
-                f"The GPU does not compute with this {torch_words()} ({trouble}); choose --device cpu, or "
+                f"The GPU does not work with {torch_words()} ({trouble}); choose --device cpu, or "
                 "install another build of torch."
             )
     return name
@@ -53,9 +53,7 @@ def _auto() -> str:
         return "cpu"
     trouble = gpu_trouble()
     if trouble:
-        _log.warning(
-            "The GPU does not compute with this %s (%s); going on on the CPU.", torch_words(), trouble
-        )
+        _log.warning("The GPU does not work with %s (%s); continuing on the CPU.", torch_words(), trouble)
         return "cpu"
     return "cuda"
 

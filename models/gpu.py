@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ from models.devices import reason_of, torch_words
 from shared.errors import KeycastError, RequestError
 from shared.interfaces import Backbone, Source, Transfer
 from shared.keypoints import Floats, KeypointLayout, Pictures
+from shared.runtime.logs import logger
 
-_log = logging.getLogger(__name__)
+_log = logger("network")
 ResultT = TypeVar("ResultT")
 FAILURES = (RuntimeError, AssertionError, OSError)
 """What torch raises for a GPU: too little memory, cuDNN, a missing kernel, no CUDA, a library's file."""
@@ -65,12 +65,12 @@ def failures_told(advice: str) -> Iterator[None]:
 def check_numbers(numbers: Floats) -> Floats:
     """Return `numbers`; NoNumbersError where one of them is infinite or none."""
     if not np.isfinite(numbers).all():
-        raise NoNumbersError("its results are no numbers")
+        raise NoNumbersError("its results are not finite numbers")
     return numbers
 
 
 def _tell(error: BaseException) -> None:
-    _log.warning("The GPU failed (%s); going on on the CPU.", reason_of(error))
+    _log.warning("The GPU failed (%s); continuing on the CPU.", reason_of(error))
 
 
 @dataclass(eq=False)

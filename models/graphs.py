@@ -8,7 +8,6 @@ picture leaves behind.
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Generic, TypeVar
@@ -16,7 +15,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from shared.runtime.logs import logger
+
+_log = logger("network")
 
 # What a pass depends on but what seldom changes: a tensor, or tuples and dataclasses of them.
 KeptT = TypeVar("KeptT")
@@ -113,7 +114,7 @@ def recorded(
             raise RuntimeError("it gives other results")  # noqa: TRY301 - told as any other failure
     except (RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
-        logger.warning("Frames are rendered without a CUDA graph, which is slower: %s", reason)
+        _log.warning("Frames are rendered without a CUDA graph, which is slower: %s", reason)
         return None
     return run
 

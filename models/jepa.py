@@ -31,12 +31,16 @@ class Features:
         except ImportError as error:
             raise RequestError(f"JEDi needs V-JEPA 2, but {_EXTRA}.") from error
         if not (folder / "config.json").is_file():
-            raise RequestError(f"There is no V-JEPA 2 in {folder}; give the folder of its config.json.")
+            raise RequestError(
+                f"There is no V-JEPA 2 in {folder}; give the folder that holds its config.json."
+            )
         try:
             network = VJEPA2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
-            raise RequestError(f"{folder} does not hold a V-JEPA 2 ({reason}); give another.") from error
+            raise RequestError(
+                f"{folder} does not hold V-JEPA 2 ({reason}); choose another folder."
+            ) from error
         self._device = device
         self._network: Any = network.eval()  # type: ignore[no-untyped-call]
         self._network.to(device)

@@ -19,13 +19,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     commands = argparse.ArgumentParser(prog="receiver", description=__doc__)
     add = commands.add_argument
-    listen = "default: this machine only; 0.0.0.0 for all networks"
+    listen = "the address to listen on; default: this machine only; 0.0.0.0: all networks"
     add("--listen", metavar="HOST:PORT", default="127.0.0.1", help=listen)
     token = f"the pairing token a sender must give; default: ${TOKEN}, or a new one, shown at start"
     add("--token", help=token)
-    add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate (PEM)")
+    add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert")
-    view = "default: the viewer page, and a window where there is a screen; web: the page alone"
+    view = "default: the viewer page, and a window if there is a screen; web: only the page"
     add("--view", choices=("window", "web", "none"), help=view)
     add("--no-audio", dest="hear", action="store_false", help="refuse the call's sound")
     add_showing_arguments(commands)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser()
     given = commands.parse_args(arguments)
     if given.source is None and (stray := stray_words(commands, given)):
-        commands.error(f"{stray} is for what is sent; give a --source as well")
+        commands.error(f"{stray} only applies where a source is sent; add --source")
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.

@@ -51,6 +51,7 @@ async def run(
         _inference(sends) as (inference, shared),
         ThreadPoolExecutor(1, "output") as output,
         ThreadPoolExecutor(1, "decoding") as decoding,
+        ThreadPoolExecutor(1, "sound") as sound,
     ):
         try:
             await loop.run_in_executor(output, stage.sink.open)
@@ -62,8 +63,9 @@ async def run(
                 place = Place(models.backbone, tables, shared, console, stage)
                 replying = make_replying(place)
             incoming = Incoming(
-                options, models, stage.sink, inference=inference, output=output, decoding=decoding
-            )
+                options, models, stage.sink,
+                inference=inference, output=output, decoding=decoding, sound=sound,
+            )  # fmt: skip
             service = Service(options, incoming, stage, output, console, tls=tls, replying=replying)
             return await service.serve()
         finally:
@@ -104,9 +106,7 @@ def _inference(is_shared: bool) -> Iterator[tuple[Executor, DeadlineExecutor | N
 
 def _check(options: ReceiverOptions) -> None:
     if options.threads < 1:
-        raise RequestError(
-            f"The networks need at least 1 thread, not {options.threads}; give another --threads."
-        )
+        raise RequestError(f"The networks need at least 1 thread, not {options.threads}; change --threads.")
     check_showing(options)
     Journal(options.stats).check()
     if options.token is not None and not is_loopback(options.host):

@@ -15,18 +15,18 @@ SHOWING_NAMES = ("virtual_camera_size", "speaker", "avatar", "forecaster", "play
 def add_showing_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare the arguments, from `--output` to `--playout-delay`."""
     add = parser.add_argument
-    keep = "keep the video, calls after each other: .mp4, or .npy for pictures without loss; repeatable"
+    keep = "record the video, one call after another: .mp4, or .npy for lossless frames; repeatable"
     add("--output", type=Path, metavar="FILE", action="append", default=[], help=keep)
-    camera = "also be a camera for other programs: the first there is, or such as /dev/video9"
+    camera = "also act as a camera for other programs: the first one found, or one such as /dev/video9"
     add("--virtual-camera", nargs="?", const="", metavar="DEVICE", help=camera)
-    wide = "of WIDTHxHEIGHT, such as 1280x720, the picture in the middle; default: as large as the call's"
+    wide = "WIDTHxHEIGHT, such as 1280x720, with the picture in the middle; default: the size of the call"
     add("--virtual-camera-size", metavar="SIZE", help=wide)
-    ear = "the device that plays sound: its number or name, or none; default: any, unless nothing is viewed"
+    ear = "sound output device, by number or name, or none; default: the system's, unless nothing is viewed"
     add("--speaker", metavar="NAME", help=ear)
     add("--avatar", type=Path, metavar="IMAGE", help="animate this picture instead of the other side's")
-    best = f"fills in missing frames; default: {BEST} where its weights fit the backbone's, else {FALLBACK}"
+    best = f"fills in missing frames; default: {BEST} if its weights fit the backbone, else {FALLBACK}"
     add("--forecaster", choices=NAMES, help=best)
-    delay = "least time for jitter and drawing (default 50); from 200 on, skipped frames are interpolated"
+    delay = "minimum playout delay (default 50); from 200 on, skipped frames are interpolated"
     add("--playout-delay", type=float, default=50.0, metavar="MS", help=delay)
 
 
@@ -40,5 +40,5 @@ def camera_size(given: argparse.Namespace) -> tuple[int, int] | None:
     if given.virtual_camera_size is None:
         return None
     if given.virtual_camera is None:
-        raise RequestError("There is no virtual camera to be of that size; add --virtual-camera.")
+        raise RequestError("--virtual-camera-size needs a virtual camera; add --virtual-camera.")
     return parse_size(given.virtual_camera_size)

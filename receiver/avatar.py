@@ -36,4 +36,4 @@ def framed(picture: Pictures, sizes: Sequence[int], find: HeadFinder, unseen: Ca
 
 def no_face(path: Path | str) -> str:
     """Return the sentence for the user about a picture whose middle was taken."""
-    return f"no face was found in {path}, so its middle was taken; cut out the face yourself for another."
+    return f"no face was found in {path}, so its middle is used; crop the picture to the face to avoid that."

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="python -m receiver.health", description=__doc__)
     add = commands.add_argument
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
-    add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
+    add("--tls-ca", type=Path, metavar="FILE", help="also trust this certificate (PEM) of an https receiver")
     add("--debug", action="store_true", help="show tracebacks")
     return commands
 
@@ -68,7 +68,9 @@ def _state(url: str, token: str, tls: ssl.SSLContext | None) -> str:
         with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
             state = json.loads(answer.read(_MOST_BYTES))["state"]
     except urllib.error.HTTPError as error:
-        raise KeycastError(f"The receiver at {url} refuses to say how it is ({error.code}).") from error
+        raise KeycastError(
+            f"The receiver at {url} refuses to report its state (HTTP {error.code})."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KeycastError(f"No receiver answers at {url} ({getattr(error, 'reason', error)}).") from error
     return str(state)

@@ -70,8 +70,8 @@ def ready_models(
 class Incoming:
     """Makes calls that show on `sink` what comes.
 
-    `inference`, `output` and `decoding` are single-threaded: one owns the networks, one the sink, and one
-    decodes keypoints.
+    `inference`, `output`, `decoding` and `sound` are single-threaded: one owns the networks, one the sink,
+    one decodes keypoints, and one decodes sound and hands it to the sink.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class Incoming:
         inference: Executor,
         output: Executor,
         decoding: Executor,
+        sound: Executor,
     ) -> None:
         self._options, self._models, self._sink = options, models, sink
-        self._inference, self._output, self._decoding = inference, output, decoding
+        self._inference, self._output, self._decoding, self._sound = inference, output, decoding, sound
         self.hears = options.audio and has_opus()
         """Whether sound is taken."""
 
@@ -120,7 +121,7 @@ class Incoming:
             status=controls is not None,
             sizes=backbone.sizes,
         )
-        hearing = AudioPlayout(playout, clock, sink.hear, lambda: sink.lead, session.tally.voice)
+        hearing = AudioPlayout(playout, clock, sink, self._sound, session.tally.voice)
         return ReceiverCall(
             connection=connection,
             session=session,

@@ -42,4 +42,4 @@ def check_showing(options: ReceiverOptions) -> None:
     """Raise RequestError where what comes cannot be shown as `options` say."""
     if not 0 <= options.playout_delay <= MAX_DELAY_SECONDS:
         most = MAX_DELAY_SECONDS * 1000
-        raise RequestError(f"The playout delay is from 0 to {most:.0f} ms; give another --playout-delay.")
+        raise RequestError(f"The playout delay must be from 0 to {most:.0f} ms; change --playout-delay.")

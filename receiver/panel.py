@@ -17,7 +17,7 @@ _FONT_PIXELS = 15
 _BACKDROP = 0.4
 """Share of the picture left behind the figures."""
 KEYS = "o: these figures   s: save the picture   q: end"
-CALL_KEYS = "m: mute   v: hold   p: yourself   o: figures   s: save   q: end"
+CALL_KEYS = "m: mute   v: hold   p: self-view   o: figures   s: save   q: end"
 """Where the end sends as well."""
 _INK = (235, 235, 235)
 _STATES = {

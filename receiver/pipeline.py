@@ -167,6 +167,8 @@ class ReceiverCall:
             self._line.tell(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
+            if self._hearing is not None:
+                await self._hearing.settled()
             self._controls.peer_says(muted=False, held=False)
             connection = self._line.connection
             self.summary.usage.end()
@@ -203,8 +205,9 @@ class ReceiverCall:
             self._on_agreed(event)
         elif isinstance(event, PeerReady):
             self.summary.began()
-            if self._session.takes_voice:
-                self._sink.expect_sound()
+            if self._hearing is not None and self._session.takes_voice:
+                assert self._group is not None
+                self._group.create_task(self._hearing.prepare())
         elif isinstance(event, Ended):
             self._ended = event
             if event.ok and self._group is not None:

@@ -138,7 +138,7 @@ def save(picture: Pictures, folder: Path, now: datetime) -> str:
         except OSError as error:
             return f"note: Cannot write {folder / name}: {error.strerror}."
         return f"saved {folder / name}"
-    return f"note: {folder} is full of pictures of this second."
+    return f"note: Too many pictures were saved to {folder} within this second."
 
 
 class Visibility:

@@ -21,17 +21,17 @@ def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="sender", description=__doc__)
     add = commands.add_argument
     add_source_arguments(commands)
-    add("--list-cameras", action="store_true", help="say which cameras there are, and exit")
+    add("--list-cameras", action="store_true", help="list the cameras and exit")
     add("--connect", metavar="URL", help="the receiver's address; default: the receiver on this machine")
     add("--token", help=f"the pairing token that the receiver shows; default: ${TOKEN}")
-    add("--tls-ca", type=Path, metavar="FILE", help="trust this certificate (PEM) of an https receiver too")
-    patience = "call again for so long when the connection is lost; 0: not at all; default: for ever"
+    add("--tls-ca", type=Path, metavar="FILE", help="also trust this certificate (PEM) of an https receiver")
+    patience = "how long to keep calling again after a lost connection; 0: not at all; default: for ever"
     add("--give-up", type=float, default=math.inf, metavar="SECONDS", help=patience)
     add_sending_arguments(commands)
     add_ice_arguments(commands)
     add_call_arguments(commands)
-    show = commands.add_argument_group("the other side's face", "of receivers that send it (--source)")
-    where = "show it: window, web, or both with a comma; none: only --output; default: a one-way call"
+    show = commands.add_argument_group("the other side's face", "for receivers that send one (--source)")
+    where = "where to show it: window, web or window,web; none: only --output; default: a one-way call"
     show.add_argument("--view", type=_views, metavar="WHERE", help=where)
     page = "where --view web serves its page; default: this machine only, any free port"
     show.add_argument("--page", default="127.0.0.1:0", metavar="HOST:PORT", help=page)
@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
 def _views(text: str) -> frozenset[str]:
     views = frozenset(text.split(",")) - {"none"}
     if not views <= {"window", "web"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not window, web or none, nor several with commas")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not window, web, none or a comma-separated list of these"
+        )
     return views
 
 
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.error("the following arguments are required: --source")
     shows = given.view is not None or bool(given.output) or given.virtual_camera is not None
     if not shows and (stray := stray_words(commands, given, ("page", *SHOWING_NAMES))):
-        commands.error(f"{stray} is for what is shown; give a --view as well")
+        commands.error(f"{stray} only applies where the other side is shown; add --view")
 
     def work() -> int:
         # Imported here, so that --help and wrong arguments answer at once.

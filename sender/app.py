@@ -169,12 +169,10 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
 
 def _check(options: SenderOptions) -> None:
     if options.threads < 1:
-        raise RequestError(
-            f"The network needs at least 1 thread, not {options.threads}; give another --threads."
-        )
+        raise RequestError(f"The network needs at least 1 thread, not {options.threads}; change --threads.")
     check_outgoing(options)
     if not options.give_up >= 0:
-        raise RequestError(f"Nobody can wait for {options.give_up:g} seconds; give another --give-up.")
+        raise RequestError(f"--give-up must be 0 seconds or more, not {options.give_up:g}.")
     Journal(options.stats).check()
 
 

@@ -12,12 +12,12 @@ from shared.media.heads import HeadFinder
 from shared.media.squares import cut
 
 NO_HEAD = (
-    "no head was found in the first pictures, so the middle of the picture is sent until there is one; "
-    "--crop X,Y,SIZE chooses a square."
+    "no head was found in the first frames, so the middle of the picture is sent until one appears; "
+    "use --crop X,Y,SIZE to choose a square."
 )
 
 DARK = (
-    "the picture is too dark to find a head in, so its middle is sent until there is one; turn on a light, "
+    "the picture is too dark to find a head in, so its middle is sent until one appears; turn on a light, "
     "or choose a square with --crop X,Y,SIZE."
 )
 _DARK_LEVEL, _LIT_SHARE = 50, 0.95

@@ -23,14 +23,14 @@ _log = logger("signaling")
 _ATTEMPTS = 2
 _HTTP_SECONDS = 10.0
 _SESSION = re.compile(r"/session/[A-Za-z0-9_-]{1,64}")
-_NOT_KEYCAST = "What listens at {url} is not a keycast receiver; check the address."
+_NOT_KEYCAST = "The server at {url} is not a keycast receiver; check the address."
 _UNTRUSTED = (
-    "The receiver at {url} shows a certificate that is not trusted here ({why}); "
-    "give it, or the authority that signed it, with --tls-ca FILE."
+    "The certificate of the receiver at {url} is not trusted here ({why}); "
+    "give it, or that of the authority that signed it, with --tls-ca FILE."
 )
 _OTHER_SCHEME = (
-    "What listens at {url} breaks off at once; a receiver with --tls-cert is called with https://, "
-    "one without it with http://."
+    "The server at {url} closed the connection at once; use https:// for a receiver with --tls-cert, "
+    "and http:// for one without."
 )
 _REFUSALS: dict[int, type[KeycastError]] = {
     401: WrongTokenError,
@@ -40,14 +40,14 @@ _REFUSALS: dict[int, type[KeycastError]] = {
     503: KeycastError,
 }
 _SENTENCES = {
-    401: "The receiver at {url} refuses the token; give the one it shows with --token.",
+    401: "The receiver at {url} rejected the token; use --token with the one it shows.",
     409: "The receiver at {url} already has a call; wait until it has ended.",
     421: (
-        "The receiver at {url} does not answer to that name; call it by its address, by a name of its "
-        "certificate, or by the name that it was given with --listen."
+        "The receiver at {url} does not answer to that name; use its address, a name in its certificate, "
+        "or the name it was given with --listen."
     ),
     429: "The receiver at {url} has seen too many wrong tokens; wait a minute and try again.",
-    503: "The receiver at {url} calls over a relay only, and has none now; see what it says.",
+    503: "The receiver at {url} only calls over a relay, and has none at the moment; check its output.",
 }
 _Response = aiohttp.ClientResponse
 
@@ -83,8 +83,8 @@ async def connect(
             if link is not None:
                 return link
     raise KeycastError(
-        f"The receiver at {url} answers, but no connection opened within {timeout:.0f} seconds, twice; "
-        "a firewall may block UDP between the two machines; a TURN server helps (--ice-server)."
+        f"The receiver at {url} answers, but two attempts to connect to it timed out ({timeout:.0f} s each); "
+        "a firewall may be blocking UDP between the two machines, and a TURN server helps (--ice-server)."
     )
 
 
@@ -177,7 +177,7 @@ async def _exchange(http: _Http, offer: str) -> tuple[str, str]:
             f"No receiver answers at {url}; start one there, or check the address and the firewall."
         ) from error
     except TimeoutError as error:
-        raise KeycastError(f"The receiver at {url} does not answer in time; try again.") from error
+        raise KeycastError(f"The receiver at {url} did not answer in time; try again.") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise RequestError(_NOT_KEYCAST.format(url=url)) from error
 

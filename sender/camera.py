@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from sender.crop import CentreSquare, Framing, Holding
 from shared.constants import FPS, SIZE
 from shared.errors import KeycastError
 from shared.keypoints import Pictures
+from shared.runtime.logs import logger
 
 FIRST_FRAME_S = 2.0
 STALE_S = 0.5
@@ -31,7 +31,7 @@ SLOW_FPS, SETTLED_S = 20.0, 5.0
 _WATCH_S, _LEAVE_S = 0.05, 0.5
 _LEAST_TIMES = 4
 
-log = logging.getLogger(__name__)
+_log = logger("camera")
 
 
 class CameraPausedError(Exception):
@@ -185,9 +185,9 @@ class CameraSource:
         pace = self.pace
         if pace is not None and pace < SLOW_FPS:
             self._said = True
-            log.warning(
-                "The camera gives %.0f pictures per second, which looks jerky; more light makes most cameras "
-                "faster.",
+            _log.warning(
+                "The camera delivers only %.0f frames per second, which looks jerky; most cameras are faster "
+                "in more light.",
                 pace,
             )
 
@@ -201,7 +201,7 @@ class CameraSource:
     def _open_anew(self, reopen: Callable[[], Camera | None]) -> _Reader:
         """Wait for a camera; the first picture that it sends counts anew."""
         if self._opened <= self._since:
-            log.warning("The camera sends nothing; its pictures are sent again when it does.")
+            _log.warning("The camera has stopped delivering frames; sending resumes when it delivers again.")
         return self._read_from(self._reopened(reopen))
 
     def _reopened(self, reopen: Callable[[], Camera | None]) -> Camera:

@@ -56,7 +56,7 @@ def linux_cameras(
         try:
             flags = abilities(devices / f"video{number}")
         except PermissionError:
-            said = f"{_name(system, number)} (may not be used: permission denied)"
+            said = f"{_name(system, number)} (permission denied)"
             yield FoundCamera(number, said.strip())
             continue
         except OSError:  # it has just been unplugged, or is none

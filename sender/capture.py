@@ -69,7 +69,7 @@ def open_source(
         opened = partial(open_camera, side=side)
         camera = opened(int(device[1]))
         if camera is None:
-            raise RequestError(f"There is no camera {spec}, or it may not be used; choose {CHOICES}.")
+            raise RequestError(f"There is no camera {spec}, or it cannot be opened; choose {CHOICES}.")
         again = SameCamera(int(device[1]), opened=opened)
         return CameraSource(camera, framing, reopen=again, denoise=denoise, side=side)
     return FileSource(path, framing, loop, denoise=denoise, side=side)

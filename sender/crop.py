@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,11 +12,12 @@ from shared.constants import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.squares import cut
+from shared.runtime.logs import logger
 
 CENTRE = "centre"
 SMALLEST = 16
 _MAX_DIGITS = 5
-log = logging.getLogger(__name__)
+_log = logger("camera")
 
 
 class Framing(Protocol):
@@ -145,7 +145,7 @@ class Holding:
             if self._last is None:
                 raise
             if not self._said:
-                log.warning("The picture stands still: %s", error)
+                _log.warning("The picture is frozen: %s", error)
             self._said = True
         else:
             self._said = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,8 +13,9 @@ import platformdirs
 
 from shared import portrait
 from shared.keypoints import Pictures
+from shared.runtime.logs import logger
 
-_log = logging.getLogger(__name__)
+_log = logger("camera")
 
 
 def kept_at(person: str, side: int) -> Path | None:
@@ -71,4 +71,4 @@ def keep(path: Path, pictures: Iterable[Pictures]) -> None:
                 with suppress(OSError):
                     other.unlink()
     except OSError as error:
-        _log.debug("The drawn pictures are not kept: %s", error)
+        _log.debug("The drawn pictures could not be cached: %s", error)

@@ -53,12 +53,10 @@ class GalleryOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.pictures <= MAX_PICTURES:
             raise RequestError(
-                f"A gallery holds 1 to {MAX_PICTURES} pictures, not {self.pictures}; give another --gallery."
+                f"A gallery holds 1 to {MAX_PICTURES} pictures, not {self.pictures}; change --gallery."
             )
         if not 0 <= self.kbps <= 1000:
-            raise RequestError(
-                f"Source pictures take 0 to 1000 kbps, not {self.kbps}; give another --source-kbps."
-            )
+            raise RequestError(f"Source pictures take 0 to 1000 kbps, not {self.kbps}; change --source-kbps.")
 
 
 def most_bytes(size: int) -> int:

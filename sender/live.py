@@ -107,5 +107,5 @@ def _of_sending(figures: Figures) -> list[Part]:
         pace = number(figures, "camera_fps")
         parts.append((f"camera {pace:.0f} fps", "yellow" if pace < SLOW_FPS else ""))
     if figures["rate_limit_kbps"] is not None:
-        parts.append((f"held to {number(figures, 'rate_limit_kbps'):.1f} kbps", "yellow"))
+        parts.append((f"limited to {number(figures, 'rate_limit_kbps'):.1f} kbps", "yellow"))
     return parts

@@ -112,7 +112,7 @@ class Microphone:
         # PortAudioError, or ValueError for a name that fits none or several.
         except (sounddevice.PortAudioError, ValueError) as error:
             which = "no microphone" if name is None else f"no microphone {name!r}"
-            raise RequestError(f"There is {which}, or it may not be used ({_short(error)}).") from error
+            raise RequestError(f"There is {which}, or it cannot be used ({_short(error)}).") from error
         latency = min(max(float(self._stream.latency), 0.0), _MOST_LATENCY)
         self.lag = latency + _LATE + (LAG_SECONDS if canceller is not None else 0.0)
 

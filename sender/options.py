@@ -12,7 +12,7 @@ from sender.crop import Framing, parse_crop
 from sender.gallery import GalleryOptions
 from sender.presets import Sending, check, gallery_options
 from sender.voice import VOICE_KBPS
-from shared.constants import SIZE, Schedule
+from shared.constants import Schedule
 from shared.errors import RequestError
 from shared.transport.servers import DIRECT, IceOptions, chosen_ice
 
@@ -26,7 +26,7 @@ class SenderOptions:
     token: str | None = None
     tls_ca: Path | None = None
     anonymous: bool = False
-    size: int = SIZE
+    size: int | None = None
     sending: Sending = field(default_factory=Sending)
     crop: Framing | None = None
     loop: bool = False
@@ -80,6 +80,6 @@ def check_outgoing(options: SenderOptions) -> None:
     """Raise RequestError where what is to be sent cannot be, whoever it is sent to."""
     check(options.sending)
     if options.audio is not None and options.anonymous:
-        raise RequestError("A voice tells who is speaking; leave out --audio or --anonymous.")
+        raise RequestError("A voice gives away who is speaking; leave out --audio or --anonymous.")
     if options.max_kbps is not None and not 0 < options.max_kbps < math.inf:
-        raise RequestError(f"A ceiling of {options.max_kbps:g} kbps sends nothing; give another --max-kbps.")
+        raise RequestError(f"--max-kbps must be a finite number above 0, not {options.max_kbps:g}.")

@@ -35,11 +35,12 @@ from sender.voice import Voice
 from shared.clock import SystemClock
 from shared.codec.keypoint_codec import Codec
 from shared.codec.tables import CodecTables
-from shared.constants import CallTerms, Schedule
+from shared.constants import SIZE, CallTerms, Schedule
 from shared.interfaces import Backbone, Connection
 from shared.keypoints import Distance, Pictures
 from shared.media.echo import EchoCanceller
 from shared.media.opus import OpusEncoder
+from shared.media.squares import scaled
 from shared.protocol.events import Agreed
 from shared.protocol.sender_session import LargerPicture, SenderSession
 from shared.runtime.controls import Controls
@@ -82,7 +83,7 @@ async def opened(
 
     def source_of() -> VideoSource:
         framing = options.crop or AutomaticFraming(load_head_finder(), note)
-        return open_source(options.source, framing, options.loop, denoise=True, side=options.size)
+        return open_source(options.source, framing, options.loop, denoise=True, side=options.size or SIZE)
 
     async with _owned(executor, source_of) as source, _speaking(options, notify, canceller) as voice:
         # What is never made cannot leave.
@@ -152,7 +153,8 @@ class Outgoing:
         coding: Executor | None = None,
     ) -> None:
         sending, self._layout = options.sending, backbone.layout
-        check_size(options.size, backbone)
+        if options.size is not None:
+            check_size(options.size, backbone)
         self._options, self._backbone = options, backbone
         self._inference, self._encoding, self._coding = inference, encoding, coding
         self.preset, self._codec = make_codec(sending, tables, self._layout)
@@ -166,7 +168,9 @@ class Outgoing:
         """Return the first picture of `media` as it is sent."""
         if media.first is None:
             return Encoded(None, None)
-        work = partial(reference_pictures, media.first, self._backbone.size)
+        # Only what was asked for is offered: without that, cameras have their size, and the network its own.
+        first = media.first if self._options.size else scaled(media.first, self._backbone.size)
+        work = partial(reference_pictures, first, self._backbone.size)
         return Encoded(*await asyncio.get_running_loop().run_in_executor(self._encoding, work))
 
     def call(

@@ -71,14 +71,14 @@ def check(sending: Sending) -> None:
     """Raise RequestError for what cannot be, before anything is loaded."""
     if sending.quality is not None and not 0 <= sending.quality < QUALITIES:
         raise RequestError(
-            f"The quality is from 0 (finest) to {QUALITIES - 1}, not {sending.quality}; change --quality."
+            f"The quality must be 0 (finest) to {QUALITIES - 1}, not {sending.quality}; change --quality."
         )
     if sending.threshold is not None and not sending.threshold > 0:
-        raise RequestError(f"A drift of {sending.threshold} is no threshold; give a --drift over 0.")
+        raise RequestError(f"--drift must be above 0, not {sending.threshold}.")
     if not 0 <= sending.redundancy <= MAX_REDUNDANCY:
         raise RequestError(
             f"A message carries copies of 0 to {MAX_REDUNDANCY} earlier ones, not {sending.redundancy}; "
-            "give another --redundancy."
+            "change --redundancy."
         )
     if sending.preset == "paper" and (sending.redundancy or sending.quality is not None):
         raise RequestError("The paper preset sends raw numbers: leave --quality and --redundancy out.")
@@ -149,7 +149,7 @@ def frames_per_message(sending: Sending, name: str, codec: Codec) -> int:
     if sending.frames_per_message is not None and not 1 <= sending.frames_per_message <= most:
         raise RequestError(
             f"A message of the {name} preset holds 1 to {most} frames, not {sending.frames_per_message}; "
-            "give another --frames-per-message."
+            "change --frames-per-message."
         )
     return sending.frames_per_message or min(PRESETS[name].frames_per_message, most)
 

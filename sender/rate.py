@@ -147,7 +147,7 @@ class RateController:
             return
         if self._filling(before, report):
             self._loss_at_cut = None
-            self._halve(now, f"messages wait {report.delay_ms} ms on the path")
+            self._halve(now, f"messages are queued for {report.delay_ms} ms on the path")
         elif self._losing():
             self._loss_at_cut, self._rate_at_cut = self._loss()[1], self._limit.rate
             self._halve(now, f"{self._loss()[1]:.0%} of the messages are lost")
@@ -196,7 +196,7 @@ class RateController:
             self._unheard, self._unheard_since = 0, now
             if self._rate_before_silence is None:
                 self._rate_before_silence = min(self._limit.rate, self._sent_rate(now))
-            self._halve(now, "no message is heard to have come")
+            self._halve(now, "no message is known to have arrived")
 
     def acknowledged(self) -> None:
         """Something that was sent is known to have arrived.
@@ -207,7 +207,7 @@ class RateController:
         if self._rate_before_silence is not None:
             share = 0.5 if self._report.delay_ms > QUEUE_MS else 1.0
             self._limit.rate = max(self._limit.rate, self._rate_before_silence * share)
-            _log.debug("messages come again: held to %.1f kbps", self.limit_kbps)
+            _log.debug("messages arrive again: limited to %.1f kbps", self.limit_kbps)
             self._rate_before_silence = None
             self._skip_loss = True
 
@@ -218,7 +218,7 @@ class RateController:
         self._grown_at = now + HOLD_SECONDS
         self._heard.clear()
         self.halved += 1
-        _log.debug("%s: held to %.1f kbps", why, self.limit_kbps)
+        _log.debug("%s: limited to %.1f kbps", why, self.limit_kbps)
 
     def _grow(self, now: float) -> None:
         if math.isfinite(self._limit.rate):
@@ -238,7 +238,9 @@ class RateController:
         if loss > self._loss_at_cut / 2:
             self._own_loss, self._own_loss_until = max(loss, self._own_loss), now + OWN_LOSS_SECONDS
             self._limit.rate = self._rate_at_cut
-            _log.debug("the path loses %.0f %% by itself: held to %.1f kbps", 100 * loss, self.limit_kbps)
+            _log.debug(
+                "the path loses %.0f %% at any bitrate: limited to %.1f kbps", 100 * loss, self.limit_kbps
+            )
         self._loss_at_cut = None
 
     def _sent_rate(self, now: float) -> float:

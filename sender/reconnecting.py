@@ -156,7 +156,7 @@ class ResumingCall(ReconnectingCall):
             return
 
     def _failed(self, error: KeycastError) -> None:
-        _log.debug("calling again came to nothing: %s", error)
+        _log.debug("calling again failed: %s", error)
         self._liveness.failed()
         # Once may be a receiver that is just starting again, and has not said its new token yet.
         self._refusals += isinstance(error, WrongTokenError)

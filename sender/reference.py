@@ -14,7 +14,7 @@ def first_picture(source: VideoSource) -> Pictures:
     """Return the first picture of `source`; RequestError where it has none."""
     first = source.frame(0)
     if first is None:
-        raise RequestError("The video has no picture in it; give another --source.")
+        raise RequestError("The video has no frames; choose another --source.")
     return first
 
 

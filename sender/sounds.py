@@ -39,5 +39,5 @@ def open_sound(spec: str, source: str, loop: bool, canceller: EchoCanceller | No
     if is_microphone(spec, source):
         return Microphone(None if spec in (OWN, MICROPHONE) else spec, canceller)
     if is_camera(source):
-        raise RequestError("A camera has no sound of its own; take the microphone: --audio mic.")
+        raise RequestError("A camera has no sound of its own; use the microphone: --audio mic.")
     return DemoSound(source) if source in DEMOS else FileSound(Path(source), loop)

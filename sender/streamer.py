@@ -300,7 +300,7 @@ class Streamer:
             self._uncodable += 1
             if self._uncodable > _MOST_UNCODABLE:
                 raise KeycastError(
-                    "The network finds no sound keypoints in the pictures; use other weights or a new source."
+                    "The network finds no valid keypoints in the frames; use other weights or another source."
                 ) from error
             return None
         self._uncodable = 0

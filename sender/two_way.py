@@ -73,6 +73,7 @@ class Display:
         self._options, self._console = options, console
         self._output = ThreadPoolExecutor(1, "output")
         self._decoding = ThreadPoolExecutor(1, "decoding")
+        self._sound = ThreadPoolExecutor(1, "sound")
         self._admission = CallAdmission(patience=_PATIENCE_SECONDS)
         self._incoming: Incoming | None = None
         self._server: SignalingServer | None = None
@@ -96,7 +97,7 @@ class Display:
         models = await loop.run_in_executor(drawing, ready_models, self._options, backbone, tables, note)
         self._incoming = Incoming(
             self._options, models, self._sink,
-            inference=drawing, output=self._output, decoding=self._decoding,
+            inference=drawing, output=self._output, decoding=self._decoding, sound=self._sound,
         )  # fmt: skip
         if self._stage.audience is not None:
             self._server = await self._serve(self._stage.audience)
@@ -135,7 +136,7 @@ class Display:
             self._figures = self._incoming.figures(call) if call.streaming else self._figures
             # The person who has called anew is shown in the next one.
             if not ended.ok and not self._is_last and not self._admission.has_pending:
-                self._console.note(f"the other side is no more shown: {ended.reason}")
+                self._console.note(f"the other side is no longer shown: {ended.reason}")
 
     async def _taken(self, call: ReceiverCall, pending: PendingCall) -> Ended:
         try:
@@ -144,7 +145,7 @@ class Display:
             if self._sink.failed:
                 raise
             _log.debug("showing a call failed", exc_info=error)
-            return Ended(f"It failed here: {described(error)}", ok=False)
+            return Ended(f"The call failed here: {described(error)}", ok=False)
         if call.hung_up and not self._is_last:
             self._closed = CLOSED
         return ended
@@ -194,6 +195,7 @@ class Display:
         finally:
             self._output.shutdown()
             self._decoding.shutdown()
+            self._sound.shutdown()
 
     def _let_go(self) -> None:
         """End the present call where nobody would make a new connection for it and this one is lost.

@@ -19,7 +19,7 @@ from shared.protocol.sender_session import SenderSession
 
 VOICE_KBPS = 18.0
 """Of Opus while somebody speaks, at most; over the pauses of speech it is about three quarters of that."""
-REFUSED = "The receiver takes no sound; the call goes on without it."
+REFUSED = "The receiver does not accept sound; the call continues without it."
 _MOST_BEHIND = 8
 _FADE = RATE // 100
 

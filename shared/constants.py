@@ -68,7 +68,7 @@ class Schedule:
         """Read "6-6" (ship 6, skip 6). Raise RequestError on anything else."""
         observe, dash, skip = text.partition("-")
         if not (dash and observe.isascii() and observe.isdigit() and skip.isascii() and skip.isdigit()):
-            raise RequestError(f"{text!r} is not a schedule; write frames to ship and to skip, as 6-6.")
+            raise RequestError(f"{text!r} is not a schedule; write frames to ship and to skip, such as 6-6.")
         if max(len(observe), len(skip)) > len(str(MAX_BLOCK)):
             raise RequestError(f"The schedule {text!r} is out of range; use at most {MAX_BLOCK} frames each.")
         return cls(int(observe), int(skip))

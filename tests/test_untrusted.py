@@ -11,7 +11,7 @@ from models.forecast.build import mirrored_forecaster
 from models.forecast.names import NAMES
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("shared", "models", "sender", "receiver", "bench")
+PACKAGES = ("shared", "models", "sender", "receiver", "bench", "animate")
 RUNS_DATA = {
     "pickle",
     "cPickle",

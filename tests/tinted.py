@@ -21,10 +21,9 @@ class Tinted(Transferring):
 
     name, fingerprint, detector = "tinted", "abc", "abc"
     layout = LAYOUT
-    size = 256
-    sizes = (256,)
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 256) -> None:
+        self.size, self.sizes = size, (size,)
         self.encoded: list[Pictures] = []
 
     def detect(self, frames: Pictures) -> Floats:

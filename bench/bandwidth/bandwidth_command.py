@@ -66,8 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_call_arguments(parser)
     add = parser.add_argument
-    add("--presets", default="saver,balanced,paper", metavar="NAMES", help="with commas; default: all three")
-    add("--policies", default="alternate,adaptive", metavar="NAMES", help="with commas; default: both")
+    add(
+        "--presets",
+        default="saver,balanced,paper",
+        metavar="NAMES",
+        help="comma-separated; default: all three",
+    )
+    add("--policies", default="alternate,adaptive", metavar="NAMES", help="comma-separated; default: both")
     clips = "folders of clips for the tables of policies and source pictures"
     add("--clips", nargs="+", type=Path, metavar="FOLDER", help=clips)
     add(
@@ -75,12 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=6.0,
         metavar="S",
-        help="of each clip, from its start (default 6)",
+        help="seconds of each clip, from its start (default 6)",
     )
-    add("--people", type=int, default=0, metavar="N", help="a clip of N of their people (0: all clips)")
+    add("--people", type=int, default=0, metavar="N", help="one clip each of N people (0: all clips)")
     add_landmarks_argument(parser)
-    add("--json", type=Path, metavar="FILE", help="all rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="tables and a picture for people")
+    add("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the tables and a chart here")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -175,7 +180,7 @@ def _policies(
     landmarks: Landmarks | None,
 ) -> tuple[list[Row], bool]:
     if tables is None:
-        raise RequestError("The policies are compared with codec tables, and the backbone has none.")
+        raise RequestError("Comparing policies needs codec tables, and this backbone has none.")
     clips = one_of_each(find_clips(options.clips)[0], options.people)
     done = policies_table.measure(backbone, tables, clips, options.clip_seconds, landmarks)
     return policies_table.summarise(done.results), done.stopped

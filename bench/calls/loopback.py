@@ -36,12 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_call_arguments(parser)
     add = parser.add_argument
-    add("--impair", metavar="SPEC", help='what the path does, such as "loss=20,jitter=200,rate=30"')
-    add("--seed", type=int, default=0, help="of the path's chances")
-    add("--output", type=Path, metavar="FILE.mp4", help="source beside received, forecast frames marked")
+    add("--impair", metavar="SPEC", help='impairment of the path, such as "loss=20,jitter=200,rate=30"')
+    add("--seed", type=int, default=0, help="of the path's random impairments")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE.mp4",
+        help="source and received video side by side, forecast frames marked",
+    )
     add("--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the same")
     add_landmarks_argument(parser)
-    add("--json", type=Path, metavar="FILE", help="the report for other programs")
+    add("--json", type=Path, metavar="FILE", help="write the report as JSON")
 
 
 def run(options: argparse.Namespace) -> int:

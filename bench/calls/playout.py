@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
     add("--clips", nargs="+", type=Path, metavar="FOLDER", required=True, help="folders of videos")
-    add("--clip-seconds", type=float, default=6.0, metavar="S", help="of each clip (default 6)")
+    add("--clip-seconds", type=float, default=6.0, metavar="S", help="seconds of each clip (default 6)")
     add("--preset", choices=tuple(PRESETS), default="balanced", help="how keypoints are sent")
-    add("--backbone", choices=BACKBONES, help="default: what this machine can run")
-    add("--checkpoint", type=Path, metavar="FOLDER", help="other weights than those shipped")
+    add("--backbone", choices=BACKBONES, help="default: one that runs in real time on this machine")
+    add("--checkpoint", type=Path, metavar="FOLDER", help="weights to use instead of the shipped ones")
     add_device_argument(parser)
-    add("--json", type=Path, metavar="FILE", help="the rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="table and picture for people")
+    add("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the table and a chart here")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     meta = describe("playout", backbone.device, 0, preset=options.preset, clips=len(done.results))
     pictures = {"playout.png": chart(rows)} if options.report is not None else {}
     findings = Findings(
-        "playout", rows, [("What waiting buys", rows, COLUMNS)], lines(rows), meta, lambda: pictures,
+        "playout", rows, [("What longer delays buy", rows, COLUMNS)], lines(rows), meta, lambda: pictures,
         done.stopped,
     )  # fmt: skip
     return publish(findings, options.json, options.report)

@@ -55,7 +55,7 @@ LIMITS = {
     "sender_mb": Limit("sender: resident memory, MB", 0.05, 4.0),
     "receiver_files": Limit("receiver: open files", most=2.0),
     "sender_files": Limit("sender: open files", most=2.0),
-    "latency_ms": Limit("latency of late, ms", 0.1, 20.0),
+    "latency_ms": Limit("recent latency, ms", 0.1, 20.0),
     "delay_ms": Limit("playout delay, ms", 0.1, 20.0),
 }
 
@@ -79,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_call_arguments(parser)
     add = parser.add_argument
     add("--minutes", type=float, default=5.0, help="how long to call (default 5)")
-    add("--json", type=Path, metavar="FILE", help="the rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="table and picture for people")
+    add("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the table and a chart here")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -102,10 +102,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if not Path("/proc/self/statm").exists():
-        raise RequestError("What processes hold is read from /proc, which only Linux has; run this there.")
+        raise RequestError("The memory and open files of processes are read from /proc; run this on Linux.")
     least = LEAST_NOTES * _EVERY_SECONDS / 60 / (1 - WARMING_SHARE)
     if not options.minutes >= least:
-        raise RequestError(f"So short a call says nothing; give --minutes {least:.1f} or more.")
+        raise RequestError(f"A call this short shows nothing; give --minutes {least:.1f} or more.")
     options.seconds, options.loop = 60 * options.minutes, True
     if options.json is not None:
         check_output(options.json)

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.at <= _MOST_SECONDS or not 1 <= options.step <= FPS or not 1 <= options.moments <= 32:
         raise RequestError(
             f"A strip begins within {_MOST_SECONDS:.0f} seconds and has 1 to 32 moments, 1 to {FPS} frames "
-            "apart; give another --at, --moments or --step."
+            "apart; change --at, --moments or --step."
         )
     check_output(options.output)
     use_threads(1)

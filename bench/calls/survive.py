@@ -88,11 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_call_arguments(parser)
     add = parser.add_argument
-    add("--conditions", metavar="NAMES", help=f"with commas, of {', '.join(CONDITIONS)}; default: all")
-    add("--playout-delay", type=float, metavar="MS", help="the receiver's")
-    add("--seed", type=int, default=0, help="of the path's chances")
-    add("--json", type=Path, metavar="FILE", help="the rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="table and picture for people")
+    add("--conditions", metavar="NAMES", help=f"comma-separated, from {', '.join(CONDITIONS)}; default: all")
+    add("--playout-delay", type=float, metavar="MS", help="playout delay of the receiver")
+    add("--seed", type=int, default=0, help="of the path's random impairments")
+    add("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the table and a chart here")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     tables: list[Table] = [
         (title, rows, (columns[0], *which, *columns[1:]))
         for title, columns in (
-            ("What is left of a call", COLUMNS), ("Frames", FRAMES), ("Messages", SENT)
+            ("How calls held up", COLUMNS), ("Frames", FRAMES), ("Messages", SENT)
         )
     ]  # fmt: skip
     failed = [row for row in rows if "failed" in row]

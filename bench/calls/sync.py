@@ -33,13 +33,13 @@ _LEAST_SECONDS = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
-    add("--seconds", type=float, default=20.0, help="of the clip (default 20)")
-    conditions = 'what a path does, such as "loss=5,jitter=40", "" for nothing; repeatable; default: four'
+    add("--seconds", type=float, default=20.0, help="length of the clip (default 20)")
+    conditions = 'impairment of a path, such as "loss=5,jitter=40", "" for none; repeatable; default: four'
     add("--impair", action="append", metavar="SPEC", help=conditions)
-    add("--audio-kbps", type=float, default=18.0, metavar="KBPS", help="of Opus (default 18)")
-    add("--seed", type=int, default=0, help="of the path's chances")
+    add("--audio-kbps", type=float, default=18.0, metavar="KBPS", help="Opus bitrate (default 18)")
+    add("--seed", type=int, default=0, help="of the path's random impairments")
     add("--keep", type=Path, metavar="FOLDER", help="keep the clip and what was received")
-    add("--json", type=Path, metavar="FILE", help="the report for other programs")
+    add("--json", type=Path, metavar="FILE", help="write the report as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             received = place / f"received-{number}.mp4"
             record = _call(Path(folder), clip, received, options, path)
             rows.append({"condition": name, "turns": count, **measured(record, received)})
-    note = "skew: between beep and turn; where frames are left out, a turn is seen in the next one"
+    note = "skew: between beep and turn; where frames are skipped, a turn is seen in the next one"
     meta = describe("sync", "cpu", options.seed, seconds=options.seconds, note=note)
     Report("sync", rows, COLUMNS, meta).publish(options.json)
     return 0

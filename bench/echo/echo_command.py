@@ -25,9 +25,9 @@ _LEAST_SECONDS = 12.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
-    add("--seconds", type=float, default=30.0, help="of each case (default 30)")
-    add("--seed", type=int, default=0, help="of rooms, noise and late callbacks")
-    add("--json", type=Path, metavar="FILE", help="the report for other programs")
+    add("--seconds", type=float, default=30.0, help="length of each case (default 30)")
+    add("--seed", type=int, default=0, help="random seed for rooms, noise and late callbacks (default 0)")
+    add("--json", type=Path, metavar="FILE", help="write the report as JSON")
 
 
 def run(options: argparse.Namespace) -> int:

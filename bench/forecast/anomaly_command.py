@@ -47,14 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--clips", nargs="+", type=Path, required=True, metavar="FOLDER",
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
-    add("--faults", type=int, default=4, metavar="N", help="of each kind put into each clip (default 4)")
+    add(
+        "--faults",
+        type=int,
+        default=4,
+        metavar="N",
+        help="faults of each kind to put into each clip (default 4)",
+    )
     add("--forecaster", choices=("gru-nf", "nf"), default="gru-nf", help="whose exact likelihood is used")
     add("--seed", type=int, default=0)
     add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
-    add("--json", type=Path, metavar="FILE", help="all rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="tables and pictures for people")
+    add("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the tables and charts here")
 
 
 def run(options: argparse.Namespace) -> int:

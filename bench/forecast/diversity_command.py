@@ -37,29 +37,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--clips", nargs="+", type=Path, required=True, metavar="FOLDER",
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
-    add("--horizons", default="6-24,12-12", help="OBSERVED-PREDICTED frames, several with commas")
-    add("--modes", default="reconstruction,transfer", help="reconstruction, transfer, or both with a comma")
+    add("--horizons", default="6-24,12-12", help="OBSERVED-PREDICTED frames, comma-separated")
+    add(
+        "--modes",
+        default="reconstruction,transfer",
+        help="reconstruction, transfer, or both, comma-separated",
+    )
     add(
         "--models",
         default="vrnn,gru-nf",
         metavar="NAMES",
-        help="forecasters that draw futures, beside the baselines, which know one",
+        help="forecasters that draw several futures, besides the baselines, which predict one",
     )
-    add("--samples", type=int, default=100, help="futures of each clip (default 100) ...")
-    add("--keep", type=int, default=20, help="... of which those nearest the truth count (default 20)")
+    add("--samples", type=int, default=100, help="futures to draw for each clip (default 100)")
+    add("--keep", type=int, default=20, help="how many of them, those nearest the truth, count (default 20)")
     add(
         "--people",
         type=int,
         default=0,
         metavar="N",
-        help="one clip of N people, evenly spread (0: all clips)",
+        help="one clip each of N people, evenly spread (0: all clips)",
     )
     add("--seed", type=int, default=0)
     add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
-    add("--json", type=Path, metavar="FILE", help="all rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="tables and pictures; what is done is kept there")
+    add("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="write the tables and charts here, and keep what is done",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -91,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
         went = each(clips, "diversity", "clip", work)
     found = rows(units)
     if not found:
-        raise RequestError("Transfer needs clips of two people; give more, or a clips.csv.")
+        raise RequestError(
+            "Transfer needs clips of at least two people; add some, or name them in clips.csv."
+        )
     meta = describe(
         "diversity", backbone.device, options.seed, backbone=backbone.name, fingerprint=backbone.fingerprint,
         clips=len(went.results), clips_missing=missing, clips_skipped=went.skipped,
@@ -114,9 +125,7 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Raise RequestError for what would fail after the work, before it begins."""
     if not 2 <= options.keep <= options.samples:
-        raise RequestError(
-            f"Of {options.samples} futures {options.keep} cannot be kept; give --keep from 2 to --samples."
-        )
+        raise RequestError(f"--keep must be from 2 to --samples ({options.samples}), not {options.keep}.")
     if options.people < 0:
         raise RequestError(f"There are no {options.people} people; give --people 0 (all) or more.")
     if options.threads is not None:

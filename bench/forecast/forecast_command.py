@@ -35,17 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--clips", nargs="+", type=Path, required=True, metavar="FOLDER",
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
-    add("--horizons", default="6-6,6-24,12-12", help="OBSERVED-PREDICTED frames, several with commas")
-    add("--modes", default="reconstruction,transfer", help="reconstruction, transfer, or both with a comma")
+    add("--horizons", default="6-6,6-24,12-12", help="OBSERVED-PREDICTED frames, comma-separated")
+    add(
+        "--modes",
+        default="reconstruction,transfer",
+        help="reconstruction, transfer, or both, comma-separated",
+    )
     add("--models", metavar="NAMES", help="forecasters besides the baselines; default: all that fit")
     add("--windows", type=int, default=3, metavar="N",
-        help="of each clip and horizon to draw, evenly spread (default 3; 0: all)")  # fmt: skip
-    add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as transformers saves it, for JEDi")
+        help="windows to render per clip and horizon, evenly spread (default 3; 0: all)")  # fmt: skip
+    add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as saved by transformers, for JEDi")
     add_weights(parser)
     add_network_arguments(parser)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
-    add("--json", type=Path, metavar="FILE", help="all rows for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="tables and pictures for people")
+    add("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the tables and charts here")
 
 
 def run(options: argparse.Namespace) -> int:

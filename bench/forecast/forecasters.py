@@ -22,7 +22,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FOLDER",
         help="where `models.training forecaster` left NAME/weights (its default: runs); "
-        "names that are not there have the shipped ones",
+        "names without weights there use the shipped ones",
     )  # fmt: skip
 
 

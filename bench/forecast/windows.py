@@ -60,7 +60,7 @@ def parse_horizons(text: str) -> list[Horizon]:
         numbers = re.fullmatch(r"(\d{1,4})-(\d{1,4})", part.strip())
         if not numbers or not all(1 <= int(number) <= MOST_FRAMES for number in numbers.groups()):
             raise RequestError(
-                f"{part.strip()!r} is no horizon; give OBSERVED-PREDICTED frames (1 to {MOST_FRAMES}), "
+                f"{part.strip()!r} is not a horizon; give OBSERVED-PREDICTED frames (1 to {MOST_FRAMES}), "
                 "such as 6-6,6-24."
             )
         found.append(Horizon(int(numbers[1]), int(numbers[2])))
@@ -72,7 +72,7 @@ def parse_modes(text: str) -> list[Mode]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if word not in MODES:
-            raise RequestError(f"{word!r} is no mode; use one of {', '.join(MODES)}, or both.")
+            raise RequestError(f"{word!r} is not a mode; use one of {', '.join(MODES)}, or both.")
     return [mode for mode in MODES if mode in words]
 
 

@@ -144,7 +144,7 @@ def add_arguments(commands: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = commands.add_argument
     add("--clips", type=Path, action="append", default=[], metavar="FOLDER", help="videos to measure on")
-    add("--people", type=int, default=4, help="how many of them call, besides the portrait (default 4)")
+    add("--people", type=int, default=4, help="how many people call, besides the portrait (default 4)")
     add("--faces", type=Path, metavar="FILE", help="YuNet's ONNX file, to measure the finder against")
     add("--json", type=Path, metavar="FILE")
     add("--sheet", type=Path, metavar="FILE.png", help="what was framed and what was received")
@@ -156,7 +156,7 @@ def run(given: argparse.Namespace) -> int:
     for path in filter(None, (given.json, given.sheet)):
         check_output(path)
     if given.people < 0:
-        raise RequestError(f"There are no {given.people} people; give --people of at least 0.")
+        raise RequestError(f"There are no {given.people} people; give --people 0 or more.")
     if given.faces and not given.clips:
         raise RequestError("The finder is measured on clips; give some with --clips.")
     find = load_head_finder()

@@ -72,7 +72,7 @@ def fuzz(tables: CodecTables, total: int, seed: int = 0, count: int = 6, progres
             outcome.decoded += 1
             for frame in (block.frames, *(copy.frame for copy in block.copies)):
                 if not bool(np.all(np.abs(frame) <= MAX_MAGNITUDE)):
-                    raise KeycastError(f"Unsound numbers came of the packet {data.hex()}.")
+                    raise KeycastError(f"The packet {data.hex()} decoded to invalid numbers.")
         outcome.slowest = max(outcome.slowest, time.thread_time() - began)
     if outcome.slowest > MAX_SECONDS:
         raise KeycastError(f"Decoding a packet took {outcome.slowest:.1f} s of CPU time.")
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     if options.transport:
         return fuzz_transport.run(options)
     if options.packets < 1:
-        raise RequestError(f"{options.packets} packets are none; give --packets 1 or more.")
+        raise RequestError(f"--packets must be 1 or more, not {options.packets}.")
     tables = CodecTables.load(SHIPPED / "lite" / TABLES)
     tracemalloc.start()
     fuzz(tables, min(options.packets, 2000), options.seed)
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         raise KeycastError(f"Decoding took {peak} bytes, over {MAX_BYTES}.")
     outcome = fuzz(tables, options.packets, options.seed + 1, progress=True)
     print(
-        f"{outcome.refused} refused, {outcome.decoded} decoded to sound numbers, nothing else; the slowest "
-        f"took {1000 * outcome.slowest:.1f} ms of CPU time, and never over {peak / 1e6:.1f} MB were in use"
+        f"{outcome.refused} refused, {outcome.decoded} decoded to valid numbers, nothing else; the slowest "
+        f"took {1000 * outcome.slowest:.1f} ms of CPU time, and at most {peak / 1e6:.1f} MB were in use"
     )
     return 0

@@ -165,7 +165,7 @@ async def _hit(target: Target, data: bytes, turns: _Turns, outcome: Outcome) -> 
     try:
         seen = await target.hit(data)
     except Exception as error:
-        raise KeycastError(f"{target.name}: {error!r} came of {data.hex()}") from error
+        raise KeycastError(f"{target.name}: {data.hex()} raised {error!r}") from error
     await asyncio.sleep(0)
     turns.on = False
     outcome.inputs += 1
@@ -187,16 +187,22 @@ def _resident() -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `--transport`."""
     parser.add_argument("--transport", action="store_true", help="attack the transport, sessions and HTTP")
-    parser.add_argument("--minutes", type=float, default=10.0, help="with --transport: in all (default 10)")
     parser.add_argument(
-        "--kinds", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="with --transport: of input"
+        "--minutes", type=float, default=10.0, help="with --transport: total duration (default 10)"
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=list(TARGETS),
+        default=list(TARGETS),
+        help="with --transport: kinds of input",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Attack each kind of target for its share of the time, and print a table. Returns the exit code."""
     if not options.minutes > 0:
-        raise RequestError(f"{options.minutes:g} minutes are none; give --minutes above 0.")
+        raise RequestError(f"--minutes must be above 0, not {options.minutes:g}.")
     run_async(_campaign(options.kinds, 60 * options.minutes, options.packets, options.seed))
     return 0
 

@@ -36,18 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--source", default="demo", help="a video file, or demo (default)")
     add("--crop", metavar="X,Y,SIZE", help="the square to send; default: the centre square")
-    add("--seconds", type=float, default=10.0, metavar="S", help="of it, from its start (default 10)")
-    each = (
-        "all messages with the coded picture (default), or each with a picture of its own, which is skipped"
+    add(
+        "--seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="length to write, from the start (default 10)",
     )
+    each = "base (default): all messages with the coded picture; else each with a skipped picture of its own"
     add("--layout", choices=LAYOUTS, default="base", help=each)
     add("--bits", type=int, default=BITS, metavar="N", help=f"steps of 2**-N (default {BITS})")
-    add("--crf", type=int, default=23, metavar="N", help="x264's quality of the picture (default 23)")
-    add("--read", type=Path, metavar="FILE", help="read such a stream, or a file with it in, instead")
+    add("--crf", type=int, default=23, metavar="N", help="x264's CRF for the picture (default 23)")
+    add("--read", type=Path, metavar="FILE", help="read such a stream, or a file that contains one, instead")
     written = "the stream (.h264); with --read, the keypoints (T, D) as .npy"
     add("--output", type=Path, required=True, metavar="FILE", help=written)
     add("--picture", type=Path, metavar="FILE.png", help="with --read: the coded picture")
-    add("--json", type=Path, metavar="FILE", help="the table for other programs")
+    add("--json", type=Path, metavar="FILE", help="write the table as JSON")
     add_network_arguments(parser)
 
 
@@ -62,7 +66,7 @@ def _write(options: argparse.Namespace) -> int:
     _check(options)
     frames = first_frames(options.source, options.crop, math.ceil(options.seconds * FPS))
     if not frames:
-        raise RequestError("The video has no frames; give another --source.")
+        raise RequestError("The video has no frames; choose another --source.")
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
     points_of(backbone.layout)
     keypoints = detect_all(backbone, frames)
@@ -83,20 +87,20 @@ def _write(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if options.picture is not None:
-        raise RequestError("A --picture is what --read leaves; leave it out, or give a stream to --read.")
+        raise RequestError("--picture only applies with --read; leave it out, or give a stream to --read.")
     if options.output.suffix not in {".h264", ".264"}:
         raise RequestError(
-            f"The stream is a bare one, so {options.output.name} should end in .h264; "
-            "ffmpeg -i FILE.h264 -c copy FILE.mp4 puts it into other files."
+            f"The stream is raw H.264, so {options.output.name} must end in .h264; "
+            "ffmpeg -i FILE.h264 -c copy FILE.mp4 puts it into a container."
         )
     if not 0 < options.seconds <= _MOST_SECONDS:
-        raise RequestError(f"A stream is up to {_MOST_SECONDS:.0f} seconds long; give other --seconds.")
+        raise RequestError(
+            f"--seconds must be above 0 and at most {_MOST_SECONDS:.0f}, not {options.seconds:g}."
+        )
     if not 1 <= options.bits <= MOST_BITS:
         raise RequestError(f"Numbers have 1 to {MOST_BITS} bits, not {options.bits}; change --bits.")
     if not 0 <= options.crf <= _MOST_CRF:
-        raise RequestError(
-            f"x264's quality is from 0 (finest) to {_MOST_CRF}, not {options.crf}; change --crf."
-        )
+        raise RequestError(f"x264's CRF must be 0 (finest) to {_MOST_CRF}, not {options.crf}; change --crf.")
 
 
 def _read(options: argparse.Namespace) -> int:

@@ -116,7 +116,7 @@ def read_stream(path: Path) -> Read:
         keypoints = restored(parse_all(payloads)) if payloads else None
     except BitstreamError as error:
         raise RequestError(
-            f"{path} holds generative face video messages that keypoints cannot be read from: {error}."
+            f"Keypoints cannot be read from the generative face video messages in {path}: {error}."
         ) from error
     except (FFmpegError, OSError) as error:
         raise RequestError(f"{path} cannot be read as a video: {error.strerror or error}.") from error

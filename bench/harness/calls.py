@@ -24,7 +24,7 @@ from sender.arguments import add_sending_arguments, sending_words
 from sender.capture import VideoSource, open_source
 from sender.crop import CENTRE, Framing, parse_crop
 from sender.demo import DemoSource
-from shared.constants import FPS
+from shared.constants import FPS, SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.runtime.command import add_network_arguments
@@ -48,7 +48,7 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add("--two-way", action="store_true", help="the receiver sends as well, and the sender shows it")
     other = "with --two-way, what the receiver sends (default demo2)"
     add("--source-back", default="demo2", metavar="SOURCE", help=other)
-    add("--forecaster", choices=NAMES, help="default: what the receiver takes for this backbone")
+    add("--forecaster", choices=NAMES, help="default: the one that the receiver picks for this backbone")
     add_sending_arguments(parser)
     add_network_arguments(parser)
     squeezenet = "SqueezeNet v1.1 convolutions, for the perceptual column"
@@ -85,7 +85,7 @@ class Call:
         return self._open(self.given.source)
 
     def _open(self, source: str) -> VideoSource:
-        return open_source(source, self.crop, self.given.loop, side=self.given.size)
+        return open_source(source, self.crop, self.given.loop, side=self.given.size or SIZE)
 
     def words(self) -> tuple[list[str], list[str]]:
         """Return the arguments of the receiver's command and of the sender's."""

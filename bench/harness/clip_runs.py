@@ -74,9 +74,9 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
+        raise RequestError(f"Cannot create the folder {folder}: {error.strerror}; choose another.") from error
     if not os.access(folder, os.W_OK):
-        raise RequestError(f"{folder} may not be written to; choose another folder.")
+        raise RequestError(f"Cannot write to {folder}: permission denied; choose another folder.")
 
 
 def publish(findings: Findings, json: Path | None, folder: Path | None) -> int:
@@ -92,7 +92,7 @@ def publish(findings: Findings, json: Path | None, folder: Path | None) -> int:
             write_file(folder / name, data)
             print(f"wrote {folder / name}")
     if findings.stopped:
-        print("stopped early: these are the figures of what had been measured", file=sys.stderr)
+        print("stopped early: the figures cover only what was measured", file=sys.stderr)
         return INTERRUPTED
     return 0
 

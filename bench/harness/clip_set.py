@@ -54,11 +54,11 @@ def find_clips(folders: Sequence[Path]) -> tuple[list[Clip], int]:
     if not found:
         raise RequestError(f"No video below {', '.join(map(str, folders))}; give folders with video files.")
     missing = 0
-    for folder, listed in people.items():
-        for name in missing_files(folder, listed):
+    for folder in people:
+        for name in missing_files(folder):
             log.warning("Skipped %s: it is listed in %s but not there.", folder / name, TABLE)
             missing += 1
-    return [Clip(file, plain(person_of(folder, file, people[folder]))) for folder, file in found], missing
+    return [Clip(file, _one_line(person_of(folder, file, people[folder]))) for folder, file in found], missing
 
 
 def one_of_each(clips: Sequence[Clip], people: int) -> list[Clip]:
@@ -69,8 +69,12 @@ def one_of_each(clips: Sequence[Clip], people: int) -> list[Clip]:
 
 def plain(name: str) -> str:
     """Return `name` as one short printable line, as tables and pictures need it."""
-    line = "".join(letter if letter.isprintable() else " " for letter in name).strip()
-    return line[:_LONGEST_NAME] or "unnamed"
+    return _one_line(name)[:_LONGEST_NAME]
+
+
+def _one_line(name: str) -> str:
+    """Return `name` as one printable line. A person's is not cut: two may begin alike."""
+    return "".join(letter if letter.isprintable() else " " for letter in name).strip() or "unnamed"
 
 
 def frames(clip: Clip, side: int = SIZE) -> Iterator[Pictures]:

@@ -65,7 +65,7 @@ class Ledger(Generic[UnitT]):
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         if lines[0] != first:
             raise RequestError(
-                f"{path} holds results of other settings or weights; delete it, or give another --report."
+                f"{path} holds results for other settings or weights; delete it, or choose another --report."
             )
         whole = lines[1:-1]
         if lines[-1]:
@@ -74,7 +74,7 @@ class Ledger(Generic[UnitT]):
         try:
             self._units = {unit.place: unit for unit in (self._kind(**json.loads(line)) for line in whole)}
         except (ValueError, TypeError) as error:
-            raise RequestError(f"{path} is damaged ({error}); delete it to start afresh.") from error
+            raise RequestError(f"{path} is damaged ({error}); delete it to start over.") from error
 
     def _append(self, line: str) -> None:
         assert self._path is not None

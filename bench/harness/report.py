@@ -83,9 +83,11 @@ def check_output(path: Path) -> None:
     if path.is_dir():
         raise RequestError(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
-        raise RequestError(f"There is no folder {path.parent} to write {path.name} into; create it first.")
+        raise RequestError(f"There is no folder {path.parent} to write {path.name} to; create it first.")
     if not os.access(path.parent, os.W_OK):
-        raise RequestError(f"{path.parent} may not be written to; choose another place for {path.name}.")
+        raise RequestError(
+            f"Cannot write to {path.parent}: permission denied; choose another place for {path.name}."
+        )
 
 
 @contextmanager

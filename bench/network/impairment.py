@@ -58,7 +58,7 @@ class PathImpairment:
             if not (0 <= begin <= _MAX_SECONDS and 0 < length <= _MAX_SECONDS):
                 raise RequestError(
                     f"The cut {begin:g}:{length:g} is out of range; "
-                    "give its begin and its length in seconds, as cut=5:3."
+                    "give its start and its length in seconds, such as cut=5:3."
                 )
 
     @classmethod
@@ -73,7 +73,7 @@ class PathImpairment:
         for name, first, second in _parts(text):
             if name == "cut":
                 if second is None:
-                    raise RequestError("A cut needs its begin and its length in seconds, as cut=5:3.")
+                    raise RequestError("A cut needs its start and its length in seconds, such as cut=5:3.")
                 cuts.append((first, second))
                 continue
             if name in found:
@@ -120,7 +120,7 @@ def _number(text: str, part: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise RequestError(f"The impairment {part!r} holds no number; write it as {_EXAMPLE[8:]}.")
+        raise RequestError(f"The impairment {part!r} has no valid number; write it like {_EXAMPLE[8:]}.")
     return value
 
 

@@ -156,10 +156,20 @@ def add_arguments(commands: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = commands.add_argument
     add("--clips", type=Path, action="append", required=True, metavar="FOLDER", help="videos to measure on")
-    add("--people", type=int, default=PEOPLE, help="how many, the liveliest (default 8)")
+    add("--people", type=int, default=PEOPLE, help="how many people, the liveliest ones (default 8)")
     add("--frames", type=int, default=FRAMES, help="frames measured of each call (default 48)")
-    add("--source-kbps", type=float, default=1.6, help="for source pictures, over a minute (default 1.6)")
-    add("--perceptual", type=Path, metavar="FILE", help="weights of SqueezeNet 1.1, for the distance")
+    add(
+        "--source-kbps",
+        type=float,
+        default=1.6,
+        help="bitrate of source pictures, over a minute (default 1.6)",
+    )
+    add(
+        "--perceptual",
+        type=Path,
+        metavar="FILE",
+        help="weights of SqueezeNet 1.1, for the perceptual distance",
+    )
     add("--json", type=Path, metavar="FILE")
     add("--sheet", type=Path, metavar="FILE.png", help="source, one picture and four, side by side")
     add_network_arguments(commands)
@@ -170,7 +180,7 @@ def run(given: argparse.Namespace) -> int:
     for path in filter(None, (given.json, given.sheet)):
         check_output(path)
     if given.people < 1 or given.frames < 3:
-        raise RequestError("Measure at least 1 of --people and 3 --frames.")
+        raise RequestError("--people must be 1 or more, and --frames 3 or more.")
     check_ssim()
     device = choose_device(given.device)
     perceptual = None if given.perceptual is None else PerceptualDistance(given.perceptual, device)

@@ -52,7 +52,9 @@ class Landmarks:
 
 def add_landmarks_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--landmarks`, which means the same wherever it appears."""
-    what = "of MediaPipe's face_landmark.tflite and iris_landmark.tflite: how lips, lids and gaze follow"
+    what = (
+        "with MediaPipe's face_landmark.tflite and iris_landmark.tflite: how well lips, lids and gaze follow"
+    )
     parser.add_argument("--landmarks", type=Path, metavar="FOLDER", help=what)
 
 
@@ -67,11 +69,13 @@ def open_landmarks(folders: Sequence[Path]) -> Landmarks | None:
     others = [folder for folder in folders if folder not in models]
     if not models:
         raise RequestError(
-            f"There is no {FACE_FILE} in {', '.join(map(str, folders))}; --landmarks needs the folder of the "
-            "networks that find them, whatever else it is given."
+            f"There is no {FACE_FILE} in {', '.join(map(str, folders))}; --landmarks always needs the folder "
+            "of the networks that find them."
         )
     if len(models) > 1 or len(others) > 1:
-        raise RequestError("--landmarks takes one folder of networks, and one of landmarks of the clips.")
+        raise RequestError(
+            "--landmarks takes one folder of networks and at most one of landmarks of the clips."
+        )
     truth = LandmarkFolder.load(others[0]) if others else None
     return Landmarks(load_landmark_finder(models[0]), truth)
 

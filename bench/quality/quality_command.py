@@ -42,7 +42,7 @@ from bench.quality.scaled_up import ScaledUp
 from bench.rd import rd_command as rd
 from models.build import choose_device, load_backbone, use_threads
 from sender.presets import check_size
-from shared.constants import SIZE, SIZES
+from shared.constants import SIZES
 from shared.errors import RequestError
 from shared.interfaces import Backbone
 from shared.runtime.command import add_network_arguments
@@ -54,26 +54,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clips", nargs="+", type=Path, required=True, metavar="FOLDER",
         help="folders of clips; a clips.csv in one (columns file, person) says who is who")  # fmt: skip
     add_network_arguments(parser)
-    add("--fomm", type=Path, metavar="PATH", help="a First Order Motion Model checkpoint to measure beside")
+    add("--fomm", type=Path, metavar="PATH", help="a First Order Motion Model checkpoint to compare with")
     add(
         "--perceptual", type=Path, metavar="FILE", help="SqueezeNet v1.1 convolutions, for perceptual columns"
     )
     add("--faces", type=Path, metavar="FILE", help="YuNet's ONNX file, for the figures of the face alone")
     add("--landmarks", nargs="+", type=Path, default=[], metavar="FOLDER",
-        help="of MediaPipe's face_landmark.tflite and iris_landmark.tflite: how lips, lids and gaze follow; "
-        "and, if you like, of finer landmarks of the clips, whose frames are then measured")  # fmt: skip
+        help="with MediaPipe's face_landmark.tflite and iris_landmark.tflite: how well lips, lids and gaze "
+        "follow; optionally a second one, with finer landmarks of the clips to measure against")  # fmt: skip
     add("--frames", type=int, metavar="N",
-        help="of each clip, evenly spread (default 12, with landmarks 60; 0: all)")  # fmt: skip
-    larger = "of the clips' frames, beside the network's own size scaled up (default 256)"
-    add("--size", type=int, choices=SIZES, default=SIZE, help=larger)
+        help="frames of each clip, evenly spread (default 12, with landmarks 60; 0: all)")  # fmt: skip
+    larger = "size of the clips' frames, compared with the network's own size scaled up (default 256)"
+    add("--size", type=int, choices=SIZES, help=larger)
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
     add(
         "--transfer",
         action="store_true",
-        help="ten pairs of different people instead: A's picture, B's motion",
+        help="measure ten pairs of different people instead: A's picture, B's motion",
     )
-    add("--json", type=Path, metavar="FILE", help="all rows, one a clip, for other programs")
-    add("--report", type=Path, metavar="FOLDER", help="tables and pictures for people")
+    add("--json", type=Path, metavar="FILE", help="write all rows, one per clip, as JSON")
+    add("--report", type=Path, metavar="FOLDER", help="write the tables and charts here")
     rd.add_arguments(parser)
 
 
@@ -91,9 +91,9 @@ def run(options: argparse.Namespace) -> int:
     landmarks = open_landmarks(options.landmarks)
     default = 12 if landmarks is None else FRAMES
     frames = default if options.frames is None else options.frames
-    tools = Tools(perceptual, finder, frames, landmarks, options.size)
     backbone = load_backbone(options.backbone, options.checkpoint, options.device)
-    check_size(options.size, backbone)
+    tools = Tools(perceptual, finder, frames, landmarks, options.size or backbone.size)
+    check_size(tools.size, backbone)
     meta = describe(
         "quality", backbone.device, backbone=backbone.name, fingerprint=backbone.fingerprint,
         frames_per_clip=tools.frames, clips_missing=missing,
@@ -158,7 +158,9 @@ def _transferred(backbone: Backbone, clips: Sequence[Clip], tools: Tools, meta: 
         raise KeyboardInterrupt
     pairs = choose_pairs(usable.results)
     if not pairs:
-        raise RequestError("Transfer is between different people, but the clips show one; give more clips.")
+        raise RequestError(
+            "Transfer needs clips of different people, but these show only one; add more clips."
+        )
     done = each(pairs, f"transfer {backbone.name}", "pair", lambda pair: transfer(backbone, pair, tools))
     done.skipped += usable.skipped
     rows: list[Row] = [result.row for result in done.results]
@@ -224,14 +226,13 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.threads is not None and options.threads < 1:
         raise RequestError(f"The networks cannot use {options.threads} threads; give --threads 1 or more.")
-    if options.size != SIZE and (options.transfer or options.rd or options.fomm or options.landmarks):
+    if options.size is not None and (options.transfer or options.rd or options.fomm or options.landmarks):
         raise RequestError(
-            "Larger pictures are compared with smaller ones alone; leave out --size, or else --transfer, "
-            "--rd, --fomm and --landmarks."
+            "--size cannot be combined with --transfer, --rd, --fomm or --landmarks; leave it, or them, out."
         )
     if options.transfer and options.fomm:
         raise RequestError(
-            "Transfer is shown for one network; use --backbone fomm --checkpoint instead of --fomm."
+            "--transfer measures one network; use --backbone fomm --checkpoint instead of --fomm."
         )
     if options.json is not None:
         check_output(options.json)

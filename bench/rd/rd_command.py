@@ -44,24 +44,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("rate and distortion")
     add = group.add_argument
     names = ",".join(codec.name for codec in CODECS)
-    add("--rd", action="store_true", help="our calls beside ordinary video codecs, by wire kbps")
-    add("--codecs", default=names, metavar="NAMES", help=f"ordinary codecs, with commas (default {names})")
-    add("--targets", default=_TARGETS, metavar="KBPS", help=f"what they aim at (default {_TARGETS})")
+    add("--rd", action="store_true", help="compare our calls with ordinary video codecs, by wire kbps")
+    add(
+        "--codecs", default=names, metavar="NAMES", help=f"ordinary codecs, comma-separated (default {names})"
+    )
+    add(
+        "--targets",
+        default=_TARGETS,
+        metavar="KBPS",
+        help=f"target bitrates of the codecs (default {_TARGETS})",
+    )
     add("--every", default="1,2,3", metavar="N",
-        help="send each, each second, ... frame of a clip to a codec (default 1,2,3)")  # fmt: skip
-    add("--preset", choices=PRESETS, default="saver", help="how our call sends (default saver) ...")
-    add("--policy", choices=POLICIES, help="... when (default: the preset's) ...")
-    add("--qualities", default=_QUALITIES, metavar="Q", help=f"... and at which --quality ({_QUALITIES})")
-    add("--gallery", type=int, default=4, metavar="N", help="our source pictures, 1 to 8 (default 4)")
-    add("--source-kbps", type=float, default=1.6, metavar="KBPS", help="for them, a minute (default 1.6)")
+        help="encode every Nth frame of a clip with a codec (default 1,2,3)")  # fmt: skip
+    add("--preset", choices=PRESETS, default="saver", help="preset of our call (default saver)")
+    add("--policy", choices=POLICIES, help="policy of our call (default: the preset's)")
+    add("--qualities", default=_QUALITIES, metavar="Q", help=f"qualities of our call (default {_QUALITIES})")
+    add("--gallery", type=int, default=4, metavar="N", help="source pictures of our call, 1 to 8 (default 4)")
+    add(
+        "--source-kbps",
+        type=float,
+        default=1.6,
+        metavar="KBPS",
+        help="bitrate of those, over a minute (default 1.6)",
+    )
     add("--codecs-only", action="store_true", help="leave our own call out")
-    add("--seconds", type=float, default=6.0, metavar="S", help="of each clip, from its start (default 6)")
+    add(
+        "--seconds",
+        type=float,
+        default=6.0,
+        metavar="S",
+        help="seconds of each clip, from its start (default 6)",
+    )
     add(
         "--people",
         type=int,
         default=0,
         metavar="N",
-        help="one clip of N people, evenly spread (0: all clips)",
+        help="one clip each of N people, evenly spread (0: all clips)",
     )
 
 
@@ -154,7 +173,7 @@ def _numbers(text: str, option: str, low: float, high: float) -> list[float]:
         found = []
     if not found or not all(low <= value <= high for value in found):
         raise RequestError(
-            f"{option} {text!r} is not a list of numbers from {low:g} to {high:g}, with commas."
+            f"{option} {text!r} is not a comma-separated list of numbers from {low:g} to {high:g}."
         )
     return found
 
@@ -165,8 +184,8 @@ def _check(options: argparse.Namespace, codecs: Sequence[VideoCodec]) -> None:
             "There is nothing to measure; name a codec that is installed, or leave out --codecs-only."
         )
     if not (math.isfinite(options.seconds) and 0.2 <= options.seconds <= _LONGEST):
-        raise RequestError(f"--seconds {options.seconds:g} is not from 0.2 to {_LONGEST:g}.")
+        raise RequestError(f"--seconds must be from 0.2 to {_LONGEST:g}, not {options.seconds:g}.")
     if options.people < 0:
         raise RequestError(f"There are no {options.people} people; give --people 0 (all) or more.")
     if options.transfer or options.fomm or options.faces:
-        raise RequestError("--rd goes with neither --transfer, --fomm nor --faces; leave them out.")
+        raise RequestError("--rd cannot be combined with --transfer, --fomm or --faces; leave them out.")

@@ -233,8 +233,8 @@ def _crossing(study: Study, codec: str, measure: str, account: str = "call_kbps"
     label = f"{MEASURES[measure]}, ours {abs(mine):.4f} at {rate:.1f} kbps, codecs at any frame rate: {codec}"
     needed = curve.rate_for(mine)
     if math.isinf(needed):
-        return f"{label} reaches it nowhere up to {curve.highest_rate:.1f} kbps: we win at all rates measured"
+        return f"{label} never reaches it, up to {curve.highest_rate:.1f} kbps: we win at all rates measured"
     times = f"{needed:.1f} kbps, {needed / rate:.1f} times our rate"
     if needed <= curve.lowest_rate:
-        return f"{label} beats it from the lowest rate measured on, {times}"
-    return f"{label} wins from {times}, on" + ("; below that we win" if needed > rate else "")
+        return f"{label} beats it even at the lowest rate measured, {times}"
+    return f"{label} wins from {times}, upwards" + ("; below that we win" if needed > rate else "")

@@ -73,11 +73,11 @@ class Loaded:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench throughput`."""
     add = parser.add_argument
-    add("--backbone", choices=BACKBONES, help="measure this one alone; default: all")
+    add("--backbone", choices=BACKBONES, help="measure only this one; default: all")
     add(
         "--checkpoint",
         type=Path,
-        help="weights of the chosen backbone; without, only lite has trained ones",
+        help="weights of the chosen backbone; without them, only lite has trained ones",
     )
     for name in PUBLISHED:
         add(f"--{name}", type=Path, metavar="PATH", help=f"weights of {name}")
@@ -86,13 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where `models.training forecaster` left NAME/weights; a folder for each backbone")  # fmt: skip
     add("--clips", nargs="+", type=Path, metavar="FOLDER",
         help="of people: MAE of trained networks on them, six frames observed, six forecast")  # fmt: skip
-    add("--windows", type=int, default=3, metavar="N", help="of each clip, evenly spread (default 3; 0: all)")
-    add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as transformers saves it, for JEDi")
+    spread = "windows of each clip, evenly spread (default 3; 0: all)"
+    add("--windows", type=int, default=3, metavar="N", help=spread)
+    add("--jepa", type=Path, metavar="FOLDER", help="V-JEPA 2 as saved by transformers, for JEDi")
     add_device_argument(parser)
-    add("--runs", type=int, default=5, help="measure this often and take the median (default 5)")
+    add("--runs", type=int, default=5, help="number of measurements to take the median of (default 5)")
     add("--threads", type=int, help="CPU threads for the networks; default: torch's own choice")
-    add("--batch", type=int, metavar="N", help="measure offline work in passes of N frames as well")
-    larger = "time rendering so large as well, frame by frame in turn with the network's own size"
+    add("--batch", type=int, metavar="N", help="also measure offline work, in passes of N frames")
+    larger = "also time rendering at this size, frame by frame in turn with the network's own size"
     add("--size", type=int, choices=SIZES[1:], help=larger)
     add("--seed", type=int, default=0, help="for weights that are random (default 0)")
     add("--json", type=Path, metavar="FILE", help="write the table as JSON")
@@ -326,15 +327,15 @@ def _notes(loaded: list[Loaded], options: argparse.Namespace, device: str) -> di
 def _check(options: argparse.Namespace) -> None:
     counts = [options.runs, options.threads, options.batch]
     if any(count is not None and count < 1 for count in counts):
-        raise RequestError(
-            "Runs, threads and batches are whole numbers from 1 on; correct --runs, --threads or --batch."
-        )
+        raise RequestError("--runs, --threads and --batch must be 1 or more.")
     if options.checkpoint is not None and options.backbone is None:
-        raise RequestError("A --checkpoint belongs to one network; add --backbone, or give each its own.")
+        raise RequestError(
+            "--checkpoint applies to one network; add --backbone, or use --fomm, --tps and --nth."
+        )
     if options.windows < 0:
         raise RequestError(f"There are no {options.windows} windows; give --windows 0 (all) or more.")
     if options.jepa is not None and options.clips is None:
-        raise RequestError("JEDi is measured over clips of people; add --clips to --jepa.")
+        raise RequestError("--jepa needs clips of people; add --clips.")
     for root in options.weights:
         folder_of(options.forecaster, root)
     if options.json is not None:

@@ -18,6 +18,7 @@ from shared.constants import SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.picture import to_rgb
+from shared.media.squares import scaled
 from shared.media.video.files import Frame as VideoFrame
 from shared.media.video.files import VideoFile
 
@@ -64,11 +65,11 @@ def open_clip(clip: Path) -> Iterator[tuple[float, Iterator[Frame]]]:
         video.close()
 
 
-def timed_pictures(clip: Path) -> Iterator[tuple[float, Pictures]]:
-    """Yield every frame of `clip`, (256, 256, 3) uint8 RGB, with its time in seconds; see `open_clip`."""
+def timed_pictures(clip: Path, size: int = SIZE) -> Iterator[tuple[float, Pictures]]:
+    """Yield every frame of `clip`, (size, size, 3) uint8 RGB, with its time in seconds; see `open_clip`."""
     with open_clip(clip) as (_, frames):
         for time, picture in frames:
-            yield time, picture()
+            yield time, scaled(picture(), size)
 
 
 def _square(frame: VideoFrame) -> Pictures:
@@ -111,4 +112,4 @@ def _picture(file: Path, *formats: str) -> Iterator[Image.Image]:
         with image:
             yield image
     except _PICTURE_ERRORS as error:
-        raise ValueError(f"{file.name} is no picture that can be used ({error})") from error
+        raise ValueError(f"{file.name} is not a usable picture ({error})") from error

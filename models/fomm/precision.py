@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -13,8 +12,9 @@ from models.devices import reason_of
 from models.fomm.serving import Precision, fastest_precision
 from models.gpu import FAILURES
 from models.torch_engine import TorchEngine
+from shared.runtime.logs import logger
 
-_log = logging.getLogger(__name__)
+_log = logger("network")
 EngineT = TypeVar("EngineT", bound=TorchEngine)  # type: ignore[type-arg]
 # Of both halves the one that rounds eight times finer comes first; GPUs compute with them equally fast.
 HALVES: tuple[Precision, ...] = ("float16", "bfloat16")
@@ -47,10 +47,10 @@ def trusted_engine(make: Callable[[Precision], EngineT], halves: Sequence[Precis
             engine = make(precision)
             off = np.abs(engine.trial() - wanted)
         except FAILURES as error:
-            _log.warning("This GPU does not draw in %s: %s", precision, reason_of(error))
+            _log.warning("This GPU does not render in %s: %s", precision, reason_of(error))
             continue
         # Written so that no NaN is near anything.
         if off.mean() <= _MEAN_ERROR and off.max() <= _LARGEST_ERROR:
             return engine
-        _log.warning("In %s frames are not those of float32 on this GPU", precision)
+        _log.warning("In %s, frames differ from those of float32 on this GPU", precision)
     return exact

@@ -92,7 +92,7 @@ class LandmarkFolder:
                 f"{file} is not a canonical face ({error}); make the landmarks again."
             ) from error
         if mesh.shape != (COUNT, 3) or tuple(index) != NUMBERS or tuple(mirror) != tuple(MIRROR):
-            raise RequestError(f"{file} is of other landmarks than these; make the landmarks again.")
+            raise RequestError(f"{file} is for a different set of landmarks; make the landmarks again.")
         return np.asarray(mesh, np.float32)
 
 
@@ -148,7 +148,9 @@ def _names(file: Path) -> list[str]:
 def _read(file: Path, name: str) -> Stored:
     array = _array(file, name)
     if array.dtype != np.int16 or array.ndim != 3 or array.shape[1:] != (COUNT, 2):
-        raise RequestError(f"{name} in {file} is {array.dtype} {array.shape}, not landmarks; repeat it.")
+        raise RequestError(
+            f"{name} in {file} is {array.dtype} {array.shape}, not landmarks; make them again."
+        )
     return array
 
 
@@ -175,4 +177,4 @@ def _save(file: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
                     np.lib.format.write_array(entry, array, allow_pickle=False)
         partial.replace(file)
     except OSError as error:
-        raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
+        raise KeycastError(f"Cannot write {file} ({error}); free some space and try again.") from error

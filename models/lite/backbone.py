@@ -17,13 +17,14 @@ from models.openvino.files import GraphFiles, NoGraphsError
 from models.openvino.runtime import EngineError, openvino
 from shared.constants import SIZES
 from shared.errors import RequestError
+from shared.runtime.logs import logger
 
 if TYPE_CHECKING:
     from models.lite.network import LiteNetwork
 
 Precision = Literal["float32", "bfloat16", "int8", "auto"]
 EngineName = Literal["torch", "openvino", "auto"]
-_log = logging.getLogger(__name__)
+_log = logger("network")
 
 
 class LiteBackbone(EngineBackbone):

@@ -53,7 +53,9 @@ class NthConfig:
                 "correct its config."
             )
         if self.spade and self.generator_down_blocks != 2:
-            raise RequestError("The SPADE generator doubles twice, so it halves twice; correct its config.")
+            raise RequestError(
+                "The SPADE generator upsamples twice, so it must downsample twice; correct its config."
+            )
         halvings = (
             int(thinning) << self.detector_blocks,
             1 << (self.generator_down_blocks + self.motion_blocks),

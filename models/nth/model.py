@@ -68,8 +68,8 @@ def published_config(parts: Mapping[str, State], path: Path) -> NthConfig:
     """
     if "down.weight" not in parts["kp_detector"]:
         raise RequestError(
-            f"{path} was trained by the talking head's code of before November 2021 (Vox-256-Beta), which "
-            "computes otherwise than today's; use weights of the newer code, such as Vox-256-New."
+            f"{path} was trained by the talking head's code from before November 2021 (Vox-256-Beta), which "
+            "computes differently from today's; use weights of the newer code, such as Vox-256-New."
         )
     spade = any(name.startswith("decoder.") for name in parts["generator"])
     return VOX_256_SPADE if spade else VOX_256

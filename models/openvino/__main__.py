@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     weights = "a checkpoint folder; default: the shipped weights"
     add("folder", type=Path, nargs="?", default=SHIPPED / "lite", metavar="FOLDER", help=weights)
     add("--calibrate", type=Path, action="append", default=[], metavar="CLIPS",
-        help="a folder of clips of people: rendering in int8, too, scaled by them (repeatable)")  # fmt: skip
+        help="also write rendering in int8, calibrated on this folder of clips (repeatable)")  # fmt: skip
     add("--debug", action="store_true", help="show tracebacks")
     return commands
 
@@ -48,7 +48,7 @@ def _run(folder: Path, calibrate: Sequence[Path]) -> int:
         f"{difference.keypoints:.1e} in keypoints and {difference.levels} of 256 levels{int8})"
     )
     if had_int8 and difference.int8 is None:
-        print("note: rendering in int8 was there and is no more; give --calibrate CLIPS to have it again")
+        print("note: the int8 rendering graphs were removed; give --calibrate CLIPS to make them again")
     return 0
 
 

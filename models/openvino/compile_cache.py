@@ -8,7 +8,6 @@ what it says.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
 import stat
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import platformdirs
 
+from shared.runtime.logs import logger
+
 KEPT = 16
 """Files that are kept, those used last: some ten MB each."""
 MAX_BYTES = 256 << 20
@@ -28,7 +29,7 @@ _ABANDONED = 3600.0
 _DIGEST = hashlib.sha256().digest_size
 # Not to be led elsewhere, and not to wait for whoever writes into a pipe. Windows has neither.
 _PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_log = logging.getLogger(__name__)
+_log = logger("network")
 
 
 def name_of(*parts: str) -> str:
@@ -45,7 +46,7 @@ def read(name: str) -> bytes | None:
             _check(os.fstat(file.fileno()), regular=True)
             content = file.read(MAX_BYTES)
     except OSError as error:
-        _log.debug("No compiled graph is read: %s", error)
+        _log.debug("No compiled graph was read: %s", error)
         return None
     with suppress(OSError):
         # What is used stays.
@@ -68,23 +69,23 @@ def keep(name: str, data: bytes) -> None:
             path.replace(folder / f"{name}{_SUFFIX}")
         _tidy(folder)
     except OSError as error:
-        _log.debug("A compiled graph is not kept: %s", error)
+        _log.debug("A compiled graph was not kept: %s", error)
 
 
 def _folder() -> Path:
     """Return the folder; OSError where there is no home."""
     folder = platformdirs.user_cache_path("keycast")
     if not folder.is_absolute():
-        raise FileNotFoundError("there is no home")
+        raise FileNotFoundError("there is no home directory")
     return folder / "graphs"
 
 
 def _check(found: os.stat_result, *, regular: bool = False) -> None:
     """PermissionError unless what has this status is the user's own, and only theirs to write."""
     if regular and not stat.S_ISREG(found.st_mode):
-        raise PermissionError("it is no regular file")
+        raise PermissionError("it is not a regular file")
     if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
-        raise PermissionError("others may write there")
+        raise PermissionError("other users can write there")
 
 
 def _digest(name: str, data: bytes) -> bytes:

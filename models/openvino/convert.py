@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.openvino.engine import KEYPOINTS, PICTURE, POINTS, StageName
-from models.openvino.runtime import Model, failure, openvino
+from models.openvino.runtime import EngineError, Model, failure, openvino
 from models.stages import Network
 
 
@@ -78,7 +78,12 @@ class _ToBytes(nn.Module):
 def _converted(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[str]) -> Model:
     """Trace `module` and convert it: inputs of the examples' names, shapes and types."""
     ov = openvino()
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    try:
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    except ImportError as error:
+        raise EngineError(
+            f"OpenVINO {ov.__version__} cannot read networks from torch ({error}); install openvino 2026.4."
+        ) from error
 
     frontend = ov.frontend.FrontEndManager().load_by_framework("pytorch")
     # OpenVINO keeps no reference of its own to the decoder that it reads from.

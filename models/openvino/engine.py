@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from models.openvino.runtime import EngineError, Model, Tensor, computes_in_bflo
 from models.openvino.stage import Stage
 from shared.keypoints import Floats, Pictures
 from shared.media.squares import scaled
+from shared.runtime.logs import logger
 
 if TYPE_CHECKING:
     from models.openvino.enlarging import LargePicture
@@ -24,9 +24,7 @@ StageName = Literal["detect", "encode", "render"]
 STAGES: tuple[StageName, ...] = ("detect", "encode", "render")
 # Names of the graphs' inputs and outputs, in addition to the parts of a source.
 PICTURE, KEYPOINTS, POINTS = "picture_bytes", "keypoints", "points"
-
-
-_log = logging.getLogger(__name__)
+_log = logger("network")
 
 
 @dataclass(frozen=True, eq=False)

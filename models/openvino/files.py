@@ -125,5 +125,5 @@ def _listed(path: Path, fingerprint: str) -> dict[str, str]:
     if listed.get("form") != FORM:
         raise NoGraphsError(f"The graphs in {path.parent} were written by another version.")
     if listed.get("fingerprint") != fingerprint:
-        raise NoGraphsError(f"The graphs in {path.parent} are of other weights.")
+        raise NoGraphsError(f"The graphs in {path.parent} were made from other weights.")
     return hashes

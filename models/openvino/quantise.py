@@ -111,7 +111,7 @@ def _clips(folders: Sequence[Path]) -> list[Pictures]:
             places = np.linspace(0, len(pictures) - 1, FRAMES).astype(int)
             clips.append(np.stack([pictures[place] for place in places]))
     if not clips:
-        raise RequestError("No clip to calibrate with has frames enough; give others to --calibrate.")
+        raise RequestError("No clip has enough frames to calibrate with; give --calibrate others.")
     return clips
 
 

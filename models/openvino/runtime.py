@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import platform
 import sys
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from models.openvino import compile_cache
 from models.threads import threads
 from shared.errors import KeycastError
+from shared.runtime.logs import logger
 
 # OpenVINO has no types that a checker could read; these names say what is meant.
 Model = Any
@@ -22,7 +22,7 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 # No compiled model is ever let go: the stack that Python handles signals on is gone with it, and the next
 # Ctrl-C would end in a segmentation fault (seen with OpenVINO 2026.4 on Linux).
 _KEPT: list[InferRequest] = []
-_log = logging.getLogger(__name__)
+_log = logger("network")
 
 
 class EngineError(KeycastError):
@@ -85,7 +85,7 @@ def _request(model: Model, options: dict[str, Any], key: str | None) -> InferReq
         try:
             return core.import_model(kept, "CPU", options).create_infer_request()
         except RuntimeError as error:
-            _log.debug("A compiled graph of the cache is not taken: %s", error)
+            _log.debug("A compiled graph in the cache was not used: %s", error)
     found = core.compile_model(model, "CPU", options)
     stream = io.BytesIO()
     try:

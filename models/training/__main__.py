@@ -30,19 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("forecaster", "train a forecaster on tracks", forecaster.add_arguments, forecaster.train),
         ("codec", "fit the tables of the coded profile", codec.add_arguments, codec.train),
         ("landmarks", "find lips, lids and more in clips", landmarks.add_arguments, landmarks.find),
-        ("drawn", "draw people to train on", drawn.add_arguments, drawn.draw),
-        ("head", "train the head finder of the automatic framing", head.add_arguments, head.train),
+        ("drawn", "draw synthetic people to train on", drawn.add_arguments, drawn.draw),
+        ("head", "train the head finder for automatic framing", head.add_arguments, head.train),
         ("verify", "compare this machine's networks with a CPU's", verify.add_arguments, verify.verify),
         ("rehearse", "verify, then train within minutes", rehearse.add_arguments, rehearse.rehearse),
     ):
         command = commands.add_parser(name, help=what, description=what)
         add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show a traceback with an error")
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
 
     def work() -> int:
-        with failures_told("give a smaller --batch, or --device cpu"):
+        with failures_told("use a smaller --batch, or --device cpu"):
             return int(options.run(options))
 
     return run_command(work, options.debug)

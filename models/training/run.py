@@ -36,8 +36,8 @@ def training_device(name: str) -> torch.device:
     place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if place >= there:
         raise RequestError(
-            f"There are more processes than GPUs here, which are {there}; start torchrun with "
-            f"--nproc-per-node {there}, or add --device cpu."
+            f"There are more processes than GPUs ({there}); start torchrun with --nproc-per-node {there}, or "
+            "add --device cpu."
         )
     torch.backends.cudnn.benchmark = True
     return torch.device(kind, place)
@@ -73,7 +73,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise KeycastError(
-            f"Could not save the run to {path} ({error}); free some space and repeat."
+            f"Could not save the run to {path} ({error}); free some space and try again."
         ) from error
 
 
@@ -85,10 +85,10 @@ def load_state(path: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds; each means the same to the user
         reason = str(error).strip().split("\n")[0]
-        raise RequestError(f"Could not resume from {path} ({reason}); delete it to start afresh.") from error
+        raise RequestError(f"Could not resume from {path} ({reason}); delete it to start over.") from error
     if not isinstance(state, dict):
         raise RequestError(
-            f"Could not resume from {path}: it is not a training state; delete it to start afresh."
+            f"Could not resume from {path}: it is not a training state; delete it to start over."
         )
     return state
 

@@ -110,4 +110,4 @@ def refuse_foreign(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     foreign = origin is not None and origin.partition("://")[2] != request.host
     if foreign or request.headers.get("Sec-Fetch-Site") in _FOREIGN:
-        raise web.HTTPForbidden(text="Asked for by another site.")
+        raise web.HTTPForbidden(text="Cross-site requests are not allowed.")

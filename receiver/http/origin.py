@@ -78,9 +78,9 @@ def host_of(request: web.Request) -> tuple[str, int]:
         parts = urlsplit(f"//{host}")
         name, port = parts.hostname, parts.port or 0
     except ValueError as error:
-        raise web.HTTPBadRequest(text="The host is none.") from error
+        raise web.HTTPBadRequest(text="The Host header is missing or invalid.") from error
     if not name or parts.netloc != host or parts.username is not None:
-        raise web.HTTPBadRequest(text="The host is none.")
+        raise web.HTTPBadRequest(text="The Host header is missing or invalid.")
     return name, port
 
 

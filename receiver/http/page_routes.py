@@ -123,9 +123,9 @@ class _Routes:
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Carry the call."""
         if not self._keeper.has_pass(request, self._cookie(request)):
-            raise web.HTTPUnauthorized(text="The token is needed.")
+            raise web.HTTPUnauthorized(text="A token is required.")
         if self._page.full:
-            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} are watching already.")
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers are watching already.")
         return await self._page.watch(request, owner=self._keeper.is_owner(request, self._cookie(request)))
 
 

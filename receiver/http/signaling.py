@@ -174,7 +174,7 @@ class SignalingServer:
         if request.content_type != SDP_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"Send {SDP_TYPE}.")
         if self._answering or self._is_taken():
-            raise web.HTTPConflict(text="A call is already on.")
+            raise web.HTTPConflict(text="A call is already in progress.")
         self._answering = True
         try:
             answer = await self._answer(await _body(request))
@@ -199,7 +199,7 @@ class SignalingServer:
         except KeycastError as error:
             await link.close()
             self._note(f"a call was refused: {error}")
-            raise web.HTTPServiceUnavailable(text="There is no relay to call over.") from error
+            raise web.HTTPServiceUnavailable(text="No relay is available.") from error
         except BaseException:
             await link.close()
             raise
@@ -215,7 +215,7 @@ class SignalingServer:
         try:
             await link.opened()
         except KeycastError as error:
-            self._note(f"a call came to nothing: {error}")
+            self._note(f"a call could not be connected: {error}")
             await link.close()
             return
         assert self._on_link is not None  # or no offer was taken

@@ -202,7 +202,7 @@ def make_sink(
     # Files first: they have the frame that shows the user that something is wrong.
     sinks: list[Sink] = [_file(path) for path in outputs]
     if len({path.absolute() for path in outputs}) < len(outputs):
-        raise RequestError("Two outputs cannot be one file; give each --output a name of its own.")
+        raise RequestError("Two outputs cannot share a file; give each --output its own name.")
     if speaker is not None:
         sinks.append(speaker)
     if virtual_camera is not None:

@@ -11,7 +11,7 @@ from shared.media.opus import Sound
 class AudioSink(Protocol):
     """Takes sound by sample number, 48000 per second, mono; sample 1600 n is the moment of frame n.
 
-    All is called from the event loop's thread, next to the one that writes pictures, and returns at once.
+    All is called from one thread, next to the one that writes pictures.
     """
 
     lead: float

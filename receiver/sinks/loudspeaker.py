@@ -138,7 +138,7 @@ class Loudspeaker:
             self._start()
         except RequestError as error:
             self._refused = True
-            self._note(f"{error} The call's sound is not heard here.")
+            self._note(f"{error} The call's sound is not played here.")
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:  # noqa: ARG002 - sound follows sound
         """Take sound; see `AudioSink`."""
@@ -170,7 +170,7 @@ class Loudspeaker:
         except (sounddevice.PortAudioError, ValueError) as error:
             which = "no loudspeaker" if self._name is None else f"no loudspeaker {self._name!r}"
             why = str(error).split("\n")[0].rstrip(".")
-            raise RequestError(f"There is {which}, or it may not be used ({why}).") from error
+            raise RequestError(f"There is {which}, or it cannot be used ({why}).") from error
         self._stream = stream
 
     def _play(self, out: Any, count: int, times: Any, _: object) -> None:  # noqa: ANN401

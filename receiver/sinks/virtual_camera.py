@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image, ImageFilter
 from shared.constants import FPS, SIZE
 from shared.errors import RequestError
 from shared.keypoints import Pictures
+from shared.runtime.logs import logger
 
 if TYPE_CHECKING:
     from pyvirtualcam import Camera
@@ -28,7 +28,7 @@ _MISSING = ("no v4l2 loopback device", "not found", "not installed", "no such fi
 _BORDER_FRAMES = 4
 _BORDER_PIXELS, _BORDER_BLUR, _BORDER_LIGHT = (32, 18), 1.5, 0.6
 
-log = logging.getLogger(__name__)
+_log = logger("sinks")
 
 
 class VirtualCameraSink:
@@ -65,7 +65,7 @@ class VirtualCameraSink:
                     break
             else:
                 if self._size != self._sizes[0]:
-                    log.warning("The virtual camera %s shows %dx%d.", self.device, *self._size)
+                    _log.warning("The virtual camera %s shows %dx%d.", self.device, *self._size)
                     self._side = None
                 return
         assert failure is not None
@@ -95,8 +95,8 @@ class VirtualCameraSink:
         try:
             self._camera.send(self._border.around(picture, self._size))
         except Exception as error:
-            log.warning(
-                "The virtual camera %s takes no more pictures (%s); the call goes on without it.",
+            _log.warning(
+                "The virtual camera %s stopped accepting frames (%s); the call continues without it.",
                 self.device, _short(error),
             )  # fmt: skip
             self._give_back()
@@ -111,7 +111,7 @@ class VirtualCameraSink:
             try:
                 self._open(size)
             except Exception as error:
-                log.warning("The virtual camera does not open as %dx%d (%s).", *size, _short(error))
+                _log.warning("The virtual camera cannot be opened at %dx%d (%s).", *size, _short(error))
             else:
                 return
 
@@ -125,19 +125,19 @@ class VirtualCameraSink:
             try:
                 camera.close()
             except Exception as error:
-                log.warning("The virtual camera does not close (%s).", _short(error))
+                _log.warning("The virtual camera cannot be closed (%s).", _short(error))
 
     def _sentence(self, error: Exception) -> str:
         wanted = "virtual camera" if self._device is None else f"virtual camera {self._device}"
         if _says(error, _BUSY):
-            return f"The {wanted} is in use by another program; end that, or name another device."
+            return f"The {wanted} is in use by another program; close that one, or choose another device."
         if _says(error, _DENIED):
             return (
-                f"The {wanted} may not be used ({_short(error)}); on Linux, add yourself to the group video "
+                f"The {wanted} cannot be opened ({_short(error)}); on Linux, add yourself to the video group "
                 "and log in again."
             )
         why = "" if _says(error, _MISSING) else f" ({_short(error)})"
-        return f"There is no {wanted} here that can be used{why}; install its driver: {DRIVER}."
+        return f"No usable {wanted} was found{why}; install its driver: {DRIVER}."
 
 
 class Border:
@@ -178,10 +178,12 @@ def parse_size(text: str) -> Size:
     """Read "1280x720". Raise RequestError on anything else."""
     width, cross, height = text.partition("x")
     if not (cross and all(one.isascii() and one.isdigit() and len(one) <= 4 for one in (width, height))):
-        raise RequestError(f"{text!r} is no size of a camera; write WIDTHxHEIGHT, such as 1280x720.")
+        raise RequestError(f"{text!r} is not a camera size; write WIDTHxHEIGHT, such as 1280x720.")
     size = int(width), int(height)
     if not all(2 <= side <= MOST_PIXELS and side % 2 == 0 for side in size):
-        raise RequestError(f"No camera is {text} large; give even numbers up to {MOST_PIXELS}, as 1280x720.")
+        raise RequestError(
+            f"A camera cannot be {text} pixels; use even numbers up to {MOST_PIXELS}, such as 1280x720."
+        )
     return size
 
 

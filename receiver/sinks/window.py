@@ -64,7 +64,9 @@ class WindowSink:
         assert self._process.stdout is not None
         if self._process.stdout.readline() != READY:
             self.close()
-            raise RequestError("OpenCV cannot open a window here; use --view none, and --output to keep it.")
+            raise RequestError(
+                "OpenCV cannot open a window here; use --view none, and --output to keep the video."
+            )
         self._listener = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
         self._listener.start()
 

@@ -4,7 +4,7 @@ const KEYS = { m: "mute", v: "hold", q: "hang up", p: "self" };
 const NAMES = {
   mute: ["Mute", "Unmute"],
   hold: ["Hold", "Resume"],
-  self: ["Show yourself", "Hide yourself"],
+  self: ["Show self-view", "Hide self-view"],
 };
 
 const at = (id) => document.getElementById(id);

@@ -23,12 +23,12 @@ const WORDS = {
   stalled: ["Stalled", "the last picture is held", "Holding the last picture"],
   "on hold": ["On hold", "the other side has paused the call", "On hold"],
   none: ["No receiver", "trying again until it is back", "The receiver does not answer; trying again."],
-  wait: ["Locked", "too many wrong tokens", "Too many wrong tokens came from here; trying again in a minute."],
-  full: ["Full", "as many as may are watching", "No place is free; trying again."],
-  token: ["Locked", "the token is needed", "The receiver showed a token when it started."],
+  wait: ["Locked", "too many wrong tokens", "Too many wrong tokens were entered from here; trying again in a minute."],
+  full: ["Full", "the viewer limit is reached", "No viewer slot is free; trying again."],
+  token: ["Locked", "a token is required", "The receiver showed its token when it started."],
 };
 const NO_SOUND = {
-  here: "No sound: browsers play it on https pages, or on the receiver's machine.",
+  here: "No sound: browsers play it only on https pages or on the receiver's own machine.",
   ever: "No sound: this browser cannot play it.",
 };
 const SILENT = "The connection is lost; holding the last picture";

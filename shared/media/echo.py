@@ -22,7 +22,7 @@ FRAME = 480
 """Samples that are processed at once: 10 ms."""
 PROCESSING = 764
 """Samples by which processed sound is late: filter banks, and the window of the noise suppressor."""
-HEADPHONES = "There is no echo canceller here (pip install 'keycast[audio]'): use headphones."
+HEADPHONES = "No echo canceller is installed (pip install 'keycast[audio]'); use headphones."
 LAG_SECONDS = (3 * FRAME + PROCESSING) / RATE
 """From when sound is given until it is returned, at most, while both devices run."""
 # What is heard was handed over a device's buffer earlier, and is recorded another one later. So far less is

@@ -53,7 +53,7 @@ class OpusEncoder:
         if not LEAST_KBPS <= kbps <= MOST_KBPS:
             least, most = LEAST_KBPS, MOST_KBPS
             raise RequestError(
-                f"A voice takes {least} to {most} kbps, not {kbps:g}; give another --audio-kbps."
+                f"The audio bitrate must be {least} to {most} kbps, not {kbps:g}; change --audio-kbps."
             )
         self._samples = samples
         self._library = _library()

@@ -21,7 +21,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 # What Pillow raises on broken files besides OSError, by its own documentation and by fuzzing.
 _BROKEN = (SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError)
 _HEAD_BYTES = 64
-_NO_PICTURE = "it is not a picture in a known format, or damaged"
+_NO_PICTURE = "it is damaged, or not a picture in a known format"
 
 
 class NotAPictureError(RequestError):
@@ -37,8 +37,8 @@ def read_still(path: Path, option: str) -> Pictures:
     try:
         if _is_heif(_head(path)) and not _reads_heif():
             raise RequestError(
-                f"Cannot read the picture {path}: it is HEIC, as phones take pictures; run: pip install "
-                f"pillow-heif, or give a JPEG of it for {option}."
+                f"Cannot read the picture {path}: it is HEIC, which many phones use; run: pip install "
+                f"pillow-heif, or convert it to JPEG for {option}."
             )
         with warnings.catch_warnings():
             # Phones take pictures of over 90 million pixels; only from 180 on it is an error.

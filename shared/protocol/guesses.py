@@ -41,7 +41,7 @@ class Group:
 
     def __str__(self) -> str:
         wait = "a minute" if self.seconds == SECONDS else f"{self.seconds:.0f} seconds"
-        return f"{self.name} gave wrong tokens again and again; it has to wait {wait}"
+        return f"{self.name} gave too many wrong tokens; it has to wait {wait}"
 
 
 class Guesses:

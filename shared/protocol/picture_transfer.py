@@ -185,10 +185,10 @@ class PictureAssembler:
         if self._begun is None:
             misplaced = chunk.picture == 0 and chunk.slot != 0 and self._first_is_0
             if chunk.picture != self._next or misplaced:
-                raise PeerError("The source pictures do not follow each other.")
+                raise PeerError("The source pictures are out of order.")
             self._begun = this
         if this != self._begun or chunk.offset != self._received:
-            raise PeerError("The pieces of the source picture do not follow each other.")
+            raise PeerError("The pieces of the source picture are out of order.")
         self._chunks.append(chunk.data)
         self._received += len(chunk.data)
         self.tally.picture_bytes += len(chunk.data)

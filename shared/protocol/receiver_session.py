@@ -174,7 +174,9 @@ class ReceiverSession(Session):
         if self.state is State.ENDED:
             return []
         self.tally.bad_packets += 1
-        log.debug("receiver: dropped a broken keypoint packet, the %d. of this call", self.tally.bad_packets)
+        log.debug(
+            "receiver: dropped a broken keypoint packet, number %d of this call", self.tally.bad_packets
+        )
         if self.tally.bad_packets <= MAX_BAD_PACKETS:
             return []
         return self._refuse(f"The sender sent over {MAX_BAD_PACKETS} broken keypoint packets.")
@@ -293,6 +295,6 @@ class ReceiverSession(Session):
         if data is None:
             return []
         if self._waiting_pictures == MAX_WAITING_PICTURES:
-            raise PeerError("The sender sends source pictures before those that came are decoded.")
+            raise PeerError("The sender sends source pictures faster than they can be decoded.")
         self._waiting_pictures += 1
         return [SourcePicture(data, message.slot, message.picture, self._link, message.alone)]

@@ -251,7 +251,7 @@ class SenderSession(Session):
             return [agreed, self._ready()]
         if self._picture is None:
             return self._refuse(
-                "Who sends is anonymous and gives no picture; give --avatar IMAGE where it is shown."
+                "The sending side is anonymous and sends no picture; use --avatar IMAGE where it is shown."
             )
         self._give(self._picture, message.size)
         for chunk in self.pictures.at_once():

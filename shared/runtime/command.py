@@ -25,7 +25,7 @@ INTERRUPTED = 130
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--backbone`, `--checkpoint` and `--device`, which mean the same in every command."""
     add = parser.add_argument
-    add("--backbone", choices=BACKBONES, help="default: what runs in real time here")
+    add("--backbone", choices=BACKBONES, help="default: one that runs in real time on this machine")
     add("--checkpoint", type=Path, metavar="PATH", help="weights to use instead of the shipped ones")
     add_device_argument(parser)
 
@@ -34,7 +34,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--device`. Apple's "mps" gets a sentence of its own where devices are chosen."""
     parser.add_argument(
         "--device", choices=(*DEVICES, "mps"), default="auto", metavar=f"{{{','.join(DEVICES)}}}",
-        help="default: a GPU where there is one that computes",
+        help="default: a GPU if there is one that works",
     )  # fmt: skip
 
 
@@ -44,11 +44,11 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # One: with two for the receiver, a call on two cores showed 19-20 fps in time instead of 30.
     add("--threads", type=int, default=1, metavar="N", help="CPU threads for the networks (default 1)")
-    figures = "write figures to it as JSON lines: one each second, and a summary at the end of each call"
+    figures = "write statistics to FILE as JSON lines: one each second, and a summary at the end of each call"
     add("--stats", type=Path, metavar="FILE", help=figures)
-    plain = "acknowledge and encrypt as aiortc does by itself: more bytes on the wire"
+    plain = "use aiortc's own acknowledgements and encryption, at the cost of more bytes on the wire"
     add("--no-compact-transport", dest="compact", action="store_false", help=plain)
-    debug = "tell on stderr what happens in the call, as KEYCAST_LOG=debug does, and show tracebacks"
+    debug = "log what happens in the call to stderr, as KEYCAST_LOG=debug does, and show tracebacks"
     add("--debug", action="store_true", help=debug)
 
 

@@ -24,4 +24,4 @@ def from_environment(name: str) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or "it is not text"
-        raise RequestError(f"Cannot read {path}: {cause}; {name}_FILE names it.") from error
+        raise RequestError(f"Cannot read {path}, which {name}_FILE names: {cause}.") from error

@@ -36,7 +36,7 @@ def debug_log(debug: bool) -> Iterator[None]:
     """
     asked = os.environ.get(VARIABLE, "").lower()
     if asked not in ("", "debug"):
-        raise RequestError(f"{VARIABLE} is debug or not set, and not {asked!r}; unset it.")
+        raise RequestError(f"{VARIABLE} must be debug or unset, not {asked!r}.")
     if not (debug or asked):
         yield
         return

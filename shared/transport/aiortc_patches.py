@@ -226,6 +226,6 @@ def require(package: str, owner: object, names: Iterable[str]) -> None:
 def moved(package: str, name: str) -> KeycastError:
     """Return the error for a `package` without the `name` that this module or another rests on."""
     return KeycastError(
-        f"The installed {package} {version(package)} has no {name}, which keycast rests on; "
+        f"The installed {package} {version(package)} has no {name}, which keycast relies on; "
         f"install aiortc {WORKING['aiortc']} and aioice {WORKING['aioice']}, with which it is tested."
     )

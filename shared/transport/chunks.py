@@ -79,10 +79,10 @@ def check_sack(chunk: SackChunk, sctp: Any) -> bool:  # noqa: ANN401
     before, gaps = 0, sorted(chunk.gaps)
     for first, last in gaps:
         if not before < first <= last:
-            raise PeerError("The other side confirms the same messages twice.")
+            raise PeerError("The other side acknowledges the same messages twice.")
         before = last
     if before > newest or newest < 0:
-        raise PeerError("The other side confirms messages that were never sent.")
+        raise PeerError("The other side acknowledges messages that were never sent.")
     oldest = _ahead(sctp._sent_queue[0].tsn, chunk.cumulative_tsn) if sctp._sent_queue else _HALF
     chunk.gaps = [(max(first, oldest), last) for first, last in gaps if last >= oldest]
     return True

@@ -68,7 +68,7 @@ class _Consent:
                 given = loop.time()
             else:
                 self._answered = 0
-        _log.debug("the other side's consent has run out")
+        _log.debug("the other side's consent has expired")
         self._connection._query_consent_task = None
         await self._connection.close()
 

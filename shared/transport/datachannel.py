@@ -228,7 +228,7 @@ class Link(Lane):
     def _on_state(self) -> None:
         state = self._peer.connectionState
         if state == "failed":
-            self._end("No way through the network to the other side was found.")
+            self._end("No network path to the other side was found.")
         elif state == "closed":
             self._end("")
 

@@ -267,13 +267,13 @@ class Lane(ABC):
     def _put(self, channel: RTCDataChannel, data: bytes) -> bool:
         """Queue a message on an open channel; False where that ended the connection."""
         if aiortc_patches.unacknowledged(self._peer) >= MAX_UNCONFIRMED:
-            self._end("The other side does not confirm what it is sent.")
+            self._end("The other side does not acknowledge what it is sent.")
             return False
         try:
             channel.send(data)
         # A side may say that it takes messages of a few bytes, and what else aiortc minds is its own affair.
         except Exception:
-            self._end("The other side does not take what it is sent.")
+            self._end("The other side does not accept what it is sent.")
             return False
         self.app_sent += len(data)
         return True

@@ -22,7 +22,7 @@ def check_token(token: str) -> str:
     """Return `token`. Raise RequestError unless it is 1 to 200 plain letters, digits and signs."""
     if not (1 <= len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()) or " " in token:
         raise RequestError(
-            f"A token has 1 to {MAX_TOKEN} letters, digits and signs without spaces; give another."
+            f"A token must be 1 to {MAX_TOKEN} ASCII characters without spaces; choose another."
         )
     return token
 
@@ -31,8 +31,8 @@ def check_strong(token: str) -> None:
     """Raise RequestError for a token that strangers might guess: under 8 signs."""
     if len(token) < MIN_STRONG_TOKEN:
         raise RequestError(
-            f"A token of under {MIN_STRONG_TOKEN} signs can be guessed from elsewhere; "
-            "give a longer --token, or none to have one made."
+            f"A token of under {MIN_STRONG_TOKEN} characters can be guessed over the network; "
+            "choose a longer --token, or leave it out to have one generated."
         )
 
 

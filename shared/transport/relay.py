@@ -145,13 +145,13 @@ def _is_refusal(error: BaseException | None) -> bool:
 def _sentence(server: IceServer, error: BaseException | None) -> str:
     if _is_refusal(error):
         return (
-            f"The TURN server {server.url} refuses the user or the password; "
+            f"The TURN server {server.url} rejected the user name or the password; "
             "check --turn-user and --turn-password."
         )
     if isinstance(error, stun.TransactionFailed):
-        return f"The TURN server {server.url} gives no relay ({error})."
+        return f"The TURN server {server.url} provided no relay ({error})."
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"The TURN server {server.url} shows a certificate that is not trusted here."
+        return f"The TURN server {server.url} has a certificate that is not trusted here."
     if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         number = error.errno or 0
         cause = os.strerror(number) if number > 0 else error.strerror or type(error).__name__

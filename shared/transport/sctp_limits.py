@@ -129,7 +129,7 @@ class Guard:
         try:
             await self._packet_out(data)
         except SSL.Error:
-            self._end("The other side has broken off the encryption.")
+            self._end("The other side has closed the encrypted connection.")
 
     async def _handle_data(self, data: bytes) -> None:
         self._traffic.received.packet(data)
@@ -180,7 +180,7 @@ class Guard:
         # The thread's own time would be the right one, but asking for it costs a system call, after which a
         # machine with more to do often lets another process go first.
         if not self._work.allows(min(seconds, LONGEST), self._loop.time()):
-            self._end("The other side makes this one work too much.")
+            self._end("The other side makes this machine do too much work.")
 
     def _allows(self) -> bool:
         if not self._over and not self._limit.allows(self._loop.time()):
@@ -195,7 +195,7 @@ class Guard:
             self._window - self._sctp._advertised_rwnd > MAX_HELD_BYTES
             or sum(len(stream.reassembly) for stream in streams.values()) > MAX_HELD_CHUNKS
         ):
-            self._end("The other side sends fragments of messages that never end.")
+            self._end("The other side sends fragments of messages that it never completes.")
         elif len(self._sctp._sack_misordered) > MAX_GAPS:
             self._end("The other side leaves gaps in what it sends and never fills them.")
 

@@ -61,10 +61,10 @@ def add_ice_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     servers = "stun:HOST[:PORT] or turn:HOST[:PORT][?transport=tcp] (turns: over TLS); may be repeated"
     add("--ice-server", action="append", default=[], metavar="URL", help=servers)
-    add("--turn-user", metavar="NAME", help=f"of the TURN servers; default: ${USER}")
-    password = f"default: ${PASSWORD}, or the file that ${PASSWORD}_FILE names"
+    add("--turn-user", metavar="NAME", help=f"user name for the TURN servers; default: ${USER}")
+    password = f"for the TURN servers; default: ${PASSWORD}, or the file that ${PASSWORD}_FILE names"
     add("--turn-password", metavar="PASSWORD", help=password)
-    alone = "call over the TURN server only; this machine's addresses are not told to the other side"
+    alone = "call only over the TURN server, without revealing this machine's addresses to the other side"
     add("--relay-only", action="store_true", help=alone)
 
 
@@ -83,10 +83,10 @@ def ice_options(
     stun = [server for server in servers if server.scheme == "stun"]
     turn = tuple(server for server in servers if server.scheme != "stun")
     if len(stun) > 1:
-        raise RequestError("One STUN server tells what there is to tell; give one.")
+        raise RequestError("More than one STUN server is of no use; give only one.")
     if turn and not (user and password):
         raise RequestError(
-            f"A TURN server wants a user and a password; give --turn-user and set {PASSWORD} "
+            f"A TURN server needs a user name and a password; give --turn-user and set {PASSWORD} "
             "(or give --turn-password)."
         )
     if relay_only and not turn:
@@ -99,13 +99,13 @@ def _parse(text: str, user: str | None, password: str | None) -> IceServer:
     port = int(found["port"] or _PORTS[found["scheme"]]) if found else 0
     if found is None or not 0 < port < 65536:
         raise RequestError(
-            f"{text!r} is no STUN or TURN server; write stun:HOST:PORT, turn:HOST:PORT or "
+            f"{text!r} is not a STUN or TURN server; write stun:HOST:PORT, turn:HOST:PORT or "
             "turn:HOST:PORT?transport=tcp, with a name or an IPv4 address."
         )
     scheme, transport = found["scheme"], found["transport"]
     if scheme == "stun":
         if transport is not None:
-            raise RequestError(f"{text!r} is no STUN server: one is asked over UDP; leave out ?transport=.")
+            raise RequestError(f"{text!r}: STUN runs over UDP; leave out ?transport=.")
         return IceServer(scheme, found["host"], port)
     if scheme == "turns" and transport == "udp":
         raise RequestError(f"{text!r}: TLS runs over TCP; write turns:HOST:PORT.")

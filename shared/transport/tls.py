@@ -29,7 +29,7 @@ def server_context(certificate: Path, key: Path, now: datetime | None = None) ->
         raise RequestError(f"The certificate {certificate} expired on {last:%Y-%m-%d}; give a newer one.")
     if now < first:
         raise RequestError(
-            f"The certificate {certificate} holds only from {first:%Y-%m-%d %H:%M} UTC on; "
+            f"The certificate {certificate} is not valid before {first:%Y-%m-%d %H:%M} UTC; "
             "check the clock, or give another."
         )
     _bytes(key, "--tls-key")
@@ -40,9 +40,9 @@ def server_context(certificate: Path, key: Path, now: datetime | None = None) ->
         context.load_cert_chain(certificate, key, password=b"")
     except (ssl.SSLError, OSError, ValueError) as error:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            raise RequestError(f"The key {key} is not that of the certificate {certificate}.") from error
+            raise RequestError(f"The key {key} does not match the certificate {certificate}.") from error
         raise RequestError(
-            f"{key} is not a private key in PEM form without a password; give another --tls-key."
+            f"{key} is not an unencrypted private key in PEM form; give another --tls-key."
         ) from error
     return context
 

@@ -46,7 +46,9 @@ class Published:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             _check_private(path.parent)
             if _is_taken(path):
-                raise RequestError(f"Another receiver holds the pairing file {path}; give senders --token.")
+                raise RequestError(
+                    f"Another receiver is using the pairing file {path}; give senders --token."
+                )
             return cls(path, _placed(path, "\n".join((token, *addresses))))
         except OSError as error:
             raise RequestError(f"The pairing file {path} cannot be written: {error.strerror}.") from error
@@ -112,7 +114,7 @@ def _read(path: Path) -> list[str] | None:
 
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
-        raise OSError(0, "this system cannot show that a receiver serves; give --token to both sides")
+        raise OSError(0, "this system does not support pairing files; give --token to both sides")
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -340,7 +340,7 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (["--output", "out.mov"], "ends in none of .mp4 .webm .gif .npy"),
+    (["--output", "out.mov"], "does not end in any of .mp4 .webm .gif .npy"),
     (["--output", "missing/out.mp4"], "no folder"),
     (["--mode", "transfer"], "give one with --source"),
     (["--source", "missing.png"], "There is no picture missing.png"),
@@ -355,7 +355,7 @@ def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
     (["--source", "demo", "--anchor", "last"], "give best, first, or seconds"),
     (["--source", "demo", "--anchor", "nan"], "give best, first, or seconds"),
     (["--source", "demo", "--anchor", "60"], "give an earlier --anchor"),
-    (["--source", "demo", "--absolute", "--mode", "transfer"], "--absolute is --mode reconstruction"),
+    (["--source", "demo", "--absolute", "--mode", "transfer"], "--absolute means --mode reconstruction"),
     (["--source", "demo", "--absolute", "--adapt-scale"], "use it with --source and --mode transfer"),
     (["--threads", "0"], "--threads 1 or more"),
     (["--checkpoint", "missing"], "missing"),

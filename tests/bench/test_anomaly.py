@@ -136,4 +136,4 @@ def test_one_frame_is_no_video_to_be_surprised_at(tmp_path: Path, capsys: pytest
         str(tmp_path / "a.csv"),
     ]
     assert animate(given) == 2
-    assert "one frame only" in capsys.readouterr().err
+    assert "only one frame" in capsys.readouterr().err

@@ -129,7 +129,7 @@ def test_a_whole_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("words", "sentence"),
     [
         (["--faces", "yunet.onnx"], "give some with --clips"),
-        (["--people", "-1"], "at least 0"),
+        (["--people", "-1"], "--people 0 or more"),
         (["--clips", "none"], "There is no folder none"),
     ],
 )

@@ -54,7 +54,7 @@ def test_futures_start_from_one_past_and_part(shipped_lite: Backbone) -> None:
 def test_one_future_only_and_a_moment_outside_are_refused(shipped_lite: Backbone) -> None:
     points = np.zeros((9, 60), np.float32)
     picture = np.zeros((256, 256, 3), np.uint8)
-    with pytest.raises(RequestError, match="one future only"):
+    with pytest.raises(RequestError, match="only one future"):
         draw(Fan(Hold(), 2, 3, None, 0), shipped_lite, picture, points, transfer=False)
     with pytest.raises(RequestError, match=r"lasts 0\.30 s"):
         draw(Fan(Hold(), 1, 3, 2.0, 0), shipped_lite, picture, points, transfer=False)

@@ -85,5 +85,5 @@ def test_what_is_no_network_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="There is no V-JEPA 2"):
         Features(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
-    with pytest.raises(RequestError, match="does not hold a V-JEPA 2"):
+    with pytest.raises(RequestError, match="does not hold V-JEPA 2"):
         Features(tmp_path)

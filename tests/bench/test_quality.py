@@ -464,7 +464,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (["--faces", "missing"], "no face detector missing"),
     (["--landmarks", "missing"], "no face_landmark.tflite in missing"),
     (["--json", "missing/x.json"], "no folder missing"),
-    (["--report", "/dev/null/x"], "Cannot make the folder"),
+    (["--report", "/dev/null/x"], "Cannot create the folder"),
     (["--fomm", "missing"], "missing"),
     (["--transfer", "--fomm", "missing"], "instead of --fomm"),
 ])  # fmt: skip
@@ -497,7 +497,7 @@ def test_larger_pictures_are_compared_with_smaller_ones_alone(
 ) -> None:
     value = [str(folder)] if other in ("--landmarks", "--fomm") else []
     assert run("--clips", str(folder), "--size", "384", other, *value) == 2
-    assert "leave out --size" in capsys.readouterr().err
+    assert "--size cannot be combined" in capsys.readouterr().err
 
 
 def test_how_much_nearer_larger_pictures_are_is_told() -> None:

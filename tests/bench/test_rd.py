@@ -177,7 +177,7 @@ def test_a_coarser_quality_is_fewer_bytes_and_another_name_other_settings(clip: 
     steady = SimulatedCall(backbone, tables, Sending(preset="saver", policy="alternate"), ONE, [2])
     assert steady.name == "lite saver 6-6"
     assert steady.fingerprint != call.fingerprint
-    with pytest.raises(RequestError, match="quality is from 0"):
+    with pytest.raises(RequestError, match="quality must be 0"):
         SimulatedCall(backbone, tables, Sending(preset="saver"), ONE, [16])
 
 
@@ -255,13 +255,13 @@ def test_the_verdict_says_who_wins_where() -> None:
     assert "weak 0.900 at 30.0" in said[0]
     perceptual = [line for line in said if line.startswith("SqueezeNet")]
     assert "strong wins from 17." in perceptual[0]
-    assert perceptual[0].endswith("2.2 times our rate, on; below that we win")
-    assert "weak reaches it nowhere up to 60.0 kbps" in perceptual[1]
+    assert perceptual[0].endswith("2.2 times our rate, upwards; below that we win")
+    assert "weak never reaches it, up to 60.0 kbps" in perceptual[1]
     assert "reached" in verdicts(summarise([[*OURS, *WEAK]], "us"))[0]
     dear = [point("us", 30, 0.95)]
     lost = verdicts(summarise([[*dear, *WEAK]], "us"))
     assert "missed" in lost[0]
-    assert "weak beats it from the lowest rate measured on, 30.0 kbps, 1.0 times our rate" in lost[4]
+    assert "weak beats it even at the lowest rate measured, 30.0 kbps, 1.0 times our rate" in lost[4]
 
 
 def test_a_codec_at_part_of_the_frame_rate_is_told_apart() -> None:
@@ -339,15 +339,15 @@ def test_the_command_leaves_tables_and_a_plot_and_goes_on(
 
 @pytest.mark.parametrize(("change", "words"), [
     ("--codecs theora", "no codec 'theora'; choose from x264"),
-    ("--targets 5,much", "--targets '5,much' is not a list of numbers"),
+    ("--targets 5,much", "--targets '5,much' is not a comma-separated list of numbers"),
     ("--targets 0", "from 1 to 10000"),
     ("--every 0", "--every '0'"),
     ("--qualities 16", "--qualities '16'"),
-    ("--seconds nan", "--seconds nan"),
+    ("--seconds nan", "not nan"),
     ("--seconds 0.1", "from 0.2 to 60"),
     ("--people -1", "--people 0 (all)"),
     ("--codecs , --codecs-only", "nothing to measure"),
-    ("--transfer", "neither --transfer"),
+    ("--transfer", "--rd cannot be combined with --transfer"),
 ])  # fmt: skip
 def test_a_wrong_request_is_one_sentence(
     folder: Path, capsys: pytest.CaptureFixture[str], change: str, words: str

@@ -260,8 +260,8 @@ def test_the_command_writes_its_table(
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    (("--runs", "0"), "Runs, threads"),
-    (("--threads", "0"), "Runs, threads"),
+    (("--runs", "0"), "--runs, --threads"),
+    (("--threads", "0"), "--runs, --threads"),
     (("--batch", "0"), "--batch"),
     (("--checkpoint", "x"), "add --backbone"),
     (("--jepa", "x"), "add --clips"),

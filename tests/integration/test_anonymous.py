@@ -178,7 +178,7 @@ async def test_without_an_avatar_it_is_refused_in_one_sentence_on_both_sides(
     monkeypatch: pytest.MonkeyPatch, weights: Network
 ) -> None:
     left, ended, failed = await call(monkeypatch, weights, anonymous=True, avatar=False)
-    sentence = "Who sends is anonymous and gives no picture; give --avatar IMAGE where it is shown."
+    sentence = "The sending side is anonymous and sends no picture; use --avatar IMAGE where it is shown."
     assert failed == sentence
     assert ended == Ended(sentence, False)
     assert left.kp == []

@@ -282,7 +282,7 @@ def test_a_receiver_outlives_what_it_refuses(
     output = place.folder / "call.mp4"
     with place.receiver("--output", output) as there:
         wrong_token = place.sender_here(capfd, "--token", "wrong")
-        assert_one_sentence(wrong_token, 2, "refuses the token", "--token")
+        assert_one_sentence(wrong_token, 2, "rejected the token", "--token")
         other_weights = place.sender_here(capfd, "--checkpoint", shared_files / "others")
         assert_one_sentence(other_weights, 1, "The receiver has weights", "the sender has")
         twin = run_here(capfd, "receiver", place.receiving())
@@ -389,7 +389,7 @@ def test_a_receiver_says_in_a_line_each_whom_it_kept_out_until_a_signal_while_no
 
     async def guesses() -> None:
         for _ in range(5):
-            with pytest.raises(RequestError, match="refuses the token"):
+            with pytest.raises(RequestError, match="rejected the token"):
                 await connect(url, "guess", tls=client_context(trusted))
 
     with place.receiver("--tls-cert", trusted, "--tls-key", key, "--output", output) as there:
@@ -407,7 +407,7 @@ def test_a_receiver_says_in_a_line_each_whom_it_kept_out_until_a_signal_while_no
     # It may end before the call has begun, or just after.
     assert bound.endswith(": The other side sent a keypoint message in fragments.")
     assert picture == faceless.err.replace("error", "refused a call").strip()
-    assert token == "note: 127.0.0.1 gave wrong tokens again and again; it has to wait a minute"
+    assert token == "note: 127.0.0.1 gave too many wrong tokens; it has to wait a minute"
 
 
 def lines_of(path: Path, call: int) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def test_nan_keypoints_never_leave_and_end_the_call_where_they_last() -> None:
     assert (world.kinds, world.receiver.ended) == ("", ENDED)
     world = World(source=Source(10**6), sender_backbone=Backbone(broken=True)).run()
     assert isinstance(world.sender.error, KeycastError)
-    assert "finds no sound keypoints" in str(world.sender.error)
+    assert "finds no valid keypoints" in str(world.sender.error)
     assert world.receiver.ended == Ended("The sender had to stop.", ok=False)
 
 

@@ -263,7 +263,7 @@ async def test_a_header_does_not_say_where_a_wrong_token_came_from(served: Serve
             named = {"X-Forwarded-For": f"192.0.2.{n}", "Forwarded": f"for=192.0.2.{n}", **wrong(n)}
             statuses.append((await http.get(f"{served.server.url}/stats", headers=named)).status)
     assert statuses == [401] * 5 + [429] * 2
-    assert served.said == ["127.0.0.1 gave wrong tokens again and again; it has to wait a minute"]
+    assert served.said == ["127.0.0.1 gave too many wrong tokens; it has to wait a minute"]
 
 
 async def test_many_addresses_of_one_machine_do_not_make_many_guesses(served: Server) -> None:

@@ -138,7 +138,7 @@ async def test_encryption_that_is_broken_off_ends_the_link_and_frees_its_ports(c
         dtls._ssl.shutdown()
         call.receiver.send_ctl(b"hello?")
         assert await received(call.receiver) is None
-        assert call.receiver.reason == "The other side has broken off the encryption."
+        assert call.receiver.reason == "The other side has closed the encrypted connection."
         await call.receiver.close()
         assert not ice._protocols
     gc.collect()

@@ -184,6 +184,6 @@ async def test_a_sender_that_awaits_no_answer_is_cut_off(decoded: list[tuple[flo
             bye = await peer.answer()
         finally:
             released.set()
-    assert bye == Bye("The sender sends source pictures before those that came are decoded.", ok=False)
+    assert bye == Bye("The sender sends source pictures faster than they can be decoded.", ok=False)
     # One waited for the thread, and the others for that one until the call was over.
     assert len(decoded) == 2

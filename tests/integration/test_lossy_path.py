@@ -102,7 +102,7 @@ async def test_a_cut_heals_by_itself(call_through: Through) -> None:
 async def test_refusals_and_sessions_pass_through(call_through: Through) -> None:
     async with call_through("") as call:
         sender, receiver, path = call.sender, call.receiver, call.path
-        with pytest.raises(RequestError, match="refuses the token"):
+        with pytest.raises(RequestError, match="rejected the token"):
             await connect(path.url, "wrong")
         with pytest.raises(KeycastError, match="already has a call"):
             await connect(path.url, TOKEN)

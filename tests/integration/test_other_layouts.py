@@ -15,6 +15,7 @@ from shared.constants import CallTerms
 from shared.errors import RequestError
 from shared.keypoints import Floats, KeypointLayout, Pictures
 from shared.media import picture as pictures
+from shared.media.squares import scaled
 from tests.integration.world import ENDED, TABLES, Backbone, Sink, Source, World
 from tests.tinted import LAYOUT, Tinted, square, tables
 
@@ -55,16 +56,20 @@ class Screen(Sink):
         self.shown[number] = picture
 
 
-def call(preset: str, source: Source, policy: str = "alternate", **more: object) -> tuple[World, Screen]:
-    """Run a call as the commands would put it together with these options."""
+def call(
+    preset: str, source: Source, policy: str = "alternate", size: int = 256, **more: object
+) -> tuple[World, Screen]:
+    """Run a call as the commands would put it together with these options; the network's size is `size`."""
     sending, screen = Sending(preset, policy, threshold=0.01), Screen()
     name, codec = make_codec(sending, TINTED_TABLES, LAYOUT)
     per_message = frames_per_message(sending, name, codec)
     codecs: dict[str, Codec] = {PaperCodec.name: PaperCodec(LAYOUT.dimensions), codec.name: codec}
     world = World(
-        source=source, sink=screen, sender_backbone=Tinted(), receiver_backbone=Tinted(), codecs=codecs,
-        sender_terms=replace(TERMS, codec=codec.name, tables=codec.tables, policy=policy),
-        receiver_terms=TERMS, forecaster=Damped(), picture=pictures.encode(SEEN, 95), per_message=per_message,
+        source=source, sink=screen, codecs=codecs,
+        sender_backbone=Tinted(size), receiver_backbone=Tinted(size),
+        sender_terms=replace(TERMS, codec=codec.name, tables=codec.tables, policy=policy, size=size),
+        receiver_terms=replace(TERMS, size=size), forecaster=Damped(), per_message=per_message,
+        picture=pictures.encode(scaled(SEEN, size), 95),
         make_scheduler=scheduler_maker(sending, per_message, TINTED_TABLES, LAYOUT, lambda _: Damped()),
         **more,  # type: ignore[arg-type]
     ).run()  # fmt: skip
@@ -76,7 +81,9 @@ def moved_by(screen: Screen) -> dict[int, tuple[float, float]]:
     """Return where each frame shown has its square, and how red it is, less where and how it was filmed."""
     found = {}
     for number, picture in screen.shown.items():
-        error = Tinted().detect(picture[None])[0] - Tinted().detect(filmed(number)[None])[0]
+        network = Tinted(len(picture))
+        wanted = scaled(filmed(number), len(picture))
+        error = network.detect(picture[None])[0] - network.detect(wanted[None])[0]
         found[number] = float(error[0]), float(error[12])
     return found
 
@@ -93,6 +100,18 @@ def test_frames_of_other_numbers_are_coded_forecast_and_shown(preset: str) -> No
     # A square that stood still would be off by .12 of the picture's half width on average.
     assert places.mean() < 0.03
     assert np.median(reds) < 0.02
+
+
+@pytest.mark.parametrize("size", [128, 320])
+def test_pictures_are_as_large_as_the_network_has_them(size: int) -> None:
+    """The camera's stay what they are, 256 here."""
+    world, screen = call("saver", Moving(150), size=size, gallery=GalleryOptions(4, 2.0))
+    assert {picture.shape for picture in screen.shown.values()} == {(size, size, 3)}
+    assert {picture.shape for picture in world.receiver_backbone.encoded} == {(size, size, 3)}
+    assert world.sending.summary.to_map()["picture_size"] == size
+    assert world.receiving.summary.to_map()["picture_size"] == size
+    places = np.abs(list(moved_by(screen).values())).T[0]
+    assert places.mean() < 0.04
 
 
 class Numbered(Backbone):

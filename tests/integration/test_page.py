@@ -153,7 +153,7 @@ async def test_wrong_tokens_and_wrong_cookies_are_counted_together(served: Serve
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         assert (await http.get("/stats", headers=bearer)).status == 429
         assert (await http.get("/")).status == 200
-    assert served.said == ["127.0.0.1 gave wrong tokens again and again; it has to wait a minute"]
+    assert served.said == ["127.0.0.1 gave too many wrong tokens; it has to wait a minute"]
 
 
 @pytest.mark.parametrize(

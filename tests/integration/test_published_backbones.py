@@ -175,5 +175,5 @@ def test_a_head_can_be_turned(loaded: Loaded, frames: Pictures) -> None:
     else:
         arguments = ["--driving", "demo", "--output", "x.npy", "--yaw", "10"]
         given = animate_parser().parse_args(arguments)
-        with pytest.raises(RequestError, match="does not know how a head is held"):
+        with pytest.raises(RequestError, match="does not estimate head pose"):
             animate._turn(given, loaded.backbone)

@@ -110,7 +110,7 @@ async def serving(folder: Path, replying: Replying | None = None) -> AsyncIterat
             options,
             Incoming(
                 options, Models(backbone, CODECS, Hold(), None), sinks,
-                inference=inference, output=output, decoding=output,
+                inference=inference, output=output, decoding=output, sound=output,
             ),
             Stage(sinks, None, controls, SelfView(controls), hears=False),
             output,
@@ -285,7 +285,7 @@ async def test_a_peer_that_takes_no_message_of_our_size_is_left(call_through: Th
         call.receiver._peer.sctp._remote_max_message_size = 10
         call.receiver.send_ctl(bytes(1000))
         assert await received(call.receiver) is None
-        assert call.receiver.reason == "The other side does not take what it is sent."
+        assert call.receiver.reason == "The other side does not accept what it is sent."
 
 
 async def test_a_peer_that_confirms_nothing_is_left(call_through: Through) -> None:
@@ -296,4 +296,4 @@ async def test_a_peer_that_confirms_nothing_is_left(call_through: Through) -> No
             call.receiver.send_ctl(np.random.default_rng(0).bytes(100))
             await asyncio.sleep(0)
         assert await received(call.receiver) is None
-        assert call.receiver.reason == "The other side does not confirm what it is sent."
+        assert call.receiver.reason == "The other side does not acknowledge what it is sent."

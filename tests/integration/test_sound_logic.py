@@ -1,7 +1,8 @@
 """Whole calls with sound, in virtual time: what is heard, when, and beside which picture."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -231,6 +232,20 @@ def test_a_long_wait_for_pictures_does_not_hold_the_sound_back() -> None:
     assert max(map(abs, skews_ms(world))) <= 40
 
 
+@dataclass
+class Ear:
+    """Tells of each piece of sound which sample is its first, and when it is to be heard."""
+
+    told: Callable[[int, float], None]
+    lead: float
+
+    def expect_sound(self) -> None:
+        pass
+
+    def hear(self, first: int, _: Sound, heard_at: float) -> None:
+        self.told(first, heard_at)
+
+
 def test_sound_follows_a_timeline_that_slides_and_one_that_jumps() -> None:
     heard: list[tuple[int, float, float]] = []
 
@@ -238,9 +253,8 @@ def test_sound_follows_a_timeline_that_slides_and_one_that_jumps() -> None:
         clock, playout = FakeClock(), Playout(FPS)
         start = clock.now()
         playout.arrived(0, start)
-        hearing = AudioPlayout(
-            playout, clock, lambda at, _, when: heard.append((at, when, clock.now())), lambda: 0.03
-        )
+        ear = Ear(lambda at, when: heard.append((at, when, clock.now())), 0.03)
+        hearing = AudioPlayout(playout, clock, ear, VirtualExecutor())
         task = asyncio.create_task(hearing.run(lambda: 0.01))
         for number in range(3, 600, 3):
             # From frame 150 on packets take 0.3 s more, and from frame 400 on 3 s more.
@@ -289,7 +303,8 @@ def test_waiting_for_sound_and_catching_up_never_hold_the_loop_up(delay: float, 
         start = FakeClock().now()
         playout = Playout(FPS, delay)
         playout.arrived(0, start)
-        hearing = AudioPlayout(playout, clock, lambda at, _, when: heard.append((at, when)), lambda: lead)
+        ear = Ear(lambda at, when: heard.append((at, when)), lead)
+        hearing = AudioPlayout(playout, clock, ear, VirtualExecutor())
         task = asyncio.create_task(hearing.run(lambda: 0.02))
         await asyncio.sleep(delay + 1.0)
         # The loop itself was held up, by something else.

@@ -126,10 +126,10 @@ async def test_a_certificate_for_another_name_is_refused(files: Files, tmp_path:
 
 async def test_the_wrong_scheme_is_named(files: Files) -> None:
     async with serving(files) as server:
-        with pytest.raises(RequestError, match="is called with https://"):
+        with pytest.raises(RequestError, match="use https:// for a receiver with --tls-cert"):
             await connect(server.url.replace("https", "http"), TOKEN)
     async with serving(None) as server:
-        with pytest.raises(RequestError, match="without it with http://"):
+        with pytest.raises(RequestError, match="http:// for one without"):
             await connect(server.url.replace("http", "https"), TOKEN)
 
 
@@ -174,11 +174,11 @@ def test_files_that_are_no_use_are_told(files: Files, tmp_path: Path) -> None:
         (files.certificate, tmp_path / "missing", "Cannot read .*missing.*--tls-key"),
         (tmp_path, files.key, "Cannot read .*--tls-cert"),
         (empty, files.key, "holds no certificate"),
-        (files.certificate, empty, "not a private key"),
-        (files.certificate, locked, "without a password"),
-        (files.certificate, expired.key, "not that of the certificate"),
+        (files.certificate, empty, "not an unencrypted private key"),
+        (files.certificate, locked, "not an unencrypted private key"),
+        (files.certificate, expired.key, "does not match the certificate"),
         (expired.certificate, expired.key, "expired on"),
-        (early.certificate, early.key, "holds only from"),
+        (early.certificate, early.key, "is not valid before"),
     ]
     for certificate, private, message in cases:
         with pytest.raises(RequestError, match=message) as caught:

@@ -171,7 +171,7 @@ async def test_a_sender_on_this_machine_needs_no_token(receiver: Receiver) -> No
 
 async def test_a_wrong_token_is_refused_and_after_five_the_right_one_too(receiver: Receiver) -> None:
     for _ in range(5):
-        with pytest.raises(RequestError, match="refuses the token"):
+        with pytest.raises(RequestError, match="rejected the token"):
             await connect(receiver.server.url, "guess")
     with pytest.raises(KeycastError, match="wait a minute"):
         await connect(receiver.server.url, TOKEN)
@@ -353,7 +353,7 @@ async def test_a_set_up_that_never_opens_is_tried_twice_and_cleaned_up() -> None
         return web.Response(status=201, text=sdp, headers=SDP | {"Location": "/session/1"})
 
     runner, url = await serve(answer)
-    with pytest.raises(KeycastError, match="no connection opened within 0 seconds, twice"):
+    with pytest.raises(KeycastError, match=r"two attempts to connect to it timed out \(0 s each\)"):
         await connect(url, TOKEN, timeout=0.2)
     assert seen == ["POST /whip", "DELETE /session/1"] * 2
     await runner.cleanup()
@@ -378,7 +378,7 @@ async def test_a_receiver_sends_its_sender_nowhere_else(status: int) -> None:
 
     hidden, within = await serve(inside)
     runner, url = await serve(answer)
-    with pytest.raises(KeycastError, match="no connection opened"):
+    with pytest.raises(KeycastError, match="two attempts to connect"):
         await connect(url, TOKEN, timeout=0.2)
     assert heard == []
     await runner.cleanup()

@@ -211,6 +211,7 @@ class Sink:
         self.notes: list[str] = []
         self.times: dict[int, float] = {}
         self.expects_sound = False
+        self.lead = 0.0
         self.heard: list[tuple[int, Sound, float]] = []
 
     def expect_sound(self) -> None:
@@ -379,7 +380,7 @@ class World:
             sizes=self.receiver_backbone.sizes,
         )
         self.hearing = AudioPlayout(
-            playout, self.receiver_clock, self.sink.hear, lambda: 0.0, answering.tally.voice
+            playout, self.receiver_clock, self.sink, VirtualExecutor(), answering.tally.voice
         )
         self.receiving = ReceiverCall(
             connection=self.right,

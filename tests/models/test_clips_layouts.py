@@ -186,7 +186,7 @@ def test_an_oversized_picture_breaks_its_clip_only(
     with caplog.at_level(logging.WARNING):
         clips = load_clips([tmp_path], tmp_path / "cache")
     assert [clip.name for clip in clips] == ["good"]
-    assert caplog.text.count("no picture that can be used") == 2
+    assert caplog.text.count("not a usable picture") == 2
 
 
 def test_a_changed_frame_is_seen(tmp_path: Path) -> None:
@@ -211,6 +211,32 @@ def test_a_folder_shows_the_same_people_to_training_and_to_measurements(tmp_path
     assert {clip.name: clip.person for clip in measured} == trained
     assert trained == {"a.mp4": "ann", "b.mp4": "ben", "id9#v#1.mp4": "id9", "c2.mp4": "cy", "c10.mp4": "c10"}
     assert [clip.name for clip in measured] == [*trained]
+
+
+@pytest.mark.parametrize("tables", ["above", "in each"])
+def test_a_split_folder_shows_the_same_people_whole_or_in_parts(tables: str, tmp_path: Path) -> None:
+    """Training reads `train`, measurements the whole: one has its table above it, the other below."""
+    root = tmp_path / "set"
+    long = "x" * 50
+    who = {"train/a.mp4": "ann", "train/c.mp4": f"{long}1", "test/a.mp4": "ben", "test/d.mp4": f"{long}2"}
+    for file in who:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        mp4(root / file)
+    if tables == "above":
+        lines = [f"{file},{person}" for file, person in who.items()]
+        (root / "clips.csv").write_text("\n".join(["file,person", *lines]))
+    else:
+        for part in ("train", "test"):
+            lines = [f"{Path(file).name},{person}" for file, person in who.items() if file.startswith(part)]
+            (root / part / "clips.csv").write_text("\n".join(["file,person", *lines]))
+    measured, missing = clips_to_measure([root])
+    assert not missing
+    assert {clip.file.relative_to(root).as_posix(): clip.person for clip in measured} == who
+    for part in ("train", "test"):
+        trained = load_clips([root / part], tmp_path / "cache")
+        assert {f"{part}/{clip.name}": clip.person for clip in trained} == {
+            file: person for file, person in who.items() if file.startswith(part)
+        }
 
 
 def test_who_is_in_a_clip_is_told_by_table_name_or_folder(tmp_path: Path) -> None:

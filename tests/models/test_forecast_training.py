@@ -102,7 +102,7 @@ def test_the_spread_of_a_decoder_can_be_chosen(
     assert main(command(folder, tmp_path / "run", "--spread", "unit")) == 0
     assert checkpoint.load(tmp_path / "run" / "weights").config["spread"] == "unit"
     assert main(["--model", "gru", "--tracks", str(folder), "--spread", "unit"]) == 2
-    assert "--spread is the vrnn's" in capsys.readouterr().err
+    assert "--spread only applies to vrnn" in capsys.readouterr().err
 
 
 def test_the_best_weights_are_kept() -> None:
@@ -183,7 +183,7 @@ def test_a_stop_saves_and_the_same_command_goes_on(
     assert main(command(folder, output)) == 130
     assert "stopped at step 3" in capsys.readouterr().out
     assert main(command(folder, output)) == 0
-    assert "going on at step 3" in capsys.readouterr().out
+    assert "resuming at step 3" in capsys.readouterr().out
     whole = tmp_path / "whole"
     monkeypatch.setattr(Training, "advance", advance)
     assert main(command(folder, whole)) == 0

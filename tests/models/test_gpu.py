@@ -129,7 +129,7 @@ def test_a_gpu_that_cannot_even_start_is_left_for_the_cpu(
     backbone = on_gpu(loader(Faults(stage, full)), insist=False)
     assert backbone.device == "cpu"
     assert caplog.messages == [
-        "The GPU failed (CUDA out of memory. Tried to allocate 2.00 GiB); going on on the CPU."
+        "The GPU failed (CUDA out of memory. Tried to allocate 2.00 GiB); continuing on the CPU."
     ]
     assert level(backbone.render(backbone.encode(grey(100)), shift(3))) == 103
 
@@ -237,10 +237,10 @@ def test_a_gpu_that_does_not_compute_is_no_gpu(card: list[str], caplog: pytest.L
     card[0] = "no kernel image is available for execution on the device"
     assert choose_device("auto") == "cpu"
     assert caplog.messages == [
-        f"The GPU does not compute with this torch {torch.__version__} for CUDA 13.0 (no kernel image is "
-        "available for execution on the device); going on on the CPU."
+        f"The GPU does not work with torch {torch.__version__} for CUDA 13.0 (no kernel image is "
+        "available for execution on the device); continuing on the CPU."
     ]
-    with pytest.raises(RequestError, match=r"does not compute with this torch .* for CUDA 13.0 \(no kernel"):
+    with pytest.raises(RequestError, match=r"does not work with torch .* for CUDA 13.0 \(no kernel"):
         choose_device("cuda")
 
 

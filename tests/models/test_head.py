@@ -12,8 +12,8 @@ import torch
 from models import checkpoint, stored
 from models.build import SHIPPED, load_head_finder
 from models.head.finder import MODEL, NetworkHeadFinder, peaks, shrunken
-from models.head.numpy_layers import HeadLayers
 from models.head.network import STRIDE, UNIT, HeadConfig, HeadNetwork
+from models.head.numpy_layers import HeadLayers
 from models.stored import Weights
 from sender.demo import pose_at
 from shared.errors import RequestError

@@ -94,7 +94,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="not landmarks"):
         LandmarkFolder.load(tmp_path).of("a.mp4")
     np.savez(tmp_path / CANONICAL, mesh=np.zeros((175, 3)), index=np.arange(175), mirror=np.arange(175))
-    with pytest.raises(RequestError, match="other landmarks"):
+    with pytest.raises(RequestError, match="different set of landmarks"):
         LandmarkFolder.load(tmp_path).canonical()
 
 

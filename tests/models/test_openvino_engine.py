@@ -245,6 +245,18 @@ def test_what_openvino_cannot_run_torch_goes_on_with(
         LiteBackbone.of(unsettled(), engine="openvino").warmup()
 
 
+def test_an_openvino_that_reads_no_networks_from_torch_leaves_them_to_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino.frontend.pytorch.ts_decoder", None)
+    net = LiteBackbone.of(unsettled(), engine="auto")
+    net.warmup(render=False)
+    assert net.engine == "torch"
+    assert "cannot read networks from torch" in caplog.text
+    with pytest.raises(KeycastError, match=r"install openvino 2026\.4"):
+        LiteBackbone.of(unsettled(), engine="openvino").warmup()
+
+
 def test_only_what_is_used_is_compiled(kept: Path) -> None:
     engine = engine_of(kept)
     net = LiteBackbone(engine)

@@ -111,11 +111,11 @@ def test_only_numbers_that_lose_nothing_are_kept_in_half_the_bytes() -> None:
 
 def test_graphs_of_other_weights_are_left_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     expected = save(folder, seed=1)
-    with caplog.at_level(logging.DEBUG, "models.lite.backbone"):
+    with caplog.at_level(logging.DEBUG, "keycast.network"):
         backbone = LiteBackbone.load(folder)
     assert (backbone.engine, backbone.fingerprint) == ("openvino", expected)
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
-    assert "are of other weights. Making them with torch" in caplog.text
+    assert "were made from other weights. Making them with torch" in caplog.text
     np.testing.assert_allclose(
         backbone.detect(frames(1)), LiteBackbone.load(folder, engine="torch").detect(frames(1)), atol=1e-4
     )
@@ -126,7 +126,7 @@ def test_graphs_of_another_form_are_made_anew(folder: Path, caplog: pytest.LogCa
     listed = json.loads((folder / FOLDER / LIST).read_text())
     del listed["form"]
     (folder / FOLDER / LIST).write_text(json.dumps(listed))
-    with caplog.at_level(logging.DEBUG, "models.lite.backbone"):
+    with caplog.at_level(logging.DEBUG, "keycast.network"):
         assert LiteBackbone.load(folder).engine == "openvino"
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert "written by another version" in caplog.text
@@ -134,7 +134,7 @@ def test_graphs_of_another_form_are_made_anew(folder: Path, caplog: pytest.LogCa
 
 def test_without_graphs_they_are_made(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / FOLDER / LIST).unlink()
-    with caplog.at_level(logging.DEBUG, "models.lite.backbone"):
+    with caplog.at_level(logging.DEBUG, "keycast.network"):
         assert LiteBackbone.load(folder).engine == "openvino"
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert "There are no graphs" in caplog.text

@@ -125,7 +125,7 @@ def test_graphs_made_anew_without_clips_leave_none_and_say_so(
     folder = tmp_path / "copy"
     shutil.copytree(kept, folder)
     assert main([str(folder)]) == 0
-    assert "note: rendering in int8 was there and is no more" in capsys.readouterr().out
+    assert "note: the int8 rendering graphs were removed" in capsys.readouterr().out
     assert not files(folder).has_int8
     assert not [path for path in (folder / FOLDER).iterdir() if path.name.startswith(INT8)]
     with pytest.raises(EngineError, match="These weights have no graph in int8"):
@@ -153,7 +153,7 @@ def test_a_graph_that_was_changed_is_not_read(
     [
         ("none", "There is no folder"),
         ("empty", "No video below"),
-        ("short", "No clip to calibrate with has frames enough"),
+        ("short", "No clip has enough frames to calibrate with"),
     ],
 )
 def test_clips_that_are_of_no_use_are_one_sentence(

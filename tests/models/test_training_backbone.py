@@ -225,7 +225,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
     before = signal.getsignal(signal.SIGINT)
     assert backbone.train(options(clips, tmp_path, "--pictures", "12"), TINY) == 130
     assert signal.getsignal(signal.SIGINT) is before
-    assert "stopped after 6 pictures: the same command goes on" in capsys.readouterr().out
+    assert "stopped after 6 pictures: run the same command to continue" in capsys.readouterr().out
     state = load_state(tmp_path / "state.pt")
     assert state is not None
     assert (state["pictures"], state["step"]) == (6, 3)
@@ -323,7 +323,7 @@ def test_a_damaged_or_foreign_state_is_one_sentence(
     assert error.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in error
     save_state(tmp_path / "state.pt", {"step": 3})
-    with pytest.raises(RequestError, match="damaged, of another --model or of other network sizes"):
+    with pytest.raises(RequestError, match="damaged, or for another --model or other network sizes"):
         backbone.train(options(clips, tmp_path), TINY)
     save_state(tmp_path / "state.pt", fresh().state())
     with pytest.raises(RequestError, match="other network sizes"):

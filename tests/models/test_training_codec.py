@@ -147,7 +147,7 @@ def test_tables_of_other_weights_are_refused(weights: Path, tmp_path: Path, fitt
     for name in ("model.safetensors", "config.json"):
         (tmp_path / "w" / name).write_bytes((weights / name).read_bytes())
     fitted.save(tmp_path / "w" / TABLES)
-    with pytest.raises(RequestError, match=r"of other weights \(abc\)"):
+    with pytest.raises(RequestError, match=r"for other weights \(abc\)"):
         load_tables(load_backbone("lite", tmp_path / "w", "cpu"), tmp_path / "w")
 
 

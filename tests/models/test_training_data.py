@@ -144,7 +144,7 @@ def test_a_damaged_cache_entry_is_made_again(tmp_path: Path, caplog: pytest.LogC
         entry.write_bytes(damage)
         assert contents(tmp_path, cache) == before
         assert entry.read_bytes() == whole
-    assert caplog.text.count("damaged cache entry") == 4
+    assert caplog.text.count("Decoding again, as the cache entry") == 4
 
 
 def test_a_cache_that_cannot_be_written_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,23 @@ from models.lite.layout import LAYOUT
 from models.training.__main__ import main
 from models.training.data.extract import even_pace, track
 from models.training.data.tracks import load_tracks, save_track
-from shared.keypoints import Floats
+from shared.keypoints import Floats, Pictures
+from tests.tinted import Tinted
 from tests.tiny_lite import save_lite, untrained
 
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
+
+
+class Sized(Tinted):
+    """Says of a frame how large it is."""
+
+    def __init__(self) -> None:
+        super().__init__(96)
+
+    def detect(self, frames: Pictures) -> Floats:
+        return np.full((len(frames), 17), frames.shape[1], np.float32)
 
 
 def write_clip(path: Path, count: int, fps: int = 24) -> None:
@@ -64,7 +75,7 @@ def test_every_frame_of_every_clip_is_in_its_track(
     output = tmp_path / "out" / "tracks"
     with caplog.at_level(logging.WARNING):
         assert main(command(clips, output, weights)) == 0
-    assert "2 tracks made, 0 were there, 1 broken clips skipped" in capsys.readouterr().out
+    assert "2 tracks made, 0 already there, 1 broken clips skipped" in capsys.readouterr().out
     assert "junk.mp4" in caplog.text
     backbone = load_backbone("lite", weights, "cpu")
     with np.load(output / "a.npz") as stored:
@@ -85,7 +96,7 @@ def test_only_what_this_detector_has_not_done_is_done(
     before = (output / "a.npz").stat().st_mtime_ns
     save_track(output / "more-b.npz", np.zeros((5, 60), np.float32), 30.0, "b", "another detector", LAYOUT)
     assert main(command(clips, output, weights)) == 0
-    assert "1 tracks made, 1 were there, 1 broken" in capsys.readouterr().out
+    assert "1 tracks made, 1 already there, 1 broken" in capsys.readouterr().out
     assert (output / "a.npz").stat().st_mtime_ns == before
     (output / "a.npz").write_bytes(b"cut short")
     assert main(command(clips, output, weights)) == 0
@@ -118,6 +129,11 @@ def test_a_clip_of_one_frame_is_no_track(tmp_path: Path, weights: Path) -> None:
     write_clip(tmp_path / "one.mp4", 1)
     with pytest.raises(ValueError, match="fewer than two"):
         track(tmp_path / "one.mp4", load_backbone("lite", weights, "cpu"))
+
+
+def test_a_network_sees_clips_as_large_as_it_wants_them(clips: Path) -> None:
+    found, _ = track(clips / "a.mp4", Sized())
+    assert {*found[:, 0]} == {96.0}
 
 
 def at(times: np.ndarray) -> Floats:
@@ -157,7 +173,7 @@ def test_gifs_and_folders_of_frames_have_tracks_too(
         frame.save(clip / f"{index}.png")
     frames[0].save(tmp_path / "clips" / "0001.gif", save_all=True, append_images=frames[1:], duration=40)
     assert main(command(tmp_path / "clips", tmp_path / "tracks", weights)) == 0
-    assert "2 tracks made, 0 were there, 0 broken" in capsys.readouterr().out
+    assert "2 tracks made, 0 already there, 0 broken" in capsys.readouterr().out
     tracks = load_tracks(tmp_path / "tracks")
     assert {track.name: track.person for track in tracks.clips} == {
         "0001": "0001",

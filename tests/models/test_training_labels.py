@@ -55,7 +55,7 @@ def test_what_is_missing_is_counted_and_unknown(tmp_path: Path, caplog: pytest.L
 
 
 def test_landmarks_of_nothing_that_is_trained_on_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="of none of the clips; make them with"):
+    with pytest.raises(RequestError, match="None of the clips has landmarks; make them with"):
         Labels.of([folder(tmp_path / "other", c=3)], CLIPS, None, 0)
     with pytest.raises(RequestError, match="no landmarks in"):
         Labels.of([folder(tmp_path / "empty")], CLIPS, None, 0)

@@ -46,7 +46,7 @@ def test_clips_and_pictures_become_landmarks_once(
 ) -> None:
     given = ("--clips", str(clips / "clips"), "--stills", str(clips / "faces"))
     assert run(clips, mesh_networks, tmp_path / "out", *given) == 0
-    assert "2 clips made, 0 were there; 2 pictures" in capsys.readouterr().out
+    assert "2 clips made, 0 already there; 2 pictures" in capsys.readouterr().out
     folder = LandmarkFolder.load(tmp_path / "out")
     assert set(folder.clips) == {"a.mp4", "b.mp4"}
     assert folder.of("a.mp4").shape == (3, 175, 2)
@@ -58,7 +58,7 @@ def test_clips_and_pictures_become_landmarks_once(
     assert np.abs(mesh[:, 2]).max() > 0.01
     before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*")}
     assert run(clips, mesh_networks, tmp_path / "out", *given) == 0
-    assert "0 clips made, 2 were there; 2 pictures" in capsys.readouterr().out
+    assert "0 clips made, 2 already there; 2 pictures" in capsys.readouterr().out
     assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*")} == before
 
 

@@ -166,6 +166,6 @@ def test_without_faces_flow_is_followed_all_the_same() -> None:
 def test_flow_is_found_on_the_cpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone_command, "training_device", lambda _: torch.device("cuda"))
     wanted = options("--optical-flow", "--output", str(tmp_path / "run"))
-    with pytest.raises(RequestError, match="--optical-flow is found on the CPU"):
+    with pytest.raises(RequestError, match="--optical-flow is computed on the CPU"):
         backbone_command.train(wanted, TINY)
     assert not list(tmp_path.iterdir())

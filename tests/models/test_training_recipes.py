@@ -164,8 +164,8 @@ def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("--only rendering", "--only keeps the rest of --init; give both or neither"),
-        ("--only patches --init folder", "--only patches learns by --landmarks; give them"),
+        ("--only rendering", "--only trains a part of the --init weights; give both or neither"),
+        ("--only patches --init folder", "--only patches learns from --landmarks; give them"),
         (
             "--only patches --init folder --landmarks folder --optical-flow",
             "--only patches learns nothing from --optical-flow; leave it out",

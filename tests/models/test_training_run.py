@@ -49,7 +49,7 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path, damage: str) -> None:
         torch.save([1, 2], path)
     else:
         path.write_bytes({"junk": b"junk", "empty": b"", "cut": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(RequestError, match="delete it to start afresh") as caught:
+    with pytest.raises(RequestError, match="delete it to start over") as caught:
         load_state(path)
     assert "\n" not in str(caught.value)
 

@@ -238,7 +238,7 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
         together.write(number, picture(number))
     together.close()
     assert len(np.load(both[1])) == len(shown(both[0])[1]) == 40
-    with pytest.raises(RequestError, match="cannot be one file"):
+    with pytest.raises(RequestError, match="cannot share a file"):
         make_sink("none", [tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "a.mp4"])
 
 

@@ -84,8 +84,8 @@ def test_a_call_goes_on_without_a_driver_that_fails(
     assert len(np.load(tmp_path / "a.npy")) == 4
     assert len(driver.opened[0].pictures) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "The virtual camera /dev/video9 takes no more pictures (the device is gone); "
-        "the call goes on without it."
+        "The virtual camera /dev/video9 stopped accepting frames (the device is gone); "
+        "the call continues without it."
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_call_goes_on_without_a_driver_that_fails(
             "is in use by another",
         ),
         ("virtual camera output could not be started: in use", "is in use by another"),
-        ("could not be opened due to missing permissions. Did you add", "add yourself to the group video"),
+        ("could not be opened due to missing permissions. Did you add", "add yourself to the video group"),
         ("No v4l2 loopback device found at /dev/video[0-99]. Did you", "install its driver: v4l2loopback"),
         ("/dev/video9 is not a video output device.", "install its driver: v4l2loopback"),
     ],
@@ -165,7 +165,7 @@ def test_a_driver_that_does_not_let_it_grow_shows_larger_pictures_smaller(
     sink.close()
     assert [len(one.pictures) for one in driver.opened] == [0, 2]
     assert (driver.opened[1].pictures[0] == 90).all()
-    assert caplog.text.count("does not open as 512x512") == 1
+    assert caplog.text.count("cannot be opened at 512x512") == 1
 
 
 def test_meeting_programs_get_a_wide_picture_between_soft_borders(driver: type[Driver]) -> None:
@@ -200,7 +200,7 @@ def test_without_a_driver_the_command_says_so_and_exits_2(capsys: pytest.Capture
     """With pyvirtualcam's own driver for Linux, which finds no device."""
     assert main(["--view", "none", "--listen", "127.0.0.1:0", "--virtual-camera"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: There is no virtual camera here that can be used; install its driver:")
+    assert said.startswith("error: No usable virtual camera was found; install its driver:")
     assert said.count("\n") == 1
 
 

@@ -48,7 +48,7 @@ def test_what_captures_is_listed_by_number(machine: Machine) -> None:
 
 def test_one_that_may_not_be_opened_is_listed_and_says_so(machine: Machine) -> None:
     machine.has(0, "Webcam", PermissionError(13, "Permission denied"))
-    assert machine.cameras() == [FoundCamera(0, "Webcam (may not be used: permission denied)")]
+    assert machine.cameras() == [FoundCamera(0, "Webcam (permission denied)")]
 
 
 def test_what_is_gone_or_no_camera_is_left_out(machine: Machine) -> None:

@@ -190,8 +190,8 @@ def test_a_size_that_changes_midway_is_gone_along_with(
     assert shown(FileSource(joined), range(10)) == [0, 1, 2] * 3 + [None]
     with caplog.at_level(logging.WARNING):
         assert shown(FileSource(joined, Crop(8, 0, 40)), range(10)) == [0, 1, 2, 2, 2, 2, 0, 1, 2, None]
-    (record,) = (record for record in caplog.records if record.name == "sender.crop")
-    assert "stands still" in record.getMessage()
+    (record,) = (record for record in caplog.records if record.name == "keycast.camera")
+    assert "is frozen" in record.getMessage()
     assert "which is 32x48" in record.getMessage()
 
 
@@ -292,7 +292,7 @@ def test_a_camera_that_was_unplugged_is_opened_anew(
     assert picture[0, 0, 2] == 140
     source.close()
     assert second.released
-    assert caplog.text.count("The camera sends nothing") == 1
+    assert caplog.text.count("The camera has stopped delivering frames") == 1
 
 
 def test_a_camera_that_never_comes_back_does_not_keep_a_call_from_ending(
@@ -454,7 +454,8 @@ def test_a_slow_camera_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert source.pace == pytest.approx(10, abs=0.5)
     source.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "The camera gives 10 pictures per second, which looks jerky; more light makes most cameras faster."
+        "The camera delivers only 10 frames per second, which looks jerky; most cameras are faster in more "
+        "light."
     ]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from sender import outgoing
 from sender.crop import CentreSquare
 from sender.options import SenderOptions
+from sender.presets import Sending
 from shared.keypoints import Pictures
+from shared.media.picture import decode
+from tests.tinted import Tinted
 
 OPTIONS = SenderOptions("cam0", crop=CentreSquare(), audio="auto")
 
@@ -81,3 +85,21 @@ async def test_a_camera_that_opens_when_nobody_wants_it_any_more_is_closed(devic
         with pytest.raises(asyncio.CancelledError):
             await using
     assert device.opened == device.closed == 1
+
+
+@pytest.mark.parametrize(("asked", "first", "larger"), [(None, 128, None), (256, 128, 256), (128, 128, None)])
+async def test_only_a_size_that_was_asked_for_is_offered(
+    asked: int | None, first: int, larger: int | None, device: Device
+) -> None:
+    """A network of another size than cameras' takes part by default, at its own."""
+    network = Tinted(128)
+    network.sizes = (128, 256)
+    options = replace(OPTIONS, audio=None, size=asked, sending=Sending("paper"))
+    device.ready.set()
+    with ThreadPoolExecutor(1) as executor:
+        made = outgoing.Outgoing(options, network, None, inference=executor, encoding=executor)
+        picture = np.full((asked or 256, asked or 256, 3), 77, np.uint8)
+        found = await made.encoded(outgoing.Media(device, picture, None))  # type: ignore[arg-type]
+    assert found.picture is not None
+    assert len(decode(found.picture, first)) == first
+    assert (found.larger and found.larger.size) == larger

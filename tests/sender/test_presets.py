@@ -40,9 +40,9 @@ def test_the_command_line_says_what_the_presets_are() -> None:
     assert tuple(actions["preset"].choices or ()) == tuple(PRESETS)
     assert tuple(actions["policy"].choices or ()) == POLICIES
     assert f"(default {QUALITY})" in str(actions["quality"].help)
-    assert f"(default {SOURCE_KBPS:g}; with saver .8," in str(actions["source_kbps"].help)
+    assert f"(default {SOURCE_KBPS:g}; saver 0.8," in str(actions["source_kbps"].help)
     assert PRESETS["saver"].further_kbps == 0.8
-    assert f"(default {THRESHOLD:g}, saver .05)" in str(actions["drift"].help)
+    assert f"(default {THRESHOLD:g}, with saver 0.05)" in str(actions["drift"].help)
     assert PRESETS["saver"].drift == 0.05
     assert f"{DEFAULT} (default)" in str(actions["preset"].help)
 
@@ -50,10 +50,10 @@ def test_the_command_line_says_what_the_presets_are() -> None:
 @pytest.mark.parametrize(
     ("sending", "sentence"),
     [
-        (Sending(quality=16), "from 0 (finest) to 15, not 16"),
+        (Sending(quality=16), "must be 0 (finest) to 15, not 16"),
         (Sending(quality=-1), "not -1"),
-        (Sending(threshold=0.0), "give a --drift over 0"),
-        (Sending(threshold=float("nan")), "give a --drift over 0"),
+        (Sending(threshold=0.0), "--drift must be above 0"),
+        (Sending(threshold=float("nan")), "--drift must be above 0"),
         (Sending(redundancy=4), "0 to 3 earlier ones, not 4"),
         (Sending("paper", quality=3), "leave --quality and --redundancy out"),
         (Sending("paper", redundancy=1), "leave --quality and --redundancy out"),

@@ -39,5 +39,5 @@ def test_a_larger_one_goes_beside_the_usual_one() -> None:
 
 
 def test_a_video_without_a_picture_is_refused() -> None:
-    with pytest.raises(RequestError, match="no picture"):
+    with pytest.raises(RequestError, match="no frames"):
         first_picture(Source(None))

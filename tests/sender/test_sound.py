@@ -222,7 +222,7 @@ def test_damaged_sound_is_silent_and_goes_on(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         wanted = [10 * SAMPLES_PER_FRAME, 50 * SAMPLES_PER_FRAME]
         assert begins(heard(clip, 2)) == pytest.approx(wanted, abs=0.02 * RATE)
-    assert "damaged pieces of its sound left out" in caplog.text
+    assert "damaged pieces of its sound skipped" in caplog.text
 
 
 def test_a_damaged_file_is_silent_from_there_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -259,8 +259,8 @@ def test_what_has_no_sound_is_said_in_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--source", "demo", "--audio", "--anonymous"], "voice tells who is speaking"),
-        (["--source", "demo", "--audio", "--audio-kbps", "3"], "not 3; give another --audio-kbps"),
+        (["--source", "demo", "--audio", "--anonymous"], "voice gives away who is speaking"),
+        (["--source", "demo", "--audio", "--audio-kbps", "3"], "not 3; change --audio-kbps"),
         (
             ["--source", "demo", "--audio", "no such microphone 4711"],
             "--audio|sounddevice|PortAudio|no microphone",

@@ -35,7 +35,7 @@ def test_what_says_how_to_show_wants_to_be_told_that_there_is_to_be_shown(
     with pytest.raises(SystemExit) as wrong:
         main(["--source", "demo", *words])
     assert wrong.value.code == 2
-    assert f"{words[0]} is for what is shown; give a --view as well" in capsys.readouterr().err
+    assert f"{words[0]} only applies where the other side is shown; add --view" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("delay", ["-5", "nan", "1e9"])
@@ -44,7 +44,7 @@ def test_a_playout_delay_that_none_has_is_refused_before_anybody_is_called(
 ) -> None:
     words = ["--source", "demo", "--connect", "http://127.0.0.1:9", "--token", "t" * 24, "--view", "none"]
     assert main([*words, "--playout-delay", delay]) == 2
-    assert capsys.readouterr().err.startswith("error: The playout delay is from 0 to ")
+    assert capsys.readouterr().err.startswith("error: The playout delay must be from 0 to ")
 
 
 async def test_a_page_that_finds_its_port_taken_names_its_own_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ async def test_who_calls_anew_is_not_said_to_be_shown_no_more() -> None:
     async with asyncio.timeout(20):
         while not said.getvalue():
             await asyncio.sleep(0.001)
-    assert said.getvalue() == "note: the other side is no more shown: It broke.\n"
+    assert said.getvalue() == "note: the other side is no longer shown: It broke.\n"
     display.finish()
     await running
     await display.close()

@@ -29,7 +29,7 @@ def test_five_wrong_tokens_block_an_address_for_a_minute() -> None:
     for second in range(5):
         assert not guesses.blocked("203.0.113.7", float(second))
         full = guesses.failed("203.0.113.7", float(second))
-    assert list(map(str, full)) == ["203.0.113.7 gave wrong tokens again and again; it has to wait a minute"]
+    assert list(map(str, full)) == ["203.0.113.7 gave too many wrong tokens; it has to wait a minute"]
     assert guesses.blocked("203.0.113.7", 5.0)
     assert not guesses.blocked("203.0.113.8", 5.0)
     assert guesses.blocked("203.0.113.7", 59.9)

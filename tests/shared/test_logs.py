@@ -54,7 +54,7 @@ def test_a_command_logs_where_it_is_asked_to(
     assert "keycast.session: hello" in capsys.readouterr().err
     monkeypatch.setenv(VARIABLE, "loud")
     assert run_command(main, debug=False) == 2
-    assert capsys.readouterr().err == "error: KEYCAST_LOG is debug or not set, and not 'loud'; unset it.\n"
+    assert capsys.readouterr().err == "error: KEYCAST_LOG must be debug or unset, not 'loud'.\n"
     assert not logging.getLogger("keycast").handlers
 
 

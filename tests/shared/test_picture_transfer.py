@@ -133,5 +133,5 @@ def test_an_assembler_returns_the_whole_picture() -> None:
 
 
 def test_the_first_picture_goes_to_the_first_slot() -> None:
-    with pytest.raises(PeerError, match="do not follow"):
+    with pytest.raises(PeerError, match="out of order"):
         PictureAssembler().take(SourceChunk(0, 1, 3, 0, b"abc"), 0.0)

@@ -88,7 +88,7 @@ NEEDED: list[tuple[Part, Part, str, str]] = [
 ]
 METHODS = [f"{owner}.{name}" for owner, names in aiortc_patches._METHODS.items() for name in names]
 SENTENCE = (
-    r"^The installed {} [\d.]+ has no {}, which keycast rests on; "
+    r"^The installed {} [\d.]+ has no {}, which keycast relies on; "
     r"install aiortc 1\.16\.0 and aioice 0\.13\.0, with which it is tested\.$"
 )
 

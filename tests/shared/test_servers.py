@@ -46,20 +46,20 @@ def test_servers_of_both_kinds_in_order_of_choice() -> None:
 @pytest.mark.parametrize(
     ("urls", "message"),
     [
-        (["turn"], "no STUN or TURN server"),
-        (["turn:"], "no STUN or TURN server"),
-        (["http://a"], "no STUN or TURN server"),
-        (["turn://a"], "no STUN or TURN server"),
-        (["turn:a:0"], "no STUN or TURN server"),
-        (["turn:a:65536"], "no STUN or TURN server"),
-        (["turn:a:x"], "no STUN or TURN server"),
-        (["turn:a\n"], "no STUN or TURN server"),
-        (["turn:me@a"], "no STUN or TURN server"),
+        (["turn"], "not a STUN or TURN server"),
+        (["turn:"], "not a STUN or TURN server"),
+        (["http://a"], "not a STUN or TURN server"),
+        (["turn://a"], "not a STUN or TURN server"),
+        (["turn:a:0"], "not a STUN or TURN server"),
+        (["turn:a:65536"], "not a STUN or TURN server"),
+        (["turn:a:x"], "not a STUN or TURN server"),
+        (["turn:a\n"], "not a STUN or TURN server"),
+        (["turn:me@a"], "not a STUN or TURN server"),
         (["turn:[::1]:3478"], "an IPv4 address"),
-        (["turn:a?transport=sctp"], "no STUN or TURN server"),
+        (["turn:a?transport=sctp"], "not a STUN or TURN server"),
         (["stun:a?transport=tcp"], "leave out"),
         (["turns:a?transport=udp"], "TLS runs over TCP"),
-        (["stun:a", "stun:b"], "give one"),
+        (["stun:a", "stun:b"], "give only one"),
     ],
 )
 def test_nonsense_is_told(urls: list[str], message: str) -> None:
@@ -69,7 +69,7 @@ def test_nonsense_is_told(urls: list[str], message: str) -> None:
 
 def test_a_turn_server_wants_credentials_and_a_relay_a_turn_server() -> None:
     for user, password in ((None, "secret"), ("me", None), (None, None)):
-        with pytest.raises(RequestError, match="wants a user and a password"):
+        with pytest.raises(RequestError, match="needs a user name and a password"):
             ice_options(["turn:a"], user, password)
     with pytest.raises(RequestError, match="needs a relay"):
         ice_options(["stun:a"], relay_only=True)
@@ -91,7 +91,7 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--ice-server", "relay.example.org"], "no STUN or TURN server"),
+        (["--ice-server", "relay.example.org"], "not a STUN or TURN server"),
         (["--ice-server", "turn:a"], "--turn-user"),
         (["--relay-only"], "--ice-server turn:HOST:PORT"),
     ],

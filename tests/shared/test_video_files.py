@@ -104,7 +104,7 @@ def test_damage_is_left_out_counted_and_survived(tmp_path: Path, caplog: pytest.
     assert video.damaged >= 3
     assert len(times) >= 45
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: {video.damaged} damaged pieces left out; the picture stood still meanwhile."
+        f"{path}: {video.damaged} damaged pieces skipped; the picture froze meanwhile."
     ]
 
 

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         required=True,
-        help="folders of training clips: videos, gifs, folders of frames; of one with train and test, train",
+        help="folders of training clips: videos, gifs, folders of frames; of a train/test split, train",
     )
     add(
         "--validate",
@@ -62,33 +62,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folders of clips of other people (default: test beside train)",
     )
-    add("--output", type=Path, help="state, sheets and weights go here (default: runs/MODEL)")
-    add("--cache", type=Path, default=Path("runs/cache"), help="decoded frames")
+    add("--output", type=Path, help="folder for state, sheets and weights (default: runs/MODEL)")
+    add(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        help="folder for decoded frames (default: runs/cache)",
+    )
     add(
         "--landmarks",
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="lite: what `models.training landmarks` found in the clips and portraits; faces speak by it",
+        help="lite: what `models.training landmarks` found in clips and portraits; else faces stay still",
     )
     add(
         "--init",
         type=Path,
         metavar="FOLDER",
-        help="lite: begin with these weights; batch norms rest",
+        help="lite: start from these weights, with batch norms frozen",
     )
     add(
         "--only",
         choices=ONLY,
-        help="lite: with --init, train a part: how the detector sees eyes and mouth (patches), all but that "
-        "(body), or motion or all of the rendering, for which forecasters and codec tables stay valid",
+        help="lite: with --init, train only a part: how the detector sees eyes and mouth (patches), all but "
+        "that (body), or motion or all of the rendering; after these two, forecasters and codec tables stay "
+        "valid",
     )
-    add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with bent copies")
+    add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with warped copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")
     add(
         "--optical-flow",
         action="store_true",
-        help="lite: learn from optical flow too how clothes and hair move; on CPUs, a sixth slower",
+        help="lite: also learn from optical flow how clothes and hair move; a sixth slower on CPUs",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -99,16 +105,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument(
         "--minutes",
         type=positive_float,
-        help="length of the run, in minutes: the rate falls by the clock, weights are left every minute",
+        help="length of the run, in minutes: the rate decays by the clock, weights are saved every minute",
     )
     add("--whole-after", type=float, help="lite: fraction after which whole frames train (default: 0.85)")
-    add("--sizes", help="fomm: the network's, as a published configuration's name or a JSON file (vox-256)")
-    add("--adversarial", action="store_true", help="fomm: add the published adversary")
-    add("--use-kp", action="store_true", help="fomm: the adversary sees the keypoints, as in vox-adv")
+    add(
+        "--sizes",
+        help="fomm: network sizes, a published configuration's name or a JSON file (default: vox-256)",
+    )
+    add("--adversarial", action="store_true", help="fomm: add the published discriminator")
+    add("--use-kp", action="store_true", help="fomm: show the keypoints to the discriminator, as in vox-adv")
     add(
         "--batch",
         type=positive_int,
-        help="pictures a step and process (default: lite 12, on a GPU 128; fomm 20)",
+        help="pictures per step and process (default: lite 12, on a GPU 128; fomm 20)",
     )
     add(
         "--rate",
@@ -147,7 +156,7 @@ def train(options: argparse.Namespace, config: LiteConfig | FommConfig | None = 
         run, objective = _start(job)
         if rank == 0:
             print(f"{len(clips)} clips to train on, {len(others)} to validate on, state in {job.state_file}")
-            print(f"on {device_words(device.type)}, {options.batch} pictures a step, rate {options.rate:g}")
+            print(f"on {device_words(device.type)}, {options.batch} pictures per step, rate {options.rate:g}")
         with stop_requests() as stops:
             stopped = train_on(run, objective, _batches(job, clips, run.step), job, stops)
             if rank == 0:
@@ -156,7 +165,7 @@ def train(options: argparse.Namespace, config: LiteConfig | FommConfig | None = 
             validate_run(run, job)
             print(f"weights in {options.output / 'weights'}")
             if stopped:
-                print(f"stopped after {run.pictures} pictures: the same command goes on")
+                print(f"stopped after {run.pictures} pictures: run the same command to continue")
         # All leave together: torchrun ends the rest as soon as one process is gone.
         any_process(False, size, device)
     return INTERRUPTED if stopped else 0
@@ -173,7 +182,7 @@ def _recipe(
     options.output = options.output or Path("runs", options.model)
     recipe = kind(options, config)  # type: ignore[arg-type]
     if options.optical_flow and device.type != "cpu":
-        raise RequestError("--optical-flow is found on the CPU; give --device cpu, or leave it out.")
+        raise RequestError("--optical-flow is computed on the CPU; use --device cpu, or leave it out.")
     return recipe
 
 
@@ -221,7 +230,7 @@ def _batches(job: Job, clips: list[Clip], step: int) -> Iterator[tuple[Tensor, T
         if fits(pairs, device):
             return iter(DevicePairs(pairs, sources, device))
         workers = min(8, os.cpu_count() or 1)
-        _log.warning("The GPU has no room for all frames: %d processes decode them, over and over", workers)
+        _log.warning("The GPU has no room for all frames: %d processes decode them again and again", workers)
     workers = workers or 0
     return iter(
         DataLoader(

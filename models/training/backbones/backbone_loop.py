@@ -147,6 +147,6 @@ def validate_run(run: Run[Any], job: Job) -> None:
         with (output / "validation.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(figures) + "\n")
     except OSError as error:
-        raise KeycastError(f"Cannot write to {output} ({error}); free some space and repeat.") from error
+        raise KeycastError(f"Cannot write to {output} ({error}); free some space and try again.") from error
     print("\n" + " ".join(f"{k} {v:.4g}" for k, v in figures.items()) + f"; look at {sheet}", flush=True)
     job.recipe.save(output / "weights", run)

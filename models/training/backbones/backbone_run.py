@@ -100,8 +100,8 @@ class Run(Generic[Network]):
             lines = str(error).strip().splitlines() or [type(error).__name__]
             reason = lines[min(1, len(lines) - 1)].strip().rstrip(".")
             raise RequestError(
-                f"The saved run is damaged, of another --model or of other network sizes ({reason}); "
-                "delete its state.pt, or give another --output."
+                f"The saved run is damaged, or for another --model or other network sizes ({reason}); "
+                "delete its state.pt, or choose another --output."
             ) from error
 
     def advance(
@@ -143,7 +143,7 @@ class Run(Generic[Network]):
         self._skipped = overflow if self._skipped is None else (self._skipped + 1) * overflow
         if (self.step + 1) % LOOK_EVERY == 0 and float(self._skipped) >= _MAX_SKIPPED:
             raise KeycastError(
-                f"The training diverged after {self.pictures} pictures; repeat it with a lower --rate."
+                f"The training diverged after {self.pictures} pictures; try again with a lower --rate."
             )
 
 

@@ -95,9 +95,9 @@ class LiteRecipe(Recipe[LiteNetwork]):
         if options.adversarial or options.use_kp or options.sizes:
             raise RequestError("--adversarial, --use-kp and --sizes belong to --model fomm; leave them out.")
         if options.only and options.init is None:
-            raise RequestError("--only keeps the rest of --init; give both or neither.")
+            raise RequestError("--only trains a part of the --init weights; give both or neither.")
         if options.only == "patches" and not options.landmarks:
-            raise RequestError("--only patches learns by --landmarks; give them.")
+            raise RequestError("--only patches learns from --landmarks; give them.")
         if options.only == "patches" and options.optical_flow:
             raise RequestError("--only patches learns nothing from --optical-flow; leave it out.")
         self.autocast = options.bf16
@@ -114,7 +114,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
         options = self.options
         if not options.landmarks:
             _log.warning(
-                "Without --landmarks nothing says where lips and lids are: heads will move, faces will not"
+                "Without --landmarks, lips and lids cannot be learned: heads will move, faces will not"
             )
         network = LiteNetwork(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.init is not None:
@@ -202,7 +202,7 @@ class FommRecipe(Recipe[Fomm]):
                 "--landmarks, --init, --only and --optical-flow belong to --model lite; leave them out."
             )
         if options.use_kp and not options.adversarial:
-            raise RequestError("--use-kp says what the adversary sees; give --adversarial with it.")
+            raise RequestError("--use-kp says what the discriminator sees; give --adversarial with it.")
         if options.adversarial and self.config.image_size < SMALLEST:
             raise RequestError(f"--adversarial needs pictures of at least {SMALLEST} pixels.")
 
@@ -228,7 +228,7 @@ class FommRecipe(Recipe[Fomm]):
         if options.bf16:
             convolve_in_bf16(network)
         if not options.perceptual:
-            _log.warning("Without --perceptual the pixels themselves are compared: faces will be blurred")
+            _log.warning("Without --perceptual, only pixels are compared: faces will be blurred")
         distance = PyramidDistance(
             config.image_size, load_features(options.perceptual) if options.perceptual else None
         )

@@ -54,12 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
     add(
-        "--clips", nargs="+", type=Path, required=True, help="folders of clips to render, for the sensitivity"
+        "--clips",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="folders of clips to render, to measure the sensitivity on",
     )
     add("--tracks", type=Path, required=True, help="folder of keypoint tracks of the same backbone")
-    add("--frames", type=int, default=120, help="frames to render the sensitivity around (default 120)")
-    add("--output", type=Path, required=True, metavar="FILE", help="such as codec.safetensors")
-    add("--afresh", action="store_true", help="measure the sensitivity again, whatever the output holds")
+    add("--frames", type=int, default=120, help="frames to measure the sensitivity at (default 120)")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file for the tables, such as codec.safetensors",
+    )
+    add("--afresh", action="store_true", help="measure the sensitivity again, even if the output has it")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1)
     add_network_arguments(parser)
@@ -72,7 +82,7 @@ def train(options: argparse.Namespace) -> int:
     tracks = load_tracks(options.tracks)
     if tracks.tracks_of != backbone.detector:
         raise RequestError(
-            f"The tracks in {options.tracks} are of another detector ({tracks.tracks_of}); make them again."
+            f"The tracks in {options.tracks} are for another detector ({tracks.tracks_of}); make them again."
         )
     matrix = None if options.afresh else _measured_before(options.output, backbone.detector)
     if matrix is None:
@@ -106,7 +116,7 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
     order = [clips[index] for index in generator.permutation(np.resize(np.arange(len(clips)), frames))]
     for clip in tqdm(order, desc="sensitivity", unit="frame"):
         try:
-            pictures = [picture for _, picture in timed_pictures(clip)]
+            pictures = [picture for _, picture in timed_pictures(clip, backbone.size)]
         except CLIP_ERRORS:
             continue
         driving = backbone.detect(pictures[generator.integers(len(pictures))][None])[0]

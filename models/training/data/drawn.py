@@ -37,30 +37,35 @@ _FACES = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `draw` takes."""
     add = parser.add_argument
-    add("--people", type=int, default=300, help="how many (default: %(default)s)")
-    add("--frames", type=int, default=24, help="frames of each, eight a second (default: %(default)s)")
-    side = "pixels a side, an even number (default: %(default)s)"
+    add("--people", type=int, default=300, help="how many people to draw (default: %(default)s)")
+    add("--frames", type=int, default=24, help="frames of each, eight per second (default: %(default)s)")
+    side = "width and height in pixels, an even number (default: %(default)s)"
     add("--size", type=int, default=SIZE, metavar="PIXELS", help=side)
-    moved = "all that faces can do, or (call) what they do in a call, as the demo's (default: %(default)s)"
+    moved = "any: all that faces can do; call: what they do in a call, as in the demo (default: %(default)s)"
     add("--motion", choices=("any", "call"), default="any", help=moved)
-    sharp = "all cameras in focus; otherwise half of them are not, and larger pictures show no more"
+    sharp = "all cameras in focus; otherwise half are not, and their larger pictures show no more detail"
     add("--in-focus", action="store_true", help=sharp)
-    add("--output", type=Path, required=True, help="a folder for clips, clips.csv and landmarks")
-    add("--seed", type=int, default=0, help="other people for another number (default: %(default)s)")
+    add("--output", type=Path, required=True, help="folder for clips, clips.csv and landmarks")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed: another one draws other people (default: %(default)s)",
+    )
 
 
 def draw(options: argparse.Namespace) -> int:
     """Draw what is not drawn yet; RequestError for numbers or a folder that cannot be used."""
     if options.people < 1 or not 2 <= options.frames <= FRAMES_PER_CLIP:
-        raise RequestError(f"Give --people of at least 1 and --frames from 2 to {FRAMES_PER_CLIP}.")
+        raise RequestError(f"--people must be 1 or more, and --frames from 2 to {FRAMES_PER_CLIP}.")
     if options.size % 2 or not SMALLEST <= options.size <= LARGEST:
-        raise RequestError(f"Give an even --size from {SMALLEST} to {LARGEST}.")
+        raise RequestError(f"--size must be an even number from {SMALLEST} to {LARGEST}.")
     folder: Path = options.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_table(folder, options)
     except OSError as error:
-        raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
+        raise RequestError(f"Cannot write to {folder} ({error}); choose another --output.") from error
     _draw_people(folder, options)
     save_canonical(folder, _canonical(options.seed))
     print(f"{options.people} people in {folder}, their landmarks in {folder / DRAWN}")
@@ -134,7 +139,7 @@ def _draw_person(file: Path, seed: list[int], options: argparse.Namespace) -> Fl
         _write_clip(partial, size, (portrait.draw(pose) for pose in poses))
         partial.replace(file)
     except OSError as error:
-        raise KeycastError(f"Cannot write {file} ({error}); free some space and repeat it.") from error
+        raise KeycastError(f"Cannot write {file} ({error}); free some space and try again.") from error
     return np.stack([portrait.landmarks(pose) for pose in poses])
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips", nargs="+", type=Path, required=True,
         help="folders of clips; a clips.csv in one (columns file, person) says who is who",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="folder of the tracks, one .npz a clip")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the tracks, one .npz per clip")
     add_network_arguments(parser)
 
 
@@ -48,7 +48,7 @@ def extract(options: argparse.Namespace) -> int:
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot write to {options.output} ({error}); give another --output.") from error
+        raise RequestError(f"Cannot write to {options.output} ({error}); choose another --output.") from error
     done = broken = 0
     for name, (folder, file) in tqdm(clips.items(), desc="tracks", unit="clip"):
         target = options.output / f"{name}.npz"
@@ -65,7 +65,7 @@ def extract(options: argparse.Namespace) -> int:
         named, sided = (person, backbone.detector, backbone.layout), backbone.name == "lite"
         save_track(target, keypoints, fps, *named, sided=sided)
     made = len(clips) - done - broken
-    print(f"{made} tracks made, {done} were there, {broken} broken clips skipped; all in {options.output}")
+    print(f"{made} tracks made, {done} already there, {broken} broken clips skipped; all in {options.output}")
     if broken == len(clips):
         raise RequestError("None of the clips could be read; give folders with intact videos.")
     return 0
@@ -80,7 +80,7 @@ def track(file: Path, backbone: Backbone) -> tuple[Floats, float]:
     found: list[Floats] = []
     times: list[float] = []
     waiting: list[Pictures] = []
-    for time, picture in timed_pictures(file):
+    for time, picture in timed_pictures(file, backbone.size):
         times.append(time)
         waiting.append(picture)
         if len(waiting) == _BATCH:

@@ -111,7 +111,7 @@ def _make(cache: Path) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot write the cache {cache} ({error}); give another --cache.") from error
+        raise RequestError(f"Cannot write the cache {cache} ({error}); choose another --cache.") from error
 
 
 class StoredFrames(Sequence[bytes]):
@@ -178,7 +178,7 @@ def _read_cache(stored: Path) -> StoredFrames | None:
     try:
         return StoredFrames(stored)
     except (OSError, EOFError, ValueError) as error:
-        _log.warning("Decoding again what the damaged cache entry %s held: %s", stored, error)
+        _log.warning("Decoding again, as the cache entry %s is damaged: %s", stored, error)
         return None
 
 

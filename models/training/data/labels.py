@@ -40,10 +40,12 @@ class Labels:
         missing = sum(not np.isfinite(points).any() for points in found)
         if missing == len(clips):
             raise RequestError(
-                "The landmarks are of none of the clips; make them with python -m models.training landmarks."
+                "None of the clips has landmarks; make them with python -m models.training landmarks."
             )
         if missing:
-            _log.warning("%d of %d clips have no landmarks: their faces say nothing", missing, len(clips))
+            _log.warning(
+                "%d of %d clips have no landmarks: nothing is learned from their faces", missing, len(clips)
+            )
         return cls(found, _of_stills(stills, still_count, opened))
 
 
@@ -84,5 +86,5 @@ def _of_stills(stills: Path | None, count: int, folders: Sequence[LandmarkFolder
             continue
         if len(points) == count:
             return points
-    _log.warning("There are no landmarks of the portraits in %s: their faces say nothing", stills)
+    _log.warning("There are no landmarks of the portraits in %s: nothing is learned from their faces", stills)
     return None

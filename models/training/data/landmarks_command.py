@@ -35,9 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clips", nargs="+", type=Path, default=[], metavar="FOLDER", help="folders of clips")
     add("--stills", nargs="+", type=Path, default=[], metavar="FOLDER", help="folders of JPEG portraits")
     add("--models", type=Path, required=True, metavar="FOLDER",
-        help="holds MediaPipe's face_landmark.tflite and iris_landmark.tflite")  # fmt: skip
-    add("--output", type=Path, required=True, metavar="FOLDER", help="of the landmarks, one .npz a clip")
-    add("--cache", type=Path, default=Path("runs/cache"), metavar="FOLDER", help="decoded frames")
+        help="folder with MediaPipe's face_landmark.tflite and iris_landmark.tflite")  # fmt: skip
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder for the landmarks, one .npz per clip",
+    )
+    add(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        metavar="FOLDER",
+        help="folder for decoded frames (default: runs/cache)",
+    )
 
 
 def find(options: argparse.Namespace) -> int:
@@ -57,7 +69,9 @@ def find(options: argparse.Namespace) -> int:
     pictures = sum(_stills(folder, finder, options.output) for folder in options.stills)
     if clips and (made or not (options.output / CANONICAL).exists()):
         _canonical(clips, finder, options.output)
-    print(f"{made} clips made, {len(clips) - made} were there; {pictures} pictures; all in {options.output}")
+    print(
+        f"{made} clips made, {len(clips) - made} already there; {pictures} pictures; all in {options.output}"
+    )
     return 0
 
 
@@ -65,8 +79,8 @@ def _check_names(clips: Sequence[Clip]) -> None:
     (name, count), *_ = Counter(clip.name for clip in clips).most_common(1) or [("", 0)]
     if count > 1:
         raise RequestError(
-            f"{count} clips are called {name}, and landmarks go by file name; rename them, or find theirs in "
-            "separate folders with separate outputs."
+            f"{count} clips are called {name}, but landmarks are stored by file name; rename them, or run "
+            "this for each folder with an output of its own."
         )
 
 
@@ -80,7 +94,7 @@ def _clips(clips: Sequence[Clip], finder: LandmarkFinder, output: Path) -> int:
         file = output / f"{clip.name}.clip.npz"
         if there.clips.get(clip.name, file) != file:
             raise RequestError(
-                f"{there.clips[clip.name]} has {clip.name} with other frames; choose another --output."
+                f"{there.clips[clip.name]} has {clip.name} with different frames; choose another --output."
             )
         save_clip(file, clip.name, finder.follow(map(clip.picture, range(len(clip.frames)))))
         made += 1
@@ -127,11 +141,11 @@ def _canonical(clips: Sequence[Clip], finder: LandmarkFinder, output: Path) -> N
     if faces:
         save_canonical(output, canonical(faces))
     else:
-        _log.warning("Nobody looks straight ahead in these clips: there is no canonical face of them")
+        _log.warning("Nobody looks straight ahead in these clips, so no canonical face was written")
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
+        raise RequestError(f"Cannot write to {folder} ({error}); choose another --output.") from error

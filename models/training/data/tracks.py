@@ -88,7 +88,7 @@ def save_track(  # noqa: PLR0917
             )  # fmt: skip
         partial.replace(path)
     except OSError as error:
-        raise KeycastError(f"Cannot write {path} ({error}); free some space and repeat it.") from error
+        raise KeycastError(f"Cannot write {path} ({error}); free some space and try again.") from error
 
 
 def track_maker(path: Path) -> str | None:

@@ -43,18 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=sorted(PRESETS), required=True)
     parser.add_argument(
         "--tracks", type=Path, required=True,
-        help="folder of keypoint tracks (.npz), or of clips: made into tracks once, beside the output",
+        help="folder of keypoint tracks (.npz), or of clips, which are made into tracks next to the output",
     )  # fmt: skip
     parser.add_argument(
-        "--validate", type=Path, help="the same of other people (default: hold some people out)"
+        "--validate", type=Path, help="the same, of other people (default: hold some people out)"
     )
     parser.add_argument(
-        "--output", type=Path, help="the run lives here; the result in weights/ (default: runs/MODEL)"
+        "--output", type=Path, help="folder for the run, with the result in weights/ (default: runs/MODEL)"
     )
     add_network_arguments(parser)
     parser.add_argument("--config", choices=("call", "paper"), default="call")
     parser.add_argument("--predict", choices=PREDICTS, default="delta")
-    parser.add_argument("--spread", choices=SPREADS, help="of the vrnn's decoder (default: the preset's)")
+    parser.add_argument(
+        "--spread", choices=SPREADS, help="spread of the vrnn's decoder (default: the preset's)"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=positive_int)
     length.add_argument("--minutes", type=positive_float, help="default: 8")
@@ -62,10 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=positive_float, default=1e-3, help="highest learning rate")
     parser.add_argument("--rollout-weight", type=_weight, default=1.0)
     parser.add_argument(
-        "--as-filmed", action="store_true", help="no windows run backwards, mirrored, turned or stretched"
+        "--as-filmed", action="store_true", help="do not reverse, mirror, rotate or stretch windows"
     )
     parser.add_argument("--every", type=positive_int, default=100, help="steps between validations")
-    parser.add_argument("--patience", type=positive_int, default=40, help="validations without a new best")
+    parser.add_argument(
+        "--patience",
+        type=positive_int,
+        default=40,
+        help="validations without a new best before stopping (default 40)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=positive_int, default=1)
 
@@ -110,10 +117,10 @@ def train(options: argparse.Namespace) -> int:
         with stop_requests() as stops:
             _loop(run, validation, options, tracks.tracks_of, stops)
     except OSError as error:
-        raise KeycastError(f"the run could not be saved ({error}): free some space and repeat it") from error
+        raise KeycastError(f"the run could not be saved ({error}): free some space and try again") from error
     _finish(options, run.best_weights, config, others, run.best)
     if stops:
-        print(f"stopped at step {run.step}: the same command goes on")
+        print(f"stopped at step {run.step}: run the same command to continue")
         return INTERRUPTED
     return 0
 
@@ -124,7 +131,7 @@ def _config(options: argparse.Namespace) -> NetworkConfig:
     if options.spread is None:
         return config
     if not isinstance(config, VrnnConfig):
-        raise RequestError(f"--spread is the vrnn's; leave it out for {options.model}")
+        raise RequestError(f"--spread only applies to vrnn; leave it out for {options.model}")
     return replace(config, spread=options.spread)
 
 
@@ -163,7 +170,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"cannot write to {folder} ({error}): give another --output") from error
+        raise RequestError(f"cannot write to {folder} ({error}): choose another --output") from error
 
 
 def _start(options: argparse.Namespace, config: NetworkConfig, tracks: Tracks) -> Training:
@@ -183,7 +190,7 @@ def _start(options: argparse.Namespace, config: NetworkConfig, tracks: Tracks) -
     earlier = load_state(options.output / "state.pt")
     if earlier is not None:
         run.restore(earlier)
-        print(f"going on at step {run.step}")
+        print(f"resuming at step {run.step}")
     return run
 
 

@@ -114,7 +114,7 @@ class Training:
         """Go on from `state`; RequestError if it is of other settings, other tracks, or damaged."""
         if state.get("settings") != self._stored:
             raise RequestError(
-                "the output folder holds a run of other settings or tracks: give another --output"
+                "the output folder holds a run with other settings or tracks: choose another --output"
             )
         try:
             self.network.load_state_dict(state["network"])
@@ -125,7 +125,7 @@ class Training:
             self.step, self.seconds = int(numbers["step"]), float(numbers["seconds"])
             self.best, self.stale = float(numbers["best"]), int(numbers["stale"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RequestError(f"the saved run is damaged ({error}): delete it to start afresh") from error
+            raise RequestError(f"the saved run is damaged ({error}): delete it to start over") from error
 
     def _weights(self) -> dict[str, Tensor]:
         return copy.deepcopy({key: value.detach().cpu() for key, value in self.network.state_dict().items()})

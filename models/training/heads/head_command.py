@@ -44,12 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("--clips", type=Path, nargs="+", required=True, help="folders of clips of one person each")
-    add("--validate", type=Path, nargs="+", required=True, help="the same of other people")
+    add("--validate", type=Path, nargs="+", required=True, help="the same, of other people, to validate on")
     add("--stills", type=Path, help="a folder of portraits (JPEG)")
     add(
-        "--faces", type=Path, required=True, metavar="FILE", help="YuNet, face_detection_yunet.onnx, to label"
+        "--faces",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="YuNet, face_detection_yunet.onnx, to label faces",
     )
-    add("--output", type=Path, default=Path("runs/head"), help="the run; the result in weights/ there")
+    add(
+        "--output",
+        type=Path,
+        default=Path("runs/head"),
+        help="folder for the run, with the result in weights/",
+    )
     add("--steps", type=positive_int, default=6000)
     add("--batch", type=positive_int, default=48)
     add("--rate", type=positive_float, default=3e-3, help="highest learning rate")
@@ -82,7 +91,7 @@ def train(options: argparse.Namespace) -> int:
     save_state(options.output / "state.pt", run.state())
     _keep(run.average, options.output / "weights")
     if stops:
-        print(f"stopped at step {run.step}: the same command goes on")
+        print(f"stopped at step {run.step}: run the same command to continue")
         return INTERRUPTED
     print(f"the weights are in {options.output / 'weights'}")
     return 0
@@ -96,7 +105,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot write to {folder} ({error}); give another --output.") from error
+        raise RequestError(f"Cannot write to {folder} ({error}); choose another --output.") from error
 
 
 @dataclass
@@ -124,7 +133,7 @@ class Run:
                 run.optimiser.load_state_dict(state["optimiser"])
                 run.step = int(state["step"])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise RequestError(f"The saved run {path} is damaged; delete it to start afresh.") from error
+                raise RequestError(f"The saved run {path} is damaged; delete it to start over.") from error
         return run
 
     def state(self) -> dict[str, Any]:
@@ -148,7 +157,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)):
-            raise KeycastError(f"The training diverged at step {self.step}; repeat it with a lower --rate.")
+            raise KeycastError(f"The training diverged at step {self.step}; try again with a lower --rate.")
         self.optimiser.step()
         self.step += 1
         follow(self.average, self.network, min(0.998, (1 + self.step) / (10 + self.step)))

@@ -29,19 +29,29 @@ _VALIDATE_MINUTES = 2.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
-    add("--minutes", type=positive_float, default=8.0, help="for all of it (default: 8)")
-    add("--clips", nargs="+", type=Path, help="folders of clips; without, people are drawn to train on")
+    add("--minutes", type=positive_float, default=8.0, help="total duration (default: 8)")
+    add("--clips", nargs="+", type=Path, help="folders of clips (default: draw people to train on)")
     add("--validate", nargs="+", type=Path, help="folders of clips of other people")
-    add("--landmarks", nargs="+", type=Path, metavar="FOLDER", help="as of `models.training backbone`")
+    add("--landmarks", nargs="+", type=Path, metavar="FOLDER", help="as for `models.training backbone`")
     add("--stills", type=Path, help="a folder of JPEG portraits")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors")
-    add("--init", type=Path, metavar="FOLDER", help="begin with these weights instead of from nothing")
-    add("--people", type=positive_int, default=40, help="how many are drawn without --clips (default: 40)")
-    add("--batch", type=positive_int, help="pictures a step")
+    add("--init", type=Path, metavar="FOLDER", help="start from these weights instead of from scratch")
+    add(
+        "--people",
+        type=positive_int,
+        default=40,
+        help="how many people to draw without --clips (default: 40)",
+    )
+    add("--batch", type=positive_int, help="pictures per step")
     add("--rate", type=positive_float, help="highest learning rate")
     add("--fomm", type=Path, metavar="FILE", help="a published checkpoint to verify")
-    add("--output", type=Path, default=Path("runs/rehearsal"), help="everything goes here (runs/rehearsal)")
-    add("--cache", type=Path, default=Path("runs/cache"), help="decoded frames")
+    add(
+        "--output",
+        type=Path,
+        default=Path("runs/rehearsal"),
+        help="folder for everything (default: runs/rehearsal)",
+    )
+    add("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded frames")
     add("--skip-verify", action="store_true", help="only train")
     add_device_argument(parser)
 
@@ -57,7 +67,7 @@ def rehearse(options: argparse.Namespace) -> int:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"Cannot write to {output} ({error}); give another --output.") from error
+        raise RequestError(f"Cannot write to {output} ({error}); choose another --output.") from error
     print(f"rehearsal of {options.minutes:g} minutes on {device_words(device)}", flush=True)
     checking = None if options.skip_verify else _checking(options, device)
     try:
@@ -94,7 +104,7 @@ def _finished(checking: subprocess.Popen[bytes], began: float, minutes: float) -
     try:
         return checking.wait(max(1.0, patience)) != 0
     except subprocess.TimeoutExpired:
-        print("the checks take too long and are left", flush=True)
+        print("the checks took too long and were stopped", flush=True)
         return True
 
 

@@ -23,9 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
     add_device_argument(parser)
-    add("--fomm", type=Path, metavar="FILE", help="a published checkpoint; without, weights are random")
-    add("--seconds", type=positive_float, default=200.0, help="begin no check after so long (default: 200)")
-    add("--json", type=Path, metavar="FILE", help="figures, written anew after each check")
+    add("--fomm", type=Path, metavar="FILE", help="a published checkpoint (default: random weights)")
+    add(
+        "--seconds",
+        type=positive_float,
+        default=200.0,
+        help="start no further check after this long (default: 200)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the figures as JSON, updated after each check")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -81,4 +86,4 @@ def _write(file: Path | None, found: Mapping[str, Mapping[str, Any]]) -> None:
         partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         partial.replace(file)
     except OSError as error:
-        raise KeycastError(f"Cannot write {file} ({error}); give another --json.") from error
+        raise KeycastError(f"Cannot write {file} ({error}); choose another --json.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +22,7 @@ from shared.errors import RequestError
 from shared.keypoints import Pictures
 from shared.media.video.pictures import MAX_SIDE, Converter
 from shared.media.video.timeline import Timeline, has_jumped
+from shared.runtime.logs import logger
 
 CHOICES = "cam0, cam1, a device such as /dev/video0, a video file, or demo"
 _HIGHEST_RATE = 300
@@ -36,7 +36,7 @@ _AGAIN = (av.error.BlockingIOError, av.error.EOFError)
 
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
-log = logging.getLogger(__name__)
+_log = logger("video")
 
 
 def open_container(path: Path) -> InputContainer:
@@ -166,7 +166,7 @@ class VideoFile:
         finally:
             if self.damaged and not self._quiet:
                 pieces = "a damaged piece" if self.damaged == 1 else f"{self.damaged} damaged pieces"
-                log.warning("%s: %s left out; the picture stood still meanwhile.", self._path, pieces)
+                _log.warning("%s: %s skipped; the picture froze meanwhile.", self._path, pieces)
 
     def _time(self, video: av.VideoFrame) -> float | None:
         if not self._by_decoding:
@@ -178,7 +178,7 @@ class VideoFile:
         if self._quiet or self.damaged or not duration or not base:
             return
         if self._begun and float(duration * base) - self.end > 1:
-            log.warning("%s is cut short: it ends after %.1f s.", self._path, self.end)
+            _log.warning("%s is cut short: it ends after %.1f s.", self._path, self.end)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         for packet in packets(self._container, self._stream, self._damage):

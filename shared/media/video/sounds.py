@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from shared.errors import RequestError
 from shared.media.opus import RATE, Sound
 from shared.media.video.files import VideoFile, clock_jumps, open_container, packets
 from shared.media.video.timeline import has_jumped
+from shared.runtime.logs import logger
 
 # A gap between two pieces that is shorter is rounding.
 LEAST_GAP = round(0.02 * RATE)
 LAYOUTS = {1: "mono", 2: "stereo"}
 
-log = logging.getLogger(__name__)
+_log = logger("video")
 
 
 class NoSoundError(RequestError):
@@ -40,9 +40,7 @@ class SoundFile:
         stream = self._container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             self._container.close()
-            raise NoSoundError(
-                f"{path} has no sound; leave out --audio, or take the microphone: --audio mic."
-            )
+            raise NoSoundError(f"{path} has no sound; leave out --audio, or use the microphone: --audio mic.")
         self._stream = stream
         self._zero = starts
         self._later_zeros: Iterator[float] | None = None
@@ -78,7 +76,7 @@ class SoundFile:
         finally:
             if self.damaged and not self._quiet:
                 pieces = "a damaged piece" if self.damaged == 1 else f"{self.damaged} damaged pieces"
-                log.warning("%s: %s of its sound left out; it is silent meanwhile.", self._path, pieces)
+                _log.warning("%s: %s of its sound skipped; it is silent meanwhile.", self._path, pieces)
 
     def _placed(self, frame: av.AudioFrame, end: float) -> float:
         """Return where `frame` stands, where what came before ends at `end`."""
