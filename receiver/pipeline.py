@@ -199,6 +199,7 @@ class ReceiverCall:
         """Follow the call itself, from one state to the next."""
         if isinstance(event, PeerStatus):
             self._peer = event.status
+            _log.debug("the sender says: %s", event.status)
             self._controls.peer_says(event.status.muted, event.status.held)
         elif isinstance(event, Agreed):
             self.summary.live.agreed(event.terms)

@@ -133,6 +133,9 @@ class SenderCall:
     def _chosen(self) -> None:
         """Do as the controls say now."""
         choices = self._controls.choices
+        _log.debug(
+            "sending %s", "stops: on hold" if choices.held else "muted" if choices.muted else "goes on"
+        )
         if self._voice is not None:
             self._voice.mute(choices.silent)
         self._session.tell_status(choices.muted, choices.held)

@@ -31,7 +31,9 @@ from shared.media.squares import scaled
 from shared.media.voice_packet import BLOCK_SECONDS
 from shared.protocol.reports import Report
 from shared.protocol.sender_session import SenderSession
+from shared.runtime.logs import logger
 
+_log = logger("call")
 _MOST_UNCODABLE = 30
 _CODING_SECONDS = 0.02
 """From a frame's moment until its message is on its way, on a machine that is fast enough."""
@@ -239,6 +241,7 @@ class Streamer:
             carried = self._carried(scheduler, batch, packet)
             if not (carried or self._line.connection.send_kp(packet)):
                 self._summary.dropped_packets += 1
+                _log.debug("dropped the packet of frame %d: the connection is full or gone", batch.first)
                 continue
             last = batch.first - self._base + len(batch.frames) - 1
             around, now = 0 if carried else self._line.connection.overhead, self._clock.now()

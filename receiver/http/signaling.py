@@ -236,8 +236,12 @@ class SignalingServer:
 
 @web.middleware
 async def _logged(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log each request and what became of it: neither headers nor queries, nor the name of a session."""
-    asked = f"{request.remote}: {request.method} {request.path.partition('/session/')[0] or '/session'}"
+    """Log each request and what became of it: neither headers nor queries, nor the name of a session.
+
+    Nor a path that is not known, which may be a token in the wrong place.
+    """
+    resource = request.match_info.route.resource
+    asked = f"{request.remote}: {request.method} {resource.canonical if resource else 'an unknown path'}"
     try:
         response = await handler(request)
     except web.HTTPException as answer:

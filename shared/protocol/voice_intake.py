@@ -8,7 +8,9 @@ from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.protocol.events import VoiceArrived
 from shared.protocol.limits import RateLimit
 from shared.protocol.tally import VoiceTally
+from shared.runtime.logs import logger
 
+log = logger("session")
 MAX_BAD = 200
 PER_SECOND, AT_ONCE = 40.0, 100.0
 """A sender sends 17 per second; what a stalled path lets go at once is more."""
@@ -42,6 +44,8 @@ class VoiceIntake:
         """
         if not self._limit.allows(now):
             self._tally.flood += 1
+            if self._tally.flood == 1:
+                log.debug("receiver: sound packets come too fast; those over the limit are dropped")
             if self._limit.seconds_over(now) > FLOOD_SECONDS:
                 raise PeerError("The sender floods the call with sound packets.")
             return None, b""
@@ -52,6 +56,8 @@ class VoiceIntake:
             return self._read(data, round(near))
         except PeerError as error:
             self._tally.bad += 1
+            if self._tally.bad == 1:
+                log.debug("receiver: a sound packet is broken: %s", error)
             if self._tally.bad > MAX_BAD:
                 raise PeerError(f"The sender sent over {MAX_BAD} broken sound packets.") from error
             return None, b""

@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 
@@ -68,6 +69,7 @@ SENDER = [
 ]
 RECEIVER = [
     r"signaling: 127\.0\.0\.1: POST /whip: 401 Wrong token",
+    r"signaling: 127\.0\.0\.1: GET an unknown path: 404",
     r"transport: connection 3: the other side's candidate udp",
     r"transport: connection 3: our candidate udp",
     r"signaling: 127\.0\.0\.1: POST /whip: 201",
@@ -192,6 +194,8 @@ async def test_the_log_tells_the_story_of_a_call_in_order_and_no_secret(
         async with server, asyncio.timeout(60):
             with pytest.raises(KeycastError):
                 await connect(server.url, "wrong-horse-battery")
+            async with aiohttp.ClientSession() as web, web.get(f"{server.url}/{TOKEN}") as answer:
+                assert answer.status == 404
             receiving = asyncio.create_task(both.receive())
             await both.send(server.url)
             await receiving
@@ -202,4 +206,8 @@ async def test_the_log_tells_the_story_of_a_call_in_order_and_no_secret(
     secrets = [TOKEN, "wrong-horse-battery", SECRET.decode(), SECRET.hex(), repr(SECRET), *both.passwords]
     assert [secret for secret in secrets if secret in log] == []
     assert "ice-ufrag" not in log
+    # Nor a picture, whole or in pieces, however it might be written.
+    written = [PICTURE[at : at + 8] for at in range(0, len(PICTURE) - 8, 8)]
+    assert len(written) > 2
+    assert not [part for part in written if repr(part)[2:-1] in log or part.hex() in log]
     assert "\x1b" not in log

@@ -95,7 +95,10 @@ def test_sound_goes_out_in_even_packets_each_with_its_moment() -> None:
     # What a busy machine has missed is left out; else each follows the one before.
     assert np.median(np.diff(at)) == pytest.approx(20, abs=0.1)
     assert 1000 * start - 150 < at[0]
-    assert all(10 < len(one) - 17 < 250 for one in crowd.seen[3:10])
+    sizes = [len(one) - 17 for one in crowd.seen[3:10]]
+    assert max(sizes) < 250
+    # Silence, which stands in for what a busy machine has missed, takes a few bytes.
+    assert np.median(sizes) > 10
     assert sound.lead == 0
 
 
