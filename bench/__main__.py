@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     from bench.bandwidth import bandwidth_command as bandwidth
-    from bench.calls import loopback, playout, soak, strip, survive, sync
+    from bench.bandwidth import playout
+    from bench.calls import loopback, soak, strip, survive, sync
     from bench.echo import echo_command as echo
     from bench.forecast import anomaly_command as anomaly
     from bench.forecast import diversity_command as diversity

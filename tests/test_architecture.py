@@ -172,6 +172,20 @@ def test_a_one_way_call_loads_nothing_of_the_other_end(end: str, other: str) -> 
     assert {name for name in seen if name.startswith(f"{other}.")} == {f"{other}.arguments"}
 
 
+def test_measurements_rest_on_their_harness_and_not_on_each_other_in_circles() -> None:
+    uses: dict[str, set[str]] = {}
+    for name in modules():
+        if name.startswith("bench.") and name != "bench.__main__":
+            mine = name.split(".")[1]
+            theirs = {other.split(".")[1] for other in imports(name) if other.startswith("bench.")}
+            uses.setdefault(mine, set()).update(theirs - {mine})
+    assert uses["network"] == set()
+    assert uses["harness"] <= {"network"}
+    while leaves := {name for name, needed in uses.items() if not needed & uses.keys()}:
+        uses = {name: needed for name, needed in uses.items() if name not in leaves}
+    assert not uses
+
+
 def test_only_training_imports_training() -> None:
     wrong = [
         name

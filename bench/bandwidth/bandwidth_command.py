@@ -24,17 +24,17 @@ from tqdm import tqdm
 
 from bench.bandwidth import policies as policies_table
 from bench.bandwidth.bandwidth_chart import chart
-from bench.bandwidth.published import payload_kbps
-from bench.bandwidth.published import rows as published_rows
 from bench.harness import wire_causes
 from bench.harness.calls import Call, add_call_arguments
 from bench.harness.clip_runs import Findings, Table, check_folder, publish
 from bench.harness.clip_set import find_clips, one_of_each
+from bench.harness.landmark_measures import COLUMNS, NOTE, Landmarks, add_landmarks_argument, open_landmarks
 from bench.harness.metrics import PerceptualDistance
 from bench.harness.plots import check_plots
+from bench.harness.published import payload_kbps
+from bench.harness.published import rows as published_rows
 from bench.harness.report import Row, Value, check_output, describe
 from bench.quality import gallery_command as gallery
-from bench.quality.landmark_measures import COLUMNS, NOTE, Landmarks, add_landmarks_argument, open_landmarks
 from models.build import choose_device, load_backbone, load_tables
 from sender.presets import POLICIES, PRESETS, gallery_options
 from shared.codec.keypoint_codec import Block, CodedCodec

@@ -1,6 +1,6 @@
 """The sending policies over many clips, without a network: what each setting costs and how far off it looks.
 
-The part of `bench bandwidth` that clips are given for. Calls are simulated (`bench.calls.simulate`): the
+The part of `bench bandwidth` that clips are given for. Calls are simulated (`bench.harness.simulate`): the
 saver preset by alternating schedules and by dead reckoning at several drifts, all rendered from each clip's
 first picture.
 """
@@ -14,14 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.calls.simulate import Simulation, detect_all, render_all, simulated
 from bench.harness.clip_runs import Pass, each
 from bench.harness.clip_set import Clip
+from bench.harness.footage import film
+from bench.harness.landmark_measures import Landmarks, Speech, pool, with_slopes
 from bench.harness.metrics import mae
 from bench.harness.plots import COLOURS, TEXT, legend, new_figure, png
 from bench.harness.report import Row, Value
-from bench.quality.landmark_measures import Landmarks, Speech, pool, with_slopes
-from bench.rd.rd_calls import film
+from bench.harness.simulate import Simulation, detect_all, render_all, simulated
 from sender.presets import Sending, policy_of, schedule_of, threshold_of
 from shared.codec.tables import CodecTables
 from shared.constants import Schedule

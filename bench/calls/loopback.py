@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench.harness import wire_causes
 from bench.harness.calls import Call, add_call_arguments
+from bench.harness.landmark_measures import COLUMNS, NOTE, add_landmarks_argument, open_landmarks
 from bench.harness.media import write_file, write_mp4
 from bench.harness.report import Report, check_output, describe
 from bench.network.impairment import PathImpairment
-from bench.quality.landmark_measures import COLUMNS, NOTE, add_landmarks_argument, open_landmarks
 
 _COLUMNS = (
     "backbone", "forecaster", "preset", "policy", "fps_rendered", "fps_shown", "frames_observed",

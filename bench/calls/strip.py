@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.calls.simulate import detect_all, simulated
-from bench.calls.simulated_pictures import SimulatedPictures
 from bench.harness.first_frames import first_frames
 from bench.harness.media import write_file
 from bench.harness.report import check_output
+from bench.harness.simulate import detect_all, simulated
+from bench.harness.simulated_pictures import SimulatedPictures
 from models.build import load_backbone, load_tables, use_threads
 from sender.gallery import GalleryOptions
 from sender.presets import Sending

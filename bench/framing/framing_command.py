@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.calls.simulate import detect_all, simulated
-from bench.calls.simulated_pictures import SimulatedPictures
 from bench.framing import head_finding
 from bench.framing.wide import HEIGHT, WIDTH, Placed, room, widened
 from bench.harness.clip_set import Clip, find_clips, frames, one_of_each, spread
@@ -25,6 +23,8 @@ from bench.harness.faces import FaceFinder
 from bench.harness.media import contact_sheet, write_file
 from bench.harness.metrics import mae
 from bench.harness.report import Report, Row, check_output, describe
+from bench.harness.simulate import detect_all, simulated
+from bench.harness.simulated_pictures import SimulatedPictures
 from models.build import choose_device, load_backbone, load_head_finder, load_tables
 from sender.automatic import AutomaticFraming
 from sender.capture import open_source

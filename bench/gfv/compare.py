@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.calls.simulate import render_all
 from bench.gfv.motion import MOST_BITS, points_of, restored, told
 from bench.gfv.stream import LAYOUTS, write_stream
 from bench.harness.clip_set import spread
 from bench.harness.metrics import mae
 from bench.harness.report import Row
+from bench.harness.simulate import render_all
 from sender.presets import Sending, frames_per_message, make_codec
 from shared.codec.keypoint_codec import Block, Codec
 from shared.codec.packet import KeypointPacket

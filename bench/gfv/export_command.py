@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.calls.simulate import detect_all
 from bench.gfv.compare import COLUMNS, Clip, Comparison
 from bench.gfv.motion import BITS, MOST_BITS, points_of
 from bench.gfv.stream import LAYOUTS, read_stream, write_stream
 from bench.harness.first_frames import first_frames
 from bench.harness.media import write_file
 from bench.harness.report import Report, check_output, describe
+from bench.harness.simulate import detect_all
 from models.build import choose_device, load_backbone, load_tables
 from shared.constants import FPS
 from shared.errors import RequestError

@@ -14,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.harness import wire_causes
+from bench.harness.landmark_measures import COLUMNS, Landmarks, Speech, with_slopes
 from bench.harness.media import at_once, contact_sheet, side_by_side, stacked
 from bench.harness.metrics import Distances
 from bench.harness.processes import CallRecord, run_call
 from bench.network.impairment import PathImpairment
-from bench.quality.landmark_measures import COLUMNS, Landmarks, Speech, with_slopes
 from models.forecast.names import NAMES
 from sender.arguments import add_sending_arguments, sending_words
 from sender.capture import VideoSource, open_source
@@ -160,7 +160,7 @@ class Call:
     def speech(self, record: CallRecord, landmarks: Landmarks | None) -> dict[str, float]:
         """Measure how lips, lids and gaze of what was shown follow the source's own, by frame number.
 
-        Of the call's first minute, every frame; the columns of `bench.quality.landmark_measures`, none
+        Of the call's first minute, every frame; the columns of `bench.harness.landmark_measures`, none
         without landmarks.
         """
         if landmarks is None:

@@ -19,6 +19,8 @@ from shared.errors import KeycastError, RequestError
 
 Value = str | int | float | bool | None
 Row = Mapping[str, Value]
+ALL = "all"
+"""Stands where a row names a person, and is of all of them."""
 
 
 @dataclass(frozen=True)

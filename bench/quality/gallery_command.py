@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.calls.simulated_pictures import SimulatedPictures
 from bench.harness.clip_set import Clip, find_clips, frames, spread
 from bench.harness.metrics import PerceptualDistance, check_ssim, compare
 from bench.harness.report import Report, Row, Value, check_output, describe
+from bench.harness.simulated_pictures import SimulatedPictures
 from bench.quality.gallery_sheet import Columns, write_sheet
 from models.build import choose_device, load_backbone
 from sender.gallery import GalleryOptions

@@ -19,9 +19,9 @@ from typing import Any
 from bench.harness.clip_runs import Findings, Pass, Table, check_folder, each, publish
 from bench.harness.clip_set import Clip, check_clip, find_clips
 from bench.harness.faces import FaceFinder
+from bench.harness.landmark_measures import FRAMES, NOTE, open_landmarks
 from bench.harness.metrics import PerceptualDistance, check_ssim
 from bench.harness.report import Row, Value, check_output, describe
-from bench.quality.landmark_measures import FRAMES, NOTE, open_landmarks
 from bench.quality.quality_measure import Measured, Tools, measure_clip
 from bench.quality.quality_sheet import Drawing, sheets
 from bench.quality.quality_summary import (

@@ -10,10 +10,10 @@ import numpy as np
 
 from bench.harness.clip_set import Clip, chosen, kept_moments, moments
 from bench.harness.faces import FACE_SIZE, FaceFinder
+from bench.harness.landmark_measures import Landmarks, Speech
 from bench.harness.metrics import Figures, PerceptualDistance, compare
 from bench.harness.report import Value
 from bench.quality.glances import gaze_alone
-from bench.quality.landmark_measures import Landmarks, Speech
 from bench.quality.steadiness import jitter
 from shared.constants import SIZE
 from shared.interfaces import Backbone

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness.report import Row, Value
-from bench.quality import landmark_measures
+from bench.harness import landmark_measures
+from bench.harness.report import ALL, Row, Value
 
 WHOLE = ("method", "person", "mae", "ssim", "perceptual", "static_mae", "static_ssim", "static_perceptual",
          "mae_share", "perceptual_share")  # fmt: skip
@@ -23,7 +23,6 @@ SPEECH = (
     "jitter_px",
     "gaze_alone",
 )
-ALL = "all"
 LARGER_TARGETS = (
     ("perceptual", "SqueezeNet perceptual distance", 0.15),
     ("face_perceptual", "the same of the face box", 0.10),

@@ -10,10 +10,10 @@ import numpy as np
 from bench.harness.clip_set import Clip, chosen, moments
 from bench.harness.faces import Face
 from bench.harness.following import Following
+from bench.harness.landmark_measures import Speech, with_slopes
 from bench.harness.media import contact_sheet
 from bench.harness.metrics import Figures
 from bench.harness.report import Value
-from bench.quality.landmark_measures import Speech, with_slopes
 from bench.quality.quality_measure import Tools, batches
 from shared.interfaces import Backbone
 from shared.keypoints import Floats, KeypointLayout, Pictures
@@ -86,7 +86,7 @@ def transfer(backbone: Backbone, pair: Pair, tools: Tools) -> Transferred:
     mean length asked for; a still picture has about 1. face_motion_correlation: of the displacements of the
     face detector's five points since the first frame, driving and rendered, each in units of its face: a
     second opinion. lips_*, lids_*, gaze_*: openings by landmarks, each face's in its own measure; see
-    `bench.quality.landmark_measures`. identity_kept: share of frames whose face is nearer to the source's
+    `bench.harness.landmark_measures`. identity_kept: share of frames whose face is nearer to the source's
     than to the driver's of the same moment, in SqueezeNet perceptual distance; the two mean distances stand
     next to it. Without a face detector it is the whole picture, background and all. face_found: share of the
     rendered frames in which the detector finds a face.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.harness.clip_set import Clip, spread
+from bench.harness.footage import Footage, film
 from bench.harness.ledger import Ledger
 from bench.harness.metrics import PerceptualDistance, compare
 from bench.rd.codecs import VideoCodec
-from bench.rd.rd_calls import Footage, OurCall, Sent, film, send_coded
+from bench.rd.rd_calls import OurCall, Sent, send_coded
 from shared.keypoints import Pictures
 
 CALL_SECONDS = 60

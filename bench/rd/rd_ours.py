@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.calls.simulate import detect_all, simulated
-from bench.calls.simulated_pictures import SimulatedPictures
-from bench.rd.rd_calls import Footage, Sent
+from bench.harness.footage import Footage
+from bench.harness.simulate import detect_all, simulated
+from bench.harness.simulated_pictures import SimulatedPictures
+from bench.rd.rd_calls import Sent
 from models.forecast.build import best_forecaster
 from sender.gallery import GalleryOptions
 from sender.presets import Sending, check, make_codec, policy_of, schedule_of
@@ -18,8 +19,7 @@ from shared.interfaces import Backbone
 class SimulatedCall:
     """A call with the setting `sending`, at `qualities` of its codec, and source pictures as `gallery` says.
 
-    What lies around messages on the wire, reports and acknowledgements, is counted as `bench.calls.simulate`
-    says.
+    Overhead on the wire, reports and acknowledgements are counted as `bench.harness.simulate` says.
     """
 
     def __init__(

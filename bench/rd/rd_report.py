@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from bench.harness.clip_runs import Table
-from bench.harness.report import Row, Value
-from bench.quality.quality_summary import ALL
+from bench.harness.report import ALL, Row, Value
 from bench.rd.bd_rate import Curve, bd_rate
 from bench.rd.rd_measure import CALL_SECONDS, STATIC, Point
 

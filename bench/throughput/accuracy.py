@@ -17,8 +17,8 @@ from bench.forecast.windows import Horizon
 from bench.harness.clip_runs import each
 from bench.harness.clip_set import Clip, check_clip
 from bench.harness.report import Value
-from bench.harness.timing import BLOCKS
 from bench.throughput.subject import Subject
+from bench.throughput.timing import BLOCKS
 from models.forecast.build import load_forecaster
 from models.jepa import Features
 from shared.interfaces import Backbone

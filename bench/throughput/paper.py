@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.bandwidth.published import payload_kbps, saving
 from bench.harness.metrics import tops
+from bench.harness.published import payload_kbps, saving
 from bench.harness.report import Row, Value
-from bench.harness.timing import BLOCKS, Stages
 from bench.throughput.subject import Subject
+from bench.throughput.timing import BLOCKS, Stages
 from shared.constants import FPS
 
 # s per 30 frames for detection, forecast and generation; TOPS for each; total TOPS; fps; numbers a frame.

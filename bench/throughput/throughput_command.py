@@ -25,12 +25,12 @@ from bench.forecast.forecasters import folder_of
 from bench.harness.clip_set import find_clips
 from bench.harness.metrics import tops
 from bench.harness.report import Report, Row, Value, check_output, describe
-from bench.harness.timing import BLOCKS, Timed, batch_fps, beside_larger, latencies, rounds
 from bench.throughput import subjects
 from bench.throughput.accuracy import Accuracy, fitting
 from bench.throughput.paper import beside_the_paper, differences, published_rows, rate, times
 from bench.throughput.subject import Subject
 from bench.throughput.subjects import Forecasting, Memory
+from bench.throughput.timing import BLOCKS, Timed, batch_fps, beside_larger, latencies, rounds
 from models.build import choose_device, use_threads
 from models.devices import device_words
 from models.forecast.names import BEST, NAMES

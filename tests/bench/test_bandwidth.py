@@ -12,12 +12,12 @@ from bench.__main__ import main
 from bench.bandwidth import policies
 from bench.bandwidth.bandwidth_chart import chart
 from bench.bandwidth.bandwidth_command import _galleries, add_arguments, shortfalls
-from bench.bandwidth.published import rows as published_rows
 from bench.harness.clip_set import Clip
+from bench.harness.landmark_measures import open_landmarks
 from bench.harness.media import write_mp4
+from bench.harness.published import rows as published_rows
 from bench.harness.report import Row
 from bench.quality import gallery_command
-from bench.quality.landmark_measures import open_landmarks
 from models.build import load_tables
 from sender.demo import DemoSource
 from sender.presets import Sending

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from bench.calls import playout
+from bench.bandwidth import playout
 from bench.harness.media import write_mp4
 from sender.demo import DemoSource
 

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from bench.harness.calls import Call
-from bench.harness.processes import CallRecord
-from bench.network.lossy_path import Counts
-from bench.quality.landmark_measures import (
+from bench.harness.landmark_measures import (
     COLUMNS,
     Landmarks,
     Speech,
@@ -22,6 +20,8 @@ from bench.quality.landmark_measures import (
     pool,
     with_slopes,
 )
+from bench.harness.processes import CallRecord
+from bench.network.lossy_path import Counts
 from models.build import load_landmark_finder
 from models.landmarks import points as landmarks
 from models.landmarks.finder import LandmarkFinder

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
+from bench.harness import landmark_measures
 from bench.harness.media import write_mp4
-from bench.quality import landmark_measures
 from bench.throughput.throughput_command import demo_clip
 from shared.interfaces import CAUSES
 

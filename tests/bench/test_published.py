@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.bandwidth.published import MODELS, payload_kbps, rows, saving
+from bench.harness.published import MODELS, payload_kbps, rows, saving
 from shared.codec.keypoint_codec import PaperCodec
 
 

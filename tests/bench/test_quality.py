@@ -19,9 +19,9 @@ from bench.__main__ import main
 from bench.harness.clip_runs import each
 from bench.harness.clip_set import Clip, ClipError, chosen, find_clips, frames, kept_moments, moments, spread
 from bench.harness.faces import FACE_SIZE, Face
+from bench.harness.landmark_measures import COLUMNS, Landmarks
 from bench.harness.media import write_mp4
 from bench.harness.metrics import mae
-from bench.quality.landmark_measures import COLUMNS, Landmarks
 from bench.quality.quality_measure import Tools, measure_clip
 from bench.quality.quality_sheet import Drawing, sheets
 from bench.quality.quality_summary import (

@@ -13,12 +13,13 @@ import torch
 
 from bench.__main__ import main
 from bench.harness.clip_set import Clip, ClipError, find_clips, one_of_each
+from bench.harness.footage import Footage, film
 from bench.harness.ledger import Ledger
 from bench.harness.media import write_mp4
 from bench.harness.metrics import mae
 from bench.rd import rd_calls
 from bench.rd.codecs import CODECS, Coded, VideoCodec, wire_bytes
-from bench.rd.rd_calls import Footage, Sent, film, send_coded
+from bench.rd.rd_calls import Sent, send_coded
 from bench.rd.rd_chart import chart
 from bench.rd.rd_command import LEDGER
 from bench.rd.rd_measure import STATIC, Plan, Point, measure, rates

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.calls.simulate import Simulation
+from bench.harness.simulate import Simulation
 from models.build import SHIPPED, TABLES
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from bench.harness.media import write_mp4
-from bench.harness.timing import Latencies, Stages, Timed, batch_fps, rounds
 from bench.throughput import subjects
 from bench.throughput import throughput_command as throughput
 from bench.throughput.paper import published_rows
@@ -26,6 +25,7 @@ from bench.throughput.throughput_command import (
     measure,
     singles_row,
 )
+from bench.throughput.timing import Latencies, Stages, Timed, batch_fps, rounds
 from models.fomm.config import FommConfig
 from models.fomm.plain import PlainFomm, untrained_fomm
 from models.lite.backbone import LiteBackbone

@@ -1,6 +1,6 @@
 """`bench playout`: what waiting buys: forecast frames become interpolated ones as the playout delay grows.
 
-Calls are simulated (`bench.calls.simulate`) over clips, for each delay without and with loss, and rendered
+Calls are simulated (`bench.harness.simulate`) over clips, for each delay without and with loss, and rendered
 from each clip's first picture. Means over people, clips of one person counting together.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.bandwidth.policies import Measured, summarise
-from bench.calls.simulate import detect_all, render_all, simulated
 from bench.harness.clip_runs import Findings, check_folder, each, publish
 from bench.harness.clip_set import Clip, find_clips
+from bench.harness.footage import film
 from bench.harness.metrics import mae
 from bench.harness.plots import COLOURS, check_plots, legend, new_figure, png
 from bench.harness.report import Row, check_output, describe
-from bench.rd.rd_calls import film
+from bench.harness.simulate import detect_all, render_all, simulated
 from models.build import load_backbone, load_tables
 from sender.presets import PRESETS, Sending
 from shared.codec.tables import CodecTables
