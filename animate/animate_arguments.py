@@ -1,4 +1,4 @@
-"""What `animate` is told on its command line."""
+"""Command-line arguments of `animate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.constants import SIZES
 from shared.runtime.command import add_network_arguments
 
 ANGLES = ("yaw", "pitch", "roll")
-MOST_DEGREES = 180
+MAX_DEGREES = 180
 
 
 def parser() -> argparse.ArgumentParser:

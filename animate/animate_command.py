@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from animate.animate_arguments import ANGLES, MOST_DEGREES, parser
+from animate.animate_arguments import ANGLES, MAX_DEGREES, parser
 from animate.animation import BATCH, Job, Mode, animate
 from animate.futures import Fan, draw, grid, sheet
 from animate.inputs import Driving, driving_frames, open_driving, source_picture
@@ -220,9 +220,9 @@ def _turn(given: argparse.Namespace, backbone: Backbone) -> Callable[[Floats], F
             f"The {backbone.name} backbone does not estimate head pose; --yaw, --pitch and --roll need "
             "--backbone nth."
         )
-    if given.futures is not None or not all(abs(angle or 0) <= MOST_DEGREES for angle in degrees):
+    if given.futures is not None or not all(abs(angle or 0) <= MAX_DEGREES for angle in degrees):
         raise RequestError(
-            f"--yaw, --pitch and --roll are at most {MOST_DEGREES} degrees each way, and cannot be used with "
+            f"--yaw, --pitch and --roll are at most {MAX_DEGREES} degrees each way, and cannot be used with "
             "--futures."
         )
     yaw, pitch, roll = (angle or 0.0 for angle in degrees)

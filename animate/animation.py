@@ -20,7 +20,7 @@ from shared.keypoints import Kind as Meaning
 
 Mode = Literal["transfer", "reconstruction"]
 BATCH = 12
-_FEWEST_POINTS, _LEAST_AREA = 3, 1e-6
+_FEWEST_POINTS, _MIN_AREA = 3, 1e-6
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _placed_alike(layout: KeypointLayout, frames: Floats) -> Floats:
     places = layout.positions(frames)
     if places.shape[1] < _FEWEST_POINTS:
         return alike
-    sizes = np.sqrt([max(area(points), _LEAST_AREA) for points in places])[:, None]
+    sizes = np.sqrt([max(area(points), _MIN_AREA) for points in places])[:, None]
     middles = np.tile(places.mean(1), (1, layout.dimensions))
     for group, part in layout.parts():
         if group.kind is Meaning.POINTS:

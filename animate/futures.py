@@ -15,7 +15,7 @@ from shared.errors import RequestError
 from shared.interfaces import Backbone, Forecaster
 from shared.keypoints import Floats, Pictures
 
-MOST = 35
+MAX_FUTURES = 35
 OBSERVED = 12
 _SHOWN = 6
 
@@ -32,8 +32,10 @@ class Fan:
 
     def __post_init__(self) -> None:
         """Raise RequestError for a number that cannot be drawn."""
-        if not 1 <= self.count <= MOST:
-            raise RequestError(f"{self.count} futures cannot be drawn; give --futures from 1 to {MOST}.")
+        if not 1 <= self.count <= MAX_FUTURES:
+            raise RequestError(
+                f"{self.count} futures cannot be drawn; give --futures from 1 to {MAX_FUTURES}."
+            )
         if self.predicted < 1:
             raise RequestError(f"A future cannot be {self.predicted} frames long; give --predict 1 or more.")
 

@@ -1,4 +1,4 @@
-"""What `animate` is given: the driving video and the picture that is to move."""
+"""Inputs of `animate`: the driving video and the picture that is to move."""
 
 from __future__ import annotations
 

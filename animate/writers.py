@@ -92,7 +92,7 @@ def _write_coded(
 
 
 def _write_gif(path: Path, frames: Iterator[Pictures], fps: Fraction, sound: FileSound | None) -> int:  # noqa: ARG001
-    """Write a gif whose frames have a palette each; of more than 50 frames a second some are left out."""
+    """Write a gif whose frames have a palette each; of more than 50 frames per second some are left out."""
     every = math.ceil(fps / _HIGHEST_GIF_RATE)
     first = next(frames, None)
     if first is None:

@@ -48,7 +48,7 @@ def load_backbone(name: str | None = None, path: Path | None = None, device: str
 
 
 def network_facts(backbone: Backbone) -> dict[str, str]:
-    """Return what runs `backbone` now, as reports tell it: engine, precision, device and what it is."""
+    """Return what runs `backbone` now, as reports give it: engine, precision, device and what it is."""
     facts = {"backbone": backbone.name, "engine": backbone.engine, "precision": backbone.precision}
     return {**facts, **device_facts(backbone.device)}
 

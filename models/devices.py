@@ -129,7 +129,7 @@ def _loads(library: str) -> bool:
 
 
 def _driver_version() -> str:
-    """Return the version of NVIDIA's driver, empty where its library does not tell."""
+    """Return the version of NVIDIA's driver, empty where its library does not report it."""
     text = ctypes.create_string_buffer(96)
     try:
         library = ctypes.CDLL(_MANAGEMENT)

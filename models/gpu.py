@@ -52,7 +52,7 @@ def on_gpu(load: Callable[[str], Backbone], *, insist: bool) -> Backbone:
 
 
 @contextmanager
-def failures_told(advice: str) -> Iterator[None]:
+def gpu_failures_explained(advice: str) -> Iterator[None]:
     """Turn what torch raises for a GPU in the block into a KeycastError of one sentence, with `advice`."""
     try:
         yield

@@ -111,7 +111,7 @@ def recorded(
         overwrite(kept, kept)  # refuses now what could not be exchanged later
         run = StaticPass(function, kept, varying, record)
         if not alike(run(varying), function(kept, varying)):
-            raise RuntimeError("it gives other results")  # noqa: TRY301 - told as any other failure
+            raise RuntimeError("it gives other results")  # noqa: TRY301 - reported as any other failure
     except (RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         _log.warning("Frames are rendered without a CUDA graph, which is slower: %s", reason)

@@ -1,4 +1,4 @@
-"""What engines agree on to draw pictures larger than a network's: see `models.lite.enlarging`."""
+"""Interface of engines that draw pictures larger than a network's; see `models.lite.enlarging`."""
 
 from __future__ import annotations
 

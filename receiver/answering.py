@@ -54,7 +54,7 @@ class AnsweringCall(ReconnectingCall):
         self._receiver.rejoin(connection.binding)
         self._liveness.linked(self._clock.now())
         self._resumed.set()
-        self.tell([])
+        self.dispatch([])
         return before
 
     async def _reconnect(self) -> None:

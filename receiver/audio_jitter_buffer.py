@@ -10,8 +10,8 @@ from shared.protocol.tally import VoiceTally
 
 MAX_WAITING = 128
 """Packets: nearly eight seconds. What comes beyond is dropped."""
-MOST_FILLED = 16
-"""Packets in a row that are filled in, a second; the sender's pauses are shorter between two packets."""
+MAX_FILLED = 16
+"""Packets in a row that are filled in, one second; the sender's pauses are shorter between two packets."""
 _REMEMBERED = RATE // 2
 
 
@@ -27,7 +27,7 @@ class AudioJitterBuffer:
         self._waiting: dict[int, bytes] = {}
         self._next: int | None = None
         self._decoded, self._first = np.zeros(0, np.int16), 0
-        self._missing = MOST_FILLED
+        self._missing = MAX_FILLED
 
     def put(self, number: int, payload: bytes) -> None:
         """Take in block `number`. One that is too late is counted, one too many dropped."""
@@ -78,7 +78,7 @@ class AudioJitterBuffer:
         """Return what stands in for a block that is not there: its copy, a guess, and in the end silence."""
         self._missing += 1
         following = self._waiting.get(number + 1)
-        if self._missing > MOST_FILLED:
+        if self._missing > MAX_FILLED:
             return np.zeros(SAMPLES, np.int16)
         if following is not None:
             try:

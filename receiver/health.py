@@ -20,7 +20,7 @@ from shared.runtime.console import printable
 from shared.runtime.environment import TOKEN, from_environment
 
 _SECONDS = 3.0
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +66,7 @@ def _state(url: str, token: str, tls: ssl.SSLContext | None) -> str:
     handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _Staying()]
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS) as answer:
-            state = json.loads(answer.read(_MOST_BYTES))["state"]
+            state = json.loads(answer.read(_MAX_BYTES))["state"]
     except urllib.error.HTTPError as error:
         raise KeycastError(
             f"The receiver at {url} refuses to report its state (HTTP {error.code})."

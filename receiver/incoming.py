@@ -1,4 +1,4 @@
-"""What one end of a call shows, whichever end that is: its networks, and calls that show what comes."""
+"""Incoming direction of a call, at whichever end: the networks, and calls that show what comes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Incoming:
     ) -> None:
         self._options, self._models, self._sink = options, models, sink
         self._inference, self._output, self._decoding, self._sound = inference, output, decoding, sound
-        self.hears = options.audio and has_opus()
+        self.wants_sound = options.audio and has_opus()
         """Whether sound is taken."""
 
     def call(
@@ -115,13 +115,13 @@ class Incoming:
             avatar,
             models.forecaster.name,
             secret,
-            voice=self.hears,
+            voice=self.wants_sound,
             both=both,
             media=connection.carries_media,
             status=controls is not None,
             sizes=backbone.sizes,
         )
-        hearing = AudioPlayout(playout, clock, sink, self._sound, session.tally.voice)
+        audio_playout = AudioPlayout(playout, clock, sink, self._sound, session.tally.voice)
         return ReceiverCall(
             connection=connection,
             session=session,
@@ -133,7 +133,7 @@ class Incoming:
             output=self._output,
             decoding=self._decoding,
             hold=HOLD_SECONDS,
-            hearing=hearing if self.hears else None,
+            audio_playout=audio_playout if self.wants_sound else None,
             on_agreed=on_agreed,
             controls=controls,
         )

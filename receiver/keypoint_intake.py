@@ -11,7 +11,7 @@ from shared.protocol.receiver_session import ReceiverSession
 
 
 class KeypointIntake:
-    """Decodes packets in `decoding`, one at a time, and tells the session what came of it."""
+    """Decodes packets in `decoding`, one at a time, and reports the outcome to the session."""
 
     def __init__(self, session: ReceiverSession, decoding: Executor) -> None:
         self._session, self._decoding = session, decoding

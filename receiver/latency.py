@@ -19,7 +19,7 @@ def apart(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
 
-def told(latency_ms: float | None, apart_seconds: float) -> str:
+def latency_text(latency_ms: float | None, apart_seconds: float) -> str:
     """Return a latency in ms for people, or a dash, and why there is none where the clocks are why."""
     if latency_ms is not None:
         return f"{latency_ms:.0f} ms"

@@ -26,7 +26,7 @@ STILL_FRAMES = 6
 STOPPED_SECONDS = 1.0
 OVERHEAD = ("ip", "dtls", "sctp", "acknowledgements", "reports", "ice", "rtp", "set_up")
 """What is around payload, pictures and sound, of `shared.interfaces.CAUSES`."""
-_MOST_FRAMES = round(4 * RATE_SECONDS * FPS)
+_MAX_FRAMES = round(4 * RATE_SECONDS * FPS)
 
 STATES = ("listening", "connecting", "live", "forecasting", "stalled", "on hold")
 """on hold: by the sender's own word, which a call has and `Live` does not."""
@@ -86,7 +86,7 @@ class Live:
 
     def __init__(self) -> None:
         self._totals = Totals(LOSS_SECONDS)
-        self._frames: deque[_Frame] = deque(maxlen=_MOST_FRAMES)
+        self._frames: deque[_Frame] = deque(maxlen=_MAX_FRAMES)
         self._strip: deque[str] = deque(maxlen=STRIP_FRAMES)
         self._began: float | None = None
         self._number = 0

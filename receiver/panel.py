@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from receiver.latency import told
+from receiver.latency import latency_text
 from receiver.live import STRIP_FRAMES
 from shared.keypoints import Pictures
 from shared.runtime.sampler import Figures, number
@@ -74,7 +74,7 @@ def words(figures: Figures) -> str:
     """Return what stands next to the state."""
     latency = None if figures["latency_ms"] is None else number(figures, "latency_ms")
     return (
-        f"{figures['fps_shown']:.0f} fps   {told(latency, number(figures, 'clocks_apart_s'))}   "
+        f"{figures['fps_shown']:.0f} fps   {latency_text(latency, number(figures, 'clocks_apart_s'))}   "
         f"{figures['wire_up_kbps']:.1f} kbps (keypoints {figures['payload_kbps']:.1f})   "
         f"loss {figures['loss_percent']:.0f} %"
     )

@@ -67,14 +67,14 @@ class ReceiverCall:
         output: Executor,
         decoding: Executor,
         hold: float = 0.0,
-        hearing: AudioPlayout | None = None,
+        audio_playout: AudioPlayout | None = None,
         on_agreed: Callable[[Agreed], None] = lambda _: None,
         controls: Controls | None = None,
     ) -> None:
         self._session = session
         self._sink = sink
         self._clock = clock
-        self._hearing = hearing
+        self._audio_playout = audio_playout
         self._on_agreed = on_agreed
         self._controls = controls or Controls()
         self._peer = Status()
@@ -85,7 +85,7 @@ class ReceiverCall:
         self.hung_up = False
         self.summary = CallSummary(FPS, session.tally)
         self.summary.path = connection.path
-        self._line = AnsweringCall(
+        self._reconnecting = AnsweringCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, hold=hold,
         )  # fmt: skip
@@ -104,14 +104,14 @@ class ReceiverCall:
     @property
     def phase(self) -> Phase:
         """Whether the sender is there. A call that is not LIVELY gives way to another."""
-        return self._line.phase
+        return self._reconnecting.phase
 
     def live(self) -> Snapshot:
         """Return the call's figures as of now; see `receiver.live.Live.snapshot`.
 
         Beside those: whether it has `sound`, and the sender's own word: `peer_muted`, `peer_held`.
         """
-        figures = self.summary.snapshot(self._line.connection, self._clock.now())
+        figures = self.summary.snapshot(self._reconnecting.connection, self._clock.now())
         if self._on_hold and figures["state"] != "connecting":
             figures["state"] = ON_HOLD
         return {
@@ -127,7 +127,7 @@ class ReceiverCall:
 
     def resume(self, connection: Connection) -> None:
         """Go on over `connection`, whose hello `matches`, in place of the one before."""
-        before = self._line.resume(connection)
+        before = self._reconnecting.resume(connection)
         self.summary.resumed(connection.path)
         assert self._group is not None
         self._group.create_task(before.close())
@@ -136,16 +136,16 @@ class ReceiverCall:
         """End a call whose sender is silent: another takes its place."""
         self._player.stop()
         if self._ended is None:
-            self._line.tell(self._session.lost("The sender was silent when another one called."))
+            self._reconnecting.dispatch(self._session.lost("The sender was silent when another one called."))
             # Or the end would wait for a bye to arrive.
             assert self._group is not None
-            self._group.create_task(self._line.connection.close())
+            self._group.create_task(self._reconnecting.connection.close())
 
     def end(self, reason: str) -> None:
         """End the call from this side, in order; to the sender, one that was never set up has failed."""
         self.hung_up = True
         self._player.stop()
-        self._line.tell(self._session.end(reason, ok=self.streaming))
+        self._reconnecting.dispatch(self._session.end(reason, ok=self.streaming))
 
     async def run(self, opening: bytes | None = None) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the sink failed.
@@ -157,20 +157,25 @@ class ReceiverCall:
                 self._group = group
                 others = [
                     group.create_task(work)
-                    for work in (self._line.run(opening), self._line.watch(), self._report(), self._listen())
+                    for work in (
+                        self._reconnecting.run(opening),
+                        self._reconnecting.watch(),
+                        self._report(),
+                        self._listen(),
+                    )
                 ]
                 await self._play()
                 for task in others:
                     task.cancel()
         except ExceptionGroup as failures:
             _log.debug("the call has to stop", exc_info=failures.exceptions[0])
-            self._line.tell(self._session.end("The receiver had to stop.", ok=False))
+            self._reconnecting.dispatch(self._session.end("The receiver had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
-            if self._hearing is not None:
-                await self._hearing.settled()
+            if self._audio_playout is not None:
+                await self._audio_playout.settled()
             self._controls.peer_says(muted=False, held=False)
-            connection = self._line.connection
+            connection = self._reconnecting.connection
             self.summary.usage.end()
             await connection.drained()
             await connection.close()
@@ -187,8 +192,8 @@ class ReceiverCall:
             now = self._clock.now()
             self._player.arrived(event, now)
             self.summary.arrived(event, now, self._clock.wall_ms())
-        elif isinstance(event, VoiceArrived) and self._hearing is not None:
-            self._hearing.arrived(event)
+        elif isinstance(event, VoiceArrived) and self._audio_playout is not None:
+            self._audio_playout.arrived(event)
         elif isinstance(event, SourcePicture):
             assert self._group is not None
             self._group.create_task(self._take_picture(event))
@@ -206,9 +211,9 @@ class ReceiverCall:
             self._on_agreed(event)
         elif isinstance(event, PeerReady):
             self.summary.began()
-            if self._hearing is not None and self._session.takes_voice:
+            if self._audio_playout is not None and self._session.takes_voice:
                 assert self._group is not None
-                self._group.create_task(self._hearing.prepare())
+                self._group.create_task(self._audio_playout.prepare())
         elif isinstance(event, Ended):
             self._ended = event
             if event.ok and self._group is not None:
@@ -217,7 +222,7 @@ class ReceiverCall:
                 self._player.end(event)
 
     async def _take_keypoints(self, arrived: KeypointsArrived) -> None:
-        self._line.tell(await self._keypoints.take(arrived))
+        self._reconnecting.dispatch(await self._keypoints.take(arrived))
 
     async def _end_playing(self, ended: Ended) -> None:
         # What came before the end is shown.
@@ -226,7 +231,7 @@ class ReceiverCall:
 
     async def _take_picture(self, source: SourcePicture) -> None:
         # Frames are shown from the others meanwhile, and no packet waits.
-        self._line.tell(await self._pictures.take(source))
+        self._reconnecting.dispatch(await self._pictures.take(source))
 
     async def _play(self) -> None:
         try:
@@ -236,22 +241,26 @@ class ReceiverCall:
 
     async def _listen(self) -> None:
         """Let the call's sound be heard, once there are pictures."""
-        if await self._player.started() and self._hearing is not None and self._session.takes_voice:
-            await self._hearing.run(lambda: self._player.offset)
+        if await self._player.started() and self._audio_playout is not None and self._session.takes_voice:
+            await self._audio_playout.run(lambda: self._player.offset)
 
     async def _report(self) -> None:
         policy = ReportPolicy()
         while True:
             await self._clock.sleep_until(self._clock.now() + OFTEN_SECONDS)
             self._player.report()
-            connection, voice, now = self._line.connection, self._session.tally.voice, self._clock.now()
+            connection, voice, now = (
+                self._reconnecting.connection,
+                self._session.tally.voice,
+                self._clock.now(),
+            )
             report = self.summary.report(connection, now)
             policy.seldom = MEDIA_SECONDS if self._session.uses_media else SELDOM_SECONDS
             lost = connection.pieces_expected - connection.pieces_received + voice.expected - voice.received
             if policy.is_due(report, lost, now):
                 _log.debug("%s, playout delay %.0f ms", report, self.summary.playout_delay_ms)
                 self._session.report(report)
-                self._line.tell([])
+                self._reconnecting.dispatch([])
 
     @property
     def _on_hold(self) -> bool:

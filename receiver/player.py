@@ -24,7 +24,7 @@ _NAP_SECONDS = 0.01
 # Frames that are rendered and not shown yet. They make up for one that takes longer.
 _AHEAD = 2
 # The rest of a frame's time is for the sink.
-_MOST_PACING_SECONDS = 0.8 / FPS
+_MAX_OFFSET_SECONDS = 0.8 / FPS
 Result = TypeVar("Result")
 
 
@@ -67,7 +67,7 @@ class Player:
         self._summary = summary
         self._note = note
         self._playing = asyncio.Event()
-        self._pacing = PresentationTimes(_MOST_PACING_SECONDS)
+        self._presentation = PresentationTimes(_MAX_OFFSET_SECONDS)
         self._processing = Processing()
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(_AHEAD)
         self._ended: Ended | None = None
@@ -77,7 +77,7 @@ class Player:
     @property
     def offset(self) -> float:
         """How many seconds after they are due frames are shown."""
-        return self._pacing.offset
+        return self._presentation.offset
 
     def arrived(self, event: FramesArrived, now: float) -> None:
         """Take in frames that came at `now`."""
@@ -115,7 +115,7 @@ class Player:
 
     def report(self) -> None:
         """Have the summary know the delays as they are now."""
-        processing = self._playout.deciding + self._pacing.offset
+        processing = self._playout.deciding + self._presentation.offset
         self._summary.delayed(1000 * self._playout.delay, 1000 * processing)
 
     async def _play(self) -> None:
@@ -159,7 +159,7 @@ class Player:
         rendered: Rendered | None = await _in(self._inference, self._renderer.render, number, frames, ahead)
         if rendered is not None:
             now = self._clock.now()
-            self._pacing.ready(now - self._playout.due(number))
+            self._presentation.ready(now - self._playout.due(number))
             await self._ready.put(_Ready(number, rendered, began, now - start))
 
     async def _present(self) -> None:
@@ -173,14 +173,14 @@ class Player:
         due = self._playout.due(number)
         # No longer than a frame can have been begun too early: the timeline may have jumped.
         latest = self._clock.now() + (_AHEAD + 1) / FPS + self._playout.deciding
-        await self._clock.sleep_until(min(due + self._pacing.offset, latest))
+        await self._clock.sleep_until(min(due + self._presentation.offset, latest))
         start = self._clock.now()
         still = kind is Kind.HELD and start - self._heard > SILENCE_SECONDS
         await _in(self._output, self._sink.write, number, ready.rendered.picture, self._note(still))
         now = self._clock.now()
         self._processing.took(ready.seconds + now - start)
         self._playout.processing(self._processing.seconds)
-        late = now - due - self._pacing.offset
+        late = now - due - self._presentation.offset
         self._summary.shown(Shown(number, kind, late, ready.began_ms, self._clock.wall_ms(), now))
 
 

@@ -19,7 +19,7 @@ LOST_SECONDS = 1.0
 DECIDING_SECONDS = 0.012
 """At least so long before it is due a frame that is not here is given up: it has to be forecast and drawn."""
 _LOST_PACKETS = 5
-_MOST_PACKETS = 512
+_MAX_PACKETS = 512
 _EASE_SECONDS = 1.0
 _LONGEST_STEP_SECONDS = 0.1
 _IGNORED_SHARE = 20
@@ -44,8 +44,8 @@ class Playout:
         self._wanted = 0.0
         self._advanced = 0.0
         # Arrivals, and what each says: where an anchor without any delay would be.
-        self._recent: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
-        self._sound: deque[tuple[float, float]] = deque(maxlen=_MOST_PACKETS)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_MAX_PACKETS)
+        self._sound: deque[tuple[float, float]] = deque(maxlen=_MAX_PACKETS)
         self._slowest_sound = -math.inf
         self._quickest = 0.0
         self.deciding = DECIDING_SECONDS

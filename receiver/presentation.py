@@ -35,7 +35,7 @@ class Processing:
     def took(self, seconds: float) -> None:
         """Take note that a frame took so many `seconds`."""
         self._recent.add(seconds)
-        # The median: what single frames take longer, the pacing makes up for.
+        # The median: what single frames take longer, the presentation offset makes up for.
         self.seconds = min(self._recent.quantile(0.5), MAX_PROCESSING_SECONDS)
 
 

@@ -14,9 +14,9 @@ RECENT_SECONDS = 1.5
 BASE_SECONDS = 60.0
 """The quickest message but one of this time and of as much before is what delays are measured from: clocks
 drift, and a number may be wrong by a wrap where a message has slept on its way."""
-_MOST_RECENT = 512
-_MOST = 2**32 - 1
-_MOST_MS = 2**16 - 1
+_MAX_RECENT = 512
+_MAX_COUNT = 2**32 - 1
+_MAX_MS = 2**16 - 1
 
 
 class ReceiverStatistics:
@@ -26,7 +26,7 @@ class ReceiverStatistics:
         self._packets = 0
         self._highest = 0
         self._newest: tuple[float, int] | None = None
-        self._recent: deque[tuple[float, float]] = deque(maxlen=_MOST_RECENT)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
         self._last = 0.0
         self._jitter = 0.0
         self._base, self._base_before, self._base_since = _Quickest(), _Quickest(), -math.inf
@@ -52,7 +52,7 @@ class ReceiverStatistics:
     def report(self, now: float, observed: int, forecast: int, held: int) -> Report:
         """Return the report at `now`; frames shown so far, by kind, are the caller's knowledge."""
         counts = (self._packets, self._highest, observed, forecast, held)
-        packets, highest, *kinds = (min(count, _MOST) for count in counts)
+        packets, highest, *kinds = (min(count, _MAX_COUNT) for count in counts)
         return Report(packets, highest, _whole(self._delay(now)), _whole(self._jitter), *kinds)
 
     def _transit(self, captured_ms: int, now: float) -> float:
@@ -87,4 +87,4 @@ class _Quickest:
 
 
 def _whole(ms: float) -> int:
-    return min(round(ms), _MOST_MS)
+    return min(round(ms), _MAX_MS)

@@ -1,4 +1,4 @@
-"""When the receiver reports: often while anything is wrong with the path, rarely while nothing is."""
+"""Report interval of the receiver: short while anything is wrong with the path, long while nothing is."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from shared.interfaces import Backbone, Connection
 from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console, Part
 from shared.runtime.deadline_executor import DeadlineExecutor
-from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
+from shared.runtime.eventloop import LoopProbe, background_task, on_interrupt
 from shared.runtime.journal import Journal
 from shared.runtime.logs import logger
 from shared.runtime.sampler import STATUS_SECONDS, Figures, Sampler
@@ -124,8 +124,8 @@ class Service:
         # Who sends as well has a page of their own: with buttons, and a token that callers do not have.
         self._owner = "" if replying is None else new_token()
         self._page = None
-        if stage.audience is not None:
-            self._page = Page(page_files(), stage.audience, self._watched, self._controls)
+        if stage.feeds is not None:
+            self._page = Page(page_files(), stage.feeds, self._watched, self._controls)
         self._incoming, self._sink = incoming, stage.sink
         self._output = output
         self._tls = tls
@@ -163,11 +163,11 @@ class Service:
             loop = asyncio.get_running_loop()
             self._controls.on_hang_up(lambda: loop.call_soon_threadsafe(self._end_call))
         pace = _TELL_SECONDS if self._sink.is_watched else STATUS_SECONDS
-        watch = Sampler(
+        sampler = Sampler(
             SystemClock(), self._live, show=self._show, record=self._second, tell=self._tell, pace=pace
         )
         try:
-            async with server, beside(watch.run()):
+            async with server, background_task(sampler.run()):
                 return await self._calls_in_turn(server, token)
         finally:
             self._journal.close()
@@ -220,7 +220,7 @@ class Service:
         self._admission.call = call
         probe = LoopProbe()
         try:
-            async with beside(probe.run()):
+            async with background_task(probe.run()):
                 ended = await call.run(pending.hello)
                 if self._reply is not None:
                     await self._reply.finish(ended)

@@ -24,7 +24,7 @@ class SourcePictures:
         self._taking = asyncio.Lock()
 
     async def take(self, source: SourcePicture) -> list[Event]:
-        """Take a picture in, and tell the session what came of it; return what follows from that."""
+        """Take a picture in, and report the outcome to the session; return what follows from that."""
         async with self._taking:
             if self._session.state is State.ENDED:
                 return []

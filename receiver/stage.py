@@ -1,4 +1,4 @@
-"""Where calls are shown, whichever end shows them: screen, files, loudspeaker, and a page."""
+"""Outputs that calls are shown on, at whichever end: screen, files, loudspeaker, and a page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from shared.runtime.controls import Controls
 
 @dataclass(frozen=True)
 class Stage:
-    """What shows calls, and the person before it; `audience` are those who watch on a page, if there is one.
+    """What shows calls, and the person before it; `feeds` are those of the page, if there is one.
 
-    `hears`: whether sound is wanted.
+    `wants_sound`: whether sound is wanted.
     """
 
     sink: Sinks
-    audience: Feeds | None
+    feeds: Feeds | None
     controls: Controls
     self_view: SelfView
-    hears: bool
+    wants_sound: bool
 
 
 def set_stage(
@@ -44,16 +44,16 @@ def set_stage(
         # A window speaks from a thread of its own.
         loop.call_soon_threadsafe(console.say, line)
 
-    hears = options.audio and has_opus()
-    audience, controls = Feeds() if page else None, Controls()
-    self_view = SelfView(controls, None if audience is None else audience.own_pictures)
+    wants_sound = options.audio and has_opus()
+    feeds, controls = Feeds() if page else None, Controls()
+    self_view = SelfView(controls, None if feeds is None else feeds.own_pictures)
     silent = options.view == "none" and not page
     sink = make_sink(
         options.view, options.outputs, options.virtual_camera, say,
-        loudspeaker(hears, options.speaker, "none" if silent else "", console.note, tap),
+        loudspeaker(wants_sound, options.speaker, "none" if silent else "", console.note, tap),
         controls=controls if sends else None, self_view=self_view, camera_size=options.virtual_camera_size,
     )  # fmt: skip
-    if audience is not None:
-        sink.add(PageSink(audience.pictures))
-        sink.add(PageSound(audience.sound))
-    return Stage(sink, audience, controls, self_view, hears)
+    if feeds is not None:
+        sink.add(PageSink(feeds.pictures))
+        sink.add(PageSound(feeds.sound))
+    return Stage(sink, feeds, controls, self_view, wants_sound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.latency import told
+from receiver.latency import latency_text
 from shared.runtime.console import Part, clock, spaced
 from shared.runtime.sampler import Figures, lost, number, sent_up
 
@@ -34,7 +34,7 @@ def status(figures: Figures, blocks: bool) -> list[Part]:
 def _latency(figures: Figures) -> Part:
     apart = number(figures, "clocks_apart_s")
     known = figures["latency_ms"] is not None
-    return told(number(figures, "latency_ms") if known else None, apart), "yellow" if apart else ""
+    return latency_text(number(figures, "latency_ms") if known else None, apart), "yellow" if apart else ""
 
 
 def strip(kinds: str) -> list[Part]:

@@ -11,12 +11,12 @@ from receiver.live import Counts, Live, Snapshot
 from receiver.receiver_statistics import ReceiverStatistics
 from shared.clock import elapsed_ms
 from shared.concealment import Kind
-from shared.interfaces import Connection, Path
+from shared.interfaces import Connection, NetworkPath
 from shared.media.sound_report import sound_figures, sound_line
 from shared.protocol.events import FramesArrived
 from shared.protocol.reports import Report
 from shared.protocol.tally import Tally
-from shared.runtime.stats import Reservoir, StageTimes, Traffic, kbps, percentiles, way_told
+from shared.runtime.stats import Reservoir, StageTimes, Traffic, kbps, path_suffix, percentiles
 from shared.runtime.usage import Usage, peak_memory_mb
 
 _FRAMES_LISTED = 20_000
@@ -67,17 +67,17 @@ class CallSummary:
         self._held = 0
         self.playout_delay_ms = 0.0
         self.processing_delay_ms = 0.0
-        """What a frame is given from being decided on to being shown; all but the pacing is in the above."""
+        """What a frame is given from being decided on to being shown; all but the offset is in the above."""
         self.lateness = Reservoir()
         """How long after its moment each frame was handed to the sink, in ms."""
         self.dropped = 0
         self.started = False
         self._resumed = 0
-        self._reception = ReceiverStatistics()
+        self._statistics = ReceiverStatistics()
         self.traffic = Traffic()
         self.usage = Usage()
         self.live = Live()
-        self.path: Path = ""
+        self.path: NetworkPath = ""
         self._fields: dict[str, Any] = {}
 
     def began(self) -> None:
@@ -86,11 +86,11 @@ class CallSummary:
             self.usage.begin()
         self.started = True
 
-    def resumed(self, path: Path) -> None:
+    def resumed(self, path: NetworkPath) -> None:
         """The call goes on over another connection, which runs by `path`."""
         self.path = path
         self._resumed += 1
-        self._reception = ReceiverStatistics()
+        self._statistics = ReceiverStatistics()
 
     def delayed(self, playout_ms: float, processing_ms: float) -> None:
         """Frames wait for so long: from arrival until they are due; and are given so long to be drawn."""
@@ -99,7 +99,7 @@ class CallSummary:
     def arrived(self, event: FramesArrived, now: float, wall_ms: int) -> None:
         """A packet came at `now` (monotonic seconds), `wall_ms` by the wall's clock."""
         count = len(event.frames)
-        self._reception.arrived(event.first, count, event.captured_ms, now)
+        self._statistics.arrived(event.first, count, event.captured_ms, now)
         self.live.arrived(count, now)
         if event.timestamp_ms is not None:
             self._captured = (event.first, event.timestamp_ms)
@@ -160,7 +160,7 @@ class CallSummary:
         """Return the report to the sender at `now`: what has arrived, and frames by kind."""
         self._count(connection, now)
         filled = self._kinds[Kind.FORECAST] + self._kinds[Kind.INTERPOLATED]
-        return self._reception.report(now, self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD])
+        return self._statistics.report(now, self._kinds[Kind.OBSERVED], filled, self._kinds[Kind.HELD])
 
     def snapshot(self, connection: Connection, now: float) -> Snapshot:
         """Return the live figures at `now`; see `receiver.live.Live.snapshot`."""
@@ -247,11 +247,11 @@ class CallSummary:
             f"{values['frames_held']} held; "
             f"{values['fps_shown']:.1f} fps shown in time",
             f"payload {payload:.1f} kbps, all IP bytes received {wire:.1f} kbps; "
-            f"latency {self._latency_told()}{way_told(self.path)}",
+            f"latency {self._latency_text()}{path_suffix(self.path)}",
             *sound_line(values),
         ]
 
-    def _latency_told(self) -> str:
+    def _latency_text(self) -> str:
         p50, p95, _ = self._latency.percentiles()
         known = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms" if self._latency.count or not self._apart_s else "-"
         why = f" (the two machines' clocks were {apart(self._apart_s)} apart)" if self._apart_s else ""

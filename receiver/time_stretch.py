@@ -8,13 +8,13 @@ from shared.media.opus import RATE, Sound
 
 _SHORTEST, _LONGEST = RATE // 400, RATE // 80
 _BLEND = RATE // 100
-LEAST = _LONGEST + _BLEND
+MIN_SAMPLES = _LONGEST + _BLEND
 """Samples that a splice looks at, from the beginning."""
 
 
 def shortened(sound: Sound) -> Sound:
     """Return `sound` without one period (2.5 to 12.5 ms) near its beginning, or as it is where short."""
-    if len(sound) < LEAST:
+    if len(sound) < MIN_SAMPLES:
         return sound
     period = _period(sound)
     blended = _blend(sound[:_BLEND], sound[period : period + _BLEND])
@@ -23,7 +23,7 @@ def shortened(sound: Sound) -> Sound:
 
 def lengthened(sound: Sound) -> Sound:
     """Return `sound` with one period (2.5 to 12.5 ms) near its beginning twice, or as it is where short."""
-    if len(sound) < LEAST:
+    if len(sound) < MIN_SAMPLES:
         return sound
     period = _period(sound)
     blended = _blend(sound[period : period + _BLEND], sound[:_BLEND])
@@ -32,7 +32,7 @@ def lengthened(sound: Sound) -> Sound:
 
 def _period(sound: Sound) -> int:
     """Return the shift at which `sound` is most like its own beginning."""
-    samples = sound[:LEAST].astype(np.float64)
+    samples = sound[:MIN_SAMPLES].astype(np.float64)
     head = samples[:_BLEND]
     windows = np.lib.stride_tricks.sliding_window_view(samples[_SHORTEST:], _BLEND)
     # In silence all shifts are alike, and the shortest is taken.

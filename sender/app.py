@@ -28,10 +28,10 @@ from shared.protocol.events import Agreed, Ended
 from shared.runtime.console import Console, Part
 from shared.runtime.controls import Controls
 from shared.runtime.deadline_executor import DeadlineExecutor
-from shared.runtime.eventloop import LoopProbe, beside, on_interrupt
+from shared.runtime.eventloop import LoopProbe, background_task, on_interrupt
 from shared.runtime.journal import Journal
 from shared.runtime.sampler import STATUS_SECONDS, Figures, Sampler
-from shared.runtime.stats import way_told
+from shared.runtime.stats import path_suffix
 from shared.runtime.usage import seconds_since_start
 from shared.transport.datachannel import Link
 from shared.transport.pairing import call_url
@@ -46,7 +46,7 @@ DETECT_SECONDS = 0.02
 class Showing(Protocol):
     """What shows the other side of a two-way call. Everything is called in the event loop."""
 
-    hears: bool
+    wants_sound: bool
     """Whether sound is wanted."""
     canceller: EchoCanceller | None
     """What keeps sound that is heard here out of sound that is sent, where there is need of it."""
@@ -138,19 +138,19 @@ async def run(options: SenderOptions, make_showing: Callable[[Console], Showing]
         encoded = await outgoing.encoded(media)
         if showing is not None:
             await showing.load(backbone, tables, shared)
-        voice = media.voice is not None or (showing is not None and showing.hears)
-        line = _Line(options, tls, voice=voice, two_way=showing is not None)
-        stack.push_async_callback(line.shut)
-        link = await _answered(line, None if showing is None else showing.controls)
+        voice = media.voice is not None or (showing is not None and showing.wants_sound)
+        dialer = _Dialer(options, tls, voice=voice, two_way=showing is not None)
+        stack.push_async_callback(dialer.shut)
+        link = await _answered(dialer, None if showing is None else showing.controls)
         if link is None:
             console.say(HUNG_UP)
             return 0
-        again = Reconnecting(line.connect, options.give_up, console.note) if options.give_up else None
+        again = Reconnecting(dialer.connect, options.give_up, console.note) if options.give_up else None
 
         def agreed(event: Agreed) -> None:
-            if showing is None or line.link is None:
+            if showing is None or dialer.link is None:
                 return
-            lane = line.link.back if event.both else None
+            lane = dialer.link.back if event.both else None
             if lane is not None:
                 showing.shows(lane)
             else:
@@ -187,7 +187,7 @@ def _tls(options: SenderOptions) -> ssl.SSLContext | None:
     return None
 
 
-class _Line:
+class _Dialer:
     """Calls the receiver that `options` name; of its links, the last is in use."""
 
     def __init__(
@@ -213,9 +213,9 @@ class _Line:
             await (self.link.shut() if self._two_way else self.link.close())
 
 
-async def _answered(line: _Line, controls: Controls | None) -> Link | None:
+async def _answered(dialer: _Dialer, controls: Controls | None) -> Link | None:
     """Return a link to the receiver; None where who calls hangs up, by `controls`, before it has answered."""
-    calling = asyncio.create_task(first_link(line.connect, SystemClock()))
+    calling = asyncio.create_task(first_link(dialer.connect, SystemClock()))
     if controls is None:
         return await calling
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -277,14 +277,14 @@ class _Running:
             self._showing.controls.on_hang_up(lambda: loop.call_soon_threadsafe(hang_up))
         if link.ice_problem is not None:
             console.note(str(link.ice_problem))
-        console.say(f"calling{way_told(link.path)}")
-        watch = Sampler(
+        console.say(f"calling{path_suffix(link.path)}")
+        sampler = Sampler(
             SystemClock(), call.live,
             show=self._show, record=partial(self._journal.write, "second"), tell=self._tell,
             pace=STATUS_SECONDS if self._showing is None else self._showing.pace,
         )  # fmt: skip
         try:
-            async with beside(watch.run()), beside(self._probe.run()):
+            async with background_task(sampler.run()), background_task(self._probe.run()):
                 ended = await (call.run() if self._showing is None else _together(call, self._showing))
         finally:
             console.close()

@@ -27,9 +27,9 @@ FIRST_PICTURES = 10
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 4.0
 CLOSE_S = 3.0
 SLOW_FPS, SETTLED_S = 20.0, 5.0
-"""Fewer pictures per second are told, once, when a camera has run for so long."""
+"""Fewer pictures per second are reported, once, when a camera has run for so long."""
 _WATCH_S, _LEAVE_S = 0.05, 0.5
-_LEAST_TIMES = 4
+_MIN_TIMES = 4
 
 _log = logger("camera")
 
@@ -257,7 +257,7 @@ class Rate:
     def at(self, now: float) -> float | None:
         """Return it as of `now`; None where too few have come to tell."""
         times = [time for time in self._times if time >= now - RATE_S]
-        if len(times) < _LEAST_TIMES:
+        if len(times) < _MIN_TIMES:
             return None
         return (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else None
 

@@ -15,7 +15,7 @@ from shared.errors import KeycastError
 _CAPABILITY = struct.Struct("<16s32s32sIII12x")
 _QUERY = 0x80685600
 _CAPTURE, _CAPTURE_PLANES, _HAS_OWN = 0x1, 0x1000, 0x80000000
-_MOST = 10
+_MAX_CAMERAS = 10
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def linux_cameras(
 
 
 def probed_cameras() -> Iterator[FoundCamera]:
-    """Yield what OpenCV can open, where the system tells no names."""
-    for number in range(_MOST):
+    """Yield what OpenCV can open, where the system gives no names."""
+    for number in range(_MAX_CAMERAS):
         camera = open_camera(number)
         if camera is not None:
             camera.release()

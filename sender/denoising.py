@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from shared.keypoints import Floats, Pictures
 
-LEAST_SHARE = 0.04
+MIN_SHARE = 0.04
 """Of what has long been still that is taken from the newest picture: noise shrinks to a seventh."""
 STILL, MOVING = 1.35, 2.0
 """Change of a part in units of what noise alone makes, up to which it is still, and from which it moves."""
@@ -19,7 +19,7 @@ _CELL = 8
 _GREY = np.full(3, 1 / 3, np.float32)
 _QUIETEST = 0.25
 """Share of the picture that stands still, at the least; a talking head's background is more."""
-_LEAST_NOISE, _MOST_NOISE, _LEARNING = 0.5, 8.0, 0.1
+_MIN_NOISE, _MAX_NOISE, _LEARNING = 0.5, 8.0, 0.1
 
 
 class Denoiser:
@@ -63,14 +63,14 @@ class Denoiser:
         noise = self._learned(float(np.quantile(apart, _QUIETEST)))
         moved = np.maximum(apart, np.abs(alike[:, 0, :, 0]) / expected) / noise
         moving = _spread(np.clip((moved - STILL) / (MOVING - STILL), 0, 1))
-        still = np.maximum(self._variance / (1 + self._variance), LEAST_SHARE)
+        still = np.maximum(self._variance / (1 + self._variance), MIN_SHARE)
         shares = still + (1 - still) * moving
         self._variance = (1 - shares) ** 2 * self._variance + shares**2
         return np.asarray(shares.repeat(_CELL, 0).repeat(_CELL, 1)[..., None], np.float32)
 
     def _learned(self, apart: float) -> float:
         """Take in how much the quietest part changed; return a picture's noise in mean absolute levels."""
-        now = min(max(apart, _LEAST_NOISE), _MOST_NOISE)
+        now = min(max(apart, _MIN_NOISE), _MAX_NOISE)
         self._noise = now if not self._noise else self._noise + _LEARNING * (now - self._noise)
         return self._noise
 

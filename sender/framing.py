@@ -38,18 +38,18 @@ LOST_S = 3.0
 AGREEING = 3
 """Looks in a row that have to see a head, where there was none, before the square jumps to it."""
 SPEED = 0.5
-"""The highest speed of the square, in its sides a second: that of a person who leans over.
+"""The highest speed of the square, in its sides per second: that of a person who leans over.
 
 The drawn portrait, which moved twice in a room, was received with a MAE of 0.0405 at 0.6, of 0.0429 at 0.25,
 of 0.0504 at 0.1 and of 0.0424 where the square jumped, all at 1.8 to 1.9 kbps. One run each of the calls of
 `bench framing`, with weights of the head finder from an earlier step; 0.5 itself was not among them.
 """
-_LEAST_MOVE_S = 0.7
+_MIN_MOVE_S = 0.7
 # A head so far off is not in the square: there is nothing to be gentle with.
-_MOST_MOVE_S = 3.0
-_LEAST_LOOKS = 4
+_MAX_MOVE_S = 3.0
+_MIN_LOOKS = 4
 # Smaller corrections are not worth a movement; in sides. At the border there may be no more than that.
-_LEAST_MOVE = 0.04
+_MIN_MOVE = 0.04
 # One look to the next: how far a head goes at most, in its sizes, and how its size changes at most.
 _REACH, _GROWTH = 1.2, 1.6
 
@@ -92,7 +92,7 @@ class Follower:
             return None
         placed = sum(is_well_placed(head, square) for _, head in self._seen)
         usual = self.usual()
-        if len(self._seen) < _LEAST_LOOKS or placed > 1 or usual is None or is_well_placed(usual, square):
+        if len(self._seen) < _MIN_LOOKS or placed > 1 or usual is None or is_well_placed(usual, square):
             return None
         return usual
 
@@ -171,7 +171,7 @@ class Framer:
         if head is None:
             return
         wanted = around(head, self._width, self._height, self._at.size)
-        if _distance(self._at, wanted) >= _LEAST_MOVE:
+        if _distance(self._at, wanted) >= _MIN_MOVE:
             self._move = _Move(self._at, wanted, now)
 
     def cut(self) -> None:
@@ -217,7 +217,7 @@ class _Move:
     def end(self) -> float:
         # Its highest speed is 15/8 of the mean.
         usual = 15 / 8 * _distance(self.source, self.target) / SPEED
-        return self.start + min(max(usual, _LEAST_MOVE_S), _MOST_MOVE_S)
+        return self.start + min(max(usual, _MIN_MOVE_S), _MAX_MOVE_S)
 
     def at(self, now: float) -> Square:
         s = min(max((now - self.start) / (self.end - self.start), 0.0), 1.0)

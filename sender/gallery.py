@@ -22,12 +22,12 @@ HISTORY_FRAMES = 10 * FPS
 """Of frames detected: the last ten seconds, or twenty where half of the frames are skipped."""
 GAIN = 0.02
 """By how much the mean distance of recent frames must fall (see `KeypointLayout.distance`)."""
-QUALITY, MOST_BYTES = 57, 2800
+QUALITY, MAX_BYTES = 57, 2800
 """Of further pictures: half of the first. Two of these bring more than one as sharp as that."""
 # Pictures of more pixels have less in each.
 _BYTES_BY_SIDE = 1.5
 # Pictures chosen after six seconds brought frames a tenth nearer than those chosen after one.
-_LEAST_HISTORY = 3 * FPS
+_MIN_HISTORY = 3 * FPS
 # Frames of a new scene, until one of them stands for it.
 _SETTLED = 4
 # Frames kept with their pictures, and how far apart they may lie to be in the same pose.
@@ -61,7 +61,7 @@ class GalleryOptions:
 
 def most_bytes(size: int) -> int:
     """Return what a further picture of `size` pixels a side may take."""
-    return int(MOST_BYTES * (size / SIZE) ** _BYTES_BY_SIDE)
+    return int(MAX_BYTES * (size / SIZE) ** _BYTES_BY_SIDE)
 
 
 class Budget:
@@ -118,7 +118,7 @@ class GalleryPolicy:
         affordable = self._left(spent, now) >= self._cost
         if self._renewed:
             return 0 if affordable and len(self._recent) >= _SETTLED else None
-        enough = len(self._recent) >= _LEAST_HISTORY
+        enough = len(self._recent) >= _MIN_HISTORY
         if self._options.pictures == 1 or not (self._calm and affordable and enough):
             return None
         return self._worthwhile(self._recent[-1])

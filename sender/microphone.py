@@ -16,10 +16,10 @@ from shared.media.portaudio import device_named, portaudio
 
 _KEPT = 4 * RATE
 # How far a device's word of when it recorded may be from what it said before: beyond that something was lost.
-_MOST_OFF = round(0.03 * RATE)
-_MOST_BACK = RATE
+_MAX_SKEW = round(0.03 * RATE)
+_MAX_OVERLAP = RATE
 # What a device says of its latency, within reason, and by how much it may be late beyond.
-_MOST_LATENCY, _LATE = 0.2, 0.02
+_MAX_LATENCY, _LATE = 0.2, 0.02
 
 
 class Recording:
@@ -52,10 +52,10 @@ class Recording:
                 return
             first = (recorded - self._start) * RATE
             late = round(first) - self._end
-            if abs(late) > _MOST_OFF or not self._end:
+            if abs(late) > _MAX_SKEW or not self._end:
                 self._restart()
                 # What is there already is left out; a clock that went far back says nothing.
-                overlap = -late if -_MOST_BACK < late < 0 else 0
+                overlap = -late if -_MAX_OVERLAP < late < 0 else 0
                 self._write(sound[overlap:], self._end + max(late, 0))
                 return
             self._drift.measure(first - self._given, (self._given - self._measured) / RATE)
@@ -113,7 +113,7 @@ class Microphone:
         except (sounddevice.PortAudioError, ValueError) as error:
             which = "no microphone" if name is None else f"no microphone {name!r}"
             raise RequestError(f"There is {which}, or it cannot be used ({_short(error)}).") from error
-        latency = min(max(float(self._stream.latency), 0.0), _MOST_LATENCY)
+        latency = min(max(float(self._stream.latency), 0.0), _MAX_LATENCY)
         self.lag = latency + _LATE + (LAG_SECONDS if canceller is not None else 0.0)
 
     def begin(self, start: float) -> None:

@@ -1,4 +1,4 @@
-"""What one end of a call sends, whichever end that is: opened for a call, and made into one."""
+"""Outgoing direction of a call, at whichever end: sources opened for a call, and made into one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long messages take before they leave: what a busy machine takes is no delay of the path. Pure."""
+"""Sender-side delay of messages: what a busy machine takes is no delay of the path. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 RECENT_SECONDS = 1.5
 """As the receiver looks back on what comes (`receiver.receiver_statistics`)."""
-_MOST = 1024
+_MAX_MESSAGES = 1024
 
 
 class OwnDelay:
@@ -16,7 +16,7 @@ class OwnDelay:
     """
 
     def __init__(self) -> None:
-        self._left: deque[tuple[float, float]] = deque(maxlen=_MOST)
+        self._left: deque[tuple[float, float]] = deque(maxlen=_MAX_MESSAGES)
 
     def left(self, captured: float, now: float) -> None:
         """Take note that a message left at `now`, its last frame captured at `captured` (monotonic s)."""

@@ -66,12 +66,12 @@ class SenderCall:
         self._over = asyncio.Event()
         self._ended: Ended | None = None
         self.summary = CallSummary(session.tally)
-        self._line = ResumingCall(
+        self._reconnecting = ResumingCall(
             connection=connection, session=session, clock=clock, on_event=self._on_event,
             traffic=self.summary.traffic, again=again,
         )  # fmt: skip
         self._streamer = Streamer(
-            line=self._line, session=session, source=source, backbone=backbone,
+            call=self._reconnecting, session=session, source=source, backbone=backbone,
             make_scheduler=make_scheduler, redundancy=redundancy, clock=clock, inference=inference,
             coding=coding or inference, summary=self.summary, gallery=gallery,
             rate=rate or RateController(), voice=voice,
@@ -81,7 +81,7 @@ class SenderCall:
     @property
     def state(self) -> str:
         """Where the call stands, of `sender.live.STATES`."""
-        state = self._line.state
+        state = self._reconnecting.state
         if state == "live" and (self._streamer.paused or self._controls.choices.held):
             return "on hold" if self._controls.choices.held else "paused"
         return state
@@ -90,7 +90,7 @@ class SenderCall:
         """Return the call's figures as of now; see `sender.live.Live.snapshot`."""
         streamer = self._streamer
         return self.summary.snapshot(
-            self._line.connection,
+            self._reconnecting.connection,
             self._clock.now(),
             state=self.state,
             loss=streamer.loss,
@@ -100,7 +100,7 @@ class SenderCall:
 
     def end(self, reason: str) -> None:
         """End the call from this side, in order."""
-        self._line.tell(self._session.end(reason))
+        self._reconnecting.dispatch(self._session.end(reason))
 
     async def run(self) -> Ended:
         """Run the call and return how it ended. Raises KeycastError where the source failed."""
@@ -110,23 +110,23 @@ class SenderCall:
         self._session.start()
         try:
             async with asyncio.TaskGroup() as group:
-                works = [self._line.run(), self._line.watch(), self._streamer.run()]
+                works = [self._reconnecting.run(), self._reconnecting.watch(), self._streamer.run()]
                 if self._voice is not None:
-                    works.append(self._voice.run(self._line, self._session))
+                    works.append(self._voice.run(self._reconnecting, self._session))
                 tasks = [group.create_task(work) for work in works]
                 await self._over.wait()
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as failures:
             _log.debug("the call has to stop", exc_info=failures.exceptions[0])
-            self._line.tell(self._session.end("The sender had to stop.", ok=False))
+            self._reconnecting.dispatch(self._session.end("The sender had to stop.", ok=False))
             raise failures.exceptions[0] from None
         finally:
             forget()
             self.summary.usage.end()
-            await self._line.connection.drained()
-            self.summary.close(self._line.connection, self._session.terms)
-            await self._line.connection.close()
+            await self._reconnecting.connection.drained()
+            self.summary.close(self._reconnecting.connection, self._session.terms)
+            await self._reconnecting.connection.close()
         assert self._ended is not None
         return self._ended
 
@@ -138,12 +138,12 @@ class SenderCall:
         )
         if self._voice is not None:
             self._voice.mute(choices.silent)
-        self._session.tell_status(choices.muted, choices.held)
-        self._line.tell([])
+        self._session.send_status(choices.muted, choices.held)
+        self._reconnecting.dispatch([])
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, PeerReady):
-            self.summary.reconnects = self._line.reconnects
+            self.summary.reconnects = self._reconnecting.reconnects
             self._streamer.renew(fresh=not event.resumed)
         elif isinstance(event, Agreed):
             self._streamer.forecaster = event.forecaster

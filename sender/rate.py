@@ -12,7 +12,7 @@ from shared.runtime.logs import logger
 
 _log = logger("rate")
 MIN_GAP_SECONDS = 1.0
-"""One message a second may leave in any case: without any, nobody would learn that the link is well again."""
+"""One message per second may leave in any case: without any, nobody learns that the link has recovered."""
 DELAY_MS = 150
 STANDING_MS = 400
 RISING_MS = 10
@@ -21,13 +21,13 @@ QUEUE_MS = 50
 LOSS_WITHOUT_QUEUE = 0.60
 """A full link delays before it loses. One that only loses is no fuller for so few bytes as these."""
 LOSS_SECONDS = 5.0
-LEAST_LOST, LEAST_EXPECTED = 5, 20
+MIN_LOST, MIN_EXPECTED = 5, 20
 SILENCE_SECONDS, SILENCE_MESSAGES = 3.0, 5
 HOLD_SECONDS = 2.0
 RECOVER_PER_SECOND = 60.0
-"""Bytes a second, each second without trouble: 0.5 kbps."""
-LEAST_RATE = 100.0
-"""Bytes a second: about one small message."""
+"""Bytes per second, each second without trouble: 0.5 kbps."""
+MIN_RATE = 100.0
+"""Bytes per second: about one small message."""
 OWN_LOSS_SECONDS = 60.0
 _RATE_SECONDS = 2.0
 _BURST_SECONDS = 1.0
@@ -168,7 +168,7 @@ class RateController:
         """Keep what was heard of the last 5 s, or of up to 15 s where that is of too few messages."""
         while now - self._heard[0].at > LOSS_SECONDS:
             rest = sum(heard.expected for heard in self._heard) - self._heard[0].expected
-            if rest < LEAST_EXPECTED and now - self._heard[0].at <= 3 * LOSS_SECONDS:
+            if rest < MIN_EXPECTED and now - self._heard[0].at <= 3 * LOSS_SECONDS:
                 return
             self._heard.popleft()
 
@@ -181,7 +181,7 @@ class RateController:
     def _losing(self) -> bool:
         """Say whether more is lost than may be; a few lost of a few say nothing."""
         expected, loss = self._loss()
-        enough = expected >= LEAST_EXPECTED and loss * expected >= LEAST_LOST
+        enough = expected >= MIN_EXPECTED and loss * expected >= MIN_LOST
         most = LOSS if self._report.delay_ms > QUEUE_MS else LOSS_WITHOUT_QUEUE
         return enough and loss - self._own_loss > most
 
@@ -213,7 +213,7 @@ class RateController:
 
     def _halve(self, now: float, why: str) -> None:
         self._limit.ready(now)
-        self._limit.rate = max(min(self._limit.rate, self._sent_rate(now)) / 2, LEAST_RATE)
+        self._limit.rate = max(min(self._limit.rate, self._sent_rate(now)) / 2, MIN_RATE)
         self._wait_until = now + HOLD_SECONDS
         self._grown_at = now + HOLD_SECONDS
         self._heard.clear()
@@ -233,7 +233,7 @@ class RateController:
             self._own_loss_until = now + OWN_LOSS_SECONDS
         elif now > self._own_loss_until:
             self._own_loss = 0.0
-        if self._loss_at_cut is None or expected < LEAST_EXPECTED:
+        if self._loss_at_cut is None or expected < MIN_EXPECTED:
             return
         if loss > self._loss_at_cut / 2:
             self._own_loss, self._own_loss_until = max(loss, self._own_loss), now + OWN_LOSS_SECONDS

@@ -24,7 +24,7 @@ STILL_SECONDS = 1.2
 """After so long without anything known to have arrived, a sign of life goes the reliable way.
 
 With its acknowledgement that is well within the two seconds after which a call counts as stalled."""
-_MOST_REFUSALS = 3
+_MAX_REFUSALS = 3
 _BUSY_SECONDS = 0.5
 Result = TypeVar("Result")
 
@@ -160,15 +160,15 @@ class ResumingCall(ReconnectingCall):
         self._liveness.failed()
         # Once may be a receiver that is just starting again, and has not said its new token yet.
         self._refusals += isinstance(error, WrongTokenError)
-        if self._refusals >= _MOST_REFUSALS:
-            self.tell(self._session.lost(str(error)))
+        if self._refusals >= _MAX_REFUSALS:
+            self.dispatch(self._session.lost(str(error)))
 
     def _resume(self, connection: Connection) -> None:
         self._replace(connection)
         self._acknowledged = connection.acknowledgements
         self._sender.restart(connection.binding)
         self._liveness.tries(self._clock.now())
-        self.tell([])
+        self.dispatch([])
 
     def _gave_up(self) -> str:
         seconds = self._give_up

@@ -12,7 +12,7 @@ from shared.constants import FPS
 from shared.errors import RequestError
 from shared.media.opus import RATE, Sound
 from shared.media.video.files import VideoFile
-from shared.media.video.sounds import LEAST_GAP, SoundFile
+from shared.media.video.sounds import MIN_GAP, SoundFile
 
 
 class SoundSource(Protocol):
@@ -87,7 +87,7 @@ class FileSound:
             while (placed := self._file.read()) is not None:
                 first, piece = starts + placed[0], placed[1]
                 # The first piece stands where it says; those after it, but for rounding, follow.
-                rounding = LEAST_GAP if at > starts else 0
+                rounding = MIN_GAP if at > starts else 0
                 silence = self._silence(first - at if first > at + rounding else 0)
                 overlap = at - first if first < at - rounding else 0
                 kept = np.concatenate([silence, piece[overlap:]])

@@ -34,7 +34,7 @@ from shared.protocol.sender_session import SenderSession
 from shared.runtime.logs import logger
 
 _log = logger("call")
-_MOST_UNCODABLE = 30
+_MAX_UNCODABLE = 30
 _CODING_SECONDS = 0.02
 """From a frame's moment until its message is on its way, on a machine that is fast enough."""
 _CODED_SECONDS = 0.005
@@ -68,7 +68,7 @@ class Streamer:
     def __init__(
         self,
         *,
-        line: ResumingCall,
+        call: ResumingCall,
         session: SenderSession,
         source: VideoSource,
         backbone: Backbone,
@@ -84,7 +84,7 @@ class Streamer:
         held: Callable[[], bool] = lambda: False,
         show_self: Callable[[Pictures], None] = lambda _: None,
     ) -> None:
-        self._line = line
+        self._call = call
         self._session = session
         self._source = source
         self._backbone = backbone
@@ -141,18 +141,18 @@ class Streamer:
             raise failures.exceptions[0] from None
 
     async def _stream(self, group: asyncio.TaskGroup) -> None:
-        await self._line.until_streaming()
+        await self._call.until_streaming()
         scheduler = await self._in(self._make_scheduler, self.forecaster)
         self._start, self._start_wall_ms = self._clock.now(), self._clock.wall_ms()
-        self._summary.began(self._line.connection)
+        self._summary.began(self._call.connection)
         self._begin(0)
         number = 0
         while True:
             while not scheduler.wants(number):
                 number += 1
             await self._clock.sleep_until(self._start + number / FPS)
-            if not self._line.streaming or self._renewed:
-                await self._line.until_streaming()
+            if not self._call.streaming or self._renewed:
+                await self._call.until_streaming()
                 number = max(number, self._behind())
                 if self._fresh:
                     scheduler = await self._in(self._make_scheduler, self.forecaster)
@@ -166,7 +166,7 @@ class Streamer:
             number = max(number + 1, self._behind())
         if not self._held():
             await self._send(scheduler, await self._code(scheduler.flush))
-        self._line.tell(self._session.end("The video has ended."))
+        self._call.dispatch(self._session.end("The video has ended."))
 
     def _behind(self) -> int:
         """Return the number of the frame whose moment it is."""
@@ -178,12 +178,12 @@ class Streamer:
             self._base = self._summary.base = number
         self._renewed = self._fresh = False
         self._rate = self._rate.anew()
-        self._acknowledged = self._line.connection.acknowledgements
+        self._acknowledged = self._call.connection.acknowledgements
         based = self._start_wall_ms + round(self._base * 1000 / FPS)
         self._session.begin(based % WALL_MODULUS)
         if self._voice is not None:
             self._voice.begin(self._start, self._base)
-        self._line.tell([])
+        self._call.dispatch([])
 
     async def _watch(self, scheduler: Scheduler, number: int) -> tuple[bool, Seen | None]:
         """Return whether the video goes on, and frame `number` unless on hold, or where the camera pauses."""
@@ -239,12 +239,12 @@ class Streamer:
             if packet is None:
                 continue
             carried = self._carried(scheduler, batch, packet)
-            if not (carried or self._line.connection.send_kp(packet)):
+            if not (carried or self._call.connection.send_kp(packet)):
                 self._summary.dropped_packets += 1
                 _log.debug("dropped the packet of frame %d: the connection is full or gone", batch.first)
                 continue
             last = batch.first - self._base + len(batch.frames) - 1
-            around, now = 0 if carried else self._line.connection.overhead, self._clock.now()
+            around, now = 0 if carried else self._call.connection.overhead, self._clock.now()
             self._rate.sent(last, len(packet), now, around=around)
             captured = self._start + (batch.first + len(batch.frames) - 1) / FPS + batch.late_ms / 1000
             self._own_delay.left(captured, now)
@@ -283,7 +283,7 @@ class Streamer:
 
     def _note_acknowledgements(self) -> None:
         """Reports are rare on a path that is well, acknowledgements are not."""
-        count = self._line.connection.acknowledgements
+        count = self._call.connection.acknowledgements
         if count != self._acknowledged:
             self._acknowledged = count
             self._rate.acknowledged()
@@ -301,7 +301,7 @@ class Streamer:
             )
         except ValueError as error:
             self._uncodable += 1
-            if self._uncodable > _MOST_UNCODABLE:
+            if self._uncodable > _MAX_UNCODABLE:
                 raise KeycastError(
                     "The network finds no valid keypoints in the frames; use other weights or another source."
                 ) from error

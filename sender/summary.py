@@ -8,12 +8,12 @@ from typing import Any
 from sender.live import Live, Sent
 from shared.codec.packet import HEADER_BYTES
 from shared.constants import FPS, CallTerms
-from shared.interfaces import Connection, Path
+from shared.interfaces import Connection, NetworkPath
 from shared.media.sound_report import sound_figures, sound_line
 from shared.protocol.reports import Report
 from shared.protocol.tally import Tally
 from shared.runtime.sampler import Figures
-from shared.runtime.stats import StageTimes, Traffic, kbps, savings, way_told
+from shared.runtime.stats import StageTimes, Traffic, kbps, path_suffix, savings
 from shared.runtime.usage import Usage, peak_memory_mb
 
 
@@ -32,7 +32,7 @@ class CallSummary:
         """The frame of the video that the receiver counts as 0: not the first, where it started again."""
         self.traffic = Traffic()
         self.usage = Usage()
-        self.path: Path = ""
+        self.path: NetworkPath = ""
         self._stages = StageTimes()
         self._last: int | None = None
         self._setup = {"setup_source_bytes": 0, "setup_wire_sent": 0, "setup_wire_received": 0}
@@ -143,7 +143,7 @@ class CallSummary:
         return [
             f"{self._fields['frames']} frames sent in {seconds:.1f} s: payload {payload:.1f} kbps "
             f"({savings(payload):.1f}x below 500), all IP bytes sent {wire:.1f} kbps"
-            f"{way_told(self.path)}",
+            f"{path_suffix(self.path)}",
             *sound_line(self._fields),
         ]
 

@@ -69,7 +69,7 @@ class Display:
         tap = None if canceller is None else canceller.played
         self._stage = set_stage(options, console, page=page, sends=True, tap=tap)
         self.canceller, self.controls = canceller, self._stage.controls
-        self.hears, self._sink = self._stage.hears, self._stage.sink
+        self.wants_sound, self._sink = self._stage.wants_sound, self._stage.sink
         self._options, self._console = options, console
         self._output = ThreadPoolExecutor(1, "output")
         self._decoding = ThreadPoolExecutor(1, "decoding")
@@ -99,12 +99,12 @@ class Display:
             self._options, models, self._sink,
             inference=drawing, output=self._output, decoding=self._decoding, sound=self._sound,
         )  # fmt: skip
-        if self._stage.audience is not None:
-            self._server = await self._serve(self._stage.audience)
+        if self._stage.feeds is not None:
+            self._server = await self._serve(self._stage.feeds)
 
-    async def _serve(self, audience: Feeds) -> SignalingServer:
+    async def _serve(self, feeds: Feeds) -> SignalingServer:
         options, owner = self._options, new_token()
-        page = Page(page_files(), audience, self._watched, self.controls)
+        page = Page(page_files(), feeds, self._watched, self.controls)
         server = SignalingServer(
             options.host, options.port, new_token(), None, say=self._console.note, page=page, owner=owner,
             option="--page",

@@ -20,7 +20,7 @@ from shared.protocol.sender_session import SenderSession
 VOICE_KBPS = 18.0
 """Of Opus while somebody speaks, at most; over the pauses of speech it is about three quarters of that."""
 REFUSED = "The receiver does not accept sound; the call continues without it."
-_MOST_BEHIND = 8
+_MAX_LAG = 8
 _FADE = RATE // 100
 
 
@@ -104,7 +104,7 @@ class Voice:
         self._carried = keypoints
         return True
 
-    async def run(self, line: ResumingCall, session: SenderSession) -> None:
+    async def run(self, call: ResumingCall, session: SenderSession) -> None:
         """Send block after block, for ever. Raises KeycastError where the source fails."""
         await self._begun.wait()
         if session.refuses_voice:
@@ -118,18 +118,18 @@ class Voice:
             self._due = origin.at + self._end(number) / RATE + self._source.lag
             await self._clock.sleep_until(self._due)
             payload = b""
-            if origin is self._origin and line.streaming and session.takes_voice:
+            if origin is self._origin and call.streaming and session.takes_voice:
                 payload = await self._coded(origin, number)
-            self._send(line, session, number, payload if origin is self._origin else b"")
+            self._send(call, session, number, payload if origin is self._origin else b"")
 
-    def _send(self, line: ResumingCall, session: SenderSession, number: int, payload: bytes) -> None:
+    def _send(self, call: ResumingCall, session: SenderSession, number: int, payload: bytes) -> None:
         """Send block `number`, where it is no pause, and what it takes along in any case."""
         load, self._carried = self._carried, b""
-        self._spoken = self._spoken + 1 if payload and line.streaming else 0
+        self._spoken = self._spoken + 1 if payload and call.streaming else 0
         if self._spoken:
-            line.connection.send_voice(session.voice(number, payload, load))
-        elif load and line.streaming:
-            line.connection.send_kp(load)
+            call.connection.send_voice(session.voice(number, payload, load))
+        elif load and call.streaming:
+            call.connection.send_kp(load)
 
     def _end(self, number: int) -> int:
         """Return how many samples the block needs to be there. A decoder is late by what the encoder is."""
@@ -138,7 +138,7 @@ class Voice:
     def _after(self, origin: _Origin, number: int) -> int:
         """Return the block after `number`, or where time has gone on without it, the present one."""
         present = int((self._clock.now() - origin.at) * RATE) // SAMPLES
-        return number + 1 if present - number <= _MOST_BEHIND and number >= 0 else max(present, number + 1)
+        return number + 1 if present - number <= _MAX_LAG and number >= 0 else max(present, number + 1)
 
     async def _coded(self, origin: _Origin, number: int) -> bytes:
         # Read ahead by the encoder's delay: what the decoder gives out then is in its place.

@@ -34,12 +34,12 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class FillSettings:
+class ConcealmentSettings:
     """Settings for the use of forecasts, in frames at 30 fps.
 
     context: frames of the past shown to the forecaster. trust: forecast frames taken as they are; after
     them each step shrinks by `damping`. horizon: forecast frames before the picture holds still. blend:
-    frames over which a change of course is spread: with one, the first frame of truth goes half the way.
+    frames over which a change of trajectory is spread: with one, the first frame of truth goes half the way.
     That is about as smooth as faces are; spread over three, all of a block of three was shown partly as it
     had been forecast, and lips opened by .76 of what they do instead of .84. Where a forecast takes a number
     further from the last frame observed than the layout's reach, the picture holds still.
@@ -61,27 +61,27 @@ class Concealer:
     """
 
     def __init__(
-        self, forecaster: Forecaster, layout: KeypointLayout, settings: FillSettings | None = None
+        self, forecaster: Forecaster, layout: KeypointLayout, settings: ConcealmentSettings | None = None
     ) -> None:
         self._forecaster = forecaster
         self._reach = layout.reach
-        self._settings = settings or FillSettings()
+        self._settings = settings or ConcealmentSettings()
         self._observed: dict[int, Floats] = {}
         self._forecast: dict[int, Floats] = {}
-        self._course: Floats | None = None  # the forecast under way; its last frame is held
+        self._trajectory: Floats | None = None  # the forecast under way; its last frame is held
         self._start = 0  # the number of its first frame
         self._last: int | None = None
         self._shown: Floats | None = None
         self._offset = np.zeros(layout.dimensions, np.float32)
         self._offset_left = 0
-        self._expected: Floats | None = None  # where a change of course is blended from
+        self._expected: Floats | None = None  # where a change of trajectory is blended from
 
     def observe(self, frames: Mapping[int, Floats]) -> None:
         """Take in frames (D,) by number, in any order; of two with one number the first counts."""
         new = {n: frame for n, frame in frames.items() if n not in self._observed}
         self._observed.update(new)
         if self._last is not None and any(n <= self._last for n in new):
-            self._leave_course(self._last + 1)
+            self._leave_trajectory(self._last + 1)
 
     def fill(self, number: int, ahead: Ahead | None = None) -> Filled | None:
         """Return frame `number`; None while nothing has been observed yet.
@@ -106,7 +106,7 @@ class Concealer:
 
     def _begin_again(self, number: int) -> None:
         """Go on at an earlier `number`: from what was observed before it, else from what is shown."""
-        self._course, self._expected, self._offset_left = None, self._shown, 0
+        self._trajectory, self._expected, self._offset_left = None, self._shown, 0
         self._observed = {n: frame for n, frame in self._observed.items() if n <= number}
         self._forecast = {n: frame for n, frame in self._forecast.items() if n < number}
         self._last = number - 1
@@ -122,33 +122,33 @@ class Concealer:
             return self._observed[number]
         if not any(n < number for n in self._observed):
             return None
-        if self._course is None:
-            self._course = self._new_course(number)
-        shown: Floats = self._course[min(number - self._start, len(self._course) - 1)]
+        if self._trajectory is None:
+            self._trajectory = self._new_trajectory(number)
+        shown: Floats = self._trajectory[min(number - self._start, len(self._trajectory) - 1)]
         return shown
 
     def _target(self, number: int, ahead: Ahead | None) -> tuple[Floats, Kind]:
-        target, kind = self._truth_or_course(number, ahead)
+        target, kind = self._truth_or_forecast(number, ahead)
         if self._expected is not None:
             self._offset = self._expected - target
             self._offset_left = self._settings.blend
             self._expected = None
         return target, kind
 
-    def _truth_or_course(self, number: int, ahead: Ahead | None) -> tuple[Floats, Kind]:
+    def _truth_or_forecast(self, number: int, ahead: Ahead | None) -> tuple[Floats, Kind]:
         truth = self._observed.get(number)
         if truth is not None:
-            self._leave_course(number)
+            self._leave_trajectory(number)
             return truth, Kind.OBSERVED
         if ahead is not None and ahead[0] > number:
-            self._leave_course(number)
+            self._leave_trajectory(number)
             self._forecast[number] = between = self._between(number, *ahead)
             return between, Kind.INTERPOLATED
-        if self._course is None:
-            self._course = self._new_course(number)
-        step = min(number - self._start, len(self._course) - 1)
-        self._forecast[number] = self._course[step]
-        return self._course[step], Kind.FORECAST if step < len(self._course) - 1 else Kind.HELD
+        if self._trajectory is None:
+            self._trajectory = self._new_trajectory(number)
+        step = min(number - self._start, len(self._trajectory) - 1)
+        self._forecast[number] = self._trajectory[step]
+        return self._trajectory[step], Kind.FORECAST if step < len(self._trajectory) - 1 else Kind.HELD
 
     def _between(self, number: int, after: int, frame: Floats) -> Floats:
         """Return frame `number` (D,) on the line from the last observed before it to `frame`, `after`."""
@@ -157,14 +157,14 @@ class Concealer:
         line: Floats = (self._observed[last] + share * (frame - self._observed[last])).astype(np.float32)
         return line
 
-    def _leave_course(self, number: int) -> None:
-        """End the course under way; what it would have shown at `number` is where the next blend starts."""
-        if self._course is not None:
-            step = min(number - self._start, len(self._course) - 1)
-            self._expected = self._course[step] + self._offset * self._weight()
-            self._course = None
+    def _leave_trajectory(self, number: int) -> None:
+        """End the trajectory; what it would have shown at `number` is where the next blend starts."""
+        if self._trajectory is not None:
+            step = min(number - self._start, len(self._trajectory) - 1)
+            self._expected = self._trajectory[step] + self._offset * self._weight()
+            self._trajectory = None
 
-    def _new_course(self, number: int) -> Floats:
+    def _new_trajectory(self, number: int) -> Floats:
         """Return the forecast (T, D) that follows the last frame observed before `number`."""
         last = max(n for n in self._observed if n < number)
         self._start = last + 1
@@ -176,16 +176,16 @@ class Concealer:
             past.append(frame)
         self._forecaster.reset()
         self._forecaster.observe(np.stack(past[::-1]))
-        course = self._tamed(past[0], self._forecaster.forecast(self._settings.horizon))
+        trajectory = self._tamed(past[0], self._forecaster.forecast(self._settings.horizon))
         for n in range(max(self._start, number - self._settings.context), number):
-            self._forecast[n] = course[min(n - self._start, len(course) - 1)]
-        return course
+            self._forecast[n] = trajectory[min(n - self._start, len(trajectory) - 1)]
+        return trajectory
 
-    def _tamed(self, last: Floats, course: Floats) -> Floats:
-        """Return `course` damped, cut where it leaves reason, and ending in a frame to hold."""
-        beyond = np.maximum(np.arange(1, len(course) + 1) - self._settings.trust, 0)
+    def _tamed(self, last: Floats, trajectory: Floats) -> Floats:
+        """Return `trajectory` damped, cut where it leaves reason, and ending in a frame to hold."""
+        beyond = np.maximum(np.arange(1, len(trajectory) + 1) - self._settings.trust, 0)
         with np.errstate(all="ignore"):  # a network may give NaN or infinity
-            steps = np.diff(course, axis=0, prepend=last[None])
+            steps = np.diff(trajectory, axis=0, prepend=last[None])
             damped = last + np.cumsum(steps * (self._settings.damping**beyond)[:, None], axis=0)
             moved = np.abs(damped - last)
         # Written so that NaN, which compares false, is cut off too.

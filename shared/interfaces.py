@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from shared.keypoints import Floats, KeypointLayout, Pictures
 
 Channel = Literal["kp", "ctl", "voice"]
-Path = Literal["", "direct", "relay"]
+NetworkPath = Literal["", "direct", "relay"]
 Transfer = Callable[[Floats], Floats]
 """Takes driving keypoints (T, D), and returns those of a source picture that moves as they do (T, D)."""
 DRAIN_SECONDS = 4.0
@@ -21,8 +21,8 @@ CAUSES = (
 )  # fmt: skip
 """What bytes on the wire are for: messages by their kind, what acknowledges them, what SCTP, DTLS, RTP (with
 SRTP's tag) and IP (with UDP) put around them, ICE's checks, and DTLS handshakes. No RTCP is sent."""
-Way = Literal["sent", "received"]
-Ways = dict[Way, dict[str, int]]
+Direction = Literal["sent", "received"]
+BytesByCause = dict[Direction, dict[str, int]]
 """IP bytes for each of `CAUSES`, each way. Of a connection, "control" has pictures and reports in it."""
 
 
@@ -151,7 +151,7 @@ class Connection(Protocol):
         ...
 
     @property
-    def by_cause(self) -> Ways:
+    def by_cause(self) -> BytesByCause:
         """`wire_sent` and `wire_received`, by what they are for."""
         ...
 
@@ -166,7 +166,7 @@ class Connection(Protocol):
         ...
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """How it runs, or ran: "direct", over a "relay", or "" where that is not known."""
         ...
 

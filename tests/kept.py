@@ -1,4 +1,4 @@
-"""What tests' backbones hand out for a source picture."""
+"""Encoded source pictures of the tests' backbones."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What arrives from elsewhere is data: nothing in the product runs it, unpickles it, fetches or opens it."""
+"""Untrusted input is data: nothing in the product runs it, unpickles it, fetches or opens it."""
 
 import ast
 from collections.abc import Iterable, Iterator

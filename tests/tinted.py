@@ -69,10 +69,10 @@ def square(left: int, top: int, colour: tuple[int, int, int], side: int = 256) -
     return picture
 
 
-def tables(family: CdfTables, levels: np.ndarray, error: float = 0.3) -> CodecTables:
+def tables(cdfs: CdfTables, levels: np.ndarray, error: float = 0.3) -> CodecTables:
     """Return codec tables for its keypoints: one step for all numbers; an error of 1 counts `error`.
 
-    `family` and `levels` are of any tables: they know nothing of how many numbers there are.
+    `cdfs` and `levels` are of any tables: they know nothing of how many numbers there are.
     """
     size = LAYOUT.dimensions
     matrix = np.rint(np.eye(size) * STEP * 2**MATRIX_BITS).astype(np.int32)
@@ -81,6 +81,6 @@ def tables(family: CdfTables, levels: np.ndarray, error: float = 0.3) -> CodecTa
     first, change = np.full(size, 36, np.int16), np.full(size, 4, np.int16)
     sensitivity = (error**2 * np.eye(size) / size).astype(np.float32)
     return CodecTables(
-        TransformQuantizer(matrix, mean), family, first, change, np.zeros_like(change), change, levels,
+        TransformQuantizer(matrix, mean), cdfs, first, change, np.zeros_like(change), change, levels,
         sensitivity, Tinted.detector,
     )  # fmt: skip

@@ -163,7 +163,7 @@ def _codec_line(tables: CodecTables) -> str:
     generator, codec = np.random.default_rng(0), CodedCodec(tables)
     size = tables.dimensions
     steps = np.rint(generator.normal(0, 8, size) + generator.normal(0, 0.5, (_BLOCK, size)).cumsum(0))
-    block = Block(tables.lattice.restore(steps.astype(np.int64), codec.quality))
+    block = Block(tables.quantizer.restore(steps.astype(np.int64), codec.quality))
     times = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

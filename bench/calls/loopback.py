@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         record = call.run(Path(folder))
         rows = call.rows(record, options.perceptual, landmarks)
         if options.output is not None:
-            count = write_mp4(options.output, call.beside(record))
+            count = write_mp4(options.output, call.comparison(record))
             print(f"wrote {options.output}: {count} frames, source beside received")
         if options.sheet is not None:
             write_file(options.sheet, call.sheet(record))

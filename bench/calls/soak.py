@@ -30,7 +30,7 @@ from shared.errors import RequestError
 
 COLUMNS = ("quantity", "start", "end", "growth", "limit", "flat")
 WARMING_SHARE = 0.2
-LEAST_NOTES = 5
+MIN_NOTES = 5
 _EVERY_SECONDS = 5.0
 _MEGABYTE = 2**20
 _COMPARED = 200
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     Call(options).check()
     notes, figures, stopped = _soaked(options)
-    if len(notes.at) < LEAST_NOTES:
+    if len(notes.at) < MIN_NOTES:
         raise KeyboardInterrupt
     rows = judged(notes)
     minutes = notes.at[-1] / 60
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if not Path("/proc/self/statm").exists():
         raise RequestError("The memory and open files of processes are read from /proc; run this on Linux.")
-    least = LEAST_NOTES * _EVERY_SECONDS / 60 / (1 - WARMING_SHARE)
+    least = MIN_NOTES * _EVERY_SECONDS / 60 / (1 - WARMING_SHARE)
     if not options.minutes >= least:
         raise RequestError(f"A call this short shows nothing; give --minutes {least:.1f} or more.")
     options.seconds, options.loop = 60 * options.minutes, True

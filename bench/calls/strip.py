@@ -34,7 +34,7 @@ SIDE, GAP, HEADER, FRAME = 112, 5, 22, 3
 _BACK, _TEXT, _FORECAST = (24, 26, 30), (236, 238, 240), (255, 168, 40)
 _FONT_SIZE = 13
 _COLOURS = 256
-_MOST_SECONDS = 60.0
+_MAX_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the picture and say where it is. Returns the exit code."""
-    if not 0 <= options.at <= _MOST_SECONDS or not 1 <= options.step <= FPS or not 1 <= options.moments <= 32:
+    if not 0 <= options.at <= _MAX_SECONDS or not 1 <= options.step <= FPS or not 1 <= options.moments <= 32:
         raise RequestError(
-            f"A strip begins within {_MOST_SECONDS:.0f} seconds and has 1 to 32 moments, 1 to {FPS} frames "
+            f"A strip begins within {_MAX_SECONDS:.0f} seconds and has 1 to 32 moments, 1 to {FPS} frames "
             "apart; change --at, --moments or --step."
         )
     check_output(options.output)

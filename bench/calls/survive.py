@@ -33,7 +33,7 @@ from shared.errors import KeycastError, RequestError
 
 SECONDS = 20.0
 _BEGIN = 4.0
-_LEAST_AFTER = 2.0
+_MIN_RECOVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def _chosen(text: str | None) -> list[str]:
 
 def _check_seconds(seconds: float, names: Sequence[str]) -> None:
     last = max((step.at for name in names for step in CONDITIONS[name].script), default=0.0)
-    if not last + _LEAST_AFTER <= seconds:
+    if not last + _MIN_RECOVERY_SECONDS <= seconds:
         raise RequestError(
             f"Calls of {seconds:g} seconds end before they could recover; give --seconds "
-            f"{last + _LEAST_AFTER:g} or more."
+            f"{last + _MIN_RECOVERY_SECONDS:g} or more."
         )
 
 

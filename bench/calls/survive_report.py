@@ -17,7 +17,7 @@ FRAMES = (
     "playout_delay_ms", "latency_p50_ms", "latency_p95_ms",
 )  # fmt: skip
 SENT = ("condition", "packets", "dropped_packets", "held_back_packets", "rate_halved")
-LEAST_FPS = FPS - 1
+MIN_FPS = FPS - 1
 FREEZE_MS = 100
 EXCESS = 0.10
 RESTART_MS = 3000
@@ -52,7 +52,7 @@ def _lines(rows: Sequence[Row]) -> list[str]:
         if name in by and _value(by[name], "longest_freeze_ms", 1e9) > FREEZE_MS
     ]
     said = [
-        _said(f"at least {LEAST_FPS} of {FPS} fps shown in time throughout", slow),
+        _said(f"at least {MIN_FPS} of {FPS} fps shown in time throughout", slow),
         _said(f"no freeze over {FREEZE_MS} ms up to 20 % loss and jitter", frozen),
     ]
     return [*said, *_recoveries(by)]
@@ -78,7 +78,7 @@ def _recoveries(by: dict[str, Row]) -> Iterator[str]:
 
 
 def _is_slow(row: Row) -> bool:
-    return _value(row, "fps_shown") < LEAST_FPS
+    return _value(row, "fps_shown") < MIN_FPS
 
 
 def _said(target: str, missed: Sequence[str]) -> str:

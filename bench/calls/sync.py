@@ -27,7 +27,7 @@ COLUMNS = (
     "audio_lost", "audio_recovered", "fps_shown", "playout_delay_ms",
 )  # fmt: skip
 CONDITIONS = ("", "delay=60,jitter=80", "loss=5,delay=40,jitter=20", "loss=20,jitter=40")
-_LEAST_SECONDS = 5.0
+_MIN_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run a call for each condition, measure, print and write the report. Returns the exit code."""
-    if not options.seconds >= _LEAST_SECONDS:
-        raise RequestError(f"A clip needs at least {_LEAST_SECONDS:g} seconds; give more --seconds.")
+    if not options.seconds >= _MIN_SECONDS:
+        raise RequestError(f"A clip needs at least {_MIN_SECONDS:g} seconds; give more --seconds.")
     conditions = CONDITIONS if options.impair is None else tuple(options.impair)
     paths = [PathImpairment.parse(text) if text else None for text in conditions]
     if options.json is not None:

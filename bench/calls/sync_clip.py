@@ -21,7 +21,7 @@ FIRST, EVERY = 39, 36
 """Turns are in the middle of what a schedule of 6-6 ships: a forecast could only guess at them."""
 _TURN = 0.16
 _TONE_HZ, _BEEP_SECONDS = 1000, 0.08
-_LEAST_APART_SECONDS = 0.4
+_MIN_APART_SECONDS = 0.4
 _LOUD_SHARE = 0.2
 Moments = npt.NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def skews_ms(seen: Moments, heard: Moments) -> Moments:
     if not len(heard):
         return np.zeros(0)
     nearest = [float(heard[np.argmin(np.abs(heard - moment))] - moment) for moment in seen]
-    return np.asarray([1000 * skew for skew in nearest if abs(skew) < _LEAST_APART_SECONDS])
+    return np.asarray([1000 * skew for skew in nearest if abs(skew) < _MIN_APART_SECONDS])
 
 
 def _pictures(path: Path) -> Iterator[tuple[float, Pictures]]:
@@ -120,5 +120,5 @@ def _apart(moments: Moments) -> Moments:
     """Return the first of moments that belong together."""
     if not len(moments):
         return moments
-    first = np.concatenate([[True], np.diff(moments) > _LEAST_APART_SECONDS])
+    first = np.concatenate([[True], np.diff(moments) > _MIN_APART_SECONDS])
     return np.asarray(moments[first], np.float64)

@@ -1,4 +1,4 @@
-"""What is measured: sounds in a room, and the devices that play and record them."""
+"""Test cases: sounds in a room, and the devices that play and record them."""
 
 from __future__ import annotations
 

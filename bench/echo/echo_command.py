@@ -19,7 +19,7 @@ COLUMNS = (
     "near_correlation", "near_si_sdr_db", "before_si_sdr_db", "noise_lowered_db", "voice_raised_db",
     "drift_ppm", "processor_ms_per_s",
 )  # fmt: skip
-_LEAST_SECONDS = 12.0
+_MIN_SECONDS = 12.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure every case, print and write the report. Returns the exit code."""
-    if not _LEAST_SECONDS <= options.seconds < float("inf"):
-        raise RequestError(f"A case needs at least {_LEAST_SECONDS:g} seconds; give more --seconds.")
+    if not _MIN_SECONDS <= options.seconds < float("inf"):
+        raise RequestError(f"A case needs at least {_MIN_SECONDS:g} seconds; give more --seconds.")
     if options.json is not None:
         check_output(options.json)
     rows: list[Row] = []

@@ -23,7 +23,7 @@ from shared.keypoints import Floats, Pictures
 
 Mode = Literal["reconstruction", "transfer"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-MOST_FRAMES = 1000
+MAX_FRAMES = 1000
 _BATCH = 16
 # Pictures that the next window may show again: true keypoints of overlapping windows, held frames.
 _REMEMBERED = 96
@@ -58,9 +58,9 @@ def parse_horizons(text: str) -> list[Horizon]:
     found = []
     for part in text.split(","):
         numbers = re.fullmatch(r"(\d{1,4})-(\d{1,4})", part.strip())
-        if not numbers or not all(1 <= int(number) <= MOST_FRAMES for number in numbers.groups()):
+        if not numbers or not all(1 <= int(number) <= MAX_FRAMES for number in numbers.groups()):
             raise RequestError(
-                f"{part.strip()!r} is not a horizon; give OBSERVED-PREDICTED frames (1 to {MOST_FRAMES}), "
+                f"{part.strip()!r} is not a horizon; give OBSERVED-PREDICTED frames (1 to {MAX_FRAMES}), "
                 "such as 6-6,6-24."
             )
         found.append(Horizon(int(numbers[1]), int(numbers[2])))

@@ -22,7 +22,7 @@ from shared.media.heads import Head, HeadFinder
 SHARES = (0.04, 0.06, 0.09, 0.14, 0.2)
 """Sizes of faces, in widths of the frame: from across a room to close to the camera."""
 COLUMNS = ("face_share", "faces", "found", "centre_error", "iou", "false_per_frame", "find_ms")
-_PER_CLIP, _MOST_FRAMES, _EMPTY = 4, 300, 200
+_PER_CLIP, _MAX_FRAMES, _EMPTY = 4, 300, 200
 _FOUND = 0.5
 """A face is found where a head's centre lies within half the face's size."""
 # `bench.harness.faces` pads its boxes by a tenth on each side.
@@ -101,7 +101,7 @@ def _rooms(find: HeadFinder) -> Row:
 
 
 def _portraits(clip: Clip, yunet: FaceFinder) -> list[tuple[Pictures, Head]]:
-    shown = list(islice(frames(clip), _MOST_FRAMES))
+    shown = list(islice(frames(clip), _MAX_FRAMES))
     chosen = [shown[index] for index in spread(0, len(shown) - 1, _PER_CLIP)]
     found = [(picture, yunet.find(picture)) for picture in chosen]
     return [(picture, head_of(face)) for picture, face in found if face is not None]

@@ -46,7 +46,7 @@ def packets(tables: CodecTables, seed: int, count: int) -> Iterator[bytes]:
     for _ in range(32):
         moves = chance.normal(0, 0.5, (count + 12, tables.dimensions)).cumsum(0)
         indices = np.rint(chance.normal(0, 8, tables.dimensions) + moves)
-        track = tables.lattice.restore(indices.astype(np.int64), codec.quality)
+        track = tables.quantizer.restore(indices.astype(np.int64), codec.quality)
         copies = [Copy(back, track[12 - back]) for back in (1, 4, 6)] if chance.random() < 0.5 else []
         sound.append(KeypointPacket(600, 3, count, codec.encode(Block(track[12:], copies))).pack())
     while True:

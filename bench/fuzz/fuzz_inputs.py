@@ -7,7 +7,7 @@ from struct import pack
 import numpy as np
 
 Chance = np.random.Generator
-_MOST_KEPT = 2048
+_MAX_KEPT = 2048
 _SPLICED = 0.1
 
 
@@ -48,7 +48,7 @@ class Corpus:
 
     def learn(self, data: bytes, behaviour: object) -> None:
         """Keep `data` where nothing before has led to `behaviour`."""
-        if behaviour not in self._seen and len(self._inputs) < _MOST_KEPT:
+        if behaviour not in self._seen and len(self._inputs) < _MAX_KEPT:
             self._seen.add(behaviour)
             self._inputs.append(data)
 

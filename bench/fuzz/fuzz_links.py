@@ -16,7 +16,7 @@ from shared.transport.datachannel import Link
 _FIRST_NUMBER, _PORT = 1000, 5000
 _SET_UP = 0.9
 _FROM_CORPUS = 0.3
-_MOST_CHUNKS = 1177
+_MAX_CHUNKS = 1177
 _SOUNDS = ((111, 0), (111, 5), (200, 0))
 
 
@@ -100,9 +100,9 @@ class SctpTarget:
     def input(self) -> bytes:
         """Return what to send next."""
         if self._chance.random() < _FROM_CORPUS:
-            return self._corpus.next(_MOST_CHUNKS)
+            return self._corpus.next(_MAX_CHUNKS)
         received = self._sctp._last_received_tsn or _FIRST_NUMBER
-        return sctp_chunks(self._chance, received, self._sctp._last_sacked_tsn)[:_MOST_CHUNKS]
+        return sctp_chunks(self._chance, received, self._sctp._last_sacked_tsn)[:_MAX_CHUNKS]
 
     async def hit(self, data: bytes) -> object:
         """Send `data`, and return what can be seen of how that was taken."""

@@ -30,7 +30,7 @@ from shared.runtime.eventloop import run_async
 
 TURN_SECONDS = 0.02
 """Of processor time, in one turn of the event loop, for one input."""
-MOST_SLOW = 1e-4
+MAX_SLOW_SHARE = 1e-4
 """The share of inputs that may take longer: the machine hesitates, too."""
 STALL_SECONDS = 0.25
 """One that takes so long is no hesitation."""
@@ -88,7 +88,7 @@ class Outcome:
 
     def check(self) -> None:
         """Raise KeycastError where a bound was passed."""
-        if self.slowest > STALL_SECONDS or self.slow > 1 + MOST_SLOW * self.inputs:
+        if self.slowest > STALL_SECONDS or self.slow > 1 + MAX_SLOW_SHARE * self.inputs:
             raise KeycastError(
                 f"{self.name}: {self.slow} of {self.inputs} inputs took over {1000 * TURN_SECONDS:.0f} ms, "
                 f"the slowest {1000 * self.slowest:.0f} ms: {self.slowest_input.hex()}"
@@ -176,7 +176,7 @@ async def _hit(target: Target, data: bytes, turns: _Turns, outcome: Outcome) -> 
 
 
 def _resident() -> int:
-    """Return the resident memory of this process in bytes; 0 where the system does not tell."""
+    """Return the resident memory of this process in bytes; 0 where the system does not report it."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return 0

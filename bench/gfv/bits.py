@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.errors import KeycastError
 
-MOST = 2**32 - 2
+MAX_VALUE = 2**32 - 2
 """The largest number that an Exp-Golomb code holds."""
 
 
@@ -32,7 +32,7 @@ class BitWriter:
 
     def ue(self, value: int) -> None:
         """Add ue(v), an Exp-Golomb code: as many zeros as `value` + 1 has bits after its first, then it."""
-        if not 0 <= value <= MOST:
+        if not 0 <= value <= MAX_VALUE:
             raise ValueError(f"{value} has no Exp-Golomb code of 32 bits")
         self.u(value + 1, 2 * (value + 1).bit_length() - 1)
 

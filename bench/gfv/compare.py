@@ -1,4 +1,4 @@
-"""What generative face video messages cost beside this project's own packets, for the same frames.
+"""Cost of generative face video messages next to this project's own packets, for the same frames.
 
 Every frame is sent, in either. The error in the picture is what rendering takes harm by: the mean absolute
 difference, in [0, 1], between frames rendered from the keypoints that arrive and from the true ones.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.gfv.motion import MOST_BITS, points_of, restored, told
+from bench.gfv.motion import MAX_BITS, points_of, restored, to_messages
 from bench.gfv.stream import LAYOUTS, write_stream
 from bench.harness.clip_set import spread
 from bench.harness.metrics import mae
@@ -87,18 +87,18 @@ class Comparison:
             "bits": bits,
             "bytes_per_second": (written.message_bytes + written.skipped_bytes) / self._seconds,
             "messages_bytes_per_second": written.message_bytes / self._seconds,
-            **self._errors(restored(told(clip.keypoints, clip.backbone.layout, bits))),
+            **self._errors(restored(to_messages(clip.keypoints, clip.backbone.layout, bits))),
             "picture_bytes": written.picture_bytes,
         }
 
     def _equal(self, most: float) -> int:
         """Return the fewest bits of which the error in the picture is at most `most`."""
         layout = self._clip.backbone.layout
-        for bits in range(1, MOST_BITS):
-            arrived = restored(told(self._clip.keypoints[self._shown], layout, bits))
+        for bits in range(1, MAX_BITS):
+            arrived = restored(to_messages(self._clip.keypoints[self._shown], layout, bits))
             if self._picture_error(self._render_all(arrived)) <= most:
                 return bits
-        return MOST_BITS
+        return MAX_BITS
 
     def _errors(self, arrived: Floats) -> Row:
         off = arrived.astype(np.float64) - self._clip.keypoints

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench.gfv.compare import COLUMNS, Clip, Comparison
-from bench.gfv.motion import BITS, MOST_BITS, points_of
+from bench.gfv.motion import BITS, MAX_BITS, points_of
 from bench.gfv.stream import LAYOUTS, read_stream, write_stream
 from bench.harness.first_frames import first_frames
 from bench.harness.media import write_file
@@ -27,8 +27,8 @@ from shared.constants import FPS
 from shared.errors import RequestError
 from shared.runtime.command import add_network_arguments
 
-_MOST_SECONDS = 600.0
-_MOST_CRF = 51
+_MAX_SECONDS = 600.0
+_MAX_CRF = 51
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,14 +93,14 @@ def _check(options: argparse.Namespace) -> None:
             f"The stream is raw H.264, so {options.output.name} must end in .h264; "
             "ffmpeg -i FILE.h264 -c copy FILE.mp4 puts it into a container."
         )
-    if not 0 < options.seconds <= _MOST_SECONDS:
+    if not 0 < options.seconds <= _MAX_SECONDS:
         raise RequestError(
-            f"--seconds must be above 0 and at most {_MOST_SECONDS:.0f}, not {options.seconds:g}."
+            f"--seconds must be above 0 and at most {_MAX_SECONDS:.0f}, not {options.seconds:g}."
         )
-    if not 1 <= options.bits <= MOST_BITS:
-        raise RequestError(f"Numbers have 1 to {MOST_BITS} bits, not {options.bits}; change --bits.")
-    if not 0 <= options.crf <= _MOST_CRF:
-        raise RequestError(f"x264's CRF must be 0 (finest) to {_MOST_CRF}, not {options.crf}; change --crf.")
+    if not 1 <= options.bits <= MAX_BITS:
+        raise RequestError(f"Numbers have 1 to {MAX_BITS} bits, not {options.bits}; change --bits.")
+    if not 0 <= options.crf <= _MAX_CRF:
+        raise RequestError(f"x264's CRF must be 0 (finest) to {_MAX_CRF}, not {options.crf}; change --crf.")
 
 
 def _read(options: argparse.Namespace) -> int:

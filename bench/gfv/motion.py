@@ -15,7 +15,7 @@ from shared.keypoints import Floats, KeypointLayout, Kind
 
 BITS = 9
 """Binary digits behind the point, as in the reference software's example: steps of 1/512."""
-MOST_BITS = 16
+MAX_BITS = 16
 _Doubles = npt.NDArray[np.float64]
 _Whole = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ def points_of(layout: KeypointLayout) -> int:
     return layout.groups[0].count
 
 
-def told(frames: Floats, layout: KeypointLayout, bits: int, alone: bool = False) -> list[Message]:
+def to_messages(frames: Floats, layout: KeypointLayout, bits: int, alone: bool = False) -> list[Message]:
     """Return a message for each of `frames` (T, D), in steps of 2**-`bits`: no number is off by over half.
 
     The first is the base. Each other one changes the one before, or where they stand `alone`, one with each

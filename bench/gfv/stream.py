@@ -22,13 +22,13 @@ from av.video.frame import PictureType
 from bench.gfv import units
 from bench.gfv.bits import BitstreamError
 from bench.gfv.message import PAYLOAD_TYPE, parse_all
-from bench.gfv.motion import restored, told
+from bench.gfv.motion import restored, to_messages
 from shared.constants import FPS
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats, KeypointLayout, Pictures
 
 LAYOUTS = ("base", "each")
-MOST_FRAMES = 65536
+MAX_FRAMES = 65536
 """As many messages as the reference software takes with one picture."""
 # More reference pictures and weights for them would make skipped pictures longer.
 _X264 = "threads=1:scenecut=0:keyint=infinite:ref=1:weightp=0"
@@ -62,7 +62,7 @@ def write_stream(  # noqa: PLR0917 - what is written, and how
     fails.
     """
     alone = arrangement == "each"
-    messages = told(frames, layout, bits, alone)
+    messages = to_messages(frames, layout, bits, alone)
     groups = [[message] for message in messages] if alone else [messages]
     try:
         pictures = _pictures(picture, len(groups), crf)
@@ -135,8 +135,8 @@ def _pictures_and_payloads(path: Path) -> tuple[Pictures | None, list[bytes]]:
         for unit in units.split(data):
             if units.kind(unit) == units.SEI:
                 payloads += units.messages(unit, PAYLOAD_TYPE)
-        if len(payloads) > MOST_FRAMES:
-            raise BitstreamError(f"there are over {MOST_FRAMES} of them")
+        if len(payloads) > MAX_FRAMES:
+            raise BitstreamError(f"there are over {MAX_FRAMES} of them")
     return picture, payloads
 
 

@@ -172,16 +172,18 @@ class Call:
         row = with_slopes(speech.columns())
         return {name: row[name] for name in COLUMNS}
 
-    def beside(self, record: CallRecord) -> Iterator[Pictures]:
+    def comparison(self, record: CallRecord) -> Iterator[Pictures]:
         """Yield every frame shown next to its source; of a two-way call, both ends at the same moments."""
-        films = [(one.receiver["shown_ms"], call._beside(one)) for _, call, one in self.directions(record)]
+        films = [
+            (one.receiver["shown_ms"], call._comparison(one)) for _, call, one in self.directions(record)
+        ]
         if len(films) == 1:
             yield from films[0][1]
             return
         for frames in at_once(films, 1000 / FPS):
             yield np.concatenate(frames)
 
-    def _beside(self, record: CallRecord) -> Iterator[Pictures]:
+    def _comparison(self, record: CallRecord) -> Iterator[Pictures]:
         for number, source, received, kind in self.pairs(record):
             yield side_by_side(source, received, f"{number / FPS:.1f} s", kind != "observed")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from receiver.gallery import Choice, Gallery
 from receiver.renderer import blended
-from sender.gallery import MOST_BYTES, QUALITY, GalleryOptions, GalleryPolicy, Moments
+from sender.gallery import MAX_BYTES, QUALITY, GalleryOptions, GalleryPolicy, Moments
 from shared.constants import FPS
 from shared.interfaces import Backbone, Source
 from shared.keypoints import Floats, Pictures
 from shared.media import picture as pictures
-from shared.protocol.picture_transfer import PictureAssembler, PictureFeed
+from shared.protocol.picture_transfer import PictureAssembler, PictureSender
 
 
 class SimulatedPictures:
@@ -21,25 +21,25 @@ class SimulatedPictures:
     def __init__(self, backbone: Backbone, first: Pictures, options: GalleryOptions) -> None:
         self._backbone = backbone
         self._sources: dict[int, Source] = {}
-        self._feed, self._assembler = PictureFeed(), PictureAssembler()
+        self._sender, self._assembler = PictureSender(), PictureAssembler()
         distance = backbone.layout.distance
         self._gallery, self._moments = Gallery(distance), Moments(distance)
         data = pictures.encode(first)
         self.payload_bytes = len(data)
         self._policy = GalleryPolicy(options, len(data), distance)
-        self._feed.begin(0, data)
-        for chunk in self._feed.at_once():
+        self._sender.begin(0, data)
+        for chunk in self._sender.at_once():
             self._receive(self._assembler.take(chunk, 0.0), 0)
 
     @property
     def sent(self) -> int:
         """How many pictures have arrived."""
-        return self._feed.tally.pictures
+        return self._sender.tally.pictures
 
     @property
     def wire_bytes(self) -> int:
         """The IP bytes that they took."""
-        return self._feed.tally.picture_wire_bytes
+        return self._sender.tally.picture_wire_bytes
 
     @property
     def switches(self) -> int:
@@ -51,7 +51,7 @@ class SimulatedPictures:
         now = number / FPS
         if picture is not None:
             self._consider(number, picture, keypoints, now)
-        chunk = self._feed.next(now)
+        chunk = self._sender.next(now)
         if chunk is not None:
             self._receive(self._assembler.take(chunk, now), chunk.slot)
 
@@ -73,18 +73,18 @@ class SimulatedPictures:
     def _consider(self, number: int, picture: Pictures, keypoints: Floats, now: float) -> None:
         self._policy.observe(number, keypoints)
         self._moments.keep(picture, keypoints)
-        slot = self._policy.propose(self._feed.tally.picture_wire_bytes, now) if self._feed.idle else None
+        slot = self._policy.propose(self._sender.tally.picture_wire_bytes, now) if self._sender.idle else None
         if slot is None:
             return
         chosen, its_keypoints = self._moments.typical()
-        data = pictures.encode_within(chosen, QUALITY, MOST_BYTES)
-        if self._policy.affords(len(data), self._feed.tally.picture_wire_bytes, now):
+        data = pictures.encode_within(chosen, QUALITY, MAX_BYTES)
+        if self._policy.affords(len(data), self._sender.tally.picture_wire_bytes, now):
             self._policy.added(slot, its_keypoints)
-            self._feed.begin(slot, data)
+            self._sender.begin(slot, data)
             self.payload_bytes += len(data)
 
     def _receive(self, data: bytes | None, slot: int) -> None:
         if data is not None:
             self._sources[slot] = source = self._backbone.encode(pictures.decode(data, self._backbone.size))
             self._gallery.put(slot, source.keypoints)
-            self._feed.confirm(self._feed.tally.pictures)
+            self._sender.confirm(self._sender.tally.pictures)

@@ -1,4 +1,4 @@
-"""What the bytes of a call's wire are for, as columns, a table and stacked bars."""
+"""Bytes on the wire by their cause, as columns, a table and stacked bars."""
 
 from __future__ import annotations
 

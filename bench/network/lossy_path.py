@@ -37,7 +37,7 @@ class Counts:
     dropped: int = 0
 
 
-class _Door(asyncio.DatagramProtocol):
+class _Endpoint(asyncio.DatagramProtocol):
     """The socket that stands for the other end; hears one address only and is closed to strangers."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class _Door(asyncio.DatagramProtocol):
     @classmethod
     async def open(cls) -> Self:
         """Return a new one, on a free port of this machine."""
-        _, door = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=(_HOST, 0))
-        return door
+        _, endpoint = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=(_HOST, 0))
+        return endpoint
 
     @property
     def port(self) -> int:
@@ -73,17 +73,17 @@ class _Door(asyncio.DatagramProtocol):
             self._transport = None
 
 
-class _Way:
-    """One direction: what comes in at one door leaves by the other when its lane says so."""
+class _Direction:
+    """One direction: what comes in at one endpoint leaves by the other when its lane says so."""
 
     def __init__(self, lane: Lane, counts: Counts) -> None:
         self.lane = lane
         self._counts = counts
-        self._on_way: list[tuple[float, int, bytes, _Door]] = []
+        self._in_flight: list[tuple[float, int, bytes, _Endpoint]] = []
         self._order = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, data: bytes, door: _Door) -> None:
+    def take(self, data: bytes, endpoint: _Endpoint) -> None:
         loop = asyncio.get_running_loop()
         size = len(data) + _IP_UDP
         self._counts.bytes += size
@@ -91,7 +91,7 @@ class _Way:
         arrivals = self.lane.arrivals(size, loop.time())
         self._counts.dropped += not arrivals
         for at in arrivals:
-            heapq.heappush(self._on_way, (at, self._order, data, door))
+            heapq.heappush(self._in_flight, (at, self._order, data, endpoint))
             self._order += 1
         self._deliver()
 
@@ -101,14 +101,14 @@ class _Way:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._on_way and self._on_way[0][0] <= loop.time():
-            _, _, data, door = heapq.heappop(self._on_way)
-            door.send(data)
-        if self._on_way:
-            self._timer = loop.call_at(self._on_way[0][0], self._deliver)
+        while self._in_flight and self._in_flight[0][0] <= loop.time():
+            _, _, data, endpoint = heapq.heappop(self._in_flight)
+            endpoint.send(data)
+        if self._in_flight:
+            self._timer = loop.call_at(self._in_flight[0][0], self._deliver)
 
     def stop(self) -> None:
-        self._on_way.clear()
+        self._in_flight.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -129,10 +129,11 @@ class ImpairedPath:
         self._target = target_url
         self._port = port
         how = impairment or PathImpairment()
-        self._ways = tuple(
-            _Way(Lane(how, 2 * seed + number), counts) for number, counts in enumerate((self.up, self.down))
+        self._directions = tuple(
+            _Direction(Lane(how, 2 * seed + number), counts)
+            for number, counts in enumerate((self.up, self.down))
         )
-        self._doors: tuple[_Door, ...] = ()
+        self._endpoints: tuple[_Endpoint, ...] = ()
         self._http: aiohttp.ClientSession | None = None
         application = web.Application(client_max_size=MAX_SDP_BYTES)
         application.router.add_route("*", "/{path:.*}", self._forward)
@@ -140,8 +141,8 @@ class ImpairedPath:
 
     def impair(self, impairment: PathImpairment) -> None:
         """Be as bad as `impairment` from the next datagram on; cuts count from there."""
-        for number, way in enumerate(self._ways):
-            way.lane = Lane(impairment, 2 * self._seed + number)
+        for number, direction in enumerate(self._directions):
+            direction.lane = Lane(impairment, 2 * self._seed + number)
 
     @property
     def url(self) -> str:
@@ -159,16 +160,16 @@ class ImpairedPath:
     async def __aexit__(self, *_: object) -> None:
         """Stop; what is still on its way is lost."""
         await self._runner.cleanup()
-        for way in self._ways:
-            way.stop()
-        self._close_doors()
+        for direction in self._directions:
+            direction.stop()
+        self._close_endpoints()
         if self._http is not None:
             await self._http.close()
 
-    def _close_doors(self) -> None:
-        for door in self._doors:
-            door.close()
-        self._doors = ()
+    def _close_endpoints(self) -> None:
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._endpoints = ()
 
     async def _forward(self, request: web.Request) -> web.Response:
         """Hand a request on; of a set-up, both descriptions name this path instead of the two ends."""
@@ -192,8 +193,8 @@ class ImpairedPath:
             return response.status, await response.read(), kept
 
     async def _set_up(self, request: web.Request, offer: str) -> web.Response:
-        """Open doors for a new call; the one before it goes on unless the receiver takes this one."""
-        doors = here, there = await _Door.open(), await _Door.open()
+        """Open endpoints for a new call; the one before it goes on unless the receiver takes this one."""
+        endpoints = here, there = await _Endpoint.open(), await _Endpoint.open()
         kept = False
         try:
             here.end = first_ipv4(offer)
@@ -208,15 +209,15 @@ class ImpairedPath:
             return _response(status, answer, headers)
         finally:
             if not kept:
-                for door in doors:
-                    door.close()
+                for endpoint in endpoints:
+                    endpoint.close()
 
-    def _connect(self, here: _Door, there: _Door) -> None:
-        self._close_doors()
-        up, down = self._ways
+    def _connect(self, here: _Endpoint, there: _Endpoint) -> None:
+        self._close_endpoints()
+        up, down = self._directions
         here.deliver = lambda data: up.take(data, there)
         there.deliver = lambda data: down.take(data, here)
-        self._doors = here, there
+        self._endpoints = here, there
 
 
 def _response(status: int, body: bytes, headers: dict[str, str]) -> web.Response:

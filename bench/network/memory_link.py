@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
-from shared.interfaces import CAUSES, DRAIN_SECONDS, Channel, Path, Way, Ways
+from shared.interfaces import CAUSES, DRAIN_SECONDS, BytesByCause, Channel, Direction, NetworkPath
 from shared.media.voice_packet import HEADER_BYTES, MAX_VOICE_PACKET, PACKET_OVERHEAD
 from shared.protocol.arrivals import SequenceTracker
 from shared.transport.inbox import Inbox
@@ -71,7 +71,7 @@ class LoopbackConnection:
         self.app_received = 0
         self.wire_sent = 0
         self.wire_received = 0
-        self.by_cause: Ways = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
+        self.by_cause: BytesByCause = {"sent": dict.fromkeys(CAUSES, 0), "received": dict.fromkeys(CAUSES, 0)}
 
     @property
     def overhead(self) -> int:
@@ -112,7 +112,7 @@ class LoopbackConnection:
         return self._reason
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """Not known: nothing but memory lies between."""
         return ""
 
@@ -198,7 +198,7 @@ class LoopbackConnection:
     def _around(self, channel: Channel) -> int:
         return self.overhead if channel == "kp" else _OVERHEADS[channel]
 
-    def _count(self, way: Way, channel: Channel, data: bytes) -> None:
+    def _count(self, way: Direction, channel: Channel, data: bytes) -> None:
         self.by_cause[way][_CAUSES[channel]] += len(data)
         # Nothing is really around it.
         self.by_cause[way]["ip"] += (self if way == "sent" else self._peer)._around(channel)

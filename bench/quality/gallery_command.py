@@ -34,7 +34,7 @@ SIZES = (1, 2, 4, 8)
 PEOPLE, FRAMES = 8, 48
 SECONDS = 60
 # Pictures in memory: half a minute.
-_MOST_FRAMES = 30 * FPS
+_MAX_FRAMES = 30 * FPS
 _BATCH = 12
 COLUMNS = (
     "person", "pictures", "mae", "ssim", "perceptual", "late_mae", "late_ssim", "late_perceptual", "sent",
@@ -77,7 +77,7 @@ class Played:
 
 def read(backbone: Backbone, clip: Clip) -> Film:
     """Read `clip`, half a minute of it at most, and detect every frame's keypoints."""
-    shown = np.stack(list(islice(frames(clip), _MOST_FRAMES)))
+    shown = np.stack(list(islice(frames(clip), _MAX_FRAMES)))
     found = [backbone.detect(shown[at : at + _BATCH]) for at in range(0, len(shown), _BATCH)]
     return Film(clip, shown, np.concatenate(found), backbone.layout)
 

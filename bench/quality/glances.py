@@ -17,7 +17,7 @@ ASIDE = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """How far irises are moved, in eye widths."""
 _GAZE = OPENINGS.index("gaze")
 # Less than this was moved where an eye is shut or an iris in its corner, and less than that the finder sees.
-_LEAST_MOVED, _LEAST_SEEN = 0.3, 0.1
+_MIN_MOVED, _MIN_SEEN = 0.3, 0.1
 
 
 def gaze_alone(backbone: Backbone, source: Source, picture: Pictures, finder: LandmarkFinder) -> float:
@@ -30,11 +30,11 @@ def gaze_alone(backbone: Backbone, source: Source, picture: Pictures, finder: La
     count = len(ASIDE)
     driving, told = looking([picture] * count, np.stack([face] * count), np.array(ASIDE, np.float32))
     moved = openings(told)[:, _GAZE]
-    if not np.isfinite(moved).all() or np.ptp(moved) < _LEAST_MOVED:
+    if not np.isfinite(moved).all() or np.ptp(moved) < _MIN_MOVED:
         return math.nan
     rendered = backbone.render(source, backbone.detect(np.stack(driving)))
     true, drawn = (
         Following.of(moved, openings(finder.in_place([picture, *pictures]))[1:, _GAZE]).slope
         for pictures in (driving, rendered)
     )
-    return drawn / true if true > _LEAST_SEEN else math.nan
+    return drawn / true if true > _MIN_SEEN else math.nan

@@ -23,7 +23,7 @@ _ERROR_SCALE = 4
 # Pixels of the frame that are cut out around eyes and mouth.
 _DETAIL = 96
 # A picture with more people than this would be too large to look at.
-_MOST_PEOPLE, _MOST_LARGE = 40, 6
+_MAX_PEOPLE, _MAX_LARGE_ROWS = 40, 6
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def sheets(drawing: Drawing) -> dict[str, bytes]:
     shares = {str(row["person"]): row["mae_share"] for row in drawing.summary.people}
     worst = [str(row["person"]) for row in drawing.summary.worst()]
     moments = {name: _peak([m.worst for m in _of(drawing, name)]) for name in worst}
-    moved = {name: _peak([m.moved for m in _of(drawing, name)]) for name in _some(list(shares), _MOST_PEOPLE)}
+    moved = {name: _peak([m.moved for m in _of(drawing, name)]) for name in _some(list(shares), _MAX_PEOPLE)}
     found = {
         "worst.png": worst_sheet(drawing.backbone, [(f"{n} {shares[n]:.2f}", m) for n, m in moments.items()]),
         "people.png": people_sheet(drawing.backbone, list(moved.items())),
@@ -57,7 +57,7 @@ def larger_sheet(drawing: Drawing, moments: Mapping[str, Moment]) -> bytes:
     """Return a PNG at full size: driving frame, rendering, and what is drawn smaller and scaled up."""
     size = drawing.tools.size
     rows = []
-    for name in _some(list(moments), _MOST_LARGE):
+    for name in _some(list(moments), _MAX_LARGE_ROWS):
         _, driving, large = _shown(drawing.backbone, moments[name], size)
         _, _, small = _shown(ScaledUp(drawing.backbone, size), moments[name], size)
         rows.append((name, [driving, large, small]))

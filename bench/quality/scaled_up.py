@@ -1,4 +1,4 @@
-"""What a call without `--size` shows on the same screen: drawn at the network's size, and scaled up."""
+"""Baseline of a call without `--size` on the same screen: drawn at the network's size, and scaled up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's pictures are worth, beside its times: MAE and JEDi over clips of people.
+"""Accuracy of a network's pictures, next to its times: MAE and JEDi over clips of people.
 
 As `bench forecast` measures them: reconstruction, six frames observed and six forecast, as the blocks are
 that are timed.

@@ -34,7 +34,7 @@ from bench.throughput.timing import BLOCKS, Timed, batch_fps, beside_larger, lat
 from models.build import choose_device, use_threads
 from models.devices import device_words
 from models.forecast.names import BEST, NAMES
-from models.gpu import failures_told
+from models.gpu import gpu_failures_explained
 from models.jepa import Features
 from sender.demo import DemoSource
 from shared.constants import BACKBONES, FPS, SIZES
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     clip = demo_clip(FRAMES)
     rows: list[Row] = []
     notes: dict[str, Value] = {}
-    with failures_told("repeat the command with --device cpu"):
+    with gpu_failures_explained("repeat the command with --device cpu"):
         for names in _families(options):
             found, noted = _measured(names, options, device, clip, accuracy)
             rows += found

@@ -26,7 +26,7 @@ LOG_SCALE = 2.0
 # What a flow's normalisation adds to a variance.
 EPSILON = 1e-4
 # The square of the motion, in usual changes, that a still window counts as to siMLPe: noise is not blown up.
-LEAST = 0.03
+MIN_MOTION = 0.03
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ CONFIGS: dict[str, type[NetworkConfig]] = {name: type(sizes["call"]) for name, s
 # Settings that are a word.
 WORDS = {"predict": PREDICTS, "spread": SPREADS}
 # Depths make modules even before any weight is read, widths do not.
-MOST = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "length": 256}
-MOST_UNITS = 8192
+MAX_DEPTHS = {"layers": 32, "blocks": 64, "depth": 32, "lag": 1024, "order": 64, "length": 256}
+MAX_UNITS = 8192
 
 
 def build_network(config: NetworkConfig, dimensions: int) -> ForecastNetwork:
@@ -202,7 +202,7 @@ def _checked(key: str, value: object) -> int | str:
         return str(value)
     least, most = (
         (2 if key == "depth" else 1),
-        MOST.get(key, MOST_UNITS),
+        MAX_DEPTHS.get(key, MAX_UNITS),
     )
     if type(value) is not int or not least <= value <= most:
         raise RequestError(f"{key} must be a whole number from {least} to {most}, not {value!r}")

@@ -90,7 +90,7 @@ def restore(name: str, checkpoint: Checkpoint) -> ForecastNetwork:
 
 
 def _frame_size(name: str, mean: Tensor | None) -> int:
-    """Return how many numbers a frame has, which the mean frame (D,) tells; RequestError without one."""
+    """Return how many numbers a frame has, which the mean frame (D,) shows; RequestError without one."""
     if mean is None or mean.dim() != 1 or not len(mean):
         raise RequestError(
             f"the weights do not fit their config.json ({name}, first at scaling.mean): use another file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.forecast.config import LEAST, LIMIT, LinearConfig, NfConfig, Predict, SimlpeConfig, VaeConfig
+from models.forecast.config import LIMIT, MIN_MOTION, LinearConfig, NfConfig, Predict, SimlpeConfig, VaeConfig
 from models.forecast.served import Layer, ServedNetwork, State, at, linear, perceptron, relu
 from models.forecast.served_flow import ServedFlow, check_calibration
 from models.stored import Weights
@@ -113,7 +113,7 @@ class ServedSimlpe(ServedWindow):
     def _liveliness(self, frames: Floats) -> Floats:
         """Return the unit (B, 1) of motion in `frames` (T, B, D)."""
         changes = np.clip(np.diff(frames, axis=0) / self.scaling.step, -LIMIT, LIMIT)
-        unit: Floats = np.sqrt(np.square(changes).mean((0, 2))[:, None] + np.float32(LEAST))
+        unit: Floats = np.sqrt(np.square(changes).mean((0, 2))[:, None] + np.float32(MIN_MOTION))
         return unit
 
 

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.forecast.config import LEAST, LIMIT, SimlpeConfig
+from models.forecast.config import LIMIT, MIN_MOTION, SimlpeConfig
 from models.forecast.recurrent import State
 from models.forecast.window import WindowNetwork
 
@@ -64,7 +64,7 @@ class Simlpe(WindowNetwork):
     def _liveliness(self, frames: Tensor) -> Tensor:
         """Return the unit (B, 1, 1) of motion in `frames` (B, T, D): twice of it, twice the forecast."""
         changes = (frames[:, 1:] - frames[:, :-1]) / self.scaling.step
-        return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2), keepdim=True) + LEAST).sqrt()
+        return (changes.clamp(-LIMIT, LIMIT).square().mean((1, 2), keepdim=True) + MIN_MOTION).sqrt()
 
     def advance(self, state: State, noise: Tensor | None = None) -> State:  # noqa: ARG002
         """Predict one frame, the first of a block."""

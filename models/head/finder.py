@@ -19,10 +19,10 @@ from shared.media.heads import Head
 MODEL = "head"
 SURE = 0.4
 """From where on a cell counts as a face; who chooses whom to follow asks for more."""
-_MOST_HEADS = 8
+_MAX_HEADS = 8
 _SAME_HEAD = 0.4
 """Two peaks nearer than this share of the larger one's size are one face."""
-_MOST_LOG_SIZE = 4.0
+_MAX_LOG_SIZE = 4.0
 
 
 class NetworkHeadFinder:
@@ -86,13 +86,13 @@ def _of_one(cells: Floats, sure: float) -> list[tuple[float, float, float, float
     values = cells[:, rows, columns]
     x = (columns + 0.5 + np.clip(values[1], -2, 2)) * STRIDE
     y = (rows + 0.5 + np.clip(values[2], -2, 2)) * STRIDE
-    size = UNIT * np.exp(np.clip(values[3], -_MOST_LOG_SIZE, _MOST_LOG_SIZE))
+    size = UNIT * np.exp(np.clip(values[3], -_MAX_LOG_SIZE, _MAX_LOG_SIZE))
     found = np.stack([x, y, size, scores[rows, columns]], 1).tolist()
     kept: list[tuple[float, float, float, float]] = []
     for one in sorted(found, key=lambda face: -face[3]):
         if all(math.hypot(one[0] - k[0], one[1] - k[1]) > _SAME_HEAD * max(one[2], k[2]) for k in kept):
             kept.append((one[0], one[1], one[2], one[3]))
-    return kept[:_MOST_HEADS]
+    return kept[:_MAX_HEADS]
 
 
 def _highest(scores: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What moves by itself in a face: the ten points, but eyes apart into lids and irises.
+"""Independently moving parts of a face: the ten points, with each eye split into lids and iris.
 
 An eye's point is its iris, and its Jacobian says how its lids are open: one affine motion for both would take
 the lids along when somebody looks aside. Where lids are follows from their iris and the rest of the face.

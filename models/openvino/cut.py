@@ -1,4 +1,4 @@
-"""What decides where pixels come from, and what paints them: the two halves of a rendering graph."""
+"""Split of a rendering graph into two halves: one decides where pixels come from, the other paints them."""
 
 from __future__ import annotations
 

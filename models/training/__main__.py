@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from models.gpu import failures_told
+from models.gpu import gpu_failures_explained
 from models.training.backbones import backbone_command as backbone
 from models.training.codec_tables import codec_command as codec
 from models.training.data import drawn, extract
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     def work() -> int:
-        with failures_told("use a smaller --batch, or --device cpu"):
+        with gpu_failures_explained("use a smaller --batch, or --device cpu"):
             return int(options.run(options))
 
     return run_command(work, options.debug)

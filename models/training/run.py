@@ -132,7 +132,7 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
         dist.destroy_process_group()
 
 
-def most_of_all(here: float, size: int, device: torch.device) -> float:
+def max_over_processes(here: float, size: int, device: torch.device) -> float:
     """Return the largest `here` of any of `size` processes. All must ask together; all get one answer."""
     if size == 1:
         return here
@@ -143,7 +143,7 @@ def most_of_all(here: float, size: int, device: torch.device) -> float:
 
 def any_process(here: bool, size: int, device: torch.device) -> bool:
     """Return whether `here` holds in any of `size` processes. All must ask together; all get one answer."""
-    return bool(most_of_all(float(here), size, device))
+    return bool(max_over_processes(float(here), size, device))
 
 
 def positive_int(text: str) -> int:

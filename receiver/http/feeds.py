@@ -1,4 +1,4 @@
-"""What viewers of the page are given live: the call's pictures and sound, and pictures of oneself."""
+"""Live feeds for viewers of the page: the call's pictures and sound, and pictures of oneself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from receiver.http.broadcast import Broadcast
 
-_MOST_WAITING = 25
+_MAX_WAITING = 25
 """Packets of 20 ms. Who is so far behind gets the newest, and half a second is missing."""
 
 
@@ -32,7 +32,7 @@ class SoundFeed:
     @staticmethod
     def queue() -> asyncio.Queue[bytes]:
         """Return what a listener gets packets through."""
-        return asyncio.Queue(_MOST_WAITING)
+        return asyncio.Queue(_MAX_WAITING)
 
     def begin(self, listener: asyncio.Queue[bytes]) -> None:
         """Have `listener` get what is published from now on."""

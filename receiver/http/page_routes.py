@@ -49,9 +49,9 @@ class Page:
         self._controls = controls
         self._viewers: set[Viewer] = set()
 
-    def serve(self, application: web.Application, keeper: Authenticator, *, secure: bool) -> None:
+    def serve(self, application: web.Application, authenticator: Authenticator, *, secure: bool) -> None:
         """Add the routes to `application`, which is served over TLS where `secure`."""
-        routes = _Routes(self, keeper, secure=secure)
+        routes = _Routes(self, authenticator, secure=secure)
         router = application.router
         for name in self._files:
             router.add_get("/" if name == INDEX else f"/{name}", _file(name, self._files[name]))
@@ -81,9 +81,9 @@ class Page:
 class _Routes:
     """Lets viewers in."""
 
-    def __init__(self, page: Page, keeper: Authenticator, *, secure: bool) -> None:
+    def __init__(self, page: Page, authenticator: Authenticator, *, secure: bool) -> None:
         self._page = page
-        self._keeper = keeper
+        self._authenticator = authenticator
         self._secure = secure
 
     def _cookie(self, request: web.Request) -> str:
@@ -95,7 +95,7 @@ class _Routes:
         """Say whether `/live` would answer: `access` is open, full, token (is needed) or wait (a minute)."""
         name = self._cookie(request)
         try:
-            known = self._keeper.has_pass(request, name)
+            known = self._authenticator.has_pass(request, name)
         except web.HTTPTooManyRequests:
             return web.json_response({"access": "wait"})
         if known:
@@ -115,18 +115,20 @@ class _Routes:
             word = await asyncio.wait_for(request.read(), _BODY_SECONDS)
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="The token took too long to arrive.") from error
-        owner = self._keeper.check_word(request, word.decode(errors="replace"))
+        owner = self._authenticator.check_word(request, word.decode(errors="replace"))
         response = web.Response(status=204)
-        self._keeper.give_pass(response, self._cookie(request), secure=self._secure, owner=owner)
+        self._authenticator.give_pass(response, self._cookie(request), secure=self._secure, owner=owner)
         return response
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Carry the call."""
-        if not self._keeper.has_pass(request, self._cookie(request)):
+        if not self._authenticator.has_pass(request, self._cookie(request)):
             raise web.HTTPUnauthorized(text="A token is required.")
         if self._page.full:
             raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers are watching already.")
-        return await self._page.watch(request, owner=self._keeper.is_owner(request, self._cookie(request)))
+        return await self._page.watch(
+            request, owner=self._authenticator.is_owner(request, self._cookie(request))
+        )
 
 
 def _file(name: str, content: bytes) -> _Handler:

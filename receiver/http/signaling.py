@@ -83,7 +83,7 @@ class SignalingServer:
         self._busy = busy
         self._new_link = partial(Link, ice, compact=compact, voice=voice, two_way=two_way)
         self._clock = clock or SystemClock()
-        self._keeper = Authenticator(
+        self._authenticator = Authenticator(
             token, self._clock, self._trust, self._note, viewers=page is not None, owner=owner
         )
         self._option = option
@@ -94,7 +94,7 @@ class SignalingServer:
         self._tls = tls
         self._says = RateLimit(_SAY_PER_SECOND, _SAY_AT_ONCE)
         self._say = say
-        self._gate: ConnectionLimiter | None = None
+        self._limiter: ConnectionLimiter | None = None
         self._runner = web.AppRunner(
             self._application(page, Hosts(host, names)),
             access_log=None,
@@ -115,9 +115,9 @@ class SignalingServer:
         """Start listening; port 0 takes a free one. Raise RequestError where the address cannot be used."""
         await self._runner.setup()
         assert self._runner.server is not None
-        self._gate = ConnectionLimiter(self._runner.server, self._tls, self._note)
+        self._limiter = ConnectionLimiter(self._runner.server, self._tls, self._note)
         try:
-            self.port = await self._gate.open(self.host, self.port)
+            self.port = await self._limiter.open(self.host, self.port)
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise RequestError(
@@ -127,7 +127,7 @@ class SignalingServer:
         if self._on_link is None:
             return self
         try:
-            self._published = Published.publish(self.port, self._token, self._gate.addresses)
+            self._published = Published.publish(self.port, self._token, self._limiter.addresses)
         except RequestError as error:
             # Another user can spoil a shared folder; that must not keep this receiver from working.
             self.unpublished = str(error)
@@ -138,8 +138,8 @@ class SignalingServer:
         if self._published is not None:
             # Before the port is anybody's.
             self._published.withdraw()
-        if self._gate is not None:
-            await self._gate.close()
+        if self._limiter is not None:
+            await self._limiter.close()
         await self._runner.cleanup()
         if self._link is not None:
             await self._link.shut()
@@ -154,12 +154,12 @@ class SignalingServer:
             application.router.add_delete("/session/{id}", self._delete)
         application.router.add_get("/stats", self._get_stats)
         if page is not None:
-            page.serve(application, self._keeper, secure=self._tls is not None)
+            page.serve(application, self._authenticator, secure=self._tls is not None)
         return application
 
     def _trust(self, request: web.Request) -> None:
-        if self._gate is not None:
-            self._gate.trust(request.transport)
+        if self._limiter is not None:
+            self._limiter.trust(request.transport)
 
     def _note(self, line: str) -> None:
         """Say what was shut out, but not as often as strangers would like."""
@@ -170,7 +170,7 @@ class SignalingServer:
                 self._say(line)
 
     async def _whip(self, request: web.Request) -> web.Response:
-        self._keeper.check_header(request)
+        self._authenticator.check_header(request)
         if request.content_type != SDP_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"Send {SDP_TYPE}.")
         if self._answering or self._is_taken():
@@ -222,7 +222,7 @@ class SignalingServer:
         self._on_link(link)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._keeper.check_header(request)
+        self._authenticator.check_header(request)
         named = request.match_info["id"].encode(errors="replace")
         if self._link is None or not hmac.compare_digest(named, self._session.encode()):
             raise web.HTTPNotFound(text="There is no such session.")
@@ -230,7 +230,7 @@ class SignalingServer:
         return web.Response(text="Ended.")
 
     async def _get_stats(self, request: web.Request) -> web.Response:
-        self._keeper.check_header(request)
+        self._authenticator.check_header(request)
         return web.json_response(dict(self._stats()) if self._stats else {})
 
 

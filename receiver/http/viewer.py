@@ -118,13 +118,13 @@ class Viewer:
             if self._room[FIGURES].is_set():
                 self._sent(FIGURES)
                 async with asyncio.timeout(STUCK_SECONDS):
-                    await self._socket.send_str(json.dumps(self._told()))
+                    await self._socket.send_str(json.dumps(self._message()))
             # What somebody has chosen is shown at once.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIGURES_SECONDS):
                     await self._changed.wait()
 
-    def _told(self) -> dict[str, object]:
+    def _message(self) -> dict[str, object]:
         """Return the figures and, for who may change it, how the controls stand (`Choices`)."""
         figures = dict(self._figures())
         return figures if self._controls is None else {**figures, "controls": asdict(self._controls.choices)}

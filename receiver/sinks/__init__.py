@@ -90,7 +90,7 @@ class Sinks:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
-        self._ears = tuple(sink for sink in self._sinks if isinstance(sink, AudioSink))
+        self._audio_sinks = tuple(sink for sink in self._sinks if isinstance(sink, AudioSink))
         self._shift: int | None = 0
         self._next = 0
         self.failed = False
@@ -99,7 +99,7 @@ class Sinks:
     def add(self, sink: Sink) -> None:
         """Have one more, before they are opened."""
         self._sinks = (*self._sinks, sink)
-        self._ears = tuple(one for one in self._sinks if isinstance(one, AudioSink))
+        self._audio_sinks = tuple(one for one in self._sinks if isinstance(one, AudioSink))
 
     def open(self) -> None:
         """Open all."""
@@ -130,21 +130,21 @@ class Sinks:
     @property
     def lead(self) -> float:
         """Seconds before it is heard that sound is wanted."""
-        return max((ear.lead for ear in self._ears), default=0.0)
+        return max((sink.lead for sink in self._audio_sinks), default=0.0)
 
     def expect_sound(self) -> None:
         """Have all that take sound make ready for it."""
         with self._noting_failure():
-            for ear in self._ears:
-                ear.expect_sound()
+            for sink in self._audio_sinks:
+                sink.expect_sound()
 
     def hear(self, first: int, sound: Sound, heard_at: float) -> None:
         """Pass sound to all that take it, once there are pictures; see `AudioSink`."""
         shift = self._shift
         if shift is not None and self._next:
             with self._noting_failure():
-                for ear in self._ears:
-                    ear.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
+                for sink in self._audio_sinks:
+                    sink.hear(first + shift * SAMPLES_PER_FRAME, sound, heard_at)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:

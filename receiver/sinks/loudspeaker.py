@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from receiver.sinks.null_device import NullDevice
-from receiver.time_stretch import LEAST, lengthened, shortened
+from receiver.time_stretch import MIN_SAMPLES, lengthened, shortened
 from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.keypoints import Pictures
@@ -24,7 +24,7 @@ SPLICE_SECONDS = 0.008
 """Off by more, a period of the voice is left out or said twice; at most one in 20 ms."""
 JUMP_SECONDS = 0.08
 """Off by more, since the timeline has jumped or the device stood still, sound is cut or waited for."""
-_LEAST_FADE = 48
+_MIN_FADE = 48
 NULL = "null"
 Tap = Callable[[Sound, float], None]
 """Gets what is played, silence included, and when the device was given it (monotonic seconds)."""
@@ -67,7 +67,7 @@ class SoundQueue:
                     return
             self._note(late)
             self._queue = np.concatenate([self._queue, sound])
-            if abs(late) > SPLICE_SECONDS and len(self._queue) >= LEAST:
+            if abs(late) > SPLICE_SECONDS and len(self._queue) >= MIN_SAMPLES:
                 self._queue = shortened(self._queue) if late > 0 else lengthened(self._queue)
                 self.spliced += 1
 
@@ -196,8 +196,8 @@ def loudspeaker(
 
 def _faded(sound: Sound) -> Sound:
     """Return `sound` with its last millisecond faded out."""
-    if len(sound) < _LEAST_FADE:
+    if len(sound) < _MIN_FADE:
         return np.zeros_like(sound)
     faded = sound.copy()
-    faded[-_LEAST_FADE:] = (faded[-_LEAST_FADE:] * np.linspace(1, 0, _LEAST_FADE)).astype(np.int16)
+    faded[-_MIN_FADE:] = (faded[-_MIN_FADE:] * np.linspace(1, 0, _MIN_FADE)).astype(np.int16)
     return faded

@@ -10,7 +10,7 @@ from shared.keypoints import Pictures
 from shared.runtime.controls import Controls
 
 _PAGE_SECONDS = 0.095
-"""Of time between two pictures for the page: ten a second are enough, and each costs a JPEG."""
+"""Of time between two pictures for the page: ten per second are enough, and each costs a JPEG."""
 _PAGE_SIDE = 192
 
 

@@ -18,10 +18,10 @@ _BITS_PER_SECOND = 64_000
 _PIECES = 256
 # What has not come a second after its frame is silence: neither stream waits for the other in the file.
 _PATIENCE = RATE
-_MOST_SILENCE = RATE
+_MAX_SILENCE = RATE
 LONGEST_GAP_SECONDS = 10.0
 """Between two frames at the most; `Sinks` sees to it. Sound from further ahead belongs to none."""
-_MOST_AHEAD = round(LONGEST_GAP_SECONDS * RATE)
+_MAX_SAMPLES_AHEAD = round(LONGEST_GAP_SECONDS * RATE)
 
 
 class Soundtrack:
@@ -53,7 +53,7 @@ class Soundtrack:
         """
         while self._pieces:
             first, sound = self._pieces.popleft()
-            if first <= until + _MOST_AHEAD:
+            if first <= until + _MAX_SAMPLES_AHEAD:
                 self._pad(first)
                 self._append(sound[max(self._end() - first, 0) :])
         self._pad(until - _PATIENCE)
@@ -73,7 +73,7 @@ class Soundtrack:
     def _pad(self, until: int) -> None:
         # Piece by piece: a pause may be long.
         while (missing := until - self._end()) > 0:
-            silence = np.zeros((min(missing, _MOST_SILENCE), *self._silent.shape[1:]), np.int16)
+            silence = np.zeros((min(missing, _MAX_SILENCE), *self._silent.shape[1:]), np.int16)
             self._append(silence)
 
     def _append(self, sound: Sound) -> None:

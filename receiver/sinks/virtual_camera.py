@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DRIVER = "v4l2loopback on Linux (sudo modprobe v4l2loopback), OBS on Windows and macOS"
 OTHER_SIZES = ((640, 480), (1280, 720))
 """Asked for where a driver does not take ours; the picture stands in their middle."""
-MOST_PIXELS = 4096
+MAX_PIXELS = 4096
 Size = tuple[int, int]
 # What drivers say, in small letters; they have no other way to tell one thing from another.
 _BUSY = ("busy", "in use", "already started", "already open")
@@ -180,9 +180,9 @@ def parse_size(text: str) -> Size:
     if not (cross and all(one.isascii() and one.isdigit() and len(one) <= 4 for one in (width, height))):
         raise RequestError(f"{text!r} is not a camera size; write WIDTHxHEIGHT, such as 1280x720.")
     size = int(width), int(height)
-    if not all(2 <= side <= MOST_PIXELS and side % 2 == 0 for side in size):
+    if not all(2 <= side <= MAX_PIXELS and side % 2 == 0 for side in size):
         raise RequestError(
-            f"A camera cannot be {text} pixels; use even numbers up to {MOST_PIXELS}, such as 1280x720."
+            f"A camera cannot be {text} pixels; use even numbers up to {MAX_PIXELS}, such as 1280x720."
         )
     return size
 

@@ -3,7 +3,7 @@
 import { Timeline } from "./timeline.js";
 
 const SILENCE_MS = 5000;
-const MOST_WAIT_MS = 500;
+const MAX_WAIT_MS = 500;
 const HEADER_BYTES = 17;
 const PAUSES_MS = { none: 1000, wait: 15000, full: 5000 };
 
@@ -32,24 +32,24 @@ async function access() {
 }
 
 /**
- * Watches for ever. `hears.access(word)` is told how the receiver stands to this page: open, none, wait, full;
- * `hears.token()` returns a promise that is kept once the browser may have the cookie. `hears.linked(say, timeline)`
- * is given what sends a word to the receiver, and nulls once the connection has ended. `hears.figures(object)`,
- * `await hears.picture(blob)`, `await hears.own(blob)` and `hears.sound(at, bytes)` take what comes; pictures wait
- * for `hears.delay()` ms after their moment.
+ * Watches for ever. `handlers.access(word)` is called with how the receiver stands to this page: open, none, wait,
+ * full; `handlers.token()` returns a promise that is kept once the browser may have the cookie.
+ * `handlers.linked(say, timeline)` is given what sends a word to the receiver, and nulls once the connection has
+ * ended. `handlers.figures(object)`, `await handlers.picture(blob)`, `await handlers.own(blob)` and
+ * `handlers.sound(at, bytes)` take what comes; pictures wait for `handlers.delay()` ms after their moment.
  */
-export async function watch(hears) {
+export async function watch(handlers) {
   for (;;) {
     const word = await access();
-    hears.access(word);
-    if (word === "open") await session(hears);
-    else if (word === "token") await hears.token();
+    handlers.access(word);
+    if (word === "open") await session(handlers);
+    else if (word === "token") await handlers.token();
     else await sleep(PAUSES_MS[word] ?? PAUSES_MS.none);
   }
 }
 
 /** One connection, from its opening to its end. */
-function session(hears) {
+function session(handlers) {
   return new Promise((ended) => {
     const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/live`);
     socket.binaryType = "arraybuffer";
@@ -61,7 +61,7 @@ function session(hears) {
       document.removeEventListener("visibilitychange", catchUp);
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
-      hears.linked(null, null);
+      handlers.linked(null, null);
       ended();
     };
     // A network that has gone says nothing, and closing takes it long.
@@ -70,13 +70,17 @@ function session(hears) {
     // A picture that nobody sees is not answered, and the receiver makes no more of them.
     let unseen = [];
     const moment = (at) => {
-      const wait = timeline.here(at) + hears.delay() - performance.now();
-      return hears.delay() && wait > 1 ? sleep(Math.min(wait, MOST_WAIT_MS)) : null;
+      const wait = timeline.here(at) + handlers.delay() - performance.now();
+      return handlers.delay() && wait > 1 ? sleep(Math.min(wait, MAX_WAIT_MS)) : null;
     };
     const show = ({ kind, at, data }) => {
       const blob = new Blob([data], { type: "image/jpeg" });
-      if (kind === "S") return hears.own(blob).catch(() => {}).then(() => answer("s"));
-      showing = showing.then(() => moment(at)).then(() => hears.picture(blob)).catch(() => {}).then(() => answer("p"));
+      if (kind === "S") return handlers.own(blob).catch(() => {}).then(() => answer("s"));
+      showing = showing
+        .then(() => moment(at))
+        .then(() => handlers.picture(blob))
+        .catch(() => {})
+        .then(() => answer("p"));
     };
     // A kind, its moment, when it left (see `receiver.sinks.page`), and what it is.
     const take = (message) => {
@@ -84,7 +88,7 @@ function session(hears) {
       const kind = String.fromCharCode(view.getUint8(0));
       const [at, data] = [view.getFloat64(1), message.slice(HEADER_BYTES)];
       timeline.came(view.getFloat64(9));
-      if (kind === "A") hears.sound(at, data);
+      if (kind === "A") handlers.sound(at, data);
       else if (document.hidden) unseen.push({ kind, at, data });
       else show({ kind, at, data });
     };
@@ -97,11 +101,11 @@ function session(hears) {
     socket.onmessage = ({ data }) => {
       heard = performance.now();
       if (typeof data === "string") {
-        hears.figures(JSON.parse(data));
+        handlers.figures(JSON.parse(data));
         answer("f");
       } else take(data);
     };
-    socket.onopen = () => hears.linked(answer, timeline);
+    socket.onopen = () => handlers.linked(answer, timeline);
     socket.onclose = end;
   });
 }

@@ -164,7 +164,7 @@ function askForToken() {
   });
 }
 
-const hears = {
+const handlers = {
   access: (word) => word !== "open" && word !== "token" && setState(word in WORDS ? word : "none"),
   token: askForToken,
   linked,
@@ -206,7 +206,7 @@ async function main() {
     history.replaceState(null, "", location.pathname);
     await signIn(decoded(given));
   }
-  await watch(hears);
+  await watch(handlers);
 }
 
 main();

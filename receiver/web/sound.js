@@ -3,14 +3,14 @@
 const RATE = 48000;
 const PACKET_SECONDS = 0.02;
 // Of what is off by little, the pace makes up, and by so much at most: nobody hears it.
-const MOST_PACE = 0.005;
+const MAX_RATE_CHANGE = 0.005;
 const JUMP_SECONDS = 0.06;
-const LEAST_AHEAD = 0.008;
+const MIN_LEAD = 0.008;
 // Nine of ten packets are to come in time: so much later is everything, pictures too. More is needed at once, less in time.
 const SHARE = 0.9;
 const RECENT = 100;
 const MARGIN_MS = 8;
-const MOST_DELAY_MS = 400;
+const MAX_DELAY_MS = 400;
 const LEAP_MS = 15;
 const STEP_MS = 0.1;
 const SMOOTH = 0.05;
@@ -99,14 +99,14 @@ export class Sound {
 
   /** Returns when, by the context's clock, what is due at `at` begins, how fast it is, and what is too late of it. */
   #place(at) {
-    const earliest = this.#context.currentTime + LEAST_AHEAD;
+    const earliest = this.#context.currentTime + MIN_LEAD;
     const soonest = this.#contextTime(this.#timeline.here(at));
     this.#adjust(1000 * (earliest - soonest));
     const target = soonest + this.delay / 1000;
     const off = target - this.#next;
     const follows = Math.abs(at - this.#last - 1000 * PACKET_SECONDS) < 500 * PACKET_SECONDS;
     if (follows && Math.abs(off) < JUMP_SECONDS && this.#next >= earliest)
-      return { when: this.#next, pace: 1 - Math.min(Math.max(off / 2, -MOST_PACE), MOST_PACE), skip: 0 };
+      return { when: this.#next, pace: 1 - Math.min(Math.max(off / 2, -MAX_RATE_CHANGE), MAX_RATE_CHANGE), skip: 0 };
     const when = Math.max(target, earliest);
     return { when, pace: 1, skip: when - target };
   }
@@ -117,7 +117,7 @@ export class Sound {
     if (this.#needed.length > RECENT) this.#needed.shift();
     const sorted = [...this.#needed].sort((one, other) => one - other);
     const wanted = sorted[Math.floor(SHARE * (sorted.length - 1))] + MARGIN_MS;
-    const limited = Math.min(Math.max(wanted, 0), MOST_DELAY_MS);
+    const limited = Math.min(Math.max(wanted, 0), MAX_DELAY_MS);
     if (limited > this.delay + LEAP_MS) this.delay = limited;
     else this.delay += Math.min(Math.max(limited - this.delay, -STEP_MS), STEP_MS);
   }

@@ -95,12 +95,12 @@ class Writer:
         """Add one value of the table `counts` (C,)."""
         self._parts.append((np.array([value], np.int32), _MODEL, counts[None]))
 
-    def numbers(self, values: Whole, scales: Whole, family: CdfTables) -> None:
+    def numbers(self, values: Whole, scales: Whole, cdfs: CdfTables) -> None:
         """Add `values` (N,), under 2**24 in size, by the tables of `scales` (N,)."""
-        symbols = family.symbols(values)
-        self._parts.append((symbols.astype(np.int32), _MODEL, family.rows(scales)))
-        for value in values[symbols == 2 * family.width + 1]:
-            self._far(abs(int(value)) - family.width, value < 0)
+        symbols = cdfs.symbols(values)
+        self._parts.append((symbols.astype(np.int32), _MODEL, cdfs.rows(scales)))
+        for value in values[symbols == 2 * cdfs.width + 1]:
+            self._far(abs(int(value)) - cdfs.width, value < 0)
 
     def _far(self, beyond: int, negative: bool) -> None:
         """Elias's gamma code with a uniform length: beyond >= 1."""
@@ -138,12 +138,12 @@ class Reader:
         """Read one value of the table `counts` (C,)."""
         return int(self._coder.decode(_MODEL, counts[None])[0])
 
-    def numbers(self, scales: Whole, family: CdfTables) -> Whole:
+    def numbers(self, scales: Whole, cdfs: CdfTables) -> Whole:
         """Read as many numbers as there are `scales` (N,)."""
-        symbols: Whole = self._coder.decode(_MODEL, family.rows(scales)).astype(np.int64)
-        values: Whole = symbols - family.width
-        for index in np.flatnonzero(symbols == 2 * family.width + 1):
-            values[index] = self._far_from(family.width)
+        symbols: Whole = self._coder.decode(_MODEL, cdfs.rows(scales)).astype(np.int64)
+        values: Whole = symbols - cdfs.width
+        for index in np.flatnonzero(symbols == 2 * cdfs.width + 1):
+            values[index] = self._far_from(cdfs.width)
         return values
 
     def _far_from(self, width: int) -> int:

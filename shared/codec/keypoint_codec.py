@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shared.codec.entropy import CdfTables, Reader, Whole, Writer
 from shared.codec.quantization import MAX_INDEX, MAX_MAGNITUDE, QUALITIES, check_frames, track
 from shared.codec.tables import LEVELS, SCALES_A_LEVEL, SCALES_A_QUALITY, CodecTables
-from shared.codec.temporal import FRACTION_BITS, Doubles, coefficients, course
+from shared.codec.temporal import FRACTION_BITS, Doubles, coefficients, inverse
 from shared.constants import MAX_PACKET_FRAMES
 from shared.errors import PeerError
 from shared.keypoints import Floats
@@ -116,18 +116,18 @@ class CodedCodec:
         """Code a block at `quality`. Raise ValueError where its numbers are not plausible or too many."""
         if len(block.frames) > MAX_PACKET_FRAMES or len(block.copies) > MAX_COPIES:
             raise ValueError(f"a block has {len(block.frames)} frames and {len(block.copies)} copies")
-        lattice, quality = self._tables.lattice, self.quality
-        exact = coefficients(lattice.coordinates(block.frames, quality))
+        quantizer, quality = self._tables.quantizer, self.quality
+        exact = coefficients(quantizer.coordinates(block.frames, quality))
         writer = Writer()
         writer.uniform(quality, QUALITIES)
         writer.uniform(len(block.copies), MAX_COPIES + 1)
-        scales, family = self._scales(self._tables.block_scales(len(exact)), quality), self._tables.family
-        mean, _ = cheapest(exact[0], scales[0], family)
-        writer.numbers(mean, scales[0], family)
-        further = self._write_course(writer, exact[1:].reshape(-1), scales[1:].reshape(-1))
+        scales, cdfs = self._scales(self._tables.block_scales(len(exact)), quality), self._tables.cdfs
+        mean, _ = cheapest(exact[0], scales[0], cdfs)
+        writer.numbers(mean, scales[0], cdfs)
+        further = self._write_coefficients(writer, exact[1:].reshape(-1), scales[1:].reshape(-1))
         if block.copies:
             numbers = np.concatenate([mean, further]).reshape(exact.shape)
-            self._write_copies(writer, block.copies, course(numbers)[0])
+            self._write_copies(writer, block.copies, inverse(numbers)[0])
         return writer.bytes()
 
     def decode(self, payload: bytes, count: int) -> Block:
@@ -137,10 +137,10 @@ class CodedCodec:
         reader = Reader(payload)
         quality, copies = reader.uniform(QUALITIES), reader.uniform(MAX_COPIES + 1)
         scales = self._scales(self._tables.block_scales(count), quality)
-        mean = reader.numbers(scales[0], self._tables.family)
-        further = self._read_course(reader, scales[1:].reshape(-1)).reshape(scales[1:].shape)
-        indices = course(_plausible(np.concatenate([mean[None], further])))
-        frames = self._tables.lattice.restore(indices, quality, FRACTION_BITS)
+        mean = reader.numbers(scales[0], self._tables.cdfs)
+        further = self._read_coefficients(reader, scales[1:].reshape(-1)).reshape(scales[1:].shape)
+        indices = inverse(_plausible(np.concatenate([mean[None], further])))
+        frames = self._tables.quantizer.restore(indices, quality, FRACTION_BITS)
         found = self._read_copies(reader, copies, indices[0], quality)
         reader.finish()
         _check(frames)
@@ -153,36 +153,36 @@ class CodedCodec:
     def _scales(self, base: npt.NDArray[np.integer], quality: int, level: int = 0) -> Whole:
         return base.astype(np.int64) + SCALES_A_LEVEL * level - SCALES_A_QUALITY * quality
 
-    def _write_course(self, writer: Writer, exact: Doubles, scales: Whole) -> Whole:
+    def _write_coefficients(self, writer: Writer, exact: Doubles, scales: Whole) -> Whole:
         """Add further coefficients (N,), of `scales` at level 0, under the best level; return them, whole."""
         if not len(exact):
             return np.zeros(0, np.int64)
-        likely, family = self._levels[LEVELS], self._tables.family
+        likely, cdfs = self._levels[LEVELS], self._tables.cdfs
         levels = scales + SCALES_A_LEVEL * np.arange(LEVELS)[:, None]
-        numbers, costs = cheapest(exact, levels, family)
+        numbers, costs = cheapest(exact, levels, cdfs)
         level = int((costs - BIT_ERROR * np.log2(likely)).argmin())
         writer.chosen(level, likely)
         chosen: Whole = numbers[level]
-        writer.numbers(chosen, levels[level], family)
+        writer.numbers(chosen, levels[level], cdfs)
         return chosen
 
-    def _read_course(self, reader: Reader, scales: Whole) -> Whole:
+    def _read_coefficients(self, reader: Reader, scales: Whole) -> Whole:
         if not len(scales):
             return np.zeros(0, np.int64)
         level = reader.chosen(self._levels[LEVELS])
-        return reader.numbers(scales + SCALES_A_LEVEL * level, self._tables.family)
+        return reader.numbers(scales + SCALES_A_LEVEL * level, self._tables.cdfs)
 
     def _write_changes(self, writer: Writer, changes: Whole, quality: int) -> None:
         """Add `changes` (N, D), all their levels before all their numbers."""
         scales = np.stack([self._scales(self._tables.change, quality, level) for level in range(LEVELS)])
-        costs = self._tables.family.cost(changes[:, None], scales[None]).sum(-1)
+        costs = self._tables.cdfs.cost(changes[:, None], scales[None]).sum(-1)
         levels: list[int] = []
         for cost in costs:
             likely = self._levels[levels[-1] if levels else LEVELS]
             levels.append(int((cost - np.log2(likely)).argmin()))
             writer.chosen(levels[-1], likely)
         if levels:
-            writer.numbers(changes.reshape(-1), scales[levels].reshape(-1), self._tables.family)
+            writer.numbers(changes.reshape(-1), scales[levels].reshape(-1), self._tables.cdfs)
 
     def _read_changes(self, reader: Reader, count: int, quality: int) -> Whole:
         levels: list[int] = []
@@ -191,13 +191,13 @@ class CodedCodec:
         if not levels:
             return np.zeros((0, self._tables.dimensions), np.int64)
         scales = np.concatenate([self._scales(self._tables.change, quality, level) for level in levels])
-        return reader.numbers(scales, self._tables.family).reshape(count, self._tables.dimensions)
+        return reader.numbers(scales, self._tables.cdfs).reshape(count, self._tables.dimensions)
 
     def _write_copies(self, writer: Writer, copies: Sequence[Copy], first: Whole) -> None:
         quality = min(self.quality + _COPY_QUALITY, QUALITIES - 1)
-        lattice = self._tables.lattice
-        start = lattice.coarser(first, self.quality, quality, FRACTION_BITS)
-        exact = lattice.coordinates(np.stack([copy.frame for copy in copies]), quality)
+        quantizer = self._tables.quantizer
+        start = quantizer.coarser(first, self.quality, quality, FRACTION_BITS)
+        exact = quantizer.coordinates(np.stack([copy.frame for copy in copies]), quality)
         indices = track(exact, start)
         for copy in copies:
             writer.uniform(copy.back, MAX_BACK + 1)
@@ -210,14 +210,14 @@ class CodedCodec:
         backs = [reader.uniform(MAX_BACK + 1) for _ in range(count)]
         if backs != sorted(set(backs)) or backs[0] < 1:
             raise PeerError("A payload's copies are out of order.")
-        start = self._tables.lattice.coarser(first, fine, quality, FRACTION_BITS)
+        start = self._tables.quantizer.coarser(first, fine, quality, FRACTION_BITS)
         indices = _summed(start, self._read_changes(reader, count, quality))[1:]
-        frames = self._tables.lattice.restore(indices, quality)
+        frames = self._tables.quantizer.restore(indices, quality)
         _check(frames)
         return [Copy(back, frame) for back, frame in zip(backs, frames, strict=True)]
 
 
-def cheapest(exact: Doubles, scales: Whole, family: CdfTables) -> tuple[Whole, Doubles]:
+def cheapest(exact: Doubles, scales: Whole, cdfs: CdfTables) -> tuple[Whole, Doubles]:
     """Return whole numbers for `exact` (N,), and what they cost (...,) under `scales` (..., N).
 
     The nearest, or the next towards zero where that saves more bits than its error is worth
@@ -226,7 +226,7 @@ def cheapest(exact: Doubles, scales: Whole, family: CdfTables) -> tuple[Whole, D
     """
     nearest = np.rint(exact).astype(np.int64)
     smaller = nearest - np.sign(nearest)
-    costs = [np.square(exact - n) + BIT_ERROR * family.cost(n, scales) for n in (nearest, smaller)]
+    costs = [np.square(exact - n) + BIT_ERROR * cdfs.cost(n, scales) for n in (nearest, smaller)]
     numbers = np.where(costs[1] < costs[0], smaller, nearest)
     return numbers, np.minimum(*costs).sum(-1)
 

@@ -1,4 +1,4 @@
-"""Tables of the coded profile: a lattice and probability tables, one file next to a backbone's weights.
+"""Tables of the coded profile: a quantizer and probability tables, one file next to a backbone's weights.
 
 Both ends of a call must hold the same ones; their hash stands in the hello.
 """
@@ -43,8 +43,8 @@ class CodecTables:
     `tracks_of` is the fingerprint of the detector whose keypoints they are for.
     """
 
-    lattice: TransformQuantizer
-    family: CdfTables
+    quantizer: TransformQuantizer
+    cdfs: CdfTables
     first: npt.NDArray[np.int16]
     course: npt.NDArray[np.int16]
     tilt: npt.NDArray[np.int16]
@@ -77,7 +77,7 @@ class CodecTables:
     @property
     def dimensions(self) -> int:
         """D, how many numbers a frame has."""
-        return self.lattice.dimensions
+        return self.quantizer.dimensions
 
     @cached_property
     def hash(self) -> str:
@@ -95,10 +95,10 @@ class CodecTables:
 
     def _every_symbol(self) -> bytes:
         """Return the code of each number of each table, escapes included, and of each level."""
-        writer, family = Writer(), self.family
-        numbers = np.arange(-family.width - 1, family.width + 2)
-        for scale in range(family.scales):
-            writer.numbers(numbers, np.full(len(numbers), scale), family)
+        writer, cdfs = Writer(), self.cdfs
+        numbers = np.arange(-cdfs.width - 1, cdfs.width + 2)
+        for scale in range(cdfs.scales):
+            writer.numbers(numbers, np.full(len(numbers), scale), cdfs)
         for likely in self.levels.astype(np.float32):
             for level in range(LEVELS):
                 writer.chosen(level, likely)
@@ -120,8 +120,8 @@ class CodecTables:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
                 tracks_of = (file.metadata() or {}).get("tracks_of", "")
             named = {name: arrays[name] for name in (*_SCALES, "levels", "sensitivity")}
-            lattice = TransformQuantizer(arrays["matrix"], arrays["mean"])
-            return cls(lattice, CdfTables(arrays["counts"]), **named, tracks_of=tracks_of)
+            quantizer = TransformQuantizer(arrays["matrix"], arrays["mean"])
+            return cls(quantizer, CdfTables(arrays["counts"]), **named, tracks_of=tracks_of)
         except KeyError as error:
             raise RequestError(
                 f"The codec tables {path} are of another version: they have no {error}; make them again with "
@@ -134,7 +134,7 @@ class CodecTables:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {
-            "matrix": self.lattice.matrix, "mean": self.lattice.mean, "counts": self.family.counts,
+            "matrix": self.quantizer.matrix, "mean": self.quantizer.mean, "counts": self.cdfs.counts,
             **{name: getattr(self, name) for name in _SCALES}, "levels": self.levels,
             "sensitivity": self.sensitivity,
         }  # fmt: skip

@@ -46,7 +46,7 @@ def coefficients(coordinates: Doubles) -> Doubles:
     return exact
 
 
-def course(numbers: Indices) -> Indices:
+def inverse(numbers: Indices) -> Indices:
     """Return what coefficients (T, D), under 2**24 in size, stand for: (T, D) in 2**-4 steps."""
     shift = _BASIS_BITS - FRACTION_BITS
     return np.asarray((basis(len(numbers)).T @ numbers + (1 << (shift - 1))) >> shift)

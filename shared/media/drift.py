@@ -1,4 +1,4 @@
-"""How two devices' counts of samples part: their clocks differ, and callbacks tell the time roughly."""
+"""Clock drift between two devices' sample counts, estimated from callbacks that give the time roughly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _SPREAD = 0.006 * RATE
 _PARTING = (50e-6 * RATE) ** 2
 """Variance of what is expected of two clocks: 50 ppm, in samples per second."""
 _WANDER = 1.7e-4
-"""Growth of that variance in a second: clocks change with the room's warmth, slowly."""
-_MOST_OFF = 0.03 * RATE
+"""Growth of that variance per second: clocks change with the room's warmth, slowly."""
+_MAX_SKEW = 0.03 * RATE
 _BELIEVED_SECONDS = 0.3
 
 
@@ -36,7 +36,7 @@ class Drift:
             return
         self._predict(seconds)
         off = ahead - self.ahead
-        self._doubted = self._doubted + seconds if abs(off) > _MOST_OFF else 0.0
+        self._doubted = self._doubted + seconds if abs(off) > _MAX_SKEW else 0.0
         if self._doubted > _BELIEVED_SECONDS:
             self.ahead, self._doubted = ahead, 0.0
             self._place, self._both = _SPREAD**2, 0.0

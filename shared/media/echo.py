@@ -28,15 +28,15 @@ LAG_SECONDS = (3 * FRAME + PROCESSING) / RATE
 # What is heard was handed over a device's buffer earlier, and is recorded another one later. So far less is
 # kept back here than that, and still the callbacks of one device may be late.
 _CUSHION = 0.008 * RATE
-_MOST_WAITING = 2 * FRAME
+_MAX_WAITING = 2 * FRAME
 _STOPPED_SECONDS = 0.1
-_MOST_BLOCKS, _MOST_IN_BLOCK = 128, RATE // 4
+_MAX_BLOCKS, _MAX_IN_BLOCK = 128, RATE // 4
 _KEPT = RATE
-_MOST_SLIP = FRAME / 20
+_MAX_SLIP = FRAME / 20
 _NOISE_LEVEL = 2
 """Of 0 to 3: steady noise is lowered by 18 dB."""
 # It begins with that: what is left of an echo before the near side has said anything is louder by as much.
-_MOST_GAIN_DB = 12.0
+_MAX_GAIN_DB = 12.0
 
 
 class EchoCanceller:
@@ -49,7 +49,7 @@ class EchoCanceller:
     def __init__(self, *, gain_control: bool = True) -> None:
         self._process = _process(gain_control)
         # Appending to a deque and taking from it is safe between two threads; what is too much falls out.
-        self._handed: deque[tuple[int, Sound, float]] = deque(maxlen=_MOST_BLOCKS)
+        self._handed: deque[tuple[int, Sound, float]] = deque(maxlen=_MAX_BLOCKS)
         self._count = 0
         self._far, self._far_end, self._far_block = np.zeros(0, np.int16), 0, (0, -math.inf)
         self._near, self._near_end = np.zeros(0, np.int16), 0
@@ -63,7 +63,7 @@ class EchoCanceller:
     def played(self, sound: Sound, at: float) -> None:
         """Take what the loudspeaker's device was given at `at` (monotonic seconds), silence included."""
         first, self._count = self._count, self._count + len(sound)
-        kept = sound[-_MOST_IN_BLOCK:]
+        kept = sound[-_MAX_IN_BLOCK:]
         self._handed.append((first + len(sound) - len(kept), kept.copy(), at))
 
     def clean(self, sound: Sound, recorded: float, at: float) -> tuple[Sound, float]:
@@ -101,7 +101,7 @@ class EchoCanceller:
         while len(self._near) >= FRAME:
             end = self._near_end - len(self._near) + FRAME
             to = end + self._drift.ahead - self._drift.rate * (self._near_end - end) / RATE - _CUSHION
-            if self._playing(at) and to > self._far_end and len(self._near) < FRAME + _MOST_WAITING:
+            if self._playing(at) and to > self._far_end and len(self._near) < FRAME + _MAX_WAITING:
                 break
             near, self._near = self._near[:FRAME], self._near[FRAME:]
             done.append(self._process(near, self._far_until(to)))
@@ -112,7 +112,7 @@ class EchoCanceller:
         if math.isnan(to):
             return np.zeros(FRAME, np.int16)
         begins = self._position
-        if not abs(to - begins - FRAME) < _MOST_SLIP:
+        if not abs(to - begins - FRAME) < _MAX_SLIP:
             begins = to - FRAME
         self._position = to
         numbers = np.arange(self._far_end - len(self._far), self._far_end)
@@ -126,7 +126,7 @@ class EchoCanceller:
 
 
 def echo_canceller(note: Callable[[str], None]) -> EchoCanceller | None:
-    """Return an echo canceller, or None where it cannot be loaded, which `note` is told in a sentence."""
+    """Return an echo canceller, or None where it cannot be loaded, as `note` is told in a sentence."""
     try:
         return EchoCanceller()
     except RequestError as error:
@@ -143,7 +143,7 @@ def _process(gain_control: bool) -> Callable[[Sound, Sound], Sound]:
     # One by one: in the package's AudioProcessor 0.2 noise is lowered by 6 dB, whatever level is asked for.
     canceller = pywebrtc_audio.EchoCanceller(RATE)
     suppressor = pywebrtc_audio.NoiseSuppressor(RATE, level=_NOISE_LEVEL)
-    gain = pywebrtc_audio.GainController(RATE, max_gain_db=_MOST_GAIN_DB) if gain_control else None
+    gain = pywebrtc_audio.GainController(RATE, max_gain_db=_MAX_GAIN_DB) if gain_control else None
 
     def process(near: Sound, far: Sound) -> Sound:
         clean: Sound = suppressor.process(canceller.process(near, far))

@@ -13,9 +13,9 @@ _MARKER, _START, _SCAN = 0xFF, b"\xff\xd8", b"\xff\xda"
 # Frames (sequential and progressive, Huffman), their tables, restarts, applications' own, and comments. Of
 # others Pillow, libjpeg and this module need not agree on where they end.
 _KNOWN = frozenset((0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))
-MOST_SEGMENTS, MOST_BYTES = 64, 4096
+MAX_SEGMENTS, MAX_BYTES = 64, 4096
 """Before the first scan; a file of ours has ten, of 600 bytes."""
-MOST_SCANS = 3
+MAX_SCANS = 3
 """A sequential picture has one, or one a colour."""
 _UNREADABLE = "The source picture is not a readable JPEG."
 
@@ -27,15 +27,15 @@ def check(data: bytes) -> None:
     at, segments = 2, 0
     while data[at : at + 2] != _SCAN:
         at, segments = _after(data, at), segments + 1
-        if segments > MOST_SEGMENTS or at > MOST_BYTES:
+        if segments > MAX_SEGMENTS or at > MAX_BYTES:
             raise PeerError(
-                f"The source picture has over {MOST_SEGMENTS} segments, or {MOST_BYTES} bytes, before its "
+                f"The source picture has over {MAX_SEGMENTS} segments, or {MAX_BYTES} bytes, before its "
                 "first scan."
             )
     # Within a scan 0xff is followed by 0, so this finds no content.
     scans = data.count(_SCAN, at)
-    if scans > MOST_SCANS:
-        raise PeerError(f"The source picture has {scans} scans; at most {MOST_SCANS} are read.")
+    if scans > MAX_SCANS:
+        raise PeerError(f"The source picture has {scans} scans; at most {MAX_SCANS} are read.")
 
 
 def _after(data: bytes, at: int) -> int:

@@ -24,14 +24,14 @@ Sound = npt.NDArray[np.int16]
 RATE = 48_000
 SAMPLES = 2880
 """Of a packet: 60 ms, the longest that Opus codes at once."""
-LEAST_KBPS, MOST_KBPS = 6, 64
+MIN_KBPS, MAX_KBPS = 6, 64
 MAX_BYTES = 480
-"""Of a packet at `MOST_KBPS`."""
+"""Of a packet at `MAX_KBPS`."""
 _VOIP, _OK = 2048, 0
 _SET_BITRATE, _SET_MAX_BANDWIDTH, _SET_INBAND_FEC, _SET_PACKET_LOSS = 4002, 4004, 4012, 4014
 _SET_DTX, _SET_SIGNAL, _GET_LOOKAHEAD = 4016, 4024, 4027
 _WIDEBAND, _VOICE = 1103, 3001
-_MOST_SAMPLES = 5760
+_MAX_SAMPLES = 5760
 # A packet this short says that there is nothing to say (opus_encode's documentation).
 _SILENT_BYTES = 2
 # Samples of one frame at 48 kHz, by the five high bits of a packet's first byte (RFC 6716, 3.1).
@@ -50,8 +50,8 @@ class OpusEncoder:
     """Codes `samples` (60 ms) at a time at about `kbps` (6 to 64); a decoder gives them `delay` late."""
 
     def __init__(self, kbps: float, samples: int = SAMPLES) -> None:
-        if not LEAST_KBPS <= kbps <= MOST_KBPS:
-            least, most = LEAST_KBPS, MOST_KBPS
+        if not MIN_KBPS <= kbps <= MAX_KBPS:
+            least, most = MIN_KBPS, MAX_KBPS
             raise RequestError(
                 f"The audio bitrate must be {least} to {most} kbps, not {kbps:g}; change --audio-kbps."
             )
@@ -123,7 +123,7 @@ class OpusDecoder:
             self._library.opus_decoder_destroy(self._state)
 
     def _decode(self, packet: bytes | None, recover: int) -> Sound:
-        out = np.zeros(_MOST_SAMPLES, np.int16)
+        out = np.zeros(_MAX_SAMPLES, np.int16)
         # With less room, a longer packet would be refused; concealment fills the room it is given.
         size = len(packet) if packet is not None else 0
         count = self._library.opus_decode(self._state, packet, size, out.ctypes.data, SAMPLES, recover)

@@ -35,7 +35,7 @@ QUALITY = 77
 """Over 16 people 5.4 kB on average, and as near to the picture as it was at 6.5 kB, encoded quicker and for
 the least noise. Video rendered from that is 1.1 % worse in MAE and 2.4 % in perceptual distance than from the
 picture as it is. JPEGs of 13 kB cost 0.6 and 1.2 %, of 7 kB 1.7 and 5 %; WebP of 5 kB 0.9 and 5 %."""
-_LEAST_QUALITY = 30
+_MIN_QUALITY = 30
 _AVIF: dict[str, Any] = {"subsampling": "4:2:0", "speed": 5, "max_threads": 1}
 # libaom's alone; another encoder refuses it.
 _TUNED: dict[str, Any] = {**_AVIF, "advanced": {"tune": "ssim"}}
@@ -63,7 +63,7 @@ def encode_within(picture: Pictures, quality: int, most_bytes: int) -> bytes:
     At the lowest tried, about 25, they are what they are.
     """
     data = encode(picture, quality)
-    while len(data) > most_bytes and quality > _LEAST_QUALITY:
+    while len(data) > most_bytes and quality > _MIN_QUALITY:
         quality -= 10
         data = encode(picture, quality)
     return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 MODULUS = 2**32
-_MOST_AHEAD = 4096
+_MAX_AHEAD = 4096
 """A number that is further ahead, or older than as many before it, says nothing."""
 _REMEMBERED = 1024
 
@@ -28,7 +28,7 @@ class SequenceTracker:
         if self._highest is None:
             self._highest = (number - 1) % MODULUS
         ahead = (number - self._highest) % MODULUS
-        if ahead and ahead <= _MOST_AHEAD:
+        if ahead and ahead <= _MAX_AHEAD:
             self.expected += ahead
             self._highest = number
         elif number in self._seen or (self._highest - number) % MODULUS >= min(self.expected, _REMEMBERED):

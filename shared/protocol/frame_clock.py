@@ -6,7 +6,7 @@ import math
 
 from shared.constants import FPS
 
-MOST_AWAY_FRAMES = 60 * FPS
+MAX_FRAME_DISTANCE = 60 * FPS
 """Largest distance of a number from where time has got to. A connection is given up long before.
 
 What a sender cannot have reached yet is a number of the past: modulo 2**16, every number is one, but in the
@@ -18,10 +18,10 @@ STOOD_SECONDS = 5.0
 
 
 class FrameClock:
-    """Follows a sender's frame numbers, which the wire tells modulo 2**16; `now` is in monotonic seconds.
+    """Follows a sender's frame numbers, which the wire carries modulo 2**16; `now` is in monotonic seconds.
 
     Whatever a peer says, its numbers run no further ahead of the time that has passed since `begin` than
-    `MOST_AWAY_FRAMES`, give or take `DRIFT`, or are under 2**16; and after any pause an honest sender is
+    `MAX_FRAME_DISTANCE`, give or take `DRIFT`, or are under 2**16; and after any pause an honest sender is
     where it is expected.
     """
 
@@ -39,7 +39,7 @@ class FrameClock:
 
     def latest(self, now: float) -> int:
         """Return the highest number that is expected at `now`."""
-        return int(self.at(now)) + MOST_AWAY_FRAMES
+        return int(self.at(now)) + MAX_FRAME_DISTANCE
 
     def follow(self, number: int, now: float) -> bool:
         """Take note that frame `number` came at `now`; False where that is too far away for anything.
@@ -47,7 +47,7 @@ class FrameClock:
         Where nothing else comes for `STOOD_SECONDS`, that is what is expected from then on.
         """
         away = number - self.at(now)
-        if abs(away) > MOST_AWAY_FRAMES:
+        if abs(away) > MAX_FRAME_DISTANCE:
             self._far_since = min(self._far_since, now)
             if now - self._far_since < STOOD_SECONDS:
                 return False

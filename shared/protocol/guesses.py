@@ -22,7 +22,7 @@ _WIDER = {
     4: ((24, 30, SECONDS), (16, OF_PROVIDER, MANY_SECONDS)),
     6: ((56, 15, SECONDS), (48, 30, SECONDS), (32, OF_PROVIDER, MANY_SECONDS)),
 }
-MOST_KNOWN = 256
+MAX_KNOWN_ADDRESSES = 256
 _LOCAL = tuple(
     map(
         ipaddress.ip_network,
@@ -73,7 +73,7 @@ class Guesses:
         own = network_of(address)
         self._known.pop(own, None)
         self._known[own] = None
-        if len(self._known) > MOST_KNOWN:
+        if len(self._known) > MAX_KNOWN_ADDRESSES:
             del self._known[next(iter(self._known))]
 
     def _groups(self, address: str) -> tuple[Group, ...]:

@@ -38,7 +38,7 @@ class Phase(Enum):
     OVER = "given up"
 
 
-class Happening(Enum):
+class LivenessEvent(Enum):
     """Event that moves a call from one phase to the next."""
 
     HEARD = auto()
@@ -52,18 +52,18 @@ class Happening(Enum):
 
 # What is not listed changes nothing.
 _NEXT = {
-    (Phase.LIVELY, Happening.SILENT): Phase.STALLED,
-    (Phase.LIVELY, Happening.GONE): Phase.AWAY,
-    (Phase.STALLED, Happening.HEARD): Phase.LIVELY,
-    (Phase.STALLED, Happening.LINKED): Phase.LIVELY,
-    (Phase.STALLED, Happening.GONE): Phase.AWAY,
-    (Phase.AWAY, Happening.LINKED): Phase.LIVELY,
-    (Phase.AWAY, Happening.TRIES): Phase.TRYING,
-    (Phase.AWAY, Happening.GIVEN_UP): Phase.OVER,
-    (Phase.TRYING, Happening.LINKED): Phase.LIVELY,
-    (Phase.TRYING, Happening.FAILS): Phase.AWAY,
-    (Phase.TRYING, Happening.GONE): Phase.AWAY,
-    (Phase.TRYING, Happening.GIVEN_UP): Phase.OVER,
+    (Phase.LIVELY, LivenessEvent.SILENT): Phase.STALLED,
+    (Phase.LIVELY, LivenessEvent.GONE): Phase.AWAY,
+    (Phase.STALLED, LivenessEvent.HEARD): Phase.LIVELY,
+    (Phase.STALLED, LivenessEvent.LINKED): Phase.LIVELY,
+    (Phase.STALLED, LivenessEvent.GONE): Phase.AWAY,
+    (Phase.AWAY, LivenessEvent.LINKED): Phase.LIVELY,
+    (Phase.AWAY, LivenessEvent.TRIES): Phase.TRYING,
+    (Phase.AWAY, LivenessEvent.GIVEN_UP): Phase.OVER,
+    (Phase.TRYING, LivenessEvent.LINKED): Phase.LIVELY,
+    (Phase.TRYING, LivenessEvent.FAILS): Phase.AWAY,
+    (Phase.TRYING, LivenessEvent.GONE): Phase.AWAY,
+    (Phase.TRYING, LivenessEvent.GIVEN_UP): Phase.OVER,
 }
 
 
@@ -86,46 +86,46 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Anything came from the other side over the connection in use."""
         self._heard = now
-        self._step(Happening.HEARD)
+        self._step(LivenessEvent.HEARD)
 
     def linked(self, now: float) -> None:
         """A connection carries the call now."""
         self._heard, self._gone, self._set_up = now, math.inf, True
         self.links += 1
-        self._step(Happening.LINKED)
+        self._step(LivenessEvent.LINKED)
 
     def lost(self, now: float) -> None:
         """The connection in use has ended, or was given up."""
         # The hours before a failed attempt count, too.
         self._gone = min(self._gone, now)
-        self._step(Happening.GONE)
+        self._step(LivenessEvent.GONE)
 
     def tries(self, now: float, seconds: float = SETUP_SECONDS) -> None:
         """A new connection is being made, or has got further; over `seconds` more, it has failed."""
         self._limit = now + seconds
-        self._step(Happening.TRIES)
+        self._step(LivenessEvent.TRIES)
 
     def failed(self) -> None:
         """The attempt has failed."""
-        self._step(Happening.FAILS)
+        self._step(LivenessEvent.FAILS)
 
     def tick(self, now: float) -> Phase:
         """Return the phase at `now`; call it a few times per second."""
         silence = now - self._heard
         if silence >= STALL_SECONDS:
-            self._step(Happening.SILENT)
+            self._step(LivenessEvent.SILENT)
         if self._set_up and self.phase is Phase.STALLED and silence >= LOST_SECONDS:
             self.lost(now)
         if self.phase is Phase.TRYING and now >= self._limit:
-            self._step(Happening.FAILS)
+            self._step(LivenessEvent.FAILS)
         if now - self._gone >= self._give_up:
-            self._step(Happening.GIVEN_UP)
+            self._step(LivenessEvent.GIVEN_UP)
         return self.phase
 
-    def _step(self, happening: Happening) -> None:
-        phase = _NEXT.get((self.phase, happening), self.phase)
+    def _step(self, event: LivenessEvent) -> None:
+        phase = _NEXT.get((self.phase, event), self.phase)
         if phase is not self.phase:
-            _log.debug("%s -> %s (%s)", self.phase.name, phase.name, happening.name)
+            _log.debug("%s -> %s (%s)", self.phase.name, phase.name, event.name)
         self.phase = phase
 
 

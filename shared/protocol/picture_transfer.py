@@ -33,7 +33,7 @@ def wire_bytes(picture_bytes: int) -> int:
     return picture_bytes + -(-picture_bytes // PICTURE_CHUNK) * MESSAGE_BYTES
 
 
-class PictureFeed:
+class PictureSender:
     """The sender's side: what leaves when. What has left is counted in `tally`."""
 
     def __init__(self, tally: Tally | None = None, pace_kbps: float = PACE_KBPS) -> None:

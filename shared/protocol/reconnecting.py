@@ -70,7 +70,7 @@ class ReconnectingCall(ABC):
 
         `opening` is a first control message that was taken from the connection before.
         """
-        self.tell([])
+        self.dispatch([])
         if opening is not None:
             self._heard("ctl", opening)
         while not self.ended:
@@ -83,7 +83,7 @@ class ReconnectingCall(ABC):
             if self._resumes and self._liveness.links and not self.ended:
                 await self._reconnect()
             else:
-                self.tell(self._session.lost(connection.reason or self.gone))
+                self.dispatch(self._session.lost(connection.reason or self.gone))
 
     async def watch(self) -> None:
         """Look after the connection a few times per second: silence, and what the session has to do."""
@@ -91,13 +91,13 @@ class ReconnectingCall(ABC):
             await self._clock.sleep_until(self._clock.now() + self.tick_seconds)
             phase = self.phase
             if self._resumes and phase is Phase.OVER:
-                self.tell(self._session.lost(self._gave_up()))
+                self.dispatch(self._session.lost(self._gave_up()))
             elif self._resumes and phase is Phase.AWAY:
                 await self.connection.close()
             else:
                 self._tick(self._clock.now())
 
-    def tell(self, events: list[Event]) -> None:
+    def dispatch(self, events: list[Event]) -> None:
         """Pass `events` of the session on, and send what it has to say."""
         for event in events:
             self._note(event)
@@ -115,7 +115,7 @@ class ReconnectingCall(ABC):
         """Return the reason of a call's end that has had no connection for too long."""
 
     def _tick(self, now: float) -> None:
-        self.tell(self._session.tick(now))
+        self.dispatch(self._session.tick(now))
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Ended):
@@ -129,7 +129,7 @@ class ReconnectingCall(ABC):
         now = self._clock.now()
         self._liveness.heard(now)
         if channel in self._receive:
-            self.tell(self._receive[channel](data, now))
+            self.dispatch(self._receive[channel](data, now))
 
     def _replace(self, connection: Connection) -> Connection:
         """Go on over `connection`; return the one before."""

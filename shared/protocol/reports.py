@@ -1,4 +1,4 @@
-"""What a receiver reports of a call, in full and in short: plain numbers, little-endian.
+"""Receiver reports, in full and in short: plain numbers, little-endian.
 
 A report, which may be sent twice per second, has 25 bytes:
 
@@ -69,7 +69,7 @@ class Brief:
     def of(cls, report: Report) -> Brief:
         """Return `report`, shortened."""
         modulo = {name: getattr(report, name) % modulus for name, modulus in _MODULI.items()}
-        return cls(delay_ms=report.delay_ms, jitter_ms=min(report.jitter_ms, _MOST_JITTER_MS), **modulo)
+        return cls(delay_ms=report.delay_ms, jitter_ms=min(report.jitter_ms, _MAX_JITTER_MS), **modulo)
 
     def after(self, last: Report) -> Report:
         """Return what this says: of the counts that it may stand for, those next to the ones of `last`."""
@@ -85,7 +85,7 @@ _MODULI = {
     "packets": 1 << 16, "highest": 1 << 24,
     "frames_observed": 1 << 16, "frames_forecast": 1 << 16, "frames_held": 1 << 16,
 }  # fmt: skip
-_MOST_JITTER_MS = 255
+_MAX_JITTER_MS = 255
 
 
 def pack_report(report: Report) -> bytes:

@@ -13,7 +13,7 @@ from shared.keypoints import Floats
 from shared.media.voice_packet import MAX_LOAD, VoicePacket
 from shared.protocol.events import Agreed, Event, PeerReady, PeerReport, State
 from shared.protocol.messages import Hello, Message, Ready, Start, Status, Still, Want
-from shared.protocol.picture_transfer import PictureFeed
+from shared.protocol.picture_transfer import PictureSender
 from shared.protocol.reports import Brief, Report
 from shared.protocol.resumption import proof
 from shared.protocol.session import Session, log
@@ -58,7 +58,7 @@ class SenderSession(Session):
                 raise ValueError(f"the source picture has {len(data)} bytes, not 1 to {MAX_PICTURE_BYTES}")
         self._picture, self._larger = picture, None if picture is None else larger
         self._agreed_size = 0
-        self.pictures = PictureFeed(self.tally)
+        self.pictures = PictureSender(self.tally)
         self._takes_pictures = False
         self._secret = self._offered = b""
         self._proof = b""  # by which a receiver would show that it still holds the call
@@ -128,7 +128,7 @@ class SenderSession(Session):
             if self._said_status or self._status != Status():
                 self._say_status()
 
-    def tell_status(self, muted: bool, held: bool) -> None:
+    def send_status(self, muted: bool, held: bool) -> None:
         """Have the receiver know, now or once streaming begins, where it listens to that.
 
         On hold (`held`) further pictures wait, too.

@@ -1,4 +1,4 @@
-"""What one side of a call counts. Sessions and buffers count in it, reports read it; nobody counts twice."""
+"""Counters of one side of a call. Sessions and buffers count in it, reports read it; nobody counts twice."""
 
 from __future__ import annotations
 

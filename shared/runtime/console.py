@@ -15,7 +15,7 @@ from typing import TextIO
 COLOURS = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "grey": 90}
 EVERY_SECONDS = 10.0
 """Interval of status lines where they cannot be rewritten; a changed state is printed sooner."""
-LEAST_SECONDS = 2.0
+MIN_SECONDS = 2.0
 # What Ctrl-C echoes fits behind the line, or it would wrap.
 _SPARE_COLUMNS = 4
 _BEGIN_AND_CLEAR = "\r\x1b[2K"
@@ -111,7 +111,7 @@ class Console:
         if len(parts) == 1:
             # A state without figures, such as waiting for hours, is no news; its beginning has been said.
             self._state = state
-        elif since >= EVERY_SECONDS or (state != self._state and since >= LEAST_SECONDS):
+        elif since >= EVERY_SECONDS or (state != self._state and since >= MIN_SECONDS):
             self._state, self._printed = state, now
             print("".join(text for text, _ in parts), file=self._out, flush=True)
 

@@ -1,4 +1,4 @@
-"""What a person chooses in a call: to be muted or on hold, to hang up; and what the other side has chosen."""
+"""User controls of a call: mute, hold, hang up; and what the other side has chosen."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `work` while the block runs, and cancel it then; where it failed, its error is raised."""
     task = asyncio.create_task(work)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-_LEAST_APART = 0.1
+_MIN_APART = 0.1
 
 
 class Totals:
@@ -15,15 +15,13 @@ class Totals:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._samples: deque[tuple[float, Mapping[str, int]]] = deque(
-            maxlen=round(seconds / _LEAST_APART) + 2
-        )
+        self._samples: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=round(seconds / _MIN_APART) + 2)
         self._newest: tuple[float, Mapping[str, int]] = (0.0, {})
 
     def add(self, now: float, totals: Mapping[str, int]) -> None:
         """Take in the totals at `now`: always the same names."""
         self._newest = (now, totals)
-        if not self._samples or now - self._samples[-1][0] >= _LEAST_APART:
+        if not self._samples or now - self._samples[-1][0] >= _MIN_APART:
             self._samples.append(self._newest)
 
     def over(self, seconds: float, now: float) -> tuple[float, Mapping[str, int]]:

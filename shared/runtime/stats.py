@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.constants import REFERENCE_KBPS
-from shared.interfaces import CAUSES, Connection, Path, Way
+from shared.interfaces import CAUSES, Connection, Direction, NetworkPath
 
 
 class Percentiles(NamedTuple):
@@ -51,7 +51,7 @@ def savings(rate_kbps: float) -> float:
     return REFERENCE_KBPS / rate_kbps if rate_kbps > 0 else float("inf")
 
 
-def way_told(path: Path) -> str:
+def path_suffix(path: NetworkPath) -> str:
     """Return ", directly" or ", over a relay", to end a sentence with; "" where the path is not known."""
     return {"direct": ", directly", "relay": ", over a relay"}.get(path, "")
 
@@ -108,7 +108,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
-        self._causes: dict[Way, Counter[str]] = {"sent": Counter(), "received": Counter()}
+        self._causes: dict[Direction, Counter[str]] = {"sent": Counter(), "received": Counter()}
 
     def left(self, connection: Connection) -> None:
         """Another connection takes the place of this one."""
@@ -124,7 +124,7 @@ class Traffic:
         `said` and `heard` are the messages' own bytes, of which the connection does not know what they say.
         """
         found = {}
-        ways: dict[Way, Mapping[str, int]] = {"sent": said, "received": heard}
+        ways: dict[Direction, Mapping[str, int]] = {"sent": said, "received": heard}
         for way, told in ways.items():
             counts = self._causes[way] + Counter(connection.by_cause[way])
             for cause, among in _AMONG.items():

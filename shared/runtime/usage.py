@@ -42,7 +42,7 @@ class Usage:
 
 
 def seconds_since_start() -> float:
-    """Return how long this process has existed; where the system does not tell, since this was imported."""
+    """Return how long this process has existed; where that is not reported, since this was imported."""
     try:
         # Field 22, after the name in parentheses: clock ticks from the machine's start to the process's.
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

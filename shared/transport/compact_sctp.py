@@ -51,7 +51,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def shrink(peer: RTCPeerConnection) -> None:
+def make_compact(peer: RTCPeerConnection) -> None:
     """Have `peer`, which has a data channel and is not connected yet, use fewer bytes.
 
     Raise KeycastError where the installed aiortc does not have the names this rests on.

@@ -32,7 +32,7 @@ EXPIRY_SECONDS = 30.0
 _NAMES = ("query_consent", "build_request", "close", "_nominated", "_query_consent_task", "remote_password")
 
 
-def ask_seldom(peer: RTCPeerConnection, pieces: Callable[[], tuple[int, int]]) -> None:
+def space_out_consent(peer: RTCPeerConnection, pieces: Callable[[], tuple[int, int]]) -> None:
     """Have `peer`, which has a data channel and is not connected yet, ask for consent as seldom as it may.
 
     `pieces` says how many pieces the other side has sent so far, and how many of them have come. Raise

@@ -18,15 +18,15 @@ from aiortc import (
 )
 
 from shared.errors import KeycastError, PeerError, RequestError
-from shared.interfaces import Path
+from shared.interfaces import NetworkPath
 from shared.protocol.arrivals import SequenceTracker
 from shared.runtime.logs import logger
 from shared.transport import aiortc_patches, relay
-from shared.transport.compact_sctp import shrink
-from shared.transport.consent import ask_seldom
+from shared.transport.compact_sctp import make_compact
+from shared.transport.consent import space_out_consent
 from shared.transport.lane import Lane, Media, Wire
 from shared.transport.media import channel_of, parse
-from shared.transport.sctp_limits import guard
+from shared.transport.sctp_limits import limit_sctp
 from shared.transport.sdp import MAX_CANDIDATES, candidates, checked
 from shared.transport.servers import DIRECT, IceOptions
 from shared.transport.voice import VoicePath
@@ -74,19 +74,19 @@ class Link(Lane):
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
         self._reason = ""
-        self._path: Path = ""
+        self._path: NetworkPath = ""
         self._offers = False
         peer = RTCPeerConnection(_configuration(ice))
         super().__init__(peer, _KP_ID, _CTL_ID)
         self._back = _ReturnLane(self, peer, self._end) if two_way else None
         traffic, arrivals = aiortc_patches.traffic_of(peer, KEYPOINT_STREAMS), SequenceTracker()
-        watchman = guard(peer, KEYPOINT_STREAMS, self._end, arrivals, traffic)
+        limiter = limit_sctp(peer, KEYPOINT_STREAMS, self._end, arrivals, traffic)
         if compact:
-            shrink(peer)
-            ask_seldom(peer, lambda: (self.pieces_expected, self.pieces_received))
+            make_compact(peer)
+            space_out_consent(peer, lambda: (self.pieces_expected, self.pieces_received))
         media = Media() if compact else None
         path = VoicePath(peer, self._on_rtp, self._end) if voice or compact else None
-        wire = Wire(traffic, arrivals, watchman, path, carries_voice=voice, media=media)
+        wire = Wire(traffic, arrivals, limiter, path, carries_voice=voice, media=media)
         for lane in self._lanes:
             lane.attach(wire)
         self.ice_problem: KeycastError | None = None
@@ -110,7 +110,7 @@ class Link(Lane):
         return mine + other if self._offers else other + mine
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """How the sides are connected: "direct", over a "relay" of either, or "" before they are."""
         self._path = super().path or self._path
         return self._path
@@ -284,7 +284,7 @@ class _ReturnLane(Lane):
         return self._link.binding
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """As the link's."""
         return self._link.path
 

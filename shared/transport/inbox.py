@@ -12,7 +12,7 @@ MAX_KP = 256
 MAX_CTL = 1024
 MAX_VOICE = 64
 """Four seconds of sound."""
-_MOST: dict[Channel, int] = {"kp": MAX_KP, "ctl": MAX_CTL, "voice": MAX_VOICE}
+_MAX_WAITING: dict[Channel, int] = {"kp": MAX_KP, "ctl": MAX_CTL, "voice": MAX_VOICE}
 
 
 class Inbox:
@@ -20,13 +20,13 @@ class Inbox:
 
     def __init__(self) -> None:
         self._messages: deque[tuple[Channel, bytes]] = deque()
-        self._counts: dict[Channel, int] = dict.fromkeys(_MOST, 0)
+        self._counts: dict[Channel, int] = dict.fromkeys(_MAX_WAITING, 0)
         self._changed = asyncio.Event()
         self._closed = False
 
     def put(self, channel: Channel, data: bytes) -> bool:
         """Take a message in; False where it was dropped, since its channel is full or the inbox closed."""
-        if self._closed or self._counts[channel] >= _MOST[channel]:
+        if self._closed or self._counts[channel] >= _MAX_WAITING[channel]:
             return False
         self._counts[channel] += 1
         self._messages.append((channel, data))

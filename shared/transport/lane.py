@@ -11,13 +11,13 @@ from aiortc import RTCDataChannel, RTCPeerConnection
 
 from shared.constants import MAX_CTL_MESSAGE, MAX_PACKET, MESSAGE_OVERHEAD
 from shared.errors import KeycastError
-from shared.interfaces import DRAIN_SECONDS, Channel, Path, Ways
+from shared.interfaces import DRAIN_SECONDS, BytesByCause, Channel, NetworkPath
 from shared.protocol.arrivals import MODULUS, SequenceTracker
 from shared.transport import aiortc_patches, relay
 from shared.transport.aiortc_patches import Traffic
 from shared.transport.inbox import Inbox
 from shared.transport.media import IN_HEADER, MEDIA_OVERHEAD, pack
-from shared.transport.sctp_limits import Guard
+from shared.transport.sctp_limits import SctpLimiter
 from shared.transport.voice import VoicePath
 
 _LIMITS: dict[Channel, int] = {"kp": MAX_PACKET, "ctl": MAX_CTL_MESSAGE}
@@ -53,7 +53,7 @@ class Wire:
 
     traffic: Traffic
     arrivals: SequenceTracker
-    guard: Guard
+    limiter: SctpLimiter
     path: VoicePath | None
     """The way for RTP packets."""
     carries_voice: bool
@@ -123,7 +123,7 @@ class Lane(ABC):
         return self._wire.traffic.received.total
 
     @property
-    def by_cause(self) -> Ways:
+    def by_cause(self) -> BytesByCause:
         """The IP bytes of both ways, by what they are for."""
         return {"sent": self._wire.traffic.sent.by_cause, "received": self._wire.traffic.received.by_cause}
 
@@ -142,10 +142,10 @@ class Lane(ABC):
     @property
     def acknowledgements(self) -> int:
         """SACKs that have come."""
-        return self._wire.guard.acknowledgements
+        return self._wire.limiter.acknowledgements
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """How the sides are connected: "direct", over a "relay" of either, or "" where that is not known."""
         return relay.path_of(self._peer)
 

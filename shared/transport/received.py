@@ -13,7 +13,7 @@ from aiortc.rtcsctptransport import SackChunk
 from shared.transport.chunks import MODULUS
 
 MAX_TOLD = 64
-"""Gap blocks and duplicates in a SACK. The first gaps are told: those are waited for the longest."""
+"""Gap blocks and duplicates in a SACK. The first gaps are reported: those are waited for the longest."""
 _HALF = 2**31
 
 

@@ -23,7 +23,7 @@ from aioice import stun
 from aiortc import RTCPeerConnection
 
 from shared.errors import KeycastError, RequestError
-from shared.interfaces import Path
+from shared.interfaces import NetworkPath
 from shared.transport import aiortc_patches
 from shared.transport.servers import IceOptions, IceServer
 
@@ -85,7 +85,7 @@ def pair_of(peer: RTCPeerConnection) -> str:
         return ""
 
 
-def path_of(peer: RTCPeerConnection) -> Path:
+def path_of(peer: RTCPeerConnection) -> NetworkPath:
     """Return how `peer`, which has a data channel, is connected: over a relay of either side, or directly.
 
     "" while it is not connected, and where the installed aiortc keeps that elsewhere.

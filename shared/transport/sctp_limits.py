@@ -55,13 +55,13 @@ _NAMES = (
 )  # fmt: skip
 
 
-def guard(
+def limit_sctp(
     peer: RTCPeerConnection,
     unfragmented: Collection[int],
     refuse: Callable[[str], None],
     arrivals: SequenceTracker,
     traffic: Traffic,
-) -> Guard:
+) -> SctpLimiter:
     """Have `refuse` called, with one sentence, as soon as the other side is over a bound; once at most.
 
     With "" where the other side shuts the association down, in order.
@@ -69,8 +69,8 @@ def guard(
     From then on nothing that it sends is looked at. Streams `unfragmented` carry whole messages only;
     `arrivals` counts the chunks that carry messages, `traffic` the bytes of packets. To be called before
     anything else takes the place of a method of the transport of `peer`, which has a data channel. Raise
-    KeycastError where the installed aiortc does not have the names this rests on: without a guard there are
-    no calls.
+    KeycastError where the installed aiortc does not have the names this rests on: without these limits there
+    are no calls.
     """
     sctp: Any = peer.sctp
     aiortc_patches.require("aiortc", sctp, _NAMES)
@@ -79,7 +79,7 @@ def guard(
     certificate = getattr(sctp.transport, aiortc_patches.CERTIFICATE)
     aiortc_patches.require("aiortc", certificate, (aiortc_patches.CONTEXT,))
     _agree_on_keys_once(certificate)
-    return Guard(sctp, unfragmented, refuse, arrivals, traffic)
+    return SctpLimiter(sctp, unfragmented, refuse, arrivals, traffic)
 
 
 def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
@@ -94,7 +94,7 @@ def _agree_on_keys_once(certificate: Any) -> None:  # noqa: ANN401
     certificate._create_ssl_context = without_renegotiation
 
 
-class Guard:
+class SctpLimiter:
     """Stands before a transport's own handling of packets and chunks."""
 
     def __init__(

@@ -27,7 +27,7 @@ if sys.platform != "win32":
     import fcntl
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -109,7 +109,7 @@ def _read(path: Path) -> list[str] | None:
         _check_owner(os.fstat(file.fileno()), path)
         if not _is_held(file.fileno()):
             return None
-        return file.read(_MOST_BYTES).split("\n")
+        return file.read(_MAX_BYTES).split("\n")
 
 
 def _lock(descriptor: int) -> None:

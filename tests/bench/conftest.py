@@ -1,4 +1,4 @@
-"""What the tests of several measurements share: what takes seconds to load, loaded once."""
+"""Fixtures that tests of several measurements share: what takes seconds to load, loaded once."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from bench.__main__ import main
 from bench.gfv import units
-from bench.gfv.bits import MOST, BitReader, BitstreamError, BitWriter
+from bench.gfv.bits import MAX_VALUE, BitReader, BitstreamError, BitWriter
 from bench.gfv.message import PAYLOAD_TYPE, Message, Numbers, parse_all
-from bench.gfv.motion import restored, told
+from bench.gfv.motion import restored, to_messages
 from bench.gfv.stream import LAYOUTS, read_stream, write_stream
 from bench.harness.media import write_mp4
 from bench.harness.metrics import mae
@@ -67,7 +67,7 @@ def test_a_change_is_what_the_syntax_says_bit_by_bit() -> None:
     assert message.pack() == from_digits(head + points + matrices + elements)
 
 
-@given(st.lists(st.one_of(st.integers(0, MOST), st.tuples(st.integers(0, 2**20), st.integers(21, 40)))))
+@given(st.lists(st.one_of(st.integers(0, MAX_VALUE), st.tuples(st.integers(0, 2**20), st.integers(21, 40)))))
 def test_numbers_come_back(numbers: list[int | tuple[int, int]]) -> None:
     out = BitWriter()
     for number in numbers:
@@ -83,7 +83,7 @@ def test_numbers_come_back(numbers: list[int | tuple[int, int]]) -> None:
 def test_what_does_not_fit_is_not_written() -> None:
     with pytest.raises(ValueError, match="does not fit into 2 bits"):
         BitWriter().u(4, 2)
-    for number in (MOST + 1, -1):
+    for number in (MAX_VALUE + 1, -1):
         with pytest.raises(ValueError, match="no Exp-Golomb code"):
             BitWriter().ue(number)
 
@@ -141,7 +141,7 @@ def test_messages_come_back(stream: list[Message]) -> None:
 def test_no_number_is_off_by_over_half_a_step(precision: int, alone: bool, seed: int) -> None:
     chance = np.random.default_rng(seed)
     frames = chance.normal(0, 1, (5, 60)).astype(np.float32)
-    payloads = [message.pack() for message in told(frames, LAYOUT, precision, alone)]
+    payloads = [message.pack() for message in to_messages(frames, LAYOUT, precision, alone)]
     arrived = restored(parse_all(payloads))
     assert arrived.shape == frames.shape
     assert np.abs(arrived - frames).max() <= 2.0 ** -(precision + 1) + 1e-6
@@ -150,14 +150,14 @@ def test_no_number_is_off_by_over_half_a_step(precision: int, alone: bool, seed:
 def test_points_without_matrices_come_back() -> None:
     layout = KeypointLayout.of_points(50)
     frames = np.linspace(-1, 1, 300, dtype=np.float32).reshape(3, 100)
-    arrived = restored(parse_all([message.pack() for message in told(frames, layout, 12)]))
+    arrived = restored(parse_all([message.pack() for message in to_messages(frames, layout, 12)]))
     assert np.abs(arrived - frames).max() <= 2.0**-13
 
 
 def test_keypoints_that_are_no_points_are_refused() -> None:
     layout = KeypointLayout((Group.points(3), Group.numbers(2)))
     with pytest.raises(RequestError, match="something else"):
-        told(np.zeros((1, 8), np.float32), layout, 9)
+        to_messages(np.zeros((1, 8), np.float32), layout, 9)
 
 
 def test_a_base_of_somebody_else_is_read() -> None:
@@ -242,7 +242,7 @@ def test_messages_that_do_not_fit_each_other_are_refused() -> None:
 @given(st.data())
 def test_whatever_comes_is_read_or_refused(data: st.DataObject) -> None:
     frames = np.linspace(-1, 1, 240, dtype=np.float32).reshape(4, 60)
-    whole = units.message_unit(PAYLOAD_TYPE, [message.pack() for message in told(frames, LAYOUT, 6)])
+    whole = units.message_unit(PAYLOAD_TYPE, [message.pack() for message in to_messages(frames, LAYOUT, 6)])
     broken = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 6))):
         broken[data.draw(st.integers(1, len(broken) - 1))] = data.draw(st.integers(0, 255))

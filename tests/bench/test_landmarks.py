@@ -1,4 +1,4 @@
-"""What landmarks say of renderings of the drawn portrait, whose lips and lids are known, and of calls."""
+"""Landmark measures on renderings of the drawn portrait, whose lips and lids are known, and of calls."""
 
 from __future__ import annotations
 

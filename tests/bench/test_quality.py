@@ -1,4 +1,4 @@
-"""What `bench quality` counts, how it averages, and what it leaves behind; with drawn clips."""
+"""Counts, averages and output of `bench quality`, with drawn clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as moving, and the noise that nothing should move by."""
+"""Measure of motion, and the noise that nothing should move by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside the times of `bench throughput`: the paper's arithmetic, and errors over clips."""
+"""Columns next to the times of `bench throughput`: the paper's arithmetic, and errors over clips."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Tab:
     _answers: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def tell(self, method: str, **named: Any) -> Any:
+    async def command(self, method: str, **named: Any) -> Any:
         """Send a command and return its result."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
@@ -112,12 +112,14 @@ class Tab:
 
     async def open(self, url: str) -> None:
         """Go to `url` and wait until all of it has come."""
-        await self.tell("Page.navigate", url=url)
+        await self.command("Page.navigate", url=url)
         await self.until("document.readyState == 'complete'")
 
     async def see(self, script: str) -> Any:
         """Return the value of an expression in the page."""
-        answer = await self.tell("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        answer = await self.command(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -137,20 +139,20 @@ class Tab:
 
     async def size(self, width: int, height: int, *, phone: bool = False) -> None:
         """Be as large as that, in CSS pixels; a phone has two to each and is touched."""
-        await self.tell(
+        await self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone,
         )  # fmt: skip
-        await self.tell("Emulation.setTouchEmulationEnabled", enabled=phone)
+        await self.command("Emulation.setTouchEmulationEnabled", enabled=phone)
 
     async def prefer(self, **features: str) -> None:
         """Have the user want, say, `color_scheme="dark"`."""
         wanted = [{"name": f"prefers-{name.replace('_', '-')}", "value": v} for name, v in features.items()]
-        await self.tell("Emulation.setEmulatedMedia", features=wanted)
+        await self.command("Emulation.setEmulatedMedia", features=wanted)
 
     async def picture(self) -> bytes:
         """Return a PNG of what is to be seen."""
-        return base64.b64decode((await self.tell("Page.captureScreenshot", format="png"))["data"])
+        return base64.b64decode((await self.command("Page.captureScreenshot", format="png"))["data"])
 
 
 @asynccontextmanager
@@ -159,15 +161,15 @@ async def new_tab(address: str) -> AsyncIterator[Tab]:
     async with aiohttp.ClientSession() as http, http.ws_connect(address, max_msg_size=0) as socket:
         tab = Tab(socket)
         listening = asyncio.create_task(tab.listen())
-        context = (await tab.tell("Target.createBrowserContext", disposeOnDetach=True))["browserContextId"]
-        made = await tab.tell("Target.createTarget", url="about:blank", browserContextId=context)
-        attached = await tab.tell("Target.attachToTarget", targetId=made["targetId"], flatten=True)
+        context = (await tab.command("Target.createBrowserContext", disposeOnDetach=True))["browserContextId"]
+        made = await tab.command("Target.createTarget", url="about:blank", browserContextId=context)
+        attached = await tab.command("Target.attachToTarget", targetId=made["targetId"], flatten=True)
         tab._session = attached["sessionId"]
         for part in ("Page", "Runtime", "Network", "Log"):
-            await tab.tell(f"{part}.enable")
+            await tab.command(f"{part}.enable")
         try:
             yield tab
         finally:
             tab._session = ""
-            await tab.tell("Target.disposeBrowserContext", browserContextId=context)
+            await tab.command("Target.disposeBrowserContext", browserContextId=context)
             listening.cancel()

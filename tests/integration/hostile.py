@@ -1,4 +1,4 @@
-"""What tests of hostile peers share: a sender that speaks SCTP chunk by chunk, a stopwatch for the loop."""
+"""Helpers for tests of hostile peers: a sender that speaks SCTP chunk by chunk, a stopwatch for the loop."""
 
 import asyncio
 import struct

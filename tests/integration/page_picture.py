@@ -20,7 +20,7 @@ from tests.integration.chromium import Tab, chromium, new_tab
 
 TOKEN, ADDRESS = "correct-horse", "127.0.0.1:8469"
 MINUTE, PATIENCE, IN_TIME = 60, 60, 29.0
-MOST_BYTES = 250_000
+MAX_BYTES = 250_000
 TAKEN, MOUTH = 15, (370, 400, 480, 465)
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         palette = whole.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
         small = whole.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     small.save(sys.argv[1], optimize=True)
-    assert Path(sys.argv[1]).stat().st_size < MOST_BYTES
+    assert Path(sys.argv[1]).stat().st_size < MAX_BYTES
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What leaves a sender, byte by byte: no picture with --anonymous, and never a name of its machine."""
+"""Every byte that leaves a sender: no picture with --anonymous, and never a name of its machine."""
 
 import asyncio
 import getpass

@@ -1,4 +1,4 @@
-"""How calls end and are refused, both sides over a link in memory, in virtual time."""
+"""Ends and refusals of calls, both sides over a link in memory, in virtual time."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the compact transport saves and what it must not lose, counted on the way over real connections."""
+"""Savings of the compact transport, and what it must not lose, counted on the way over real connections."""
 
 import asyncio
 from collections.abc import Callable

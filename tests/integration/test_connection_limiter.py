@@ -137,8 +137,8 @@ async def test_many_connections_keep_nobody_out(served: Server, monkeypatch: pyt
         assert (await http.get(f"{served.server.url}/stats")).status == 200
     oldest = await asyncio.gather(*(stranger.rest() for stranger in strangers[:10]))
     assert oldest == [b""] * 10
-    assert served.server._gate is not None
-    assert len(served.server._gate._visitors) <= connection_limiter.CONNECTIONS_OF_ONE
+    assert served.server._limiter is not None
+    assert len(served.server._limiter._visitors) <= connection_limiter.CONNECTIONS_OF_ONE
     assert any("too many connections" in line for line in served.said)
     # As many lines as somebody reads, however often it happens.
     assert len(served.said) <= 6

@@ -1,4 +1,4 @@
-"""What `--debug` tells of a call: its whole story, and nothing that should stay secret."""
+"""Log of a call with `--debug`: its whole story, and nothing that should stay secret."""
 
 import asyncio
 import itertools
@@ -116,7 +116,7 @@ class Both:
 
     def __init__(self, threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor]) -> None:
         self.threads = threads
-        self.doorman = CallAdmission()
+        self.admission = CallAdmission()
         self.passwords: list[str] = []
 
     def note(self, link: Link) -> Link:
@@ -125,7 +125,7 @@ class Both:
         return link
 
     async def receive(self) -> ReceiverCall:
-        pending = await self.doorman.next()
+        pending = await self.admission.next()
         assert pending is not None
         call = ReceiverCall(
             connection=pending.link,
@@ -139,7 +139,7 @@ class Both:
             decoding=self.threads[0],
             hold=20.0,
         )
-        self.doorman.call = call
+        self.admission.call = call
         await call.run(pending.hello)
         return call
 
@@ -166,7 +166,7 @@ class Both:
     async def _disturb(self, call: SenderCall) -> None:
         while call.summary.report.packets < 2:
             await asyncio.sleep(0.05)
-        await call._line.connection.close()
+        await call._reconnecting.connection.close()
         while call.summary.reconnects == 0:
             await asyncio.sleep(0.05)
         call.end("Enough \x1b[2J")
@@ -187,9 +187,9 @@ async def test_the_log_tells_the_story_of_a_call_in_order_and_no_secret(
     monkeypatch.setattr(datachannel, "_count", itertools.count(1))
     with ThreadPoolExecutor(1) as here, ThreadPoolExecutor(1) as there, debug_log(True):
         both = Both((here, there))
-        arrived = both.doorman.arrived
+        arrived = both.admission.arrived
         server = SignalingServer(
-            "127.0.0.1", 0, TOKEN, lambda link: arrived(both.note(link)), busy=lambda: both.doorman.busy
+            "127.0.0.1", 0, TOKEN, lambda link: arrived(both.note(link)), busy=lambda: both.admission.busy
         )
         async with server, asyncio.timeout(60):
             with pytest.raises(KeycastError):

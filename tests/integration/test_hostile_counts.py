@@ -1,4 +1,4 @@
-"""What a peer or a stranger sends again and again is counted, and kept up to a bound; over real sockets."""
+"""Bounds on what a peer or a stranger sends again and again; over real sockets."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a call of the shipped weights loads on a CPU: neither side more than it uses."""
+"""Modules that a call of the shipped weights loads on a CPU: neither side more than it uses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNUSED = {
     "pywebrtc_audio",
 }
 # Aimed at were 300; a sender that draws the demo itself takes some 320 to 340.
-MOST_MB = 380.0
+MAX_MB = 380.0
 
 
 def start(side: str, *arguments: str) -> subprocess.Popen[str]:
@@ -96,7 +96,7 @@ def test_a_call_loads_no_torch_and_compiles_what_it_uses(tmp_path: Path) -> None
         assert UNUSED & set(modules) == set()
         assert compiled == [stages[side]]
         summary = json.loads((tmp_path / f"{side}.json").read_text().splitlines()[-1])
-        assert 50 < summary["rss_peak_mb"] < MOST_MB
+        assert 50 < summary["rss_peak_mb"] < MAX_MB
         assert 0 < summary["cpu"] < 8
     assert json.loads((tmp_path / "sender.json").read_text().splitlines()[-1])["start_s"] > 0
     receiving = json.loads((tmp_path / "receiver.json").read_text().splitlines()[-1])

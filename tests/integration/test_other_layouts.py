@@ -21,7 +21,7 @@ from tests.tinted import LAYOUT, Tinted, square, tables
 
 pytestmark = pytest.mark.slow
 
-TINTED_TABLES = tables(TABLES.family, TABLES.levels)
+TINTED_TABLES = tables(TABLES.cdfs, TABLES.levels)
 RED, BLUE = (200, 120, 100), (100, 120, 200)
 SEEN = square(40, 90, RED)
 TERMS = CallTerms("tinted", "abc", LAYOUT.keypoints, LAYOUT.dimensions)

@@ -309,8 +309,8 @@ async def test_a_receiver_that_stops_says_so_at_once(monkeypatch: pytest.MonkeyP
             await http.post(f"{server.url}/login", data=TOKEN)
             socket = await http.ws_connect(f"{server.url}/live")
             await socket.receive_str(timeout=5)
-            hearing = asyncio.create_task(closing(socket))
-        assert await asyncio.wait_for(hearing, 20) == 1001
+            reading = asyncio.create_task(closing(socket))
+        assert await asyncio.wait_for(reading, 20) == 1001
 
 
 async def closing(socket: aiohttp.ClientWebSocketResponse) -> int | None:

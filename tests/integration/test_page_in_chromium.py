@@ -180,7 +180,7 @@ async def test_signing_in_by_hand_beyond_this_machine(browser: str) -> None:
         await assert_moving(tab)
         # Scripts cannot read the cookie; a reload needs no token.
         assert await tab.see("document.cookie") == ""
-        await tab.tell("Page.reload")
+        await tab.command("Page.reload")
         await tab.until(f"document.readyState == 'complete' && {IS_LIVE}")
         assert tab.hosts == {f"{own}:{receiver.server.port}"}
         assert [error for error in tab.errors if "401" not in error] == []
@@ -190,7 +190,7 @@ async def test_an_address_that_was_cut_or_mistyped_asks_for_the_token(browser: s
     async with new_tab(browser) as tab:
         for fragment in ("%", "50%off", "%E4", "%ED%A0%80", f"{TOKEN}%"):
             # Somebody new each time, at a receiver that has heard no wrong token yet.
-            await tab.tell("Network.clearBrowserCookies")
+            await tab.command("Network.clearBrowserCookies")
             async with receiving() as receiver:
                 await tab.open(f"{receiver.server.url}/#{fragment}")
                 await tab.until("document.body.dataset.state == 'token'")
@@ -234,7 +234,7 @@ async def test_a_site_whose_name_is_pointed_here_can_do_nothing(browser: str) ->
 
 async def enter(tab: Tab, word: str) -> None:
     await tab.see("document.getElementById('token').select()")
-    await tab.tell("Input.insertText", text=word)
+    await tab.command("Input.insertText", text=word)
     await tab.see("document.querySelector('#sign-in button').click()")
 
 
@@ -394,7 +394,7 @@ async def test_a_real_call(browser: str, capsys: pytest.CaptureFixture[str]) -> 
         await tab.until("document.getElementById('hear').checkVisibility()")
         await tab.see(COUNTED)
         click = "document.getElementById('hear').click()"
-        await tab.tell("Runtime.evaluate", expression=click, userGesture=True)
+        await tab.command("Runtime.evaluate", expression=click, userGesture=True)
         await tab.until("window.played > 20")
         assert tab.hosts == {url.removeprefix("http://")}
         assert tab.errors == []

@@ -40,10 +40,10 @@ class Served:
             assert (await http.post("/login", data=token)).status == 204
             async with http.ws_connect("/live") as socket:
                 viewing = Viewing(socket)
-                hearing = asyncio.create_task(viewing.hear())
+                reading = asyncio.create_task(viewing.hear())
                 await viewing.until(lambda: bool(viewing.figures))
                 yield viewing
-                hearing.cancel()
+                reading.cancel()
 
 
 @dataclass

@@ -70,7 +70,7 @@ def private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 async def press(tab: Tab, key: str, **named: object) -> None:
     for kind in ("keyDown", "keyUp"):
-        await tab.tell("Input.dispatchKeyEvent", type=kind, key=key, text=key, **named)
+        await tab.command("Input.dispatchKeyEvent", type=kind, key=key, text=key, **named)
 
 
 async def until(end: End, choices: Choices) -> None:

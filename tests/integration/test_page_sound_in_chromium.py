@@ -108,7 +108,7 @@ async def watching(browser: str, before: str = OBSERVER) -> AsyncIterator[tuple[
     show = Show()
     async with show.server, new_tab(browser) as tab:
         playing = asyncio.create_task(show.play())
-        await tab.tell("Page.addScriptToEvaluateOnNewDocument", source=before)
+        await tab.command("Page.addScriptToEvaluateOnNewDocument", source=before)
         await tab.size(1200, 900)
         await tab.open(f"{show.server.url}/#{TOKEN}")
         await tab.until(IS_LIVE)
@@ -126,7 +126,7 @@ async def click(tab: Tab, name: str) -> None:
         f"(document.getElementById({name!r}).getBoundingClientRect())"
     )
     for kind in ("mousePressed", "mouseReleased"):
-        await tab.tell("Input.dispatchMouseEvent", type=kind, **spot, button="left", clickCount=1)
+        await tab.command("Input.dispatchMouseEvent", type=kind, **spot, button="left", clickCount=1)
 
 
 async def skews(tab: Tab, least: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the answering end sends, in virtual time: slow and broken sources, connections that are lost."""
+"""Replies of the answering end, in virtual time: slow and broken sources, connections that are lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -112,7 +112,7 @@ async def serving(folder: Path, replying: Replying | None = None) -> AsyncIterat
                 options, Models(backbone, CODECS, Hold(), None), sinks,
                 inference=inference, output=output, decoding=output, sound=output,
             ),
-            Stage(sinks, None, controls, SelfView(controls), hears=False),
+            Stage(sinks, None, controls, SelfView(controls), wants_sound=False),
             output,
             Console(out, err),
             replying=replying,

@@ -233,7 +233,7 @@ def test_a_long_wait_for_pictures_does_not_hold_the_sound_back() -> None:
 
 
 @dataclass
-class Ear:
+class AudioRecorder:
     """Tells of each piece of sound which sample is its first, and when it is to be heard."""
 
     told: Callable[[int, float], None]
@@ -253,9 +253,9 @@ def test_sound_follows_a_timeline_that_slides_and_one_that_jumps() -> None:
         clock, playout = FakeClock(), Playout(FPS)
         start = clock.now()
         playout.arrived(0, start)
-        ear = Ear(lambda at, when: heard.append((at, when, clock.now())), 0.03)
-        hearing = AudioPlayout(playout, clock, ear, VirtualExecutor())
-        task = asyncio.create_task(hearing.run(lambda: 0.01))
+        recorder = AudioRecorder(lambda at, when: heard.append((at, when, clock.now())), 0.03)
+        audio_playout = AudioPlayout(playout, clock, recorder, VirtualExecutor())
+        task = asyncio.create_task(audio_playout.run(lambda: 0.01))
         for number in range(3, 600, 3):
             # From frame 150 on packets take 0.3 s more, and from frame 400 on 3 s more.
             late = 0.0 if number < 150 else 0.3 if number < 400 else 3.0
@@ -303,9 +303,9 @@ def test_waiting_for_sound_and_catching_up_never_hold_the_loop_up(delay: float, 
         start = FakeClock().now()
         playout = Playout(FPS, delay)
         playout.arrived(0, start)
-        ear = Ear(lambda at, when: heard.append((at, when)), lead)
-        hearing = AudioPlayout(playout, clock, ear, VirtualExecutor())
-        task = asyncio.create_task(hearing.run(lambda: 0.02))
+        recorder = AudioRecorder(lambda at, when: heard.append((at, when)), lead)
+        audio_playout = AudioPlayout(playout, clock, recorder, VirtualExecutor())
+        task = asyncio.create_task(audio_playout.run(lambda: 0.02))
         await asyncio.sleep(delay + 1.0)
         # The loop itself was held up, by something else.
         asyncio.get_running_loop()._jump.time += 0.2  # type: ignore[attr-defined]

@@ -94,30 +94,30 @@ class Place:
     sinks: list[Sink] = field(default_factory=list)
     calls: list[ReceiverCall] = field(default_factory=list)
     ends: list[Ended] = field(default_factory=list)
-    doorman: CallAdmission | None = None
+    admission: CallAdmission | None = None
     backbone: Backbone = field(default_factory=Backbone)
     _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self.backbone, self.doorman = Backbone(), CallAdmission()
-        self._task = asyncio.create_task(self._serve(self.doorman))
+        self.backbone, self.admission = Backbone(), CallAdmission()
+        self._task = asyncio.create_task(self._serve(self.admission))
 
     def kill(self) -> None:
         """End it as kill -9 does: no last words."""
         assert self._task is not None
         for call in self.calls:
-            call._line.connection.send_ctl = lambda _: None  # type: ignore[method-assign]
+            call._reconnecting.connection.send_ctl = lambda _: None  # type: ignore[method-assign]
         self._task.cancel()
-        self.doorman = None
+        self.admission = None
 
     async def stop(self) -> None:
-        if self.doorman is not None:
-            self.doorman.close()
+        if self.admission is not None:
+            self.admission.close()
         assert self._task is not None
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _serve(self, doorman: CallAdmission) -> None:
-        while (pending := await doorman.next()) is not None:
+    async def _serve(self, admission: CallAdmission) -> None:
+        while (pending := await admission.next()) is not None:
             sink = Sink()
             self.sinks.append(sink)
             call = ReceiverCall(
@@ -135,9 +135,9 @@ class Place:
                 hold=HOLD,
             )
             self.calls.append(call)
-            doorman.call = call
+            admission.call = call
             self.ends.append(await call.run(pending.hello))
-            doorman.call = None
+            admission.call = None
 
 
 class World:
@@ -190,15 +190,15 @@ class World:
     async def _connect(self) -> LoopbackConnection:
         self.attempts.append(self.now())
         await asyncio.sleep(0.03)
-        doorman = self.place.doorman
+        admission = self.place.admission
         if self.refusal is not None:
             raise self.refusal
-        if doorman is None:
+        if admission is None:
             raise KeycastError("No receiver answers.")
-        if doorman.busy:
+        if admission.busy:
             raise KeycastError("The receiver already has a call.")
         self.wires.append(Wire.new())
-        doorman.arrived(self.wires[-1].right)
+        admission.arrived(self.wires[-1].right)
         return self.wires[-1].left
 
     @staticmethod
@@ -362,8 +362,8 @@ def test_a_sender_that_stays_away_is_given_up() -> None:
         world.sending.end("Enough.")
         await asyncio.sleep(5.0 + HOLD)
         assert world.place.ends == []
-        assert world.place.doorman is not None
-        assert not world.place.doorman.busy
+        assert world.place.admission is not None
+        assert not world.place.admission.busy
         await asyncio.sleep(3.0)
 
     world = World(story).run()
@@ -388,8 +388,8 @@ def test_only_the_calls_own_secret_takes_it_up_again() -> None:
     async def story(world: World) -> None:
         await asyncio.sleep(3.0)
         stranger = Wire.new()
-        assert world.place.doorman is not None
-        world.place.doorman.arrived(stranger.right)
+        assert world.place.admission is not None
+        world.place.admission.arrived(stranger.right)
         stranger.left.send_ctl(pack_message(Hello(TERMS, secret=b"x" * 16)))
         while (message := await stranger.left.recv()) is not None:
             said.append(parse_message(message[1]))

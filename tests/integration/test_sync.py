@@ -81,7 +81,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
     sinks = Sinks([Mp4Sink(path), speaker])
     with (
         ThreadPoolExecutor(1) as seeing, ThreadPoolExecutor(1) as speaking, ThreadPoolExecutor(1) as drawing,
-        ThreadPoolExecutor(1) as output, ThreadPoolExecutor(1) as hearing,
+        ThreadPoolExecutor(1) as output, ThreadPoolExecutor(1) as audio_output,
     ):  # fmt: skip
         answering = ReceiverSession(TERMS, CODECS, False, "hold", voice=True)
         sending = SenderCall(
@@ -105,7 +105,7 @@ async def call_into(path: Path, call: Call, speaker: Loudspeaker) -> tuple[Sende
             inference=drawing,
             output=output,
             decoding=output,
-            hearing=AudioPlayout(playout, clock, sinks, hearing, answering.tally.voice),
+            audio_playout=AudioPlayout(playout, clock, sinks, audio_output, answering.tally.voice),
         )
         await asyncio.gather(sending.run(), receiving.run())
         output.submit(sinks.close).result()

@@ -379,7 +379,7 @@ class World:
             media=self.media,
             sizes=self.receiver_backbone.sizes,
         )
-        self.hearing = AudioPlayout(
+        self.audio_playout = AudioPlayout(
             playout, self.receiver_clock, self.sink, VirtualExecutor(), answering.tally.voice
         )
         self.receiving = ReceiverCall(
@@ -392,7 +392,7 @@ class World:
             inference=VirtualExecutor(self.render_seconds, self.hesitates),
             output=VirtualExecutor(0.001),
             decoding=VirtualExecutor(),
-            hearing=self.hearing if self.takes_sound else None,
+            audio_playout=self.audio_playout if self.takes_sound else None,
             controls=self.told,
         )
         tasks = [

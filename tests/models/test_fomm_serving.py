@@ -1,4 +1,4 @@
-"""What serves is what was published: each cheaper form on its own, in float64 where it can, then together."""
+"""The served network equals the published one: each cheaper form alone, in float64, then together."""
 
 from __future__ import annotations
 

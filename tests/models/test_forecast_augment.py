@@ -1,4 +1,4 @@
-"""What other cameras would have seen of the same motion."""
+"""Augmented tracks: the same motion as other cameras would have seen it."""
 
 import pytest
 import torch

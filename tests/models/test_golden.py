@@ -1,4 +1,4 @@
-"""What the shipped weights gave on a tiny generated clip, so that no change of a network goes unnoticed.
+"""Golden output of the shipped weights on a tiny generated clip, so that no change goes unnoticed.
 
 `python tests/models/test_golden.py` writes the file anew: to be done with new weights, and at no other time.
 """

@@ -20,7 +20,7 @@ from models.fomm.config import FommConfig
 from models.fomm.plain import untrained_fomm
 from models.fomm.precision import engine_in, trusted_engine
 from models.fomm.serving import Precision
-from models.gpu import GuardedBackbone, failures_told, on_gpu
+from models.gpu import GuardedBackbone, gpu_failures_explained, on_gpu
 from models.graphs import recorded, tensors
 from models.lite.backbone import LiteBackbone
 from models.lite.layout import LAYOUT
@@ -209,12 +209,12 @@ def test_a_source_of_another_network_is_refused() -> None:
 def test_a_command_that_a_gpu_ends_says_so_in_one_sentence(error: RuntimeError) -> None:
     with (
         pytest.raises(KeycastError, match=r"^The GPU failed \(.*\); take a walk\.$") as told,
-        failures_told("take a walk"),
+        gpu_failures_explained("take a walk"),
     ):
         raise error
     assert "\n" not in str(told.value)
     # What is no GPU's fault stays what it is.
-    with pytest.raises(RuntimeError, match="shape"), failures_told("take a walk"):
+    with pytest.raises(RuntimeError, match="shape"), gpu_failures_explained("take a walk"):
         raise RuntimeError("shape '[2]' is invalid")
 
 

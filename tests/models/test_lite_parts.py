@@ -1,4 +1,4 @@
-"""What moves by itself in a face: lids follow the rest of it, irises move alone and only what they should."""
+"""Independently moving parts of a face: lids follow the rest of it, irises move alone."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from bench.harness.media import write_mp4
 from models.build import TABLES, load_backbone, load_tables
 from models.lite.layout import LAYOUT
 from models.training.__main__ import main
-from models.training.codec_tables.codec_command import fit, make_lattice, sensitivity
+from models.training.codec_tables.codec_command import fit, make_quantizer, sensitivity
 from models.training.data.tracks import Track, Tracks, save_track
 from shared.codec.keypoint_codec import Block, CodedCodec
 from shared.codec.tables import CodecTables
@@ -67,7 +67,7 @@ def test_the_sensitivity_is_the_pictures_squared_error_by_that_of_each_number(tm
 
 
 def test_a_step_is_as_large_in_the_picture_whichever_way_it_goes() -> None:
-    step = make_lattice(TRACKS, SENSITIVITY).matrix.astype(np.float64) / 2.0**24
+    step = make_quantizer(TRACKS, SENSITIVITY).matrix.astype(np.float64) / 2.0**24
     errors = np.sqrt(np.diag(step.T @ SENSITIVITY @ step))
     # Or smaller, where an error would not show but would lead the forecasters astray.
     assert errors.max() < 1.01 * 2.0**-10

@@ -1,4 +1,4 @@
-"""What the ten points are: places and Jacobians that follow from landmarks."""
+"""The ten points of a face: places and Jacobians that follow from landmarks."""
 
 from __future__ import annotations
 

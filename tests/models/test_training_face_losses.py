@@ -1,4 +1,4 @@
-"""What landmarks say about a rendering: emphasis, motion, stillness beside it, the closed loop."""
+"""Landmark losses of a rendering: emphasis, motion, stillness beside it, the closed loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training does on a GPU, as far as a machine without one can tell: what waits, is kept, is chosen."""
+"""Training on a GPU, as far as a machine without one can tell: what waits, is kept, is chosen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.lite.network import LiteNetwork
 from models.training import run as runs
 from models.training.backbones import backbone_command as backbone
 from models.training.backbones import backbone_loop
-from models.training.backbones.backbone_loop import Course, Job
+from models.training.backbones.backbone_loop import Job, RunProgress
 from models.training.backbones.backbone_run import LOOK_EVERY, Run
 from models.training.backbones.discriminator import MultiScaleDiscriminator
 from models.training.backbones.fomm import FommObjective, convolve_in_bf16
@@ -30,7 +30,7 @@ from models.training.backbones.fomm_losses import AdversarialLoss, PyramidDistan
 from models.training.backbones.lite import ONLY, LiteObjective, random_window
 from models.training.backbones.recipes import FommRecipe, LiteRecipe
 from models.training.forecasters import forecaster_command as forecaster
-from models.training.run import Elapsed, any_process, most_of_all, processes, training_device
+from models.training.run import Elapsed, any_process, max_over_processes, processes, training_device
 from shared.errors import KeycastError, RequestError
 from shared.keypoints import Floats
 from tests.drawn_face import face
@@ -323,15 +323,15 @@ def test_a_run_by_the_clock_counts_what_it_took_before(monkeypatch: pytest.Monke
     given = options("--minutes", "2")
     run = begun()
     run.seconds = 30.0
-    course = Course(run, Job(given, backbone._recipe(given, TINY, CPU), CPU, 0, 1, []))
-    assert not course.is_stopped([])
-    assert course.done == pytest.approx(0.25)
+    progress = RunProgress(run, Job(given, backbone._recipe(given, TINY, CPU), CPU, 0, 1, []))
+    assert not progress.is_stopped([])
+    assert progress.done == pytest.approx(0.25)
     clock.now += 30
-    assert course.done == pytest.approx(0.25)
-    assert not course.is_stopped([])
-    assert course.done == pytest.approx(0.5)
-    assert course.elapsed() == pytest.approx(60)
-    assert course.is_stopped([2])
+    assert progress.done == pytest.approx(0.25)
+    assert not progress.is_stopped([])
+    assert progress.done == pytest.approx(0.5)
+    assert progress.elapsed() == pytest.approx(60)
+    assert progress.is_stopped([2])
     assert Elapsed()() == 0
 
 
@@ -345,21 +345,23 @@ def test_processes_on_gpus_ask_each_other_now_and_then_at_the_same_steps(
         value.fill_(90.0 if len(asked) == 1 else 0.0)
 
     monkeypatch.setattr(dist, "all_reduce", all_reduce)
-    monkeypatch.setattr(backbone_loop, "most_of_all", lambda here, size, _: most_of_all(here, size, CPU))
+    monkeypatch.setattr(
+        backbone_loop, "max_over_processes", lambda here, size, _: max_over_processes(here, size, CPU)
+    )
     monkeypatch.setattr(backbone_loop, "any_process", lambda here, size, _: any_process(here, size, CPU))
     given = options("--minutes", "2")
     run = begun()
-    course = Course(run, Job(given, backbone._recipe(given, TINY, GPU), GPU, 0, 2, []))
-    assert not course.is_stopped([])
+    progress = RunProgress(run, Job(given, backbone._recipe(given, TINY, GPU), GPU, 0, 2, []))
+    assert not progress.is_stopped([])
     # The slowest one's clock is everybody's.
-    assert course.done == pytest.approx(0.75)
+    assert progress.done == pytest.approx(0.75)
     for run.step in range(1, LOOK_EVERY):
-        assert not course.is_stopped([2])
+        assert not progress.is_stopped([2])
     assert len(asked) == 2
     run.step = LOOK_EVERY
-    course.is_stopped([2])
+    progress.is_stopped([2])
     assert asked[-1] == 1
-    assert most_of_all(3.0, 1, CPU) == 3.0
+    assert max_over_processes(3.0, 1, CPU) == 3.0
 
 
 def test_a_length_is_pictures_or_minutes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""How clothes and hair move, by optical flow: what is seen, what is trusted, what a torso learns."""
+"""Motion of clothes and hair by optical flow: what is seen, what is trusted, what a torso learns."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from receiver.sinks.loudspeaker import CUSHION_SECONDS, Loudspeaker, SoundQueue
-from receiver.time_stretch import LEAST, lengthened, shortened
+from receiver.time_stretch import MIN_SAMPLES, lengthened, shortened
 from shared.clock import monotonic
 from shared.errors import RequestError
 from shared.media.opus import RATE, Sound
@@ -96,7 +96,7 @@ def test_splices_keep_the_wave_whole() -> None:
         change = sign * (len(spliced) - len(sound))
         assert min(abs(change - k * period) for k in (1, 2)) < 6
         assert roughness(spliced) < 1.5 * CLEAN
-    short = voice(0, LEAST - 1)
+    short = voice(0, MIN_SAMPLES - 1)
     assert shortened(short) is short
     assert lengthened(short) is short
 

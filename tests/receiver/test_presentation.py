@@ -9,32 +9,32 @@ from hypothesis import strategies as st
 
 from receiver.presentation import MAX_PROCESSING_SECONDS, PresentationTimes, Processing
 
-MOST = 0.027
+MAX_OFFSET = 0.027
 
 
 def test_it_settles_where_nine_of_ten_frames_are_ready() -> None:
-    pacing, chance = PresentationTimes(MOST), random.Random(1)
+    presentation, chance = PresentationTimes(MAX_OFFSET), random.Random(1)
     for number in range(600):
         is_here = number % 12 < 6
-        pacing.ready(-0.03 if is_here else 0.011 + chance.uniform(0, 0.004))
-    assert pacing.offset == pytest.approx(0.0145, abs=0.001)
+        presentation.ready(-0.03 if is_here else 0.011 + chance.uniform(0, 0.004))
+    assert presentation.offset == pytest.approx(0.0145, abs=0.001)
 
 
 def test_where_all_frames_are_early_they_are_shown_when_they_are_due() -> None:
-    pacing = PresentationTimes(MOST)
+    presentation = PresentationTimes(MAX_OFFSET)
     for _ in range(100):
-        pacing.ready(-0.02)
-    assert pacing.offset == 0
+        presentation.ready(-0.02)
+    assert presentation.offset == 0
 
 
 @given(st.lists(st.floats(-1, 10), max_size=200))
 def test_it_changes_by_half_a_millisecond_at_most_and_keeps_its_bounds(late: list[float]) -> None:
-    pacing = PresentationTimes(MOST)
-    offsets = [pacing.offset]
+    presentation = PresentationTimes(MAX_OFFSET)
+    offsets = [presentation.offset]
     for seconds in late:
-        pacing.ready(seconds)
-        offsets.append(pacing.offset)
-    assert all(0 <= offset <= MOST for offset in offsets)
+        presentation.ready(seconds)
+        offsets.append(presentation.offset)
+    assert all(0 <= offset <= MAX_OFFSET for offset in offsets)
     assert all(abs(after - before) <= 0.0005 + 1e-12 for before, after in pairwise(offsets))
 
 

@@ -1,4 +1,4 @@
-"""Where the square stands: made-up looks at made-up times."""
+"""Placement of the square: made-up looks at made-up times."""
 
 from __future__ import annotations
 

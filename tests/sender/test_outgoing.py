@@ -1,4 +1,4 @@
-"""What is opened for a call: off the event loop, and closed whatever happens."""
+"""Sources opened for a call: off the event loop, and closed whatever happens."""
 
 import asyncio
 import threading

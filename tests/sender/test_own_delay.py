@@ -1,4 +1,4 @@
-"""What of a delay is this machine's own."""
+"""The part of a delay that is this machine's own."""
 
 from sender.own_delay import OwnDelay
 

@@ -42,7 +42,7 @@ class Run:
 def simulate(text: str, message: tuple[int, float], max_kbps: float | None = None) -> Run:
     """Offer a message of (bytes, each so many seconds) to a link that is as the text says."""
     size, gap = message
-    lane, reception, run = (
+    lane, statistics, run = (
         Lane(PathImpairment.parse(text), 1),
         ReceiverStatistics(),
         Run(RateController(max_kbps), size),
@@ -61,11 +61,11 @@ def simulate(text: str, message: tuple[int, float], max_kbps: float | None = Non
                 heapq.heappush(agenda, (at, order, "arrive", (n, now)))
         elif kind == "arrive":
             number, left = about
-            reception.arrived(3 * number, 3, round((left - 2 / 30) * 1000) % 2**32, now)
+            statistics.arrived(3 * number, 3, round((left - 2 / 30) * 1000) % 2**32, now)
             run.arrivals.append((left, now))
         elif kind == "report":
             order += 1
-            heapq.heappush(agenda, (now + 0.05, order, "reported", reception.report(now, 0, 0, 0)))
+            heapq.heappush(agenda, (now + 0.05, order, "reported", statistics.report(now, 0, 0, 0)))
         elif kind == "reported":
             run.controller.reported(about, now)
     return run

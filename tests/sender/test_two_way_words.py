@@ -1,4 +1,4 @@
-"""What is said at the end that calls and shows: of wrong words, and of whom it shows no more."""
+"""Messages at the end that calls and shows: of wrong words, and of whom it shows no more."""
 
 import asyncio
 import io

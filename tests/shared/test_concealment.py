@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.forecast.baselines import Damped, Hold
 from models.lite.layout import DIMENSIONS, LAYOUT, POSITIONS
-from shared.concealment import Concealer, FillSettings, Kind
+from shared.concealment import Concealer, ConcealmentSettings, Kind
 from shared.interfaces import Forecaster
 from shared.keypoints import Floats, Group, KeypointLayout
 
@@ -34,8 +34,8 @@ class Linear:
     def forecast(self, steps: int) -> Floats:
         last = self._frames[-1]
         velocity = last - self._frames[-2] if len(self._frames) > 1 else np.zeros_like(last)
-        course: Floats = last + np.arange(1, steps + 1, dtype=np.float32)[:, None] * velocity
-        return course
+        trajectory: Floats = last + np.arange(1, steps + 1, dtype=np.float32)[:, None] * velocity
+        return trajectory
 
     def sample(self, count: int, steps: int, seed: int) -> Floats:
         raise NotImplementedError
@@ -44,12 +44,12 @@ class Linear:
 class Fixed(Linear):
     """Forecasts what it is told to."""
 
-    def __init__(self, course: Floats) -> None:
+    def __init__(self, trajectory: Floats) -> None:
         super().__init__()
-        self._course = course
+        self._trajectory = trajectory
 
     def forecast(self, steps: int) -> Floats:
-        return self._course[:steps]
+        return self._trajectory[:steps]
 
 
 def at(value: float) -> Floats:
@@ -85,8 +85,12 @@ def test_a_skipped_block_is_forecast_and_the_truth_comes_back_smoothly() -> None
     np.testing.assert_allclose(values, np.arange(18) * 0.01, atol=1e-6)
 
 
-@pytest.mark.parametrize(("chosen", "back"), [(None, [0.2, 0.4]), (FillSettings(blend=3), [0.1, 0.2, 0.3])])
-def test_truth_elsewhere_than_forecast_is_blended_in(chosen: FillSettings | None, back: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "back"), [(None, [0.2, 0.4]), (ConcealmentSettings(blend=3), [0.1, 0.2, 0.3])]
+)
+def test_truth_elsewhere_than_forecast_is_blended_in(
+    chosen: ConcealmentSettings | None, back: list[float]
+) -> None:
     concealer = Concealer(Hold(), LAYOUT, chosen)
     concealer.observe({0: at(0.0), **{n: at(0.4) for n in range(4, 10)}})
     values, _ = run(concealer, range(10))
@@ -102,7 +106,7 @@ def test_truth_that_follows_truth_is_shown_as_it_is() -> None:
 
 def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
     """One frame of truth between two gaps: the blend is still under way when the next forecast begins."""
-    concealer = Concealer(Hold(), LAYOUT, FillSettings(blend=3))
+    concealer = Concealer(Hold(), LAYOUT, ConcealmentSettings(blend=3))
     concealer.observe({0: at(0.0), 3: at(0.4)})
     values, kinds = run(concealer, range(8))
     assert kinds[3:5] == [OBSERVED, FORECAST]
@@ -110,7 +114,7 @@ def test_a_forecast_under_a_blend_starts_from_what_is_shown() -> None:
 
 
 def test_a_long_forecast_slows_down_and_then_holds() -> None:
-    chosen = FillSettings(trust=4, damping=0.5, horizon=10)
+    chosen = ConcealmentSettings(trust=4, damping=0.5, horizon=10)
     concealer = Concealer(Linear(), LAYOUT, chosen)
     concealer.observe(ramp(range(2)))
     values, kinds = run(concealer, range(16))
@@ -123,9 +127,9 @@ def test_a_long_forecast_slows_down_and_then_holds() -> None:
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, 1e30])
 def test_a_forecast_that_leaves_reason_is_cut_there_and_held(broken: float) -> None:
-    course = np.repeat(at(0.1)[None], 45, axis=0)
-    course[3:, POSITIONS + 5] = broken
-    concealer = Concealer(Fixed(course), LAYOUT)
+    trajectory = np.repeat(at(0.1)[None], 45, axis=0)
+    trajectory[3:, POSITIONS + 5] = broken
+    concealer = Concealer(Fixed(trajectory), LAYOUT)
     concealer.observe({0: at(0.1)})
     values, kinds = run(concealer, range(10))
     assert kinds == [OBSERVED] + [FORECAST] * 3 + [HELD] * 6
@@ -140,9 +144,9 @@ def test_a_forecast_of_nothing_but_nan_holds_the_last_frame() -> None:
 
 @pytest.mark.parametrize(("index", "limit"), [(0, 0.6), (POSITIONS, 3.0)])
 def test_no_point_is_forecast_further_than_a_leap(index: int, limit: float) -> None:
-    course = np.zeros((45, DIMENSIONS), np.float32)
-    course[:, index] = np.arange(1, 46) * limit * 0.24
-    concealer = Concealer(Fixed(course), LAYOUT, FillSettings(trust=45))
+    trajectory = np.zeros((45, DIMENSIONS), np.float32)
+    trajectory[:, index] = np.arange(1, 46) * limit * 0.24
+    concealer = Concealer(Fixed(trajectory), LAYOUT, ConcealmentSettings(trust=45))
     concealer.observe({0: at(0.0)})
     reached = [filled.keypoints[index] for n in range(12) if (filled := concealer.fill(n))]
     assert max(reached) == pytest.approx(0.96 * limit)
@@ -161,7 +165,7 @@ def test_late_frames_redirect_a_forecast_under_way_from_the_newest_truth() -> No
 
 
 def test_the_steps_of_a_redirected_forecast_count_from_the_newest_truth() -> None:
-    concealer = Concealer(Hold(), LAYOUT, FillSettings(horizon=10))
+    concealer = Concealer(Hold(), LAYOUT, ConcealmentSettings(horizon=10))
     concealer.observe({0: at(0.0)})
     run(concealer, range(8))
     concealer.observe({2: at(0.0)})

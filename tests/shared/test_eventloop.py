@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.runtime.eventloop import SWITCH_SECONDS, LoopProbe, beside, on_interrupt, run_async
+from shared.runtime.eventloop import SWITCH_SECONDS, LoopProbe, background_task, on_interrupt, run_async
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -45,7 +45,7 @@ def test_no_thread_keeps_the_loop_waiting_for_the_interpreter() -> None:
 async def test_a_block_of_the_loop_is_measured_and_an_idle_one_is_not() -> None:
     probe = LoopProbe()
     assert probe.to_map() == {"loop_block_ms": 0.0, "loop_block_p99_ms": 0.0}
-    async with beside(probe.run()):
+    async with background_task(probe.run()):
         await asyncio.sleep(0.05)
         time.sleep(0.2)
         await asyncio.sleep(0.05)

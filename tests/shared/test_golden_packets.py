@@ -34,7 +34,7 @@ def block(count: int, copies: int) -> Block:
     """Points of the codec's grid, which are the same on every machine, some too far out for the tables."""
     n, k = np.mgrid[:18, : len(CODEC_TABLES.first)]
     indices = (n * (k % 5 - 2) + k * 37 % 23 - 11 + (k == 7) * 90).astype(np.int64)
-    track: Floats = CODEC_TABLES.lattice.restore(indices, QUALITY)
+    track: Floats = CODEC_TABLES.quantizer.restore(indices, QUALITY)
     return Block(
         track[12 : 12 + count], [Copy(3 * back, track[12 - 3 * back]) for back in range(1, copies + 1)]
     )
@@ -68,7 +68,7 @@ def test_a_packet_of_before_is_read(name: str) -> None:
     assert (packet.first, packet.late_ms, packet.count) == (FIRST, LATE_MS, len(given.frames))
     read = codec.decode(packet.payload, packet.count)
     assert digest(read.frames) == PACKETS[name][1], CHANGED
-    off = CODEC_TABLES.lattice.coordinates(read.frames, QUALITY)
-    off -= CODEC_TABLES.lattice.coordinates(given.frames, QUALITY)
+    off = CODEC_TABLES.quantizer.coordinates(read.frames, QUALITY)
+    off -= CODEC_TABLES.quantizer.coordinates(given.frames, QUALITY)
     assert np.sqrt(np.square(off).mean()) < 0.5
     assert [copy.back for copy in read.copies] == [copy.back for copy in given.copies]

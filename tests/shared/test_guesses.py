@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from shared.protocol.guesses import MANY_SECONDS, MOST_KNOWN, OF_ALL, OF_PROVIDER, Guesses
+from shared.protocol.guesses import MANY_SECONDS, MAX_KNOWN_ADDRESSES, OF_ALL, OF_PROVIDER, Guesses
 
 
 def guessed(guesses: Guesses, addresses: list[str], now: float = 0.0) -> int:
@@ -101,9 +101,9 @@ def test_an_attack_from_elsewhere_keeps_out_neither_who_is_known_nor_the_local_n
 
 def test_so_many_are_known() -> None:
     guesses = Guesses()
-    for n in range(MOST_KNOWN + 1):
+    for n in range(MAX_KNOWN_ADDRESSES + 1):
         guesses.right(f"203.0.{n // 256}.{n % 256}")
-    assert len(guesses._known) == MOST_KNOWN
+    assert len(guesses._known) == MAX_KNOWN_ADDRESSES
     assert guessed(guesses, [f"198.{n}.113.{m}" for n in range(9) for m in range(9)]) == OF_ALL
     assert guesses.blocked("203.0.0.0", 0.0)
     assert not guesses.blocked("203.0.0.1", 0.0)

@@ -11,7 +11,7 @@ from PIL import Image
 from shared.constants import MAX_PICTURE_BYTES
 from shared.errors import PeerError
 from shared.media import picture
-from shared.media.jpeg import MOST_SCANS, check
+from shared.media.jpeg import MAX_SCANS, check
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
 SECONDS = 0.02
@@ -90,7 +90,7 @@ def test_what_is_let_through_is_decoded() -> None:
     for data in (PLAIN, saved(quality=98, subsampling="4:4:4"), few):
         check(data)
         assert picture.decode(data).shape == (256, 256, 3)
-    assert PROGRESSIVE.count(b"\xff\xda") > MOST_SCANS
+    assert PROGRESSIVE.count(b"\xff\xda") > MAX_SCANS
     with pytest.raises(PeerError, match="scans"):
         check(PROGRESSIVE)
 

@@ -82,7 +82,7 @@ def lively(seed: int, count: int = 6) -> Floats:
     start = generator.normal(0, 8, 60)
     steps = generator.normal(0, 0.8, (count, 60)).cumsum(0)
     indices = np.rint(start + steps).astype(np.int64)
-    return TABLES.lattice.restore(indices, QUALITY)
+    return TABLES.quantizer.restore(indices, QUALITY)
 
 
 def test_a_coded_block_takes_a_few_bytes_and_comes_back_near() -> None:
@@ -97,7 +97,7 @@ def test_a_coded_block_takes_a_few_bytes_and_comes_back_near() -> None:
 
 def assert_near(decoded: Floats, frames: Floats, quality: int) -> None:
     """Assert that each number is off by no more than a coefficient's error, spread over the frames."""
-    off = TABLES.lattice.coordinates(decoded, quality) - TABLES.lattice.coordinates(frames, quality)
+    off = TABLES.quantizer.coordinates(decoded, quality) - TABLES.quantizer.coordinates(frames, quality)
     assert np.sqrt(np.square(off).mean(0)).max() <= 1.5
     assert np.square(off).mean() < 0.3
 
@@ -105,24 +105,24 @@ def assert_near(decoded: Floats, frames: Floats, quality: int) -> None:
 def test_a_number_that_saves_more_than_its_error_is_worth_is_taken() -> None:
     narrow, wide = np.zeros(4, np.int64), np.full(4, 40)
     exact = np.array([0.55, -0.55, 0.95, -3.4])
-    numbers, cost = cheapest(exact, np.stack([narrow, wide]), TABLES.family)
+    numbers, cost = cheapest(exact, np.stack([narrow, wide]), TABLES.cdfs)
     # A one where there are hardly any costs ten bits; where all are large, it costs no more than a zero.
     assert numbers[0, :2].tolist() == [0, 0]
     assert numbers[1].tolist() == [1, -1, 1, -3]
     for row, scales, total in zip(numbers, (narrow, wide), cost, strict=True):
-        bits = TABLES.family.cost(row, scales)
+        bits = TABLES.cdfs.cost(row, scales)
         assert total == pytest.approx(np.square(exact - row).sum() + BIT_ERROR * bits.sum())
         for at in range(4):
             for other in (np.rint(exact[at]), np.rint(exact[at]) - np.sign(exact[at])):
                 one = np.square(exact[at] - other) + BIT_ERROR * float(
-                    TABLES.family.cost(np.array([int(other)]), scales[at : at + 1])[0]
+                    TABLES.cdfs.cost(np.array([int(other)]), scales[at : at + 1])[0]
                 )
                 assert np.square(exact[at] - row[at]) + BIT_ERROR * bits[at] <= one + 1e-9
 
 
 def test_what_moves_smoothly_takes_hardly_more_than_what_stands_still() -> None:
     way = np.sin(np.linspace(0, 1.5, 6))[:, None] * np.random.default_rng(1).normal(0, 4, 60)
-    smooth = TABLES.lattice.restore(np.rint(way).astype(np.int64), QUALITY)
+    smooth = TABLES.quantizer.restore(np.rint(way).astype(np.int64), QUALITY)
     jumping = smooth[[3, 0, 5, 1, 4, 2]]
     still, moving, wild = (len(CODEC.encode(Block(f))) for f in (smooth[:1].repeat(6, 0), smooth, jumping))
     assert still < moving < 0.75 * wild
@@ -177,8 +177,8 @@ def test_copies_of_an_earlier_block_travel_along() -> None:
     np.testing.assert_array_equal(block.frames, codec.decode(alone, 6).frames)
     assert [copy.back for copy in block.copies] == [7, 10, 12]
     for copy, sent in zip(block.copies, copies, strict=True):
-        away = TABLES.lattice.coordinates((copy.frame - sent.frame)[None] + track[:1], QUALITY + 4)
-        assert np.abs(away - TABLES.lattice.coordinates(track[:1], QUALITY + 4)).max() <= 0.7
+        away = TABLES.quantizer.coordinates((copy.frame - sent.frame)[None] + track[:1], QUALITY + 4)
+        assert np.abs(away - TABLES.quantizer.coordinates(track[:1], QUALITY + 4)).max() <= 0.7
 
 
 def test_frames_between_copies_are_interpolated() -> None:
@@ -195,7 +195,7 @@ def test_frames_between_copies_are_interpolated() -> None:
 
 
 def test_the_bytes_are_the_same_on_every_machine() -> None:
-    """Shipped tables, lattice points for input: neither a BLAS nor a rounding mode has a say."""
+    """Shipped tables, quantizer points for input: neither a BLAS nor a rounding mode has a say."""
     codec, track = CodedCodec(TABLES), lively(11, 12)
     payload = codec.encode(Block(track[6:], [Copy(1, track[5]), Copy(4, track[2])]))
     block = codec.decode(payload, 6)

@@ -1,4 +1,4 @@
-"""What the sessions' tests do not reach: sizes, order and pace of the chunks themselves."""
+"""Picture transfer beyond the sessions' tests: sizes, order and pace of the chunks themselves."""
 
 from itertools import pairwise
 
@@ -13,13 +13,13 @@ from shared.protocol.picture_transfer import (
     MESSAGE_BYTES,
     PACE_KBPS,
     PictureAssembler,
-    PictureFeed,
+    PictureSender,
     wire_bytes,
 )
 
 
-def feed(picture: bytes = bytes(3000), slot: int = 2) -> PictureFeed:
-    made = PictureFeed()
+def feed(picture: bytes = bytes(3000), slot: int = 2) -> PictureSender:
+    made = PictureSender()
     made.begin(slot, picture)
     return made
 
@@ -76,7 +76,7 @@ def test_the_next_begins_when_the_one_before_is_there() -> None:
 )
 def test_mistakes_of_ours_are_told(slot: int, picture: bytes) -> None:
     with pytest.raises(ValueError, match=r"slot|bytes"):
-        PictureFeed().begin(slot, picture)
+        PictureSender().begin(slot, picture)
 
 
 def test_what_is_asked_for_again_is_what_the_slot_holds() -> None:

@@ -53,7 +53,7 @@ def connection(there: Any) -> Any:
 
 
 def guarded(there: Any) -> None:
-    sctp_limits.guard(there, {0}, lambda _: None, SequenceTracker(), aiortc_patches.Traffic.of({0}))
+    sctp_limits.limit_sctp(there, {0}, lambda _: None, SequenceTracker(), aiortc_patches.Traffic.of({0}))
 
 
 def counted(there: Any) -> None:
@@ -67,8 +67,8 @@ def with_voice(there: Any) -> None:
 Part = Callable[[Any], Any]
 
 
-def ask_seldom(there: RTCPeerConnection) -> None:
-    consent.ask_seldom(there, lambda: (0, 0))
+def space_out_consent(there: RTCPeerConnection) -> None:
+    consent.space_out_consent(there, lambda: (0, 0))
 
 
 NEEDED: list[tuple[Part, Part, str, str]] = [
@@ -76,12 +76,12 @@ NEEDED: list[tuple[Part, Part, str, str]] = [
     *((guarded, dtls, "aiortc", name) for name in (aiortc_patches.CERTIFICATE, "_send_data")),
     (guarded, certificate, "aiortc", aiortc_patches.CONTEXT),
     *(
-        (compact_sctp.shrink, sctp, "aiortc", name)
+        (compact_sctp.make_compact, sctp, "aiortc", name)
         for name in (*compact_sctp._METHODS, *compact_sctp._FIELDS)
     ),
-    (compact_sctp.shrink, dtls, "aiortc", aiortc_patches.CERTIFICATE),
-    (compact_sctp.shrink, certificate, "aiortc", aiortc_patches.CONTEXT),
-    *((ask_seldom, connection, "aioice", name) for name in consent._NAMES),
+    (compact_sctp.make_compact, dtls, "aiortc", aiortc_patches.CERTIFICATE),
+    (compact_sctp.make_compact, certificate, "aiortc", aiortc_patches.CONTEXT),
+    *((space_out_consent, connection, "aioice", name) for name in consent._NAMES),
     *((with_voice, dtls, "aiortc", name) for name in voice._NAMES),
     (counted, ice, "aiortc", "_connection"),
     *((counted, connection, "aioice", name) for name in aiortc_patches._FIELDS),

@@ -7,7 +7,7 @@ import pytest
 from models.lite.layout import DIMENSIONS
 from shared.codec.keypoint_codec import Block, PaperCodec
 from shared.protocol.events import Ended, Event, FramesArrived, PeerReady, SourcePicture, State
-from shared.protocol.frame_clock import MOST_AWAY_FRAMES
+from shared.protocol.frame_clock import MAX_FRAME_DISTANCE
 from shared.protocol.message_format import pack_message, parse_message
 from shared.protocol.messages import Hello, Ready, SourceChunk, Start
 from shared.protocol.receiver_session import (
@@ -257,7 +257,7 @@ def test_frame_numbers_run_no_further_ahead_than_the_clock_and_a_minute() -> Non
             highest = events[0].first
         elif leap > 1:
             leap //= 2  # takes what it can get
-    assert highest <= 30 * (n / 100) + MOST_AWAY_FRAMES + 10
+    assert highest <= 30 * (n / 100) + MAX_FRAME_DISTANCE + 10
     assert receiver.tally.late_frames > 0
 
 
@@ -294,8 +294,8 @@ def test_a_packet_from_over_a_minute_before_is_late_and_no_fault() -> None:
         assert received(receiver, packet(n), 300.0 + n / 1000) == []
     assert (receiver.tally.late_frames, receiver.tally.bad_packets) == (200, 0)
     assert first_of(received(receiver, packet(9006), 300.2)) == 9006
-    assert received(receiver, packet(9000 - MOST_AWAY_FRAMES), 300.3) == []
-    assert first_of(received(receiver, packet(9050 - MOST_AWAY_FRAMES), 300.3)) == 9050 - MOST_AWAY_FRAMES
+    assert received(receiver, packet(9000 - MAX_FRAME_DISTANCE), 300.3) == []
+    assert first_of(received(receiver, packet(9050 - MAX_FRAME_DISTANCE), 300.3)) == 9050 - MAX_FRAME_DISTANCE
 
 
 def test_a_sender_whose_clock_stood_still_is_followed_back() -> None:

@@ -1,4 +1,4 @@
-"""Whether a call is two-way: what the hellos say of it."""
+"""Negotiation of two-way calls in the hellos."""
 
 import pytest
 

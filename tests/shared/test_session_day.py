@@ -11,13 +11,13 @@ from tests.shared.session_pair import FRAMES, ConnectionPair, received
 
 HOUR = 3600.0
 OPUS = OpusEncoder(18).encode(np.random.default_rng(0).integers(-9000, 9000, SAMPLES, dtype=np.int16))
-MOST_SPEECH = 70_000
+MAX_SPEECH = 70_000
 
 
 def spoken() -> list[int]:
     """Return the blocks of somebody who speaks for over an hour, and then now and then."""
     last = int(25 * HOUR / BLOCK_SECONDS)
-    return [*range(MOST_SPEECH), *range(MOST_SPEECH, last, 997)]
+    return [*range(MAX_SPEECH), *range(MAX_SPEECH, last, 997)]
 
 
 def test_a_day_of_pictures_with_pauses() -> None:

@@ -32,7 +32,7 @@ from shared.protocol.events import (
 )
 from shared.protocol.message_format import pack_message, parse_message
 from shared.protocol.messages import Bye, Hello, Message, Ready, SourceChunk, Start, Status, Want
-from shared.protocol.picture_transfer import PictureAssembler, PictureFeed
+from shared.protocol.picture_transfer import PictureAssembler, PictureSender
 from shared.protocol.receiver_session import MAX_WAITING_PICTURES, ReceiverSession
 from shared.protocol.reports import Report
 from shared.protocol.resumption import proof
@@ -306,12 +306,12 @@ class Calls(RuleBasedStateMachine):
         assert not self.receiver._outgoing
 
 
-class Feeds(RuleBasedStateMachine):
-    """A feed and an assembler, with a peer who asks for and confirms what it likes."""
+class PictureTransfers(RuleBasedStateMachine):
+    """A picture sender and an assembler, with a peer who asks for and confirms what it likes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.feed, self.assembler = PictureFeed(), PictureAssembler()
+        self.feed, self.assembler = PictureSender(), PictureAssembler()
         self.slots: dict[int, bytes] = {}
         self.now, self.received, self.first = 0.0, 0, True
 
@@ -377,6 +377,6 @@ class Feeds(RuleBasedStateMachine):
 # Derandomised: the same on every run, and nothing to remember between them.
 QUICK = settings(max_examples=60, stateful_step_count=30, derandomize=True)
 Calls.TestCase.settings = QUICK
-Feeds.TestCase.settings = QUICK
+PictureTransfers.TestCase.settings = QUICK
 TestCalls = Calls.TestCase
-TestFeeds = Feeds.TestCase
+TestFeeds = PictureTransfers.TestCase

@@ -1,4 +1,4 @@
-"""Where keypoints travel as media, what is said beside them is short as well; elsewhere it is as it was."""
+"""Short forms of other messages where keypoints travel as media, and long ones elsewhere."""
 
 import pytest
 

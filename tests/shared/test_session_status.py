@@ -38,14 +38,14 @@ def test_changes_are_said_and_nothing_else() -> None:
     pair = agreed()
     pair.sender.begin(0)
     for muted, held in [(False, False), (True, False), (True, False), (True, True), (False, False)]:
-        pair.sender.tell_status(muted, held)
+        pair.sender.send_status(muted, held)
     pair.settle()
     assert heard(pair) == [Status(True, False), Status(True, True), Status(False, False)]
 
 
 def test_what_was_chosen_before_the_call_is_said_when_it_begins() -> None:
     pair = ConnectionPair(offers_status=True, wants_status=True)
-    pair.sender.tell_status(True, False)
+    pair.sender.send_status(True, False)
     pair.settle()
     assert heard(pair) == []
     pair.sender.begin(0)
@@ -55,10 +55,10 @@ def test_what_was_chosen_before_the_call_is_said_when_it_begins() -> None:
 
 def test_a_receiver_that_holds_the_call_learns_what_changed_while_the_connection_was_lost() -> None:
     pair = agreed()
-    pair.sender.tell_status(True, False)
+    pair.sender.send_status(True, False)
     pair.settle()
     pair.sender.restart(BINDING)
-    pair.sender.tell_status(False, False)
+    pair.sender.send_status(False, False)
     reconnected(pair)
     pair.sender.begin(0)
     pair.settle()
@@ -67,7 +67,7 @@ def test_a_receiver_that_holds_the_call_learns_what_changed_while_the_connection
 
 def test_a_new_receiver_learns_it_too() -> None:
     pair = agreed()
-    pair.sender.tell_status(False, True)
+    pair.sender.send_status(False, True)
     pair.settle()
     codecs = {"paper": PaperCodec(DIMENSIONS)}
     other = ReceiverSession(TERMS, codecs, False, "hold", SECRET[::-1], status=True)
@@ -82,11 +82,11 @@ def test_on_hold_a_further_picture_waits() -> None:
     assert pair.sender.send_picture(1, PICTURE)
     let_pass(pair, 0.5)
     before = pair.sender.tally.picture_wire_bytes
-    pair.sender.tell_status(False, True)
+    pair.sender.send_status(False, True)
     let_pass(pair, 20.0)
     assert pair.sender.tally.picture_wire_bytes == before
     assert slots(pair) == [0]
-    pair.sender.tell_status(False, False)
+    pair.sender.send_status(False, False)
     let_pass(pair, 60.0)
     assert slots(pair) == [0, 1]
 
@@ -102,7 +102,7 @@ def test_without_both_nothing_is_said(offers: bool, wants: bool) -> None:
     pair.sender.receive_ctl(answer, 0.0)
     pair.settle()
     pair.sender.begin(0)
-    pair.sender.tell_status(True, True)
+    pair.sender.send_status(True, True)
     assert [type(parse_message(data)).__name__ for data in pair.sender.outgoing()] == ["Start"]
 
 

@@ -50,7 +50,7 @@ def test_the_hash_is_also_of_what_the_entropy_coder_makes_of_them(
 def test_an_error_of_the_keypoints_counts_as_it_does_in_the_picture(tables: CodecTables) -> None:
     np.testing.assert_allclose(tables.sensitivity, tables.sensitivity.T, rtol=1e-4, atol=1e-6)
     assert np.linalg.eigvalsh(tables.sensitivity.astype(np.float64)).min() > -1e-6
-    step = tables.lattice.matrix.astype(np.float64) / 2.0**24
+    step = tables.quantizer.matrix.astype(np.float64) / 2.0**24
     seen = np.sqrt(np.diag(step.T @ tables.sensitivity @ step))
     # One step of any of the 60 is as large in the picture as of any other, or smaller where none would show.
     assert seen.max() < 1.01 * 2.0**-10

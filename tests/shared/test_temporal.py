@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.codec.quantization import MAX_INDEX
-from shared.codec.temporal import FRACTION_BITS, basis, coefficients, course, slopes
+from shared.codec.temporal import FRACTION_BITS, basis, coefficients, inverse, slopes
 from shared.constants import MAX_PACKET_FRAMES
 
 COUNTS = range(1, MAX_PACKET_FRAMES + 1)
@@ -35,7 +35,7 @@ def test_no_machine_rounds_the_tables_otherwise(count: int) -> None:
 @given(st.sampled_from(COUNTS), st.integers(0, 10**6))
 def test_what_goes_in_comes_back_near(count: int, seed: int) -> None:
     exact = np.random.default_rng(seed).normal(0, 20, (count, 7))
-    back = course(np.rint(coefficients(exact)).astype(np.int64)) / 2.0**FRACTION_BITS
+    back = inverse(np.rint(coefficients(exact)).astype(np.int64)) / 2.0**FRACTION_BITS
     # An error of a coefficient is spread over all frames, whose squares it adds up to.
     assert np.square(back - exact).sum(0).max() <= count * (0.5 + 0.05) ** 2
     assert np.abs((back - exact).mean(0)).max() <= 0.5 / count**0.5 + 0.05
@@ -45,7 +45,7 @@ def test_what_stands_still_is_one_number() -> None:
     numbers = coefficients(np.full((6, 3), 7.3))
     np.testing.assert_allclose(numbers[0], 7.3 * 6**0.5, atol=1e-4)
     np.testing.assert_allclose(numbers[1:], 0, atol=1e-2)
-    assert np.ptp(course(np.rint(numbers).astype(np.int64)), axis=0).max() == 0
+    assert np.ptp(inverse(np.rint(numbers).astype(np.int64)), axis=0).max() == 0
 
 
 @pytest.mark.parametrize("count", [1, 6, 32])
@@ -54,7 +54,7 @@ def test_the_largest_numbers_there_may_be_do_not_wrap(count: int, sign: int) -> 
     numbers = np.full((count, 1), sign * (MAX_INDEX - 1), np.int64)
     rows = basis(count).tolist()
     sums = [sum(row[t] * sign * (MAX_INDEX - 1) for row in rows) for t in range(count)]
-    assert course(numbers)[:, 0].tolist() == [(total + (1 << 15)) >> 16 for total in sums]
+    assert inverse(numbers)[:, 0].tolist() == [(total + (1 << 15)) >> 16 for total in sums]
 
 
 def test_slow_waves_are_larger_than_quick_ones() -> None:

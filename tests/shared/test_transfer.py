@@ -1,4 +1,4 @@
-"""How much further a larger face moves."""
+"""Scale of motion transferred to a larger face."""
 
 import numpy as np
 import pytest

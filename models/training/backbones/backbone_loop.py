@@ -1,4 +1,4 @@
-"""The loop of a backbone's training: its course, what it shows and saves on the way."""
+"""The loop of a backbone's training: its progress, what it shows and saves on the way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.training.backbones.backbone_run import LOOK_EVERY, Run
 from models.training.backbones.recipes import FommRecipe, LiteRecipe
 from models.training.backbones.validate import validate
 from models.training.data.frames import Clip
-from models.training.run import Elapsed, any_process, most_of_all, save_state
+from models.training.run import Elapsed, any_process, max_over_processes, save_state
 from shared.errors import KeycastError
 
 SAVE_SECONDS = 60.0
@@ -52,23 +52,23 @@ def train_on(
     """Train to the end, or until any process is asked to stop; return whether that was so."""
     options, recipe = job.options, job.recipe
     windows = torch.Generator().manual_seed(options.seed + run.step)  # alike in all processes
-    course, keeper = Course(run, job), Keeper(run, job)
+    progress, periodic = RunProgress(run, job), PeriodicTasks(run, job)
     while True:
-        if course.is_stopped(stops):
+        if progress.is_stopped(stops):
             return True
-        done = course.done
+        done = progress.done
         if done >= 1:
             return False
         for group in run.optimiser.param_groups:
             group["lr"] = options.rate * recipe.factor(done)
         losses = run.advance(objective, next(batches), recipe.window(done, windows), recipe.autocast)
         run.pictures += max(1, options.batch // recipe.drivings) * recipe.drivings * job.size
-        run.seconds = course.elapsed()
+        run.seconds = progress.elapsed()
         if job.rank == 0:
-            keeper.after_step(losses)
+            periodic.after_step(losses)
 
 
-class Course:
+class RunProgress:
     """How far a run is, by its pictures or its minutes, and whether it shall stop: alike in all processes."""
 
     def __init__(self, run: Run[Any], job: Job) -> None:
@@ -84,7 +84,7 @@ class Course:
         run, size, device = self._run, self._job.size, self._job.device
         if size > 1 and device.type == "cuda" and run.step % LOOK_EVERY:
             return False
-        self._seconds = most_of_all(self.elapsed(), size, device)
+        self._seconds = max_over_processes(self.elapsed(), size, device)
         return any_process(bool(stops), size, device)
 
     @property
@@ -97,7 +97,7 @@ class Course:
         return float(self._run.pictures / options.pictures)
 
 
-class Keeper:
+class PeriodicTasks:
     """Shows how a run goes, saves it every minute, and validates it as often as `options.every` says."""
 
     def __init__(self, run: Run[Any], job: Job) -> None:

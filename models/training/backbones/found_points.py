@@ -1,4 +1,4 @@
-"""Found points in training: which are known, told, one of them, or held."""
+"""Found points in training: which are known, given, one of them, or held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where clothes and hair went, as optical flow has it: landmarks say it of faces alone.
+"""Motion of clothes and hair by optical flow: landmarks give that of faces alone.
 
 Dense inverse search (Kroeger et al., ECCV 2016), by OpenCV, on grey pictures of 128x128, there and back: what
 does not come back to where it began, or looks different there, is not known.
@@ -35,7 +35,7 @@ _BELOW, _ASIDE = 0.1, 1.6
 _FEWEST = 40
 # Of the fit: how often weights are found anew, from how many medians on a place counts half, and at least how
 # far off that is, in half pictures.
-_ROUNDS, _OUTLIER, _LEAST_SPREAD = 5, 1.5, 0.01
+_ROUNDS, _OUTLIER, _MIN_SPREAD = 5, 1.5, 0.01
 # How much a torso that says little of turning and stretching is held back from both.
 _STIFF = 0.01
 
@@ -129,7 +129,7 @@ def body_motion(seen: Seen, chin: Tensor, height: Tensor, faces: Tensor) -> Body
         fit = torch.linalg.solve(weighed.transpose(1, 2) @ there + stiff, weighed.transpose(1, 2) @ moved)
         off = (moved - there @ fit).norm(dim=-1)
         median = torch.where(counts > 0, off, torch.nan).nanmedian(dim=1, keepdim=True).values
-        spread = (_OUTLIER * median.nan_to_num()).clamp(min=_LEAST_SPREAD)
+        spread = (_OUTLIER * median.nan_to_num()).clamp(min=_MIN_SPREAD)
         weights = counts / (1 + (off / spread).square())
     matrix = torch.eye(2) + fit[:, :2].transpose(1, 2)
     shift = fit[:, 2] + middle - (matrix * middle[:, None]).sum(-1)

@@ -2,7 +2,7 @@
 
 First the sensitivity: around frames of real clips every keypoint number is moved a little both ways and the
 picture rendered; H = E[J^T J] / pixels is the mean squared error of the picture per squared error of the
-keypoints. Then the lattice: in the coordinates z = U^T L^T (x - mean) with L L^T = H (made a little stiffer,
+keypoints. Then the quantizer: in coordinates z = U^T L^T (x - mean) with L L^T = H (made a little stiffer,
 so that numbers the picture hardly depends on stay sane for the forecasters), the picture's error is the plain
 error of z, and U turns the changes from frame to frame into uncorrelated ones (the Karhunen-Loeve transform),
 where plain scalar quantisation with one step is nearly optimal (Goyal, IEEE Signal Processing Magazine 2001).
@@ -135,13 +135,13 @@ def sensitivity(backbone: Backbone, clips: Sequence[Path], frames: int, seed: in
 
 def fit(tracks: Tracks, matrix: Doubles, seed: int = 0) -> CodecTables:
     """Return tables for `tracks`, whose keypoints' errors count in the picture by `matrix` (D, D)."""
-    lattice = make_lattice(tracks, matrix)
-    samples = list(_samples(tracks, lattice, seed))
-    return _fit_tables(samples, lattice, matrix, tracks.tracks_of)
+    quantizer = make_quantizer(tracks, matrix)
+    samples = list(_samples(tracks, quantizer, seed))
+    return _fit_tables(samples, quantizer, matrix, tracks.tracks_of)
 
 
-def make_lattice(tracks: Tracks, matrix: Doubles) -> TransformQuantizer:
-    """Return the lattice of step BASE_STEP in the picture's own coordinates."""
+def make_quantizer(tracks: Tracks, matrix: Doubles) -> TransformQuantizer:
+    """Return the quantizer of step BASE_STEP in the picture's own coordinates."""
     frames = np.concatenate([clip.frames for clip in tracks.clips]).astype(np.float64)
     changes = np.concatenate([np.diff(clip.frames.astype(np.float64), axis=0) for clip in tracks.clips])
     stiff = matrix + np.diag(_STIFFNESS / frames.var(0))
@@ -181,7 +181,7 @@ class _Sample:
         return SCALES_A_LEVEL * slopes(self.numbers.shape[1])
 
 
-def _samples(tracks: Tracks, lattice: TransformQuantizer, seed: int) -> Iterator[_Sample]:
+def _samples(tracks: Tracks, quantizer: TransformQuantizer, seed: int) -> Iterator[_Sample]:
     generator = np.random.default_rng(seed)
     for length in _BLOCKS:
         blocks = [
@@ -191,44 +191,44 @@ def _samples(tracks: Tracks, lattice: TransformQuantizer, seed: int) -> Iterator
         ]
         for quality in _QUALITIES:
             chosen = generator.permutation(len(blocks))[: _FRAMES // length]
-            exact = [lattice.coordinates(blocks[at], quality) for at in chosen]
+            exact = [quantizer.coordinates(blocks[at], quality) for at in chosen]
             changes = [np.diff(track(block, None), axis=0) for block in exact]
             numbers = np.rint(np.stack([*map(coefficients, exact)])).astype(np.int64)
             yield _Sample(quality, numbers, np.stack(changes))
 
 
 def _fit_tables(
-    samples: Sequence[_Sample], lattice: TransformQuantizer, matrix: Doubles, tracks_of: str
+    samples: Sequence[_Sample], quantizer: TransformQuantizer, matrix: Doubles, tracks_of: str
 ) -> CodecTables:
     first, course, tilt, change = _starting_scales(samples)
-    family, likely = _laplace(), np.full((LEVELS + 1, LEVELS), 1 / LEVELS)
+    cdfs, likely = _laplace(), np.full((LEVELS + 1, LEVELS), 1 / LEVELS)
     for _ in range(_ROUNDS):
-        counts, seen = np.zeros(family.counts.shape), np.ones((LEVELS + 1, LEVELS))
-        first = first + _better([(s.first, _first_scales(first, s)) for s in samples], family)
+        counts, seen = np.zeros(cdfs.counts.shape), np.ones((LEVELS + 1, LEVELS))
+        first = first + _better([(s.first, _first_scales(first, s)) for s in samples], cdfs)
         courses = []
         for s in samples:
             scales = _course_scales(course, tilt, s)
-            levels = _cheapest(s.further.reshape(len(s.numbers), -1), scales.reshape(-1), family, likely[-1])
+            levels = _cheapest(s.further.reshape(len(s.numbers), -1), scales.reshape(-1), cdfs, likely[-1])
             courses.append((s.further, scales + SCALES_A_LEVEL * levels[:, None, None]))
             seen[LEVELS] += np.bincount(levels, minlength=LEVELS)
-        course = course + _better(courses, family)
+        course = course + _better(courses, cdfs)
         changes = []
         for s in samples:
-            flat = s.changes.reshape(-1, lattice.dimensions)
-            levels = _cheapest(flat, change - SCALES_A_QUALITY * s.quality, family, likely.mean(0))
+            flat = s.changes.reshape(-1, quantizer.dimensions)
+            levels = _cheapest(flat, change - SCALES_A_QUALITY * s.quality, cdfs, likely.mean(0))
             changes.append((flat, _change_scales(change, s.quality, levels)))
             inside = np.arange(len(levels)) % s.changes.shape[1] > 0
             np.add.at(seen, (np.roll(levels, 1)[inside], levels[inside]), 1)
-        change = change + _better(changes, family)
+        change = change + _better(changes, cdfs)
         for s, (numbers, scales) in zip(samples, courses, strict=True):
-            _tally(counts, family, s.first, _first_scales(first, s))
-            _tally(counts, family, numbers, scales)
+            _tally(counts, cdfs, s.first, _first_scales(first, s))
+            _tally(counts, cdfs, numbers, scales)
         likely = seen / seen.sum(1, keepdims=True)
         # The smooth shape of a scale stands in where little was counted.
-        family = CdfTables(_whole(counts + 200 * _laplace().counts / MASS))
+        cdfs = CdfTables(_whole(counts + 200 * _laplace().counts / MASS))
     first_, course_, tilt_, change_ = (scales.astype(np.int16) for scales in (first, course, tilt, change))
     return CodecTables(
-        lattice, family, first_, course_, tilt_, change_, _whole(likely), matrix.astype(np.float32), tracks_of
+        quantizer, cdfs, first_, course_, tilt_, change_, _whole(likely), matrix.astype(np.float32), tracks_of
     )
 
 
@@ -307,21 +307,21 @@ def _change_scales(change: Whole, quality: int, levels: Whole) -> Whole:
     return np.asarray(change[None] + SCALES_A_LEVEL * levels[:, None] - SCALES_A_QUALITY * quality)
 
 
-def _cheapest(numbers: Whole, scales: Whole, family: CdfTables, likely: Doubles) -> Whole:
+def _cheapest(numbers: Whole, scales: Whole, cdfs: CdfTables, likely: Doubles) -> Whole:
     """Return the level (N,) at which numbers (N, M), of `scales` (M,) at level 0, take the fewest bits."""
-    costs = [family.cost(numbers, scales + SCALES_A_LEVEL * level).sum(1) for level in range(LEVELS)]
+    costs = [cdfs.cost(numbers, scales + SCALES_A_LEVEL * level).sum(1) for level in range(LEVELS)]
     return np.asarray((np.stack(costs, axis=1) - np.log2(likely)).argmin(1))
 
 
-def _better(coded: Sequence[tuple[Whole, Whole]], family: CdfTables) -> Whole:
+def _better(coded: Sequence[tuple[Whole, Whole]], cdfs: CdfTables) -> Whole:
     """Return how each number's scale (D,) had better be moved: -1, 0 or 1; `coded` under what scales."""
     costs = []
     for move in (-1, 0, 1):
-        taken = [family.cost(numbers, scales + move) for numbers, scales in coded]
+        taken = [cdfs.cost(numbers, scales + move) for numbers, scales in coded]
         costs.append(sum(cost.reshape(-1, cost.shape[-1]).sum(0) for cost in taken))
     return np.asarray(np.argmin(np.stack(costs), axis=0) - 1)
 
 
-def _tally(counts: Doubles, family: CdfTables, numbers: Whole, scales: Whole) -> None:
-    rows = np.clip(np.broadcast_to(scales, numbers.shape), 0, family.scales - 1)
-    np.add.at(counts, (rows, family.symbols(numbers)), 1)
+def _tally(counts: Doubles, cdfs: CdfTables, numbers: Whole, scales: Whole) -> None:
+    rows = np.clip(np.broadcast_to(scales, numbers.shape), 0, cdfs.scales - 1)
+    np.add.at(counts, (rows, cdfs.symbols(numbers)), 1)

@@ -1,4 +1,4 @@
-"""How training pictures are changed: moved, bent, tinted; and their landmarks with them."""
+"""Augmentation of training pictures: moved, bent, tinted; and their landmarks with them."""
 
 from __future__ import annotations
 

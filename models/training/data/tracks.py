@@ -21,7 +21,7 @@ SLOWEST = 20.0
 FASTEST = 240.0
 # 29.97 is 30 here: resampling it would only blur.
 CLOSE = 0.5
-MOST_BYTES = 1 << 28
+MAX_BYTES = 1 << 28
 
 
 class _BrokenError(Exception):
@@ -162,8 +162,8 @@ def _read(path: Path) -> tuple[Track | None, tuple[str, KeypointLayout]]:
     """Return the clip in `path`, None if it is too slow, and the detector it is of, with its layout."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
-                raise _BrokenError(f"it unpacks to more than {MOST_BYTES} bytes")
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                raise _BrokenError(f"it unpacks to more than {MAX_BYTES} bytes")
         with np.load(path, allow_pickle=False) as stored:
             keypoints, fps = stored["keypoints"], float(stored["fps"])
             person = str(stored["person"])

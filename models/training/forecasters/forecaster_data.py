@@ -21,8 +21,8 @@ LONG = (12, 36)
 LONG_SHARE = 0.25
 
 # A number that never moves still needs a spread to be divided by.
-LEAST_STD = 1e-3
-LEAST_STEP = 1e-4
+MIN_STD = 1e-3
+MIN_STEP = 1e-4
 
 
 class Windows:
@@ -67,11 +67,11 @@ def fit(scaling: Scaling, tracks: Tracks) -> None:
     """Set the statistics of `scaling` from `tracks`; cuts hardly count for the std of changes."""
     frames = np.concatenate([clip.frames for clip in tracks.clips]).astype(np.float64)
     changes = np.concatenate([np.diff(clip.frames, axis=0) for clip in tracks.clips]).astype(np.float64)
-    bound = LIMIT * np.median(np.abs(changes), axis=0) / 0.6745 + LEAST_STEP
+    bound = LIMIT * np.median(np.abs(changes), axis=0) / 0.6745 + MIN_STEP
     step = np.clip(changes, -bound, bound).std(axis=0)
     scaling.mean.copy_(torch.from_numpy(frames.mean(axis=0)))
-    scaling.std.copy_(torch.from_numpy(frames.std(axis=0).clip(LEAST_STD)))
-    scaling.step.copy_(torch.from_numpy(step.clip(LEAST_STEP)))
+    scaling.std.copy_(torch.from_numpy(frames.std(axis=0).clip(MIN_STD)))
+    scaling.step.copy_(torch.from_numpy(step.clip(MIN_STEP)))
 
 
 def digest(tracks: Tracks) -> str:

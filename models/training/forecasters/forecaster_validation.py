@@ -17,7 +17,7 @@ from shared.keypoints import Floats
 OBSERVED = 6
 HORIZONS = (6, 24)
 LONGEST = max(HORIZONS)
-MOST_WINDOWS = 2048
+MAX_WINDOWS = 2048
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,7 @@ class Validation:
         if not clips:
             raise RequestError(f"no validation track has {length} frames: give longer clips")
         places = [(clip, start) for clip in clips for start in range(0, len(clip) - length + 1, OBSERVED)]
-        chosen = np.unique(
-            np.linspace(0, len(places) - 1, min(len(places), MOST_WINDOWS)).round().astype(int)
-        )
+        chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), MAX_WINDOWS)).round().astype(int))
         windows = np.stack([places[index][0][places[index][1] :][:length] for index in chosen])
         self._layout = tracks.layout
         self.past: Floats = windows[:, :OBSERVED]

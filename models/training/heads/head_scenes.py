@@ -16,7 +16,7 @@ from shared.keypoints import Floats, Pictures
 
 SHAPES = ((72, 128), (96, 128), (128, 128), (128, 72))
 """Heights and widths of scenes: the usual cameras, squares and telephones held upright."""
-_MOST_FACE, _LEAST_FACE = 82.0, 8.0
+_MAX_FACE, _MIN_FACE = 82.0, 8.0
 _MARGIN = 1.45
 """A face and what belongs to it, hair and ears and chin, in face widths and heights."""
 _TABLE = np.arange(256, dtype=np.float32)
@@ -118,8 +118,8 @@ class Scenes:
         index = int(random.integers(len(self._faces)))
         picture, box = self._faces.pictures[index], self._faces.boxes[index]
         share = float(np.sqrt(box[2] * box[3]))
-        most = min(_MOST_FACE, 0.72 * min(height, width)) if others == [] else 0.3 * max(height, width)
-        size = float(np.exp(random.uniform(np.log(_LEAST_FACE), np.log(most))))
+        most = min(_MAX_FACE, 0.72 * min(height, width)) if others == [] else 0.3 * max(height, width)
+        size = float(np.exp(random.uniform(np.log(_MIN_FACE), np.log(most))))
         side = max(8, round(size / share))
         x = random.uniform(0.35 * size, width - 0.35 * size)
         y = random.uniform(0.45 * size, height - 0.45 * size)

@@ -1,4 +1,4 @@
-"""What is looked at before a machine is trusted: each check computes, compares, and gives figures."""
+"""Checks of a machine before it is trusted: each computes, compares, and gives figures."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def forecasts(machine: Machine) -> Figures:
 
 
 def training_steps(machine: Machine) -> Figures:
-    """Take training steps of the lite network in batches of several sizes; say how many pictures a second.
+    """Take training steps of the lite network in batches of several sizes; say how many pictures per second.
 
     A size that finds no memory is said to.
     """
@@ -195,7 +195,7 @@ def training_line(device: str, *more: str) -> argparse.Namespace:
 
 
 def _trained(size: int, machine: Machine) -> float:
-    """Return the pictures a second of some steps, with landmarks, after two that are not counted."""
+    """Return the pictures per second of some steps, with landmarks, after two that are not counted."""
     options = training_line(machine.device, "--clips", "none", "--batch", str(size), "--minutes", "1")
     options.rate = 1e-4
     with tempfile.TemporaryDirectory() as folder:

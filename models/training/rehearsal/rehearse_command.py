@@ -21,7 +21,7 @@ from shared.runtime.command import add_device_argument
 
 # Of the whole time: what checking may take, and what training leaves for its beginning and its last weights.
 _CHECKING, _MARGIN = 0.3, 0.06
-_LEAST_MINUTES = 0.02
+_MIN_MINUTES = 0.02
 _FRAMES_OF_DRAWN = 24
 _VALIDATE_MINUTES = 2.0
 
@@ -80,7 +80,7 @@ def rehearse(options: argparse.Namespace) -> int:
             checking.kill()
             checking.wait()
     left = options.minutes * (1 - _MARGIN) - (time.monotonic() - began) / 60
-    code = backbone_command.train(_training(options, device, max(left, _LEAST_MINUTES)))
+    code = backbone_command.train(_training(options, device, max(left, _MIN_MINUTES)))
     if code == 0 and failed:
         print(f"not all checks have passed: see {output / 'verify.json'}")
     return code or int(failed)

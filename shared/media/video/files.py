@@ -28,7 +28,7 @@ CHOICES = "cam0, cam1, a device such as /dev/video0, a video file, or demo"
 _HIGHEST_RATE = 300
 _UNEVEN = 1.5
 # Errors in a row without a packet between them: what comes after is not worth asking for.
-_MOST_FAILURES = 50
+_MAX_FAILURES = 50
 _CLOCK_JUMPS = 0x0200
 # Their times say when a frame is decoded; what FFmpeg makes of that for frames in another order is no use.
 _ORDER_OF_DECODING = {"avi"}
@@ -206,7 +206,7 @@ def packets(
     Where the file itself is damaged, `damage` is called, and what follows is read all the same.
     """
     failures = 0
-    while failures < _MOST_FAILURES:
+    while failures < _MAX_FAILURES:
         try:
             for packet in container.demux(stream):
                 failures = 0

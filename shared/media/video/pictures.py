@@ -17,7 +17,7 @@ from shared.media.picture import to_rgb
 from shared.media.video import tone
 
 MAX_SIDE = 8192
-_MOST_STRETCH = 8
+_MAX_STRETCH = 8
 _UNTOLD = 2
 # From so many rows or columns on, players take colours that are not told for BT.709.
 _HD_ROWS, _HD_COLUMNS = 720, 1280
@@ -68,7 +68,7 @@ def _converted(
 
 def _square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """Return the size at which pixels of `aspect` are square; as it is where that says nothing sensible."""
-    if not aspect or not 1 / _MOST_STRETCH <= aspect <= _MOST_STRETCH:
+    if not aspect or not 1 / _MAX_STRETCH <= aspect <= _MAX_STRETCH:
         return width, height
     wide = max(1, round(width * aspect))
     # Enlarged rather than reduced, so that nothing is lost, but for what would be too large.

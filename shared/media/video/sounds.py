@@ -17,7 +17,7 @@ from shared.media.video.timeline import has_jumped
 from shared.runtime.logs import logger
 
 # A gap between two pieces that is shorter is rounding.
-LEAST_GAP = round(0.02 * RATE)
+MIN_GAP = round(0.02 * RATE)
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 _log = logger("video")
@@ -66,7 +66,7 @@ class SoundFile:
             for frame in self._decoded():
                 meant = round(RATE * self._placed(frame, at / RATE))
                 # Pieces follow each other, but for rounding.
-                at = meant if abs(meant - at) > LEAST_GAP or not begun else at
+                at = meant if abs(meant - at) > MIN_GAP or not begun else at
                 begun = True
                 for piece in resampler.take(frame):
                     yield at, piece
