@@ -1,8 +1,6 @@
 """docker/: linted, built from pinned bases, and every command in it is one that our own parsers take."""
 
-import asyncio
 import json
-import random
 import re
 import shlex
 import shutil
@@ -21,6 +19,7 @@ from receiver.health import parser as health_parser
 from sender.__main__ import parser as sender_parser
 from shared.transport.datachannel import Link
 from shared.transport.servers import ice_options
+from tests.coturn import start_coturn
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE, COMPOSE = ROOT / "docker/Dockerfile", ROOT / "docker/compose.yaml"
@@ -157,24 +156,23 @@ def test_compose_takes_its_file() -> None:
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="needs coturn")
 async def test_coturn_takes_its_configuration_and_relays(tmp_path: Path) -> None:
     text = (ROOT / "docker/turnserver.conf").read_text()
-    port = random.randrange(20_000, 32_000)  # it takes no port 0
-    file = tmp_path / "turnserver.conf"
-    file.write_text(
-        re.sub("listening-port=.*", f"listening-port={port}", text).replace("/tmp/", f"{tmp_path}/")
-    )
-    words = ["turnserver", "-c", str(file), "--user=me:secret", "--listening-ip=127.0.0.1"]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
-    )
+
+    def words(port: int) -> list[str]:
+        file = tmp_path / "turnserver.conf"
+        file.write_text(
+            re.sub("listening-port=.*", f"listening-port={port}", text).replace("/tmp/", f"{tmp_path}/")
+        )
+        return ["turnserver", "-c", str(file), "--user=me:secret", "--listening-ip=127.0.0.1"]
+
+    log = tmp_path / "turn.log"
+    process, port = start_coturn(words, log)
     link = Link(ice_options([f"turn:127.0.0.1:{port}?transport=tcp"], "me", "secret", relay_only=True))
     try:
-        assert process.stdout is not None
-        said = list(takewhile(lambda line: "DB connection success" not in line, process.stdout))
+        said = takewhile(lambda line: "DB connection success" not in line, log.read_text().splitlines())
         assert not [line for line in said if re.search("bad configuration|unknown|CONFIG ERROR", line, re.I)]
-        await asyncio.sleep(0.3)
         ports = re.findall(r" 127\.0\.0\.1 (\d+) typ relay", await link.offer())
         assert [49160 <= int(one) <= 49200 for one in ports] == [True]
     finally:
         await link.close()
         process.kill()
-        process.communicate()
+        process.wait()

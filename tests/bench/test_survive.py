@@ -114,7 +114,7 @@ def test_a_cut_call_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest.Mo
         "--conditions",
         "cut1",
         "--seconds",
-        "6",
+        "5",
         "--forecaster",
         "hold",
         "--gallery",

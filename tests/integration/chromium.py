@@ -36,8 +36,8 @@ OPTIONS = (
     # A site whose owner has pointed its name at this machine.
     f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
 )
-START_SECONDS = 60.0
-WAIT_SECONDS = 30.0
+START_SECONDS = 120.0
+WAIT_SECONDS = 90.0
 
 
 @contextmanager

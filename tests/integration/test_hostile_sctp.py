@@ -73,13 +73,16 @@ async def test_an_acknowledgement_is_believed_in_any_order_of_its_blocks(call_th
         await silenced(call, 6)
         waiting = call.receiver._peer.sctp._sent_queue
         await RawPeer(call.sender).chunks(sack(call.receiver, [(5, 6), (2, 3)]))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while not any(chunk._acked for chunk in waiting):
+                await asyncio.sleep(0.01)
         assert [chunk._acked for chunk in waiting] == [False, True, True, False, True, True]
         # An old one, which came late, changes nothing; nor does one that confirms all.
         await RawPeer(call.sender).chunks(sack(call.receiver, [(4, 0xFFFF)], ahead=-3))
         await RawPeer(call.sender).chunks(sack(call.receiver, [], ahead=6))
-        await asyncio.sleep(0.1)
-        assert not waiting
+        async with asyncio.timeout(60):
+            while waiting:
+                await asyncio.sleep(0.01)
         assert not call.receiver.ended
 
 
@@ -148,8 +151,10 @@ async def test_as_many_gaps_as_there_may_be_cost_little(call_through: Through) -
                 await peer.chunks(peer.data(flags, KP, b"x", skip=1), peer.data(flags, KP, b"x", skip=1))
                 if n % 20 == 0:
                     await asyncio.sleep(0.02)
-            await asyncio.sleep(0.5)
-        assert len(theirs._sack_misordered) > 1500
+            async with asyncio.timeout(60):
+                while len(theirs._sack_misordered) <= 1500:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
         assert longest.most < SECONDS
         assert not call.receiver.ended
         largest = 0
@@ -160,7 +165,9 @@ async def test_as_many_gaps_as_there_may_be_cost_little(call_through: Through) -
 
         theirs._send_chunk = weigh
         await theirs._send_sack()
-        await asyncio.sleep(0.6)
+        async with asyncio.timeout(60):
+            while not largest:
+                await asyncio.sleep(0.01)
         assert 200 < largest <= 400
 
 

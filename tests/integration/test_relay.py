@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from shared.errors import KeycastError, RequestError
 from shared.transport import relay
 from shared.transport.datachannel import Link
 from shared.transport.servers import DIRECT, IceOptions, ice_options
+from tests.coturn import start_coturn
 
 TURNSERVER = shutil.which("turnserver")
 TOKEN, USER, PASSWORD = "correct-horse", "alice", "wonderland"
@@ -42,14 +42,16 @@ class Coturn:
     host: str = "127.0.0.1"
     other: str = "127.0.0.1"
     within: Sequence[str] = ()
-    port: int = field(default_factory=lambda: random.randrange(20_000, 32_000))
-    """coturn takes no port 0; from these, systems give none to those who ask for any."""
 
     def __post_init__(self) -> None:
+        self.log = self.folder / "turn.log"
+        self.process, self.port = start_coturn(self._words, self.log)
+
+    def _words(self, port: int) -> list[str]:
         settings = f"""
             listening-ip={self.host}
             relay-ip={self.other}
-            listening-port={self.port}
+            listening-port={port}
             no-tls
             no-dtls
             no-cli
@@ -64,12 +66,7 @@ class Coturn:
         """
         file = self.folder / "turn.conf"
         file.write_text("\n".join(map(str.strip, settings.splitlines())))
-        self.log = self.folder / "turn.log"
-        with self.log.open("wb") as log:
-            words = [*self.within, str(TURNSERVER), "-c", str(file)]
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder)
-        until(lambda: b"auth thread" in self.log.read_bytes())
-        time.sleep(0.2)
+        return [*self.within, str(TURNSERVER), "-c", str(file)]
 
     @property
     def url(self) -> str:
@@ -113,9 +110,9 @@ def silent_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> Iterator[int]:
 async def exchanged(sender: Link, receiver: Link) -> None:
     """Both channels carry: a large message the reliable way, a small one the other."""
     sender.send_ctl(b"picture" * 1000)
-    assert await asyncio.wait_for(receiver.recv(), 10) == ("ctl", b"picture" * 1000)
+    assert await asyncio.wait_for(receiver.recv(), SECONDS) == ("ctl", b"picture" * 1000)
     assert receiver.send_kp(b"keypoints")
-    assert await asyncio.wait_for(sender.recv(), 10) == ("kp", b"keypoints")
+    assert await asyncio.wait_for(sender.recv(), SECONDS) == ("kp", b"keypoints")
 
 
 @pytest.mark.parametrize("way", ["", "?transport=tcp"])
@@ -316,7 +313,7 @@ def networks(tmp_path: Path) -> Iterator[Networks]:
             ip(f"-n {between} address add {net}.2/30 dev {far}")
             ip(f"-n {name} link set near up")
             ip(f"-n {between} link set {far} up")
-        coturn = Coturn(tmp_path, "10.77.1.2", "10.77.2.2", within(between), port=3478)
+        coturn = Coturn(tmp_path, "10.77.1.2", "10.77.2.2", within(between))
         stack.callback(coturn.kill)
         words = [*within(between), sys.executable, "-c", _FORWARD, "10.77.1.2", "8470", "10.77.2.1"]
         forward = subprocess.Popen(words)

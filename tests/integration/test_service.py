@@ -125,7 +125,7 @@ async def serving(folder: Path, replying: Replying | None = None) -> AsyncIterat
             yield Serving(task, sink, backbone, out, err, call_url(f"http://127.0.0.1:{port}"))
         finally:
             service._hang_up()
-            await asyncio.wait({task}, timeout=10)
+            await asyncio.wait({task}, timeout=60)
 
 
 @asynccontextmanager
@@ -146,7 +146,7 @@ async def calling(there: Serving, *, both: bool = False) -> AsyncIterator[tuple[
         yield link, task
     finally:
         call.end("Enough.")
-        await asyncio.wait({task}, timeout=10)
+        await asyncio.wait({task}, timeout=60)
 
 
 def resets(link: Link, *streams: int) -> ReconfigChunk:

@@ -27,6 +27,7 @@ from tests.tiny_lite import TINY, unsettled
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no build for this machine"),
+    pytest.mark.usefixtures("converted_once"),
 ]
 
 

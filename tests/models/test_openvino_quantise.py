@@ -30,6 +30,7 @@ from tests.tiny_lite import save_lite, unsettled
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("nncf") is None, reason="nncf has no build for this machine"),
+    pytest.mark.usefixtures("converted_once"),
 ]
 
 

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -294,12 +293,14 @@ def test_a_run_that_is_killed_goes_on_from_its_last_save(
 def test_two_processes_train_one_network_and_its_adversary_and_stop_together(
     clips: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    # They meet as under torchrun, where their parent listens, here at any free port.
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    met = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    met |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     line = arguments(clips, tmp_path, *FULL, "--pictures", "100000")
     for rank in range(2):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        started.append(child(line, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **place))
+        started.append(child(line, **met, **place))
     wait_for_steps(tmp_path, 2, *started)
     # Only the process that saves nothing is told to stop.
     started[1].send_signal(signal.SIGTERM)

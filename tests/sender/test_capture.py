@@ -278,12 +278,12 @@ def test_a_camera_that_was_unplugged_is_opened_anew(
     first.next.release()
     assert source.frame(0) is not None
     clock[0] = STALL_S + 0.1
-    assert opened.wait(5)
+    assert opened.wait(60)
     with pytest.raises(CameraPausedError):
         source.frame(60)
     second.level = 100
     second.next.release()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     picture = None
     while picture is None and time.monotonic() < deadline:
         with contextlib.suppress(CameraPausedError):
@@ -304,7 +304,7 @@ def test_a_camera_that_never_comes_back_does_not_keep_a_call_from_ending(
     camera.next.release()
     assert source.frame(0) is not None
     clock[0] = STALL_S + 0.1
-    assert asked.wait(5)
+    assert asked.wait(60)
     source.close()
     assert not source._thread.is_alive()
     assert source.frame(1) is None
@@ -331,7 +331,7 @@ def test_a_camera_that_hangs_in_reading_is_left_for_another(monkeypatch: pytest.
     source = CameraSource(first, now=lambda: clock[0], reopen=lambda: second)
     first.next.release()
     assert source.frame(0) is not None
-    assert first.hanging.wait(5)
+    assert first.hanging.wait(60)
     clock[0] = STALL_S + 0.1
     second.level = 100
     assert next_picture(source, second)[0, 0, 2] == 140
@@ -345,7 +345,7 @@ def test_a_camera_that_hangs_in_reading_is_left_for_another(monkeypatch: pytest.
 def next_picture(source: CameraSource, camera: ScriptedCamera) -> Pictures:
     """Return the next picture of a camera that is being opened."""
     camera.next.release()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(CameraPausedError):
             picture = source.frame(0)
@@ -448,7 +448,7 @@ def test_a_slow_camera_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         camera.next.release()
         while source._since < clock[0]:
             time.sleep(0.001)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not caplog.records and time.monotonic() < deadline:
         time.sleep(0.01)
     assert source.pace == pytest.approx(10, abs=0.5)
