@@ -266,7 +266,7 @@ FLASHES = (5, 25)
 def test_rate_length_and_sound_are_the_driving_videos(tmp_path: Path, rate: Fraction, ending: str) -> None:
     clip, output = tmp_path / "clip: 映像 1.mp4", tmp_path / f"out: Ω 1{ending}"
     talking(clip, rate, 40)
-    driving = open_driving(str(clip), None, None)
+    driving = open_driving(str(clip), None, None, 256)
     assert driving.fps == rate
     assert write(output, driving_frames(driving.source), driving.fps, driving.sound()) == 40
     check_talking(output, rate)
@@ -332,11 +332,11 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def test_a_source_is_a_picture_or_a_first_frame(place: Path) -> None:
-    assert (source_picture(str(place / "face.png")) == 90).all()
-    assert source_picture(str(place / "clip.mp4")).shape == (256, 256, 3)
-    assert source_picture("demo").shape == (256, 256, 3)
+    assert (source_picture(str(place / "face.png"), 256) == 90).all()
+    assert source_picture(str(place / "clip.mp4"), 256).shape == (256, 256, 3)
+    assert source_picture("demo", 256).shape == (256, 256, 3)
     with pytest.raises(RequestError, match="neither a picture nor a video"):
-        source_picture(str(SHIPPED / "lite" / "config.json"))
+        source_picture(str(SHIPPED / "lite" / "config.json"), 256)
 
 
 @pytest.mark.parametrize(("change", "words"), [
