@@ -17,8 +17,8 @@ from shared.media.voice_packet import SAMPLES_PER_FRAME
 from shared.portrait.portrait import Portrait
 from shared.portrait.pose import Pose
 
-FIRST, EVERY = 39, 36
-"""Turns are in the middle of what a schedule of 6-6 ships: a forecast could only guess at them."""
+FIRST, EVERY = 37, 36
+"""Turns lie within what schedules of 3-3 and 6-6 ship, not first: a forecast could only guess at them."""
 _TURN = 0.16
 _TONE_HZ, _BEEP_SECONDS = 1000, 0.08
 _MIN_APART_SECONDS = 0.4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.calls.sync_clip import heard_beeps, seen_turns, skews_ms, write_clip
+from bench.calls.sync_clip import FIRST, heard_beeps, seen_turns, skews_ms, turns, write_clip
 from bench.network.memory_link import Impairment
 from models.forecast.baselines import Hold
 from models.lite.layout import DIMENSIONS, LAYOUT
@@ -21,6 +21,7 @@ from receiver.sinks import Sinks
 from receiver.sinks.loudspeaker import Loudspeaker
 from receiver.sinks.mp4 import Mp4Sink
 from sender.pipeline import SenderCall
+from sender.presets import Sending, schedule_of
 from sender.schedule import Alternate, Redundancy
 from sender.sound import FileSound
 from sender.voice import Voice
@@ -34,7 +35,7 @@ from shared.media.voice_packet import SAMPLES_PER_FRAME
 from shared.protocol.receiver_session import ReceiverSession
 from shared.protocol.sender_session import SenderSession
 from tests.integration.conftest import Call
-from tests.integration.world import CODECS, ENDED, PICTURE, TERMS, Backbone, FileSink, Source, World
+from tests.integration.world import CODECS, ENDED, PICTURE, TABLES, TERMS, Backbone, FileSink, Source, World
 
 pytestmark = pytest.mark.slow
 
@@ -168,11 +169,20 @@ async def test_beeps_and_changes_of_the_picture_stay_together_over_a_real_connec
     assert speaker.queue.skews.count > 20
 
 
+@pytest.mark.parametrize("preset", ["balanced", "paper"])
+def test_every_turn_of_the_clip_is_shipped(preset: str) -> None:
+    """In the middle of a block: its first frame is blended with the forecast before it."""
+    schedule = schedule_of(Sending(preset), TABLES)
+    found = {turn % (schedule.observe + schedule.skip) for turn in turns(600)}
+    assert len(turns(600)) > 10
+    assert found <= set(range(1, schedule.observe))
+
+
 def test_the_clip_of_turns_and_beeps_is_in_step_itself(tmp_path: Path) -> None:
     clip = tmp_path / "sync.mkv"
-    turns = write_clip(clip, 5.0)
+    count = write_clip(clip, 5.0)
     seen, heard = seen_turns(clip), heard_beeps(clip)
-    assert turns == len(seen) == len(heard) == 4
+    assert count == len(seen) == len(heard) == 4
     assert np.abs(skews_ms(seen, heard)).max() < 3
     assert len(skews_ms(seen, heard + 0.1)) == 4
     assert skews_ms(seen, heard + 0.1) == pytest.approx([100] * 4, abs=3)
@@ -180,4 +190,4 @@ def test_the_clip_of_turns_and_beeps_is_in_step_itself(tmp_path: Path) -> None:
     sound = FileSound(clip)
     beep = np.flatnonzero(np.abs(sound.read(0, 2 * RATE)) > 2000)[0]
     sound.close()
-    assert beep == pytest.approx(39 * SAMPLES_PER_FRAME, abs=100)
+    assert beep == pytest.approx(FIRST * SAMPLES_PER_FRAME, abs=100)
