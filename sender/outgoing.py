@@ -169,8 +169,11 @@ class Outgoing:
         if media.first is None:
             return Encoded(None, None)
         # Only what was asked for is offered: without that, cameras have their size, and the network its own.
-        first = media.first if self._options.size else scaled(media.first, self._backbone.size)
-        work = partial(reference_pictures, first, self._backbone.size)
+        first, size, as_it_is = media.first, self._backbone.size, self._options.size is not None
+
+        def work() -> tuple[bytes, LargerPicture | None]:
+            return reference_pictures(first if as_it_is else scaled(first, size), size)
+
         return Encoded(*await asyncio.get_running_loop().run_in_executor(self._encoding, work))
 
     def call(
