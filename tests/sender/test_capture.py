@@ -215,6 +215,8 @@ def test_a_missing_camera_lists_the_choices(spec: str) -> None:
 class ScriptedCamera:
     """Gives the pictures that the test hands over, one at a time: there is no camera in a test machine."""
 
+    STEP = 40
+
     def __init__(self) -> None:
         self.next = threading.Semaphore(0)
         self.taken = threading.Semaphore(0)
@@ -225,7 +227,7 @@ class ScriptedCamera:
         self.taken.release()
         if not self.next.acquire(timeout=0.01):
             return False, None
-        self.level += 40
+        self.level += self.STEP
         picture = np.zeros((48, 64, 3), np.uint8)
         picture[..., 0] = self.level  # blue comes first
         return True, picture
@@ -243,13 +245,9 @@ def test_a_camera_shows_the_newest_picture_until_it_stops() -> None:
     assert first.shape == (256, 256, 3)
     assert tuple(first[0, 0]) == (0, 0, 40)
     assert source.frame(1) is first
-    for _ in range(2):
-        camera.next.release()
-    while camera.level < 120 or not camera.taken.acquire(timeout=0.02):
-        pass
-    newest = source.frame(2)
-    assert newest is not None
-    assert newest[0, 0, 2] in {80, 120}
+    next_picture(source, camera)
+    newest = next_picture(source, camera)
+    assert newest[0, 0, 2] == 120
     clock[0] = 0.45
     assert source.frame(3) is newest
     clock[0] = 0.55
@@ -282,14 +280,7 @@ def test_a_camera_that_was_unplugged_is_opened_anew(
     with pytest.raises(CameraPausedError):
         source.frame(60)
     second.level = 100
-    second.next.release()
-    deadline = time.monotonic() + 60
-    picture = None
-    while picture is None and time.monotonic() < deadline:
-        with contextlib.suppress(CameraPausedError):
-            picture = source.frame(61)
-    assert picture is not None
-    assert picture[0, 0, 2] == 140
+    assert next_picture(source, second)[0, 0, 2] == 140
     source.close()
     assert second.released
     assert caplog.text.count("The camera has stopped delivering frames") == 1
@@ -343,14 +334,15 @@ def test_a_camera_that_hangs_in_reading_is_left_for_another(monkeypatch: pytest.
 
 
 def next_picture(source: CameraSource, camera: ScriptedCamera) -> Pictures:
-    """Return the next picture of a camera that is being opened."""
+    """Hand over the next picture of a camera, which may still be being opened, and wait until it is shown."""
+    level = camera.level + ScriptedCamera.STEP
     camera.next.release()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(CameraPausedError):
             picture = source.frame(0)
             assert picture is not None
-            if camera.level and picture[0, 0, 2] == camera.level:
+            if picture[0, 0, 2] == level:
                 return picture
         time.sleep(0.005)
     pytest.fail("no picture came")
@@ -363,6 +355,13 @@ class SameCamera(ScriptedCamera):
         self.taken.release()
         time.sleep(0.002)
         return True, np.full((48, 64, 3), self.level, np.uint8)
+
+    def give_another(self) -> None:
+        """Wait until a reading has begun and ended; for a second at most: the camera may have been left."""
+        while self.taken.acquire(blocking=False):
+            pass
+        self.taken.acquire(timeout=0.5)
+        self.taken.acquire(timeout=0.5)
 
 
 @pytest.mark.slow
@@ -378,15 +377,15 @@ def test_a_picture_that_never_changes_is_a_camera_that_is_stuck_once(monkeypatch
 
     source = CameraSource(first, now=lambda: clock[0], reopen=reopen)
     assert source.frame(0) is not None
-    while not asked.wait(0.001) and clock[0] < 2 * SAME_S:
-        first.taken.acquire(timeout=0.05)
+    while not asked.is_set() and clock[0] < 2 * SAME_S:
         clock[0] += 0.02
+        first.give_another()
     assert opened
     assert opened[0] > SAME_S
     # It is a still one, such as a picture shown by another program: that is shown.
     for _ in range(round(3 * SAME_S / 0.1)):
-        second.taken.acquire(timeout=0.05)
         clock[0] += 0.1
+        second.give_another()
     assert len(opened) == 1
     source.close()
 
