@@ -91,11 +91,15 @@ class UNet(nn.Module):
 
 
 class PooledUNet(nn.Module):
-    """A U-Net of any number of scales: pooled down, with two blocks at each coarser scale, lifts up."""
+    """A U-Net of any number of scales: pooled down, with two blocks at each coarser scale, lifts up.
 
-    def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
+    A `stride` other than 1 makes its input coarser first, with another block at that scale.
+    """
+
+    def __init__(self, inputs: int, channels: tuple[int, ...], stride: int = 1) -> None:
         super().__init__()
-        self.stem = ConvBlock(inputs, channels[0])
+        more = () if stride == 1 else ConvBlock(channels[0], channels[0])
+        self.stem = nn.Sequential(*ConvBlock(inputs, channels[0], stride), *more)
         self.down = nn.ModuleList(
             nn.Sequential(ConvBlock(a, b), ConvBlock(b, b)) for a, b in pairwise(channels)
         )
@@ -103,7 +107,10 @@ class PooledUNet(nn.Module):
         self.up = nn.ModuleList(Lift(a, b) for a, b in pairwise(coarse))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, channels[0], H, W); 2 halves H and W at every coarser scale."""
+        """Map (B, inputs, H, W) to (B, channels[0], H / stride, W / stride).
+
+        2 must halve H / stride and W / stride at every coarser scale.
+        """
         skips = [self.stem(x)]
         for block in self.down:
             skips.append(block(F.avg_pool2d(skips[-1], 2)))

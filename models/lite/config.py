@@ -7,20 +7,24 @@ from dataclasses import asdict, dataclass
 from shared.errors import RequestError
 
 _MAX_CHANNELS = 1024
+HEATS = (32, 64)
+"""Sides of the heatmaps that the first look may have."""
 
 
 @dataclass(frozen=True)
 class LiteConfig:
     """Channels of each part from fine to coarse. The shipped weights were trained with the defaults.
 
-    `fine` channels of the source's features are warped at 64x64; `detail` is the generator's width at
+    `heat` is the side of the heatmaps in which the detector's look at the whole picture has its points, 32 or
+    64. `fine` channels of the source's features are warped at 64x64; `detail` is the generator's width at
     128x128. `temperature` divides the heatmaps' logits; `variance` is that of a part's heat, in units of its
     Jacobian, and `iris` how much smaller than other parts of a typical face an iris is drawn. `glance` is how
     many times as far aside as they are found irises are taken when a frame is rendered, but not in training:
     of small movements, finding and rendering each lose a part.
     """
 
-    detector: tuple[int, ...] = (32, 48, 88, 128)
+    detector: tuple[int, ...] = (32, 64, 96, 128)
+    heat: int = 32
     patches: tuple[int, ...] = (32, 64, 96)
     motion: tuple[int, ...] = (48, 96, 128)
     generator: tuple[int, ...] = (48, 96, 128)
@@ -38,12 +42,15 @@ class LiteConfig:
     @classmethod
     def from_map(cls, values: object) -> LiteConfig:
         """Build from JSON values; anything unknown, missing or out of range is a RequestError."""
+        # Weights that do not say were trained before there was a choice.
+        values = {"heat": HEATS[-1], **values} if isinstance(values, dict) else values
         if not isinstance(values, dict) or set(values) != set(cls.__dataclass_fields__):
             raise RequestError(
                 "The lite checkpoint's network sizes are not those of this version; train it again."
             )
         return cls(
             detector=_widths("detector", values["detector"], 4),
+            heat=_heat(values["heat"]),
             patches=_widths("patches", values["patches"], 3),
             motion=_widths("motion", values["motion"], 3),
             generator=_widths("generator", values["generator"], 3),
@@ -68,6 +75,12 @@ def _width(name: str, value: object) -> int:
             f"The lite checkpoint's config holds a channel count under '{name}' outside 1 to {_MAX_CHANNELS}."
         )
     return value
+
+
+def _heat(value: object) -> int:
+    if isinstance(value, bool) or value not in HEATS:
+        raise RequestError("The lite checkpoint's config holds a 'heat' that is neither 32 nor 64.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def _factor(name: str, value: object) -> float:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -322,12 +323,29 @@ def test_sizes_survive_the_way_through_json() -> None:
     assert LiteConfig.from_map({**TINY.to_map(), "variance": 1}).variance == 1.0
 
 
+def test_weights_that_name_no_heat_have_the_larger_one() -> None:
+    sizes = {name: value for name, value in TINY.to_map().items() if name != "heat"}
+    assert LiteConfig.from_map(sizes) == replace(TINY, heat=64)
+
+
+@pytest.mark.parametrize("heat", [32, 64])
+def test_heatmaps_are_as_large_as_the_config_says(heat: int) -> None:
+    network = untrained(config=replace(TINY, heat=heat))
+    shapes = []
+    network.detector.whole.body.register_forward_hook(lambda *given: shapes.append(given[2].shape))
+    assert network.detector(pictures(2)).value.shape == (2, 10, 2)
+    assert shapes == [(2, 8, heat, heat)]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("detector", (8, 8, 8)),
         ("detector", [8, 8, 8]),
         ("detector", "888"),
+        ("heat", 128),
+        ("heat", True),
+        ("heat", "32"),
         ("patches", [8, 8]),
         ("patches", [8, 8, None]),
         ("motion", [8, 8, 10**9]),

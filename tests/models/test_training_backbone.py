@@ -195,6 +195,8 @@ def test_a_part_learns_and_the_rest_stays_as_it_is(
     config = json.loads((given / "config.json").read_text())
     (given / "config.json").write_text(json.dumps({**config, "detector": "0123456789abcdef"}))
     line = ["--init", str(given), "--rate", "1e-2", "--only", only, "--landmarks", str(landmarks)]
+    if only == "whole":
+        line += ["--teacher", str(save_lite(tmp_path / "teacher", unsettled(4)))]
     assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
     begun, trained = load(given), load(tmp_path / "run" / "weights")
     assert (trained.config["detector"] == "0123456789abcdef") == (only in KEEPING)
@@ -207,6 +209,19 @@ def test_a_part_learns_and_the_rest_stays_as_it_is(
     assert not [name for name in moved if not name.startswith(ONLY[only])]
     # Statistics of so few pictures are not the pictures' own.
     assert not [name for name in moved if "running" in name or "num_batches" in name]
+
+
+def test_a_smaller_look_at_the_whole_picture_imitates_a_larger_one(clips: Path, tmp_path: Path) -> None:
+    teacher = unsettled(3, replace(TINY, heat=64))
+    line = ["--teacher", str(save_lite(tmp_path / "teacher", teacher)), "--only", "whole", "--rate", "1e-2"]
+    assert backbone.train(options(clips, tmp_path / "run", *line, "--pictures", "4"), TINY) == 0
+    trained = load(tmp_path / "run" / "weights")
+    assert trained.config["network"]["heat"] == 32
+    for name, tensor in teacher.state_dict().items():
+        if not name.startswith("detector.whole."):
+            assert trained.tensors[name].equal(tensor.to(trained.tensors[name].dtype)), name
+    # What begins anew has no statistics but those of its pictures.
+    assert int(trained.tensors["detector.whole.body.stem.1.num_batches_tracked"]) > 0
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(
@@ -372,6 +387,8 @@ def test_an_adversary_is_part_of_its_run(clips: Path, tmp_path: Path) -> None:
         "--model fomm --landmarks folder",
         "--model fomm --init folder",
         "--model fomm --only motion",
+        "--model fomm --teacher folder",
+        "--model fomm --heat 64",
         "--model fomm --optical-flow",
     ],
 )

@@ -96,7 +96,8 @@ def test_a_step_of_the_lite_network_waits_for_nothing(canonical: Floats | None, 
         pytest.skip("they are learned by landmarks")
     # More scales of the detector's U-Net would only be more of the same.
     network = untrained(config=replace(TINY, detector=(8, 8))).train()
-    objective = LiteObjective(network, None, canonical, only=only).to("meta")
+    teacher = untrained(config=replace(TINY, detector=(8, 8))).detector if only == "whole" else None
+    objective = LiteObjective(network, None, canonical, only=only, teacher=teacher).to("meta")
     pictures = torch.rand(2, 3, 256, 256, device="meta")
     driving = torch.rand(2, 2, 3, 256, 256, device="meta")
     faces = torch.rand(2, 3, 175, 2, device="meta")

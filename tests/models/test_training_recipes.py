@@ -170,11 +170,22 @@ def test_a_lite_run_starts_alike_in_all_its_parts(tmp_path: Path, caplog: pytest
             "--only patches --init folder --landmarks folder --optical-flow",
             "--only patches learns nothing from --optical-flow; leave it out",
         ),
+        ("--only whole --init folder", "--only whole imitates the --teacher weights; give both or neither"),
+        ("--teacher folder", "--only whole imitates the --teacher weights; give both or neither"),
+        (
+            "--only whole --teacher folder --optical-flow",
+            "--only whole learns nothing from --optical-flow; leave it out",
+        ),
     ],
 )
 def test_a_part_is_trained_only_with_what_it_takes(line: str, reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         LiteRecipe(options(*line.split()), TINY)
+
+
+def test_a_larger_first_look_can_be_trained() -> None:
+    assert LiteRecipe(options("--heat", "64"), TINY).config == replace(TINY, heat=64)
+    assert LiteRecipe(options(), TINY).config == TINY
 
 
 def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
@@ -187,6 +198,14 @@ def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match=reason) as caught:
             recipe.start(torch.device("cpu"), 1)
         assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_must_fit_but_for_what_imitates_it(tmp_path: Path) -> None:
+    teacher = save_lite(tmp_path / "teacher", unsettled(config=replace(TINY, detail=8, heat=64)))
+    recipe = LiteRecipe(options("--rate", "1e-3", "--only", "whole", "--teacher", str(teacher)), TINY)
+    with pytest.raises(RequestError, match="The --teacher checkpoint does not fit this network") as caught:
+        recipe.start(torch.device("cpu"), 1)
+    assert "detector.whole" not in str(caught.value)
 
 
 def test_a_checkpoint_names_its_detector_whatever_draws(tmp_path: Path) -> None:

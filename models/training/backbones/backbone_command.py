@@ -19,7 +19,7 @@ from models.clips.layouts import training_part, validation_folders
 from models.devices import device_words
 from models.fomm.config import FommConfig
 from models.inference import compute_exactly
-from models.lite.config import LiteConfig
+from models.lite.config import HEATS, LiteConfig
 from models.training.backbones.backbone_loop import Job, train_on, validate_run
 from models.training.backbones.backbone_run import Run
 from models.training.backbones.lite import ONLY
@@ -87,7 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=ONLY,
         help="lite: with --init, train only a part: how the detector sees eyes and mouth (patches), all but "
         "that (body), or motion or all of the rendering; after these two, forecasters and codec tables stay "
-        "valid",
+        "valid. With --teacher: how it sees the whole picture (whole)",
+    )
+    add(
+        "--teacher",
+        type=Path,
+        metavar="FOLDER",
+        help="lite: weights whose detector --only whole imitates, and whose other parts it keeps",
+    )
+    add(
+        "--heat",
+        type=int,
+        choices=HEATS,
+        help="lite: side of the heatmaps of the detector's first look (default: 32); 64 takes twice as long",
     )
     add("--stills", type=Path, help="a folder of JPEG portraits, to be paired with warped copies")
     add("--perceptual", type=Path, help="SqueezeNet v1.1 convolutions as safetensors; for fomm also VGG-19")

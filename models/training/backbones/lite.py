@@ -28,7 +28,15 @@ _NOISE = 0.03
 # How far from where they should be patches are cut, in half pictures.
 _JITTER = 0.012
 _JUDGE_EVERY = 200
+# How much each point of the whole picture's look counts when it imitates another: eyes and mouth are found
+# again in patches, the torso moves most of the picture.
+_PLACES = (1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 3.0, 1.0, 4.0, 3.0)
+_SHAPES = (0.2, 0.2, 1.0, 0.2, 0.2, 0.2, 1.0, 0.2, 1.5, 1.0)
+_FARTHEST_SHAPE = 2.0
+# A point outside of the picture counts less: hardly anything tells where it is.
+_OUTSIDE = 0.05
 ONLY = {
+    "whole": ("detector.whole",),
     "patches": ("detector.eyes", "detector.mouth"),
     "motion": ("motion",),
     "rendering": ("motion", "generator"),
@@ -66,9 +74,14 @@ class LiteObjective(nn.Module):
     it draws, a quarter of the time from the points that the landmarks stand for: they are steadier than
     found ones, and teach what each number means.
 
+    With a `teacher`, another detector, and `only` the whole picture's look, that imitates the teacher's.
+
     Landmarks say nothing of clothes and hair. With `follow` optical flow does, on a CPU: 10 of how far the
     flow is from it, and of the torso 20 and 4 of how far place and Jacobian are from moving as it does.
     """
+
+    places: Tensor
+    shapes: Tensor
 
     def __init__(
         self,
@@ -78,9 +91,13 @@ class LiteObjective(nn.Module):
         *,
         only: str | None = None,
         follow: bool = False,
+        teacher: Detector | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.teacher = None if teacher is None else teacher.requires_grad_(False)
+        for name, counts in (("places", _PLACES), ("shapes", _SHAPES)):
+            self.register_buffer(name, torch.tensor(counts) / sum(counts), persistent=False)
         self.only = only
         self.follow = follow
         if only:
@@ -103,6 +120,8 @@ class LiteObjective(nn.Module):
         frames = driving.flatten(0, 1)
         pictures = torch.cat([source, frames])
         faces = torch.cat([landmarks[:, 0], landmarks[:, 1:].flatten(0, 1)])
+        if self.only == "whole":
+            return self._imitate(pictures)
         if self.only == "patches":
             return self._look_closely(pictures, faces)
         if self.only in KEEPING:
@@ -114,6 +133,20 @@ class LiteObjective(nn.Module):
         if self.only:
             found = self._told(found, landmarks, faces)
         return losses | self.draw(source, frames, window, landmarks, found)
+
+    def _imitate(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Return how far the look at whole pictures (B, 3, 256, 256) is from the teacher's."""
+        assert self.teacher is not None
+        with torch.no_grad():
+            wanted = self.teacher.eval().whole(pictures)
+        found = self.network.detector.whole(_noisy(pictures))
+        inside = (wanted.value.abs().amax(-1) < 1) * (1 - _OUTSIDE) + _OUTSIDE
+        of_value = (found.value - wanted.value).abs().mean(-1) * inside
+        of_shape = (found.jacobian - wanted.jacobian).abs().clamp(max=_FARTHEST_SHAPE).mean((-1, -2))
+        return {
+            "value": 20 * (of_value * self.places).sum(1).mean(),
+            "shape": 3 * (of_shape * self.shapes).sum(1).mean(),
+        }
 
     @torch.no_grad()
     def _kept(self, pictures: Tensor) -> Points:

@@ -7,6 +7,7 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple
 
@@ -19,6 +20,7 @@ from models.fomm.keypoint_detector import Points
 from models.fomm.model import Fomm, save_fomm
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork, Window
+from models.lite.torch_engine import load_network
 from models.training.backbones.backbone_run import Network, Run
 from models.training.backbones.discriminator import SMALLEST, MultiScaleDiscriminator
 from models.training.backbones.fomm import FommObjective, convolve_in_bf16
@@ -29,6 +31,7 @@ from models.training.run import cosine
 from shared.errors import RequestError
 
 _log = logging.getLogger(__name__)
+_WHOLE = "detector.whole."
 # A rate's warm-up, and the most that it may be of a run.
 _WARM_UP_STEPS, _LONGEST_WARM_UP = 200, 0.05
 # Of a lite run: a night of two cores, and a quarter of an hour of a large GPU.
@@ -94,15 +97,19 @@ class LiteRecipe(Recipe[LiteNetwork]):
         super().__init__(options)
         if options.adversarial or options.use_kp or options.sizes:
             raise RequestError("--adversarial, --use-kp and --sizes belong to --model fomm; leave them out.")
-        if options.only and options.init is None:
+        if (options.only == "whole") != (options.teacher is not None):
+            raise RequestError("--only whole imitates the --teacher weights; give both or neither.")
+        if options.only and options.init is None and options.teacher is None:
             raise RequestError("--only trains a part of the --init weights; give both or neither.")
         if options.only == "patches" and not options.landmarks:
             raise RequestError("--only patches learns from --landmarks; give them.")
-        if options.only == "patches" and options.optical_flow:
-            raise RequestError("--only patches learns nothing from --optical-flow; leave it out.")
+        if options.only in ("patches", "whole") and options.optical_flow:
+            raise RequestError(f"--only {options.only} learns nothing from --optical-flow; leave it out.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
         self.config = config or LiteConfig()
+        if options.heat:
+            self.config = replace(self.config, heat=options.heat)
         self._detector: str | None = None
 
     def length(self, _clips: int, device: torch.device) -> int:
@@ -112,11 +119,14 @@ class LiteRecipe(Recipe[LiteNetwork]):
     def start(self, device: torch.device, _size: int) -> tuple[Run[LiteNetwork], nn.Module]:
         """Return a fresh run and its objective."""
         options = self.options
-        if not options.landmarks:
+        if not options.landmarks and options.only != "whole":
             _log.warning(
                 "Without --landmarks, lips and lids cannot be learned: heads will move, faces will not"
             )
         network = LiteNetwork(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher = None if options.teacher is None else load_network(options.teacher)
+        if teacher is not None:
+            _take_over(network, teacher)
         if options.init is not None:
             given = checkpoint.load(options.init, expect="lite")
             checkpoint.load_into(network, given)
@@ -129,6 +139,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
             canonical_face(options.landmarks or ()),
             only=options.only,
             follow=options.optical_flow,
+            teacher=None if teacher is None else teacher.detector,
         )
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         run = Run.of(
@@ -159,6 +170,13 @@ class LiteRecipe(Recipe[LiteNetwork]):
         save_lite(folder, half, self.config, run.pictures, detector=self._detector)
 
 
+def _take_over(network: LiteNetwork, teacher: LiteNetwork) -> None:
+    """Begin with a teacher's weights, but for its look at whole pictures; RequestError unless they fit."""
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_WHOLE)}
+    given = {name: tensor for name, tensor in teacher.state_dict().items() if not name.startswith(_WHOLE)}
+    checkpoint.load_tensors(network, {**given, **own}, "The --teacher checkpoint")
+
+
 def save_lite(
     folder: Path,
     tensors: Mapping[str, Tensor],
@@ -173,7 +191,7 @@ def save_lite(
     sizes = config.to_map()
     if detector is None:
         finding = {name: tensor for name, tensor in tensors.items() if name.startswith("detector.")}
-        shape = {name: sizes[name] for name in ("detector", "patches", "temperature")}
+        shape = {name: sizes[name] for name in ("detector", "heat", "patches", "temperature")}
         detector = checkpoint.fingerprint(finding, shape)
     checkpoint.save(
         folder, tensors, {"model": "lite", "network": sizes, "pictures": pictures, "detector": detector}
@@ -197,9 +215,11 @@ class FommRecipe(Recipe[Fomm]):
         self.config = config or fomm_sizes(options.sizes or "vox-256")
         if options.whole_after is not None:
             raise RequestError("--whole-after belongs to --model lite; leave it out.")
-        if options.landmarks or options.init is not None or options.only or options.optical_flow:
+        theirs = ("landmarks", "init", "only", "teacher", "heat", "optical_flow")
+        if any(getattr(options, name) for name in theirs):
+            names = [f"--{name.replace('_', '-')}" for name in theirs]
             raise RequestError(
-                "--landmarks, --init, --only and --optical-flow belong to --model lite; leave them out."
+                f"{', '.join(names[:-1])} and {names[-1]} belong to --model lite; leave them out."
             )
         if options.use_kp and not options.adversarial:
             raise RequestError("--use-kp says what the discriminator sees; give --adversarial with it.")
