@@ -80,7 +80,7 @@ def _width(name: str, value: object) -> int:
 def _heat(value: object) -> int:
     if isinstance(value, bool) or value not in HEATS:
         raise RequestError("The lite checkpoint's config holds a 'heat' that is neither 32 nor 64.")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
 
 
 def _factor(name: str, value: object) -> float:
