@@ -188,6 +188,15 @@ def test_a_larger_first_look_can_be_trained() -> None:
     assert LiteRecipe(options(), TINY).config == TINY
 
 
+def test_a_run_has_the_sizes_of_the_weights_that_it_begins_with(tmp_path: Path) -> None:
+    given = save_lite(tmp_path / "given", unsettled(config=replace(TINY, heat=64)))
+    recipe = LiteRecipe(options("--rate", "1e-3", "--init", str(given)))
+    run, _ = recipe.start(torch.device("cpu"), 1)
+    assert recipe.config == run.network.config == replace(TINY, heat=64)
+    with pytest.raises(RequestError, match="no checkpoint"):
+        LiteRecipe(options("--init", str(tmp_path / "none")))
+
+
 def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
     wide = unsettled(config=replace(TINY, detail=8))
     for folder, reason in (

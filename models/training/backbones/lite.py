@@ -137,7 +137,8 @@ class LiteObjective(nn.Module):
     def _imitate(self, pictures: Tensor) -> dict[str, Tensor]:
         """Return how far the look at whole pictures (B, 3, 256, 256) is from the teacher's."""
         assert self.teacher is not None
-        with torch.no_grad():
+        # In float32 always: what is imitated is not to be rounded.
+        with torch.no_grad(), torch.autocast(pictures.device.type, enabled=False):
             wanted = self.teacher.eval().whole(pictures)
         found = self.network.detector.whole(_noisy(pictures))
         inside = (wanted.value.abs().amax(-1) < 1) * (1 - _OUTSIDE) + _OUTSIDE

@@ -21,6 +21,7 @@ from models.fomm.model import Fomm, save_fomm
 from models.lite.config import LiteConfig
 from models.lite.network import LiteNetwork, Window
 from models.lite.torch_engine import load_network
+from models.stored import read_config
 from models.training.backbones.backbone_run import Network, Run
 from models.training.backbones.discriminator import SMALLEST, MultiScaleDiscriminator
 from models.training.backbones.fomm import FommObjective, convolve_in_bf16
@@ -107,7 +108,7 @@ class LiteRecipe(Recipe[LiteNetwork]):
             raise RequestError(f"--only {options.only} learns nothing from --optical-flow; leave it out.")
         self.autocast = options.bf16
         self.whole_after = 0.85 if options.whole_after is None else options.whole_after
-        self.config = config or LiteConfig()
+        self.config = config or _sizes(options.init)
         if options.heat:
             self.config = replace(self.config, heat=options.heat)
         self._detector: str | None = None
@@ -168,6 +169,11 @@ class LiteRecipe(Recipe[LiteNetwork]):
         """Write the weights with the sizes next to them, in 16 bits where they fit."""
         half = {name: _halved(tensor) for name, tensor in run.average.state_dict().items()}
         save_lite(folder, half, self.config, run.pictures, detector=self._detector)
+
+
+def _sizes(init: Path | None) -> LiteConfig:
+    """Return the sizes of the weights to begin with, which may be an earlier default; else today's."""
+    return LiteConfig() if init is None else LiteConfig.from_map(read_config(init, "lite").get("network"))
 
 
 def _take_over(network: LiteNetwork, teacher: LiteNetwork) -> None:
